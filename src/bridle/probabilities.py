@@ -1,0 +1,179 @@
+"""Scores become probabilities: softmax, sigmoid, and their logarithms.
+
+Conventions. ``scores`` (logits) are real numbers of any float dtype and layout; the classes lie
+along ``axis``. Results come in the input's dtype (integers and lists give float64); sums are kept
+in at least float32. A score of −inf is a masked class with probability 0. A NaN or a +inf among
+the scores of a row, or nothing but −inf, makes that row NaN and no other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from bridle import checks
+from bridle.kernels import reference
+from bridle.kernels.reference import Axis
+
+Array = npt.NDArray[Any]
+
+
+def softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1) -> Array:
+    r"""Turn scores into probabilities: ``exp(z_c / T) / Σ_k exp(z_k / T)``.
+
+    Parameters
+    ----------
+    scores : array_like, (…, C, …)
+        Scores (logits) of any float dtype.
+    temperature : float
+        ``T`` above 0. Above 1 flattens the distribution, below 1 sharpens it.
+    axis : int, tuple of int or None
+        Where the classes lie; None takes the whole array as one distribution.
+
+    Returns
+    -------
+    ndarray
+        Probabilities in the shape and dtype of the scores.
+
+    Raises
+    ------
+    InputError
+        Scores are no real numbers, or the temperature is not above 0.
+
+    Examples
+    --------
+    >>> softmax([1.0, 2.0, 3.0]).round(3)
+    array([0.09 , 0.245, 0.665])
+    >>> softmax([1e6, 1e6 + 1, -float("inf")]).round(3)
+    array([0.269, 0.731, 0.   ])
+
+    References
+    ----------
+    J. S. Bridle, *Probabilistic interpretation of feedforward classification network outputs*,
+    Neurocomputing, 1990.
+    """
+    values, dtype = _prepared(scores)
+    shifted = _over_temperature(_shift(values, axis), temperature)
+    exponentials = np.exp(shifted, out=shifted)
+    exponentials /= exponentials.sum(axis=axis, keepdims=True)
+    return np.asarray(exponentials.astype(dtype, copy=False))
+
+
+def log_softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1) -> Array:
+    """Return the logarithm of `softmax`: ``z_c / T − log Σ_k exp(z_k / T)``, in nats.
+
+    Parameters, results and errors are those of `softmax`. It is right where ``log(softmax(z))``
+    is not: a probability too small for its dtype keeps its logarithm.
+
+    Examples
+    --------
+    >>> log_softmax([0.0, 1000.0])
+    array([-1000.,     0.])
+    """
+    values, dtype = _prepared(scores)
+    tempered = _over_temperature(_shift(values, axis), temperature)
+    _, shifted, log_sum = reference.shifted_parts(tempered, axis)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((shifted - log_sum).astype(dtype, copy=False))
+
+
+def logsumexp(scores: npt.ArrayLike, *, axis: Axis = -1, keepdims: bool = False) -> Array:
+    """Return ``log Σ_c exp(z_c)`` without overflow.
+
+    Parameters
+    ----------
+    scores : array_like
+        Scores of any float dtype.
+    axis : int, tuple of int or None
+        Which axes are summed; None sums all.
+    keepdims : bool
+        Keep the summed axes with length 1.
+
+    Returns
+    -------
+    ndarray
+        In the dtype of the scores. As in SciPy, a +inf gives +inf, nothing at all (or −inf alone)
+        gives −inf.
+
+    Raises
+    ------
+    InputError
+        Scores are no real numbers.
+
+    Examples
+    --------
+    >>> float(logsumexp([1000.0, 1000.0]).round(4))
+    1000.6931
+    """
+    values, dtype = _prepared(scores)
+    maximum, _, log_sum = reference.shifted_parts(values, axis)
+    result = np.where(np.isinf(maximum), maximum, maximum + log_sum).astype(dtype)
+    if not keepdims:
+        result = result.squeeze(axis=axis) if axis is not None else result.reshape(())
+    return np.asarray(result)[()]
+
+
+def sigmoid(scores: npt.ArrayLike) -> Array:
+    """Return ``1 / (1 + exp(−z))`` of each score: the softmax of ``[z, 0]``.
+
+    Examples
+    --------
+    >>> sigmoid([-1000.0, 0.0, 2.0]).round(3)
+    array([0.   , 0.5  , 0.881])
+    """
+    values, dtype = _prepared(scores)
+    return np.asarray(special.expit(values).astype(dtype, copy=False))
+
+
+def log_sigmoid(scores: npt.ArrayLike) -> Array:
+    """Return ``log sigmoid(z) = −log(1 + exp(−z))`` in nats, right in both tails.
+
+    Examples
+    --------
+    >>> log_sigmoid([-1000.0, 0.0]).round(4)
+    array([-1.000e+03, -6.931e-01])
+    """
+    values, dtype = _prepared(scores)
+    return np.asarray(special.log_expit(values).astype(dtype, copy=False))
+
+
+def predicted_class(scores: npt.ArrayLike, *, axis: int = -1) -> Array:
+    """Return the index of the largest score; ties go to the lowest index.
+
+    Softmax keeps the order, so scores and probabilities give the same answer.
+
+    Raises
+    ------
+    InputError
+        Scores are no real numbers, or there is no class to choose from.
+
+    Examples
+    --------
+    >>> predicted_class([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]])
+    array([1, 0])
+    """
+    values = checks.floating(scores, "scores")
+    if values.ndim == 0 or values.shape[axis] == 0:
+        raise checks.InputError(f"scores: expected at least one class, found shape {values.shape}")
+    return np.asarray(values.argmax(axis=axis))
+
+
+def _prepared(scores: npt.ArrayLike) -> tuple[Array, np.dtype[Any]]:
+    values = checks.floating(scores, "scores")
+    return values.astype(reference.accumulator_dtype(values.dtype), copy=False), values.dtype
+
+
+def _shift(values: Array, axis: Axis) -> Array:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values - values.max(axis=axis, keepdims=True, initial=-np.inf))
+
+
+def _over_temperature(shifted: Array, temperature: float) -> Array:
+    # Divided after the shift: before it, a small temperature would overflow large scores.
+    if checks.positive(temperature, "temperature") == 1.0:
+        return shifted
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(shifted / shifted.dtype.type(temperature))

@@ -1,0 +1,134 @@
+"""Features in any storage, read in blocks of rows.
+
+Arrays on disk, half precision, integers, sparse matrices and folders of shards all look the same
+to a pass over the data: blocks of rows in the dtype that the products want. Only a block is ever
+converted or gathered, never the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bridle import checks
+
+Array = npt.NDArray[Any]
+Features = Any  # a dense array, or a sparse one: SciPy publishes no type for either
+
+# A block that has to be converted or gathered holds at most this many numbers (16 MB of float32).
+_CONVERTED_NUMBERS = 2**22
+
+
+class Rows:
+    """Features ``(N, D)``: one array or several below each other, or a choice of their rows.
+
+    Parameters
+    ----------
+    parts : sequence of (n_i, D) arrays
+        Dense (of any real dtype and layout, memory-mapped too) or SciPy sparse, all of one width.
+    index : (N,) integers, optional
+        Which rows of the parts laid below each other are meant; all by default.
+
+    Raises
+    ------
+    InputError
+        No part, a part that is not two-dimensional, or parts of different width.
+
+    Examples
+    --------
+    >>> rows = Rows([np.eye(2, dtype="float16"), np.zeros((3, 2), "float16")])
+    >>> rows.shape, rows.take(np.array([1, 4])).shape
+    ((5, 2), (2, 2))
+    >>> [block.shape for _, block in rows.blocks(2, np.dtype("float32"))]
+    [(2, 2), (2, 2), (1, 2)]
+    """
+
+    def __init__(self, parts: Sequence[Features], index: Array | None = None) -> None:
+        self._parts = [
+            part.tocsr() if sparse.issparse(part) else np.asanyarray(part) for part in parts
+        ]
+        if not self._parts or any(part.ndim != 2 for part in self._parts):
+            raise checks.InputError("features: expected at least one two-dimensional array")
+        widths = {part.shape[1] for part in self._parts}
+        if len(widths) > 1:
+            raise checks.InputError(f"features: expected one width, found {sorted(widths)}")
+        self._starts = np.cumsum([0, *(part.shape[0] for part in self._parts)])
+        self._index = index
+        count = int(self._starts[-1]) if index is None else len(index)
+        self.shape = (count, widths.pop())
+        self.is_sparse = any(sparse.issparse(part) for part in self._parts)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype the products are taken in: float64 stays, integers of 32 bits need it too."""
+        wide = any(
+            part.dtype.name in ("float64", "longdouble", "int32", "uint32", "int64", "uint64")
+            for part in self._parts
+        )
+        return np.dtype(np.float64 if wide else np.float32)
+
+    def take(self, index: Array) -> Rows:
+        """Return a choice of rows; nothing is read or copied."""
+        chosen = np.asarray(index)
+        if chosen.dtype == np.bool_:
+            chosen = np.flatnonzero(chosen)
+        return Rows(self._parts, chosen if self._index is None else self._index[chosen])
+
+    def blocks(
+        self, rows: int, dtype: np.dtype[Any] | None = None
+    ) -> Iterator[tuple[slice, Features]]:
+        """Yield ``(which rows, their features in dtype)``, at most ``rows`` of them at a time.
+
+        A block is a view where the storage already has the dtype, else a copy of bounded size.
+        """
+        dtype = self.dtype if dtype is None else dtype
+        if self._index is not None:
+            yield from self._gathered_blocks(rows, dtype)
+            return
+        for start, part in zip(self._starts, self._parts, strict=False):
+            step = rows if part.dtype == dtype else self._bounded(rows)
+            for begin in range(0, part.shape[0], step):
+                end = min(begin + step, part.shape[0])
+                which = slice(int(start) + begin, int(start) + end)
+                yield which, part[begin:end].astype(dtype, copy=False)
+
+    def to_array(self) -> Features:
+        """Return all rows as one dense or sparse array in `dtype`."""
+        if len(self._parts) == 1 and self._index is None:
+            return self._parts[0].astype(self.dtype, copy=False)
+        blocks = [block for _, block in self.blocks(max(len(self), 1))]
+        if not blocks:
+            return np.zeros(self.shape, self.dtype)
+        return sparse.vstack(blocks, format="csr") if self.is_sparse else np.concatenate(blocks)
+
+    def _gathered_blocks(self, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Features]]:
+        assert self._index is not None
+        step = self._bounded(rows)
+        for begin in range(0, len(self), step):
+            chosen = self._index[begin : begin + step]
+            yield slice(begin, begin + len(chosen)), self._gather(chosen, dtype)
+
+    def _gather(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
+        if len(self._parts) == 1:
+            return self._parts[0][chosen].astype(dtype, copy=False)
+        home = np.searchsorted(self._starts, chosen, side="right") - 1
+        present = np.unique(home)
+        pieces = [
+            self._parts[part][chosen[home == part] - self._starts[part]].astype(dtype)
+            for part in present
+        ]
+        order = np.concatenate([np.flatnonzero(home == part) for part in present])
+        joined = sparse.vstack(pieces, format="csr") if self.is_sparse else np.concatenate(pieces)
+        return joined[np.argsort(order)]
+
+    def _bounded(self, rows: int) -> int:
+        if self.is_sparse:
+            return rows
+        return max(1, min(rows, _CONVERTED_NUMBERS // max(self.shape[1], 1)))
