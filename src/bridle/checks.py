@@ -7,15 +7,21 @@ first bad row. The module imports nothing of ours, so every room may use it.
 from __future__ import annotations
 
 import importlib
+import reprlib
+import sys
+import warnings
+from collections.abc import Hashable, Iterable, Sequence
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 Array = npt.NDArray[Any]
 Reduction = Literal["mean", "sum", "none"]
 OnEmpty = Literal["nan", "zero", "raise"]
+Label = str | int | float  # a bool is an int
 Unit = Literal["nats", "bits"]
 
 
@@ -55,12 +61,20 @@ def is_floating(dtype: np.dtype[Any]) -> bool:
 
 def floating(values: npt.ArrayLike, name: str) -> Array:
     """Return ``values`` as a float array; integers and booleans become float64."""
-    array = np.asarray(values)
+    array = _as_array(values, name)
     if is_floating(array.dtype):
         return array
     if array.dtype.kind in "iub":
         return array.astype(np.float64)
     raise InputError(f"{name}: expected real numbers, found {_describe(array)}")
+
+
+def real_numbers(values: npt.ArrayLike, name: str) -> Array:
+    """Return ``values`` as an array of real numbers, in the dtype they have."""
+    array = _as_array(values, name)
+    if not is_floating(array.dtype) and array.dtype.kind not in "iub":
+        raise InputError(f"{name}: expected real numbers, found {_describe(array)}")
+    return array
 
 
 def row_position(bad: Array) -> str:
@@ -72,7 +86,7 @@ def score_layout(input: Array, name: str = "input") -> int:
     """Return the number of classes of scores ``(C,)``, ``(N, C)`` or ``(N, C, d1, …)``."""
     if input.ndim == 0:
         raise InputError(f"{name}: expected shape (C,), (N, C) or (N, C, d1, …), found a scalar")
-    classes = input.shape[0] if input.ndim == 1 else input.shape[1]
+    classes: int = input.shape[0] if input.ndim == 1 else input.shape[1]
     if classes == 0:
         raise InputError(f"{name}: expected at least one class, found shape {input.shape}")
     return classes
@@ -84,7 +98,7 @@ def class_target(target: npt.ArrayLike, shape: tuple[int, ...], classes: int) ->
     ``shape`` is that of the scores. Indices have it without the class axis; probabilities (and
     one-hot targets of any number type) have it whole.
     """
-    array = np.asarray(target)
+    array = _as_array(target, "target")
     index_shape = shape[2:] if len(shape) == 1 else (shape[0], *shape[2:])
     if array.shape == index_shape and array.size == 0:
         return array.astype(np.int64), False
@@ -103,14 +117,88 @@ def class_target(target: npt.ArrayLike, shape: tuple[int, ...], classes: int) ->
     )
 
 
-def target_range(target: Array, classes: int, ignored: Array) -> None:
+def target_range(target: Array, classes: int, ignored: Array, name: str = "target") -> None:
     """Refuse the first class index outside ``[0, classes)`` that is not ignored."""
     bad = ((target < 0) | (target >= classes)) & ~ignored
     if bad.any():
-        where = row_position(bad)
-        raise TargetRangeError(
-            f"target: row {where} is {target[bad][0]}, expected a class index in [0, {classes})"
+        found = f"{_first('row', bad)} is {target[bad][0]}"
+        raise TargetRangeError(f"{name}: {found}, expected a class index in [0, {classes})")
+
+
+def class_indices(target: Any, rows: int, classes: int, name: str = "target") -> Array:
+    """Return one class index in ``[0, classes)`` for each of ``rows`` rows."""
+    array = _as_array(target, name)
+    if array.shape != (rows,) or array.dtype.kind not in "iub":
+        hint = " (labels need classes=)" if array.dtype.kind in "OSU" else ""
+        raise InputError(
+            f"{name}: expected class indices (integers) of shape ({rows},), "
+            f"found {_describe(array)}{hint}"
         )
+    if array.dtype.kind == "b" and classes != 2:
+        found = f"booleans and {classes} classes"
+        raise InputError(f"{name}: booleans stand for two classes, found {found}")
+    target_range(array, classes, np.zeros(rows, np.bool_), name)
+    return array.astype(np.intp)
+
+
+def class_labels(classes: object, columns: int) -> tuple[Label, ...]:
+    """Return one plain label for each column; refuse the first of another type or given twice."""
+    labels = _plain_values(classes, "classes")
+    if len(labels) != columns:
+        raise InputError(f"classes: expected {columns}, one for each column, found {len(labels)}")
+    plain: dict[Label, None] = {}
+    for position, label in enumerate(labels):
+        if not isinstance(label, str | int | float):
+            expected = "expected text, a number or a boolean"
+            raise InputError(f"classes: entry {position} is {reprlib.repr(label)}, {expected}")
+        if label in plain:
+            raise InputError(f"classes: entry {position} repeats {label!r}")
+        plain[label] = None
+    return tuple(plain)
+
+
+def labelled_target(target: object, classes: Sequence[Label], rows: int) -> Array:
+    """Return the position among ``classes`` of each row's label; refuse the first without one."""
+    labels = _plain_values(target, "target")
+    if len(labels) != rows:
+        raise InputError(f"target: expected {rows} labels, one for each row, found {len(labels)}")
+    position: dict[object, int] = {label: index for index, label in enumerate(classes)}
+    try:
+        indices = np.array([position.get(label, -1) for label in labels], np.intp)
+    except TypeError:  # a label that is itself a list or an array
+        row = next(row for row, label in enumerate(labels) if not isinstance(label, Hashable))
+        found = reprlib.repr(labels[row])
+        raise InputError(f"target: row {row} is {found}, expected one label") from None
+    if (indices < 0).any():
+        row = int(np.argmax(indices < 0))
+        raise InputError(
+            f"target: row {row} is {reprlib.repr(labels[row])}, "
+            f"which is none of the {len(classes)} classes {reprlib.repr(list(classes))}"
+        )
+    return indices
+
+
+def score_row(values: Array, name: str, row: int) -> NoReturn:
+    """Refuse a row of scores that has no softmax: a NaN, a +inf, or −inf alone."""
+    if np.isnan(values).any():
+        found = f"a NaN at class {int(np.argmax(np.isnan(values)))}"
+    elif (values == np.inf).any():
+        found = f"infinity at class {int(np.argmax(values == np.inf))}"
+    else:
+        found = "every class masked with -inf"
+    raise InputError(f"{name}: row {row} has {found}, expected scores or probabilities")
+
+
+def probability_row(values: Array, name: str, row: int) -> NoReturn:
+    """Refuse a row that is no distribution where others show that distributions were meant."""
+    if (values < 0).any():
+        found = f"row {row} has {values[values < 0][0]:g} at class {int(np.argmax(values < 0))}"
+    else:
+        found = f"row {row} sums to {values.sum():.6g}"
+    raise InputError(
+        f"{name}: {found}, expected a distribution as most rows are (divide each row by its sum; "
+        f"scores that merely look like probabilities may be shifted by a constant)"
+    )
 
 
 def probability_rows(values: Array, name: str, axis: int = -1, hint: str = "") -> None:
@@ -119,24 +207,89 @@ def probability_rows(values: Array, name: str, axis: int = -1, hint: str = "") -
     The sum may miss 1 by what rounding each entry to the dtype explains.
     """
     wide = values.astype(np.result_type(np.float32, _wide(values.dtype)), copy=False)
-    entries = ~((wide >= 0) & (wide <= 1 + sum_tolerance(values.dtype)))
+    tolerance = sum_tolerance(values.dtype, values.shape[axis])
+    entries = ~((wide >= 0) & (wide <= 1 + tolerance))
     if entries.any():
-        where = row_position(entries)
-        found = wide[entries][0]
-        raise InputError(f"{name}: entry {where} is {found:g}, expected a probability{hint}")
-    sums = wide.sum(axis=axis)
-    bad = np.abs(sums - 1) > sum_tolerance(values.dtype)
-    if np.any(bad):
-        where = row_position(np.asarray(bad))
-        found = np.asarray(sums)[bad][0]
-        raise InputError(f"{name}: row {where} sums to {found:.6g}, expected 1{hint}")
+        found = f"{_first('entry', entries)} is {wide[entries][0]:g}"
+        raise InputError(f"{name}: {found}, expected a probability{hint}")
+    sums = np.asarray(wide.sum(axis=axis, dtype=np.result_type(np.float64, wide.dtype)))
+    bad = np.asarray(np.abs(sums - 1) > tolerance)
+    if bad.any():
+        found = f"{_first('row', bad)} sums to {sums[bad][0]:.6g}"
+        raise InputError(f"{name}: {found}, expected 1{hint}")
 
 
-def sum_tolerance(dtype: np.dtype[Any]) -> float:
+def warn_of_probabilities(scores: Array) -> None:
+    """Warn if scores ``(C,)``, ``(N, C)`` or ``(N, C, d1, …)`` look like distributions.
+
+    A first sample of zeros and ones says nothing: small integers are scores as often as not.
+    """
+    samples = scores[None] if scores.ndim == 1 else scores
+    if samples.ndim < 2 or samples.size == 0 or samples.shape[1] == 1:
+        return
+    if _are_distributions(samples[:1]) and _are_distributions(samples):
+        warnings.warn(
+            "input: expected scores (logits), but every row lies in [0, 1] and sums to 1. "
+            "If these are probabilities, use bridle.nll",
+            UserWarning,
+            stacklevel=_outside_package(),
+        )
+
+
+def _are_distributions(samples: Array) -> bool:
+    wide = samples.astype(_wide(samples.dtype), copy=False)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if not ((wide >= 0) & (wide <= 1)).all() or np.isin(wide[0], (0, 1)).all():
+            return False
+        sums = wide.sum(axis=1, dtype=np.result_type(np.float64, wide.dtype))
+        tolerance = sum_tolerance(samples.dtype, samples.shape[1])
+        return bool((np.abs(sums - 1) <= tolerance).all())
+
+
+def _outside_package() -> int:
+    """Return the warning's stacklevel at which the user's own line is named."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bridle."):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def unit_interval(values: Array, name: str) -> None:
+    """Refuse the first entry outside [0, 1]."""
+    _first_outside(values, name, ~((values >= 0) & (values <= 1)), "a number in [0, 1]")
+
+
+def not_negative(values: Array, name: str) -> None:
+    """Refuse the first entry below 0."""
+    _first_outside(values, name, values < 0, "a number of 0 or above")
+
+
+def class_axis(values: Array, axis: int, name: str) -> None:
+    """Refuse an array that has no such axis, or no class along it."""
+    if not -values.ndim <= axis < values.ndim or values.shape[axis] == 0:
+        found = f"shape {values.shape}" if values.ndim else "a scalar"
+        raise InputError(f"{name}: expected at least one class along axis {axis}, found {found}")
+
+
+def same_classes(first: Array, second: Array) -> None:
+    """Refuse two sets of distributions, classes last, that do not stand against each other."""
+    found = f"{first.shape} and {second.shape} with the classes last"
+    if first.shape[-1] != second.shape[-1]:
+        raise InputError(f"p, q: expected one number of classes, found shapes {found}")
+    try:
+        np.broadcast_shapes(first.shape, second.shape)
+    except ValueError:
+        raise InputError(f"p, q: expected shapes that broadcast, found {found}") from None
+
+
+def sum_tolerance(dtype: np.dtype[Any], classes: int = 1) -> float:
     """Return how far a row of probabilities kept in ``dtype`` may sum from 1."""
-    if dtype.name in ("float16", "bfloat16"):
+    if dtype.name == "float16":
+        # Below 6e-5 a half has a fixed step of 2⁻²⁴, whose roundings add up over the classes.
+        return 1e-2 + classes * 2.0**-25
+    if dtype.name == "bfloat16":
         return 1e-2
-    return 1e-4 if dtype == np.float32 else 1e-5
+    return 1e-4 if dtype.name == "float32" else 1e-5
 
 
 def weights(values: npt.ArrayLike, name: str, shape: tuple[int, ...], *, check: bool) -> Array:
@@ -147,35 +300,49 @@ def weights(values: npt.ArrayLike, name: str, shape: tuple[int, ...], *, check: 
     if check:
         bad = ~((array >= 0) & np.isfinite(array))
         if bad.any():
-            found = f"entry {row_position(bad)} is {array[bad][0]}"
+            found = f"{_first('entry', bad)} is {array[bad][0]}"
             raise InputError(f"{name}: {found}, expected a finite number ≥ 0")
     return array
 
 
-def finite_rows(values: Array, name: str, first_row: int = 0) -> None:
-    """Refuse the first row of a two-dimensional block that holds a NaN or an infinity."""
-    if values.dtype.kind in "iub":
+def finite_rows(values: Any, name: str, first_row: int = 0) -> None:
+    """Refuse the first row of a dense or sparse block that holds a NaN or an infinity."""
+    numbers = values.data if sparse.issparse(values) else values
+    if numbers.dtype.kind in "iub":
         return
     # One sum over the block is far cheaper than a test of every entry, and finite only if all are
     # (or if they overflow, which the full test then tells apart).
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum(dtype=np.float64)):
+        if np.isfinite(numbers.sum(dtype=np.float64)):
             return
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row, column = (int(part) for part in np.unravel_index(np.argmax(bad), bad.shape))
-        found = "NaN" if np.isnan(values[row, column]) else "infinity"
-        raise InputError(
-            f"{name}: expected finite numbers, found {found} at row {first_row + row}, "
-            f"column {column}"
-        )
+    bad = ~np.isfinite(numbers)
+    if not bad.any():
+        return
+    where = np.unravel_index(np.argmax(bad), bad.shape)
+    found = "NaN" if np.isnan(numbers[where]) else "infinity"
+    if sparse.issparse(values):
+        entries = values.tocoo()
+        where = (entries.row[where[0]], entries.col[where[0]])
+    raise InputError(
+        f"{name}: expected finite numbers, found {found} at row {first_row + int(where[0])}, "
+        f"column {int(where[1])}"
+    )
 
 
-def positive(value: float, name: str) -> float:
-    """Return a number that must be above zero; infinity is allowed."""
-    if not _is_real_number(value) or not value > 0:
-        raise InputError(f"{name}: expected a number above 0, found {value!r}")
+def positive(value: float, name: str, *, infinite: bool = False) -> float:
+    """Return a number that must be above zero, and finite unless infinity has a meaning."""
+    allowed = _is_real_number(value) and value > 0 and (infinite or np.isfinite(value))
+    if not allowed:
+        kind = "number" if infinite else "finite number"
+        raise InputError(f"{name}: expected a {kind} above 0, found {value!r}")
     return float(value)
+
+
+def count(value: int, name: str) -> int:
+    """Return a whole number that must be at least 1."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{name}: expected a whole number of at least 1, found {value!r}")
+    return int(value)
 
 
 def fraction(value: float, name: str) -> float:
@@ -208,6 +375,25 @@ def same_shape(first: Array, second: Array, names: tuple[str, str]) -> None:
         )
 
 
+def _first_outside(values: Array, name: str, bad: Array, expected: str) -> None:
+    if np.any(bad):
+        found = f"{_first('entry', np.asarray(bad))} is {values[bad][0]:g}"
+        raise InputError(f"{name}: {found}, expected {expected}")
+
+
+def _first(kind: str, bad: Array) -> str:
+    """Return ``row 3`` or ``entry 2, 0``; what has no axes needs no position."""
+    return f"{kind} {row_position(bad)}" if bad.ndim else "it"
+
+
+def _as_array(values: npt.ArrayLike, name: str) -> Array:
+    try:
+        return np.asarray(values)
+    except ValueError:  # NumPy's own message names no argument
+        message = f"{name}: expected an array, found sequences of different lengths"
+        raise InputError(message) from None
+
+
 def _one_of(value: object, name: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise InputError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
@@ -215,6 +401,14 @@ def _one_of(value: object, name: str, allowed: tuple[str, ...]) -> None:
 
 def _is_real_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _plain_values(values: object, name: str) -> list[object]:
+    """Return a list of Python scalars, without the detour over an array that unites their types."""
+    items = values.tolist() if isinstance(values, np.ndarray) else values
+    if isinstance(items, str) or not isinstance(items, Iterable):
+        raise InputError(f"{name}: expected a sequence of labels, found {reprlib.repr(items)}")
+    return [item.item() if isinstance(item, np.generic) else item for item in items]
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -58,8 +58,8 @@ def softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1)
     values, dtype = _prepared(scores)
     shifted = _over_temperature(_shift(values, axis), temperature)
     exponentials = np.exp(shifted, out=shifted)
-    exponentials /= exponentials.sum(axis=axis, keepdims=True)
-    return np.asarray(exponentials.astype(dtype, copy=False))
+    exponentials /= reference.total(exponentials, axis).astype(exponentials.dtype, copy=False)
+    return exponentials.astype(dtype, copy=False)
 
 
 def log_softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1) -> Array:
@@ -76,7 +76,7 @@ def log_softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis =
     values, dtype = _prepared(scores)
     tempered = _over_temperature(_shift(values, axis), temperature)
     _, shifted, log_sum = reference.shifted_parts(tempered, axis)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):  # below a half's range: −inf, rightly
         return np.asarray((shifted - log_sum).astype(dtype, copy=False))
 
 
@@ -156,8 +156,7 @@ def predicted_class(scores: npt.ArrayLike, *, axis: int = -1) -> Array:
     array([1, 0])
     """
     values = checks.floating(scores, "scores")
-    if values.ndim == 0 or values.shape[axis] == 0:
-        raise checks.InputError(f"scores: expected at least one class, found shape {values.shape}")
+    checks.class_axis(values, axis, "scores")
     return np.asarray(values.argmax(axis=axis))
 
 
@@ -167,13 +166,16 @@ def _prepared(scores: npt.ArrayLike) -> tuple[Array, np.dtype[Any]]:
 
 
 def _shift(values: Array, axis: Axis) -> Array:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(values - values.max(axis=axis, keepdims=True, initial=-np.inf))
 
 
 def _over_temperature(shifted: Array, temperature: float) -> Array:
     # Divided after the shift: before it, a small temperature would overflow large scores.
-    if checks.positive(temperature, "temperature") == 1.0:
+    divisor = checks.positive(temperature, "temperature")
+    if divisor == 1.0:
         return shifted
+    # Kept within the dtype's range: 0/0 or inf/inf would turn the limits T → 0 and T → ∞ into NaN.
+    limits = np.finfo(shifted.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(shifted / shifted.dtype.type(temperature))
+        return np.asarray(shifted / np.clip(shifted.dtype.type(divisor), limits.tiny, limits.max))

@@ -59,7 +59,7 @@ class Rows:
         self._starts = np.cumsum([0, *(part.shape[0] for part in self._parts)])
         self._index = index
         count = int(self._starts[-1]) if index is None else len(index)
-        self.shape = (count, widths.pop())
+        self.shape = (count, int(widths.pop()))
         self.is_sparse = any(sparse.issparse(part) for part in self._parts)
 
     def __len__(self) -> int:
@@ -131,4 +131,5 @@ class Rows:
     def _bounded(self, rows: int) -> int:
         if self.is_sparse:
             return rows
-        return max(1, min(rows, _CONVERTED_NUMBERS // max(self.shape[1], 1)))
+        fitting: int = _CONVERTED_NUMBERS // max(self.shape[1], 1)
+        return max(1, min(rows, fitting))

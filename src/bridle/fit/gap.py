@@ -1,0 +1,55 @@
+r"""How far from the optimum a point can be at most: the duality gap.
+
+The objective's dual maximises, over distributions ``q_i`` of the samples,
+
+    D(q) = Σ_i s_i H(q_i) / Σ s − ‖Σ_i s_i u_i (q_i − t_i)ᵀ / Σ s‖² / (2α)
+
+and, for an unpenalised intercept, only over those with ``Σ_i s_i q_i = Σ_i s_i t_i``. Any such
+``q`` proves ``optimum ≥ D(q)``. At the model's own probabilities ``p`` the gap ``f − D(p)`` is
+``‖∇_V f‖² / (2α)``, for free; but ``p`` meets the condition only where the intercept's gradient is
+exactly 0, which rounding never grants. Mixing in a little of one distribution ``r``,
+
+    q_i = (1 − ε) p_i + ε r,   ε = max_c (p̄_c − t̄_c) / p̄_c,   r = (t̄ − (1 − ε) p̄) / ε,
+
+meets it for any ``p``; entropy is concave, so ``H(q_i) ≥ (1 − ε) H(p_i) + ε H(r)``, and all that
+the bound needs are the sums that the gradient is made of. ``ε`` is about the relative size of the
+intercept's gradient: near the optimum it costs nothing.
+
+Reference: S. Boyd, L. Vandenberghe, *Convex Optimization*, 2004, chapter 5.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import special
+
+from bridle.fit.objective import Evaluation, Objective
+
+
+def duality_gap(objective: Objective, point: Evaluation) -> float:
+    """Return a bound on ``f(point) − min f``; infinity without a penalty."""
+    alpha = objective.alpha
+    if alpha == 0:
+        return np.inf
+    weight, intercept = objective.split(point.parameters)
+    slope, intercept_slope = objective.split(point.gradient)
+    own = float(np.vdot(slope, slope)) / (2 * alpha)
+    if not objective.fit_intercept:
+        return own
+    product = slope - alpha * weight  # Σ s u (p − t)ᵀ / Σ s
+    probability = objective.target_mean + intercept_slope
+    epsilon = max(0.0, float(np.max(intercept_slope / probability)))
+    tilt = float(intercept @ intercept_slope)
+    if epsilon == 0:
+        return own + abs(tilt)
+    mixed = np.maximum(objective.target_mean - (1 - epsilon) * probability, 0) / epsilon
+    # The features have mean 0 after centring, so the mixed-in distribution adds nothing of its own.
+    change = -epsilon * (objective.target_product + product)
+    entropy = point.loss - float(np.vdot(weight, product)) - tilt
+    return float(
+        own
+        + np.vdot(product, change) / alpha
+        + np.vdot(change, change) / (2 * alpha)
+        + epsilon * (entropy - float(special.entr(mixed).sum()))
+        + tilt
+    )

@@ -1,0 +1,220 @@
+r"""One pass over the data: mean cross-entropy plus penalty, and its gradient.
+
+Conventions
+-----------
+============== ========== ====================================================================
+name           shape      meaning
+============== ========== ====================================================================
+``features``   (N, D)     as stored; read in blocks, never copied as a whole
+``target``     (N,)       class indices, or (N, K) distributions
+``parameters`` (D [+1],K) weights on *centred, scaled* features; the last row is the intercept
+``shift``      (D,)       what is subtracted from a feature: its mean, 0 without intercept
+``scale``      (D,)       what it is divided by: its deviation if standardised, else 1
+============== ========== ====================================================================
+
+    f(V, c) = Σ_i s_i · CE(softmax(u_i V + c), t_i) / Σ_i s_i + α/2 ‖V‖²,   u = (x − shift) / scale
+
+Centring changes nothing but the intercept's meaning, and spares the solver the stiffest direction
+of most data. It happens in the algebra: ``u V + c = x W + b`` with ``W = V / scale`` and
+``b = c − shift · W``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bridle import checks
+from bridle.kernels import reference
+from bridle.rows import Features, Rows
+
+Array = npt.NDArray[Any]
+
+# Scores of a block (16 MB of float64): large enough for the matrix product to run at full rate.
+_BLOCK_NUMBERS = 2**21
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The objective at one point, with the sums that its gap is made of."""
+
+    parameters: Array
+    value: float
+    loss: float
+    gradient: Array  # (D [+1], K)
+    worst_loss: float  # the largest loss of a sample that counts
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Mean cross-entropy of a linear softmax classifier, with an L2 penalty on its weights."""
+
+    features: Rows
+    target: Array
+    sample_weight: Array | None
+    alpha: float
+    fit_intercept: bool
+    classes: int
+    shift: Array  # (D,)
+    scale: Array  # (D,)
+    total_weight: float
+    target_mean: Array  # (K,): Σ s t / Σ s
+    target_product: Array  # (D, K): Σ s u tᵀ / Σ s
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the parameters."""
+        return self.features.shape[1] + self.fit_intercept, self.classes
+
+    def split(self, parameters: Array) -> tuple[Array, Array]:
+        """Return ``(V, c)`` of stacked parameters; ``c`` is 0 without an intercept."""
+        if self.fit_intercept:
+            return parameters[:-1], parameters[-1]
+        return parameters, np.zeros(self.classes)
+
+    def in_feature_units(self, parameters: Array) -> tuple[Array, Array]:
+        """Return ``(W, b)`` on the features as stored, from parameters of the fit."""
+        weight, intercept = self.split(parameters)
+        scaled = weight / self.scale[:, None]
+        return scaled, intercept - self.shift @ scaled
+
+    def in_fit_units(self, weight: Array, intercept: Array) -> Array:
+        """Return the fit's parameters of ``(W, b)``: the inverse of `in_feature_units`."""
+        if not self.fit_intercept:
+            return weight * self.scale[:, None]
+        return np.vstack([weight * self.scale[:, None], intercept + self.shift @ weight])
+
+    def evaluate(self, parameters: Array, dtype: np.dtype[Any]) -> Evaluation:
+        """Return value and gradient at ``parameters``, with the products taken in ``dtype``."""
+        scaled, offset = self.in_feature_units(parameters)
+        weight, offset = scaled.astype(dtype), offset.astype(dtype)
+        product = np.zeros((self.features.shape[1], self.classes))
+        residual_sum = np.zeros(self.classes)
+        total, worst = 0.0, 0.0
+        for rows, block in self.features.blocks(block_rows(self.classes), dtype):
+            scores = block @ weight
+            scores += offset
+            share = None if self.sample_weight is None else self.sample_weight[rows].astype(dtype)
+            losses = reference.residual_in_place(scores, self.target[rows], share)
+            if share is not None:
+                worst = max(worst, float(losses.max(initial=0.0, where=share > 0)))
+                losses = losses * share
+            else:
+                worst = max(worst, float(losses.max(initial=0.0)))
+            total += float(losses.sum(dtype=np.float64))
+            product += block.T @ scores
+            residual_sum += scores.sum(axis=0, dtype=np.float64)
+        return self._assemble(parameters, total, product, residual_sum, worst)
+
+    def _assemble(
+        self, parameters: Array, total: float, product: Array, residual_sum: Array, worst: float
+    ) -> Evaluation:
+        weight, _ = self.split(parameters)
+        loss = total / self.total_weight
+        product -= np.outer(self.shift, residual_sum)
+        product /= (self.scale * self.total_weight)[:, None]
+        product += self.alpha * weight
+        gradient = product
+        if self.fit_intercept:
+            gradient = np.vstack([product, residual_sum / self.total_weight])
+        value = loss + self.alpha / 2 * float(np.vdot(weight, weight))
+        return Evaluation(parameters, value, loss, gradient, worst)
+
+
+def block_rows(classes: int) -> int:
+    """Return how many rows of scores are in the works at a time."""
+    return max(64, _BLOCK_NUMBERS // classes)
+
+
+def build_objective(
+    features: Rows,
+    target: Array,
+    classes: int,
+    *,
+    C: float,
+    fit_intercept: bool,
+    standardize: bool,
+    sample_weight: Array | None,
+) -> Objective:
+    """Check the features, take their statistics in one or two passes, and state the objective."""
+    count, width = features.shape
+    total = float(count) if sample_weight is None else float(sample_weight.sum())
+    mean, deviation, product = _statistics(features, target, classes, sample_weight, total)
+    shift = mean if fit_intercept else np.zeros(width)
+    scale = deviation if standardize else np.ones(width)
+    target_mean = target_sum(target, classes, sample_weight) / total
+    # Σ s (x − shift) tᵀ / (scale Σ s)
+    target_product = (product / total - np.outer(shift, target_mean)) / scale[:, None]
+    return Objective(
+        features=features,
+        target=target,
+        sample_weight=sample_weight,
+        alpha=1.0 / (C * total),
+        fit_intercept=fit_intercept,
+        classes=classes,
+        shift=shift,
+        scale=scale,
+        total_weight=total,
+        target_mean=target_mean,
+        target_product=target_product,
+    )
+
+
+def target_sum(target: Array, classes: int, sample_weight: Array | None) -> Array:
+    """Return Σ s t, the weight of each class (K,)."""
+    if target.ndim == 1:
+        return np.bincount(target, sample_weight, classes).astype(np.float64)
+    return np.asarray(target.sum(axis=0) if sample_weight is None else sample_weight @ target)
+
+
+def _statistics(
+    features: Rows, target: Array, classes: int, sample_weight: Array | None, total: float
+) -> tuple[Array, Array, Array]:
+    """Return each feature's mean and deviation, and Σ s x tᵀ, in one pass in float64."""
+    width = features.shape[1]
+    product = np.zeros((width, classes))
+    mean, squares, seen = np.zeros(width), np.zeros(width), 0.0
+    for rows, block in features.blocks(block_rows(max(classes, width)), np.dtype(np.float64)):
+        checks.finite_rows(block, "X", rows.start)
+        share = np.ones(block.shape[0]) if sample_weight is None else sample_weight[rows]
+        product += block.T @ _weighted_target(target[rows], classes, share)
+        weight = float(share.sum())
+        if weight == 0:
+            continue
+        block_mean, block_squares = _moments(block, share, weight)
+        # Chan's update: the squares are about each block's own mean, so nothing cancels.
+        squares += block_squares + (block_mean - mean) ** 2 * (seen * weight / (seen + weight))
+        mean += (block_mean - mean) * (weight / (seen + weight))
+        seen += weight
+    return mean, _deviation(squares / total, mean, len(features)), product
+
+
+def _moments(block: Features, share: Array, weight: float) -> tuple[Array, Array]:
+    mean = np.asarray(share @ block) / weight
+    if sparse.issparse(block):
+        # Σ s (x − m)² over stored entries, and m² for each entry that is not stored.
+        entries = block.tocoo()
+        terms = share[entries.row] * (
+            (entries.data - mean[entries.col]) ** 2 - mean[entries.col] ** 2
+        )
+        return mean, np.bincount(entries.col, terms, len(mean)) + weight * mean**2
+    return mean, np.asarray(share @ (block - mean) ** 2)
+
+
+def _deviation(variance: Array, mean: Array, count: int) -> Array:
+    # A variance that rounding alone explains belongs to a constant column, which is left alone.
+    epsilon = np.finfo(np.float64).eps
+    noise = count * epsilon * np.maximum(variance, 0) + (count * epsilon * mean) ** 2
+    return np.where(variance <= noise, 1.0, np.sqrt(np.maximum(variance, 0)))
+
+
+def _weighted_target(target: Array, classes: int, share: Array) -> Features:
+    if target.ndim == 2:
+        return target * share[:, None]
+    rows = np.arange(len(target))
+    shape = (len(target), classes)
+    return sparse.csr_array((share, (rows, target)), shape=shape).toarray()

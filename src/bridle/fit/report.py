@@ -1,0 +1,56 @@
+"""What is known about a fit when it ends."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Stopped = Literal["gap", "decrement", "separable", "precision", "max_iter"]
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """How a fit ended, and how close to the optimum it is.
+
+    Attributes
+    ----------
+    objective : float
+        Mean cross-entropy in nats plus penalty, ``‖W‖² / (2 C Σ sample_weight)``.
+    loss : float
+        The mean cross-entropy alone.
+    gradient_norm : float
+        Euclidean norm of the objective's gradient, in the coordinates of the fit (centred, and
+        scaled if standardised).
+    relative_gap : float
+        A bound on ``(objective − optimum) / optimum``; see `proven`.
+    proven : bool
+        True: the bound is a duality gap, and holds whatever the data. False (no penalty, hence no
+        dual point): it is estimated from the last step's expected decrease.
+    iterations, passes : int
+        Steps of the solver; sweeps over the data, those for statistics and line searches included.
+    seconds : float
+        Wall-clock time of the fit.
+    stopped : str
+        ``"gap"``: the proven gap is at most `tol`; ``"decrement"``: the estimate is;
+        ``"separable"``: the classes are separated perfectly and there is no penalty, so there is
+        no optimum; ``"precision"``: rounding forbids more progress; ``"max_iter"``.
+    """
+
+    objective: float
+    loss: float
+    gradient_norm: float
+    relative_gap: float
+    proven: bool
+    iterations: int
+    passes: int
+    seconds: float
+    stopped: Stopped
+
+    @property
+    def separable(self) -> bool:
+        """True if the data were found to be perfectly separable, without a penalty."""
+        return self.stopped == "separable"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain Python values."""
+        return asdict(self)

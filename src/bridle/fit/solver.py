@@ -1,0 +1,254 @@
+"""L-BFGS in the curvature metric, until the gap is proven.
+
+The limited-memory Hessian starts from ``γ M⁻¹`` of `metric` in place of a multiple of the identity,
+so it has only to learn what the Kronecker factors miss. Steps meet the weak Wolfe conditions; close
+to rounding the objective no longer tells better from worse, and the slope alone decides.
+
+References: J. Nocedal, S. Wright, *Numerical Optimization*, 2006, chapters 3 and 7; W. Hager,
+H. Zhang, *A new conjugate gradient method with guaranteed descent*, 2005, for the approximate
+Wolfe condition.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit.gap import duality_gap
+from bridle.fit.metric import Metric, build_metric, intercept_step, sample_size
+from bridle.fit.objective import Evaluation, Objective
+from bridle.fit.report import Stopped
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int, float, float], None]  # (passes, objective, relative gap)
+
+_MEMORY_BYTES = 2**28
+_REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is built anew
+_SUFFICIENT_DECREASE = 1e-4
+_CURVATURE = 0.9
+_LONGEST_SEARCH = 30
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the solver ended, and what is known of that point."""
+
+    point: Evaluation
+    gap: float  # absolute; a proven bound if `proven`
+    proven: bool
+    iterations: int
+    passes: int
+    stopped: Stopped
+
+
+def solve(
+    objective: Objective,
+    start: Array,
+    *,
+    tol: float,
+    max_iter: int,
+    progress: Progress | None = None,
+) -> Solution:
+    """Minimise ``objective`` from ``start`` until the gap, relative to it, is at most ``tol``.
+
+    Products are taken in the features' dtype; where float32 cannot prove the gap, the last steps
+    are taken in float64, block by block.
+    """
+    search = _Search(objective, progress)
+    point = search.evaluate(start)
+    metric = search.metric(point)
+    memory = _Memory(point.parameters.nbytes)
+    for iteration in range(max_iter):
+        if iteration in _REFRESHES:
+            metric = search.metric(point)
+        direction = memory.direction(point.gradient, metric)
+        settled, solution = _settle(search, point, direction, tol, iteration)
+        if solution is not None:
+            return solution
+        if settled is not point:
+            point = settled
+            direction = memory.direction(point.gradient, metric)
+        if search.blind_to(point, direction):
+            search.sharpen()
+            point = search.evaluate(point.parameters)
+            continue
+        following = search.step(point, direction)
+        if following is None and memory:
+            memory.clear()
+            following = search.step(point, memory.direction(point.gradient, metric))
+        if following is None and search.sharpen():
+            point = search.evaluate(point.parameters)
+            continue
+        if following is None:
+            return search.solution(point, iteration, "precision")
+        memory.add(following.parameters - point.parameters, following.gradient - point.gradient)
+        point = following
+    return search.solution(point, max_iter, "max_iter")
+
+
+def _settle(
+    search: _Search, point: Evaluation, direction: Array, tol: float, iteration: int
+) -> tuple[Evaluation, Solution | None]:
+    """Return the point, its intercept perfected if that may prove the gap, and the end if it does.
+
+    The bound is quadratic in the weights' gradient but linear in the intercept's. Once the first
+    is small enough, steps along the intercept alone bring the second to rounding.
+    """
+    objective = search.objective
+    if objective.alpha == 0:
+        return point, _settle_unpenalised(search, point, direction, tol, iteration)
+    for _ in range(4):
+        gap = duality_gap(objective, point)
+        search.tell(point, gap)
+        if gap <= tol * (point.value - gap):
+            if not search.sharpen():
+                return point, search.solution(point, iteration, "gap")
+            # A proof is given in float64 or not at all.
+            point = search.evaluate(point.parameters)
+            continue
+        slope, intercept_slope = objective.split(point.gradient)
+        hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
+        if not objective.fit_intercept or hoped > tol * (point.value - hoped):
+            break
+        moved = point.parameters.copy()
+        moved[-1] += intercept_step(objective, point.parameters, search.rows(), intercept_slope)
+        better = search.evaluate(moved)
+        if np.linalg.norm(better.gradient[-1]) >= np.linalg.norm(intercept_slope):
+            break
+        point = better
+    return point, None
+
+
+def _settle_unpenalised(
+    search: _Search, point: Evaluation, direction: Array, tol: float, iteration: int
+) -> Solution | None:
+    """Return the end of a fit without penalty, where no dual point bounds the gap."""
+    decrement = -float(np.vdot(point.gradient, direction)) / 2
+    search.tell(point, decrement)
+    hard = search.objective.target.ndim == 1
+    if hard and point.worst_loss < np.log(2):
+        # Every sample's own class has more than half the probability: the weights times a growing
+        # factor bring the loss to 0, and no weights attain it.
+        return search.solution(point, iteration, "separable")
+    # A quadratic model's word is taken only well below the tolerance, and not of the first steps.
+    if iteration >= 5 and decrement <= 0.01 * tol * point.value:
+        return search.solution(point, iteration, "decrement", decrement)
+    return None
+
+
+class _Search:
+    """The objective with its bookkeeping: dtype in use, passes, progress, sample of rows."""
+
+    def __init__(self, objective: Objective, progress: Progress | None) -> None:
+        self.objective = objective
+        self.passes = 1  # the statistics were the first
+        self._dtype = objective.features.dtype
+        self._progress = progress
+        self._generator = np.random.default_rng(0)
+
+    def evaluate(self, parameters: Array) -> Evaluation:
+        self.passes += 1
+        return self.objective.evaluate(parameters, self._dtype)
+
+    def tell(self, point: Evaluation, gap: float) -> None:
+        if self._progress is not None:
+            self._progress(self.passes, point.value, gap / point.value)
+
+    def sharpen(self) -> bool:
+        """Go on in float64; False if it was float64 already."""
+        if self._dtype == np.float64:
+            return False
+        self._dtype = np.dtype(np.float64)
+        return True
+
+    def blind_to(self, point: Evaluation, direction: Array) -> bool:
+        """Tell whether a step's expected decrease is below what float32 sums can show."""
+        if self._dtype == np.float64:
+            return False
+        expected = -float(np.vdot(point.gradient, direction)) / 2
+        return expected <= float(np.finfo(self._dtype).eps) * abs(point.value)
+
+    def rows(self) -> Array | None:
+        """Return the rows that a curvature is estimated from, new ones each time; None for all."""
+        count, size = len(self.objective.features), sample_size(self.objective)
+        if count <= size:
+            return None
+        return np.sort(self._generator.choice(count, size, replace=False))
+
+    def metric(self, point: Evaluation) -> Metric:
+        return build_metric(self.objective, point.parameters, self.rows())
+
+    def step(self, point: Evaluation, direction: Array) -> Evaluation | None:
+        """Search along ``direction`` for a weak Wolfe point; None if rounding hides it."""
+        slope = float(np.vdot(point.gradient, direction))
+        if not slope < 0:
+            return None
+        noise = 2 * np.finfo(self._dtype).eps * abs(point.value)
+        low, high, length = 0.0, np.inf, 1.0
+        for _ in range(_LONGEST_SEARCH):
+            trial = self.evaluate(point.parameters + length * direction)
+            trial_slope = float(np.vdot(trial.gradient, direction))
+            decreased = trial.value <= point.value + _SUFFICIENT_DECREASE * length * slope
+            level = trial.value <= point.value + noise and trial_slope <= (
+                (2 * _SUFFICIENT_DECREASE - 1) * slope
+            )
+            if not (decreased or level):
+                high = length
+            elif trial_slope < _CURVATURE * slope:
+                low = length
+            else:
+                return trial
+            length = 2 * length if np.isinf(high) else (low + high) / 2
+        return None
+
+    def solution(
+        self, point: Evaluation, iterations: int, stopped: Stopped, gap: float | None = None
+    ) -> Solution:
+        proven = self.objective.alpha > 0
+        bound = duality_gap(self.objective, point) if gap is None else gap
+        return Solution(point, bound, proven, iterations, self.passes, stopped)
+
+
+class _Memory:
+    """The last steps and what they did to the gradient."""
+
+    def __init__(self, bytes_each: int) -> None:
+        length = int(np.clip(_MEMORY_BYTES // (2 * bytes_each), 5, 50))
+        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=length)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def clear(self) -> None:
+        self._pairs.clear()
+
+    def add(self, step: Array, change: Array) -> None:
+        inner = float(np.vdot(step, change))
+        # A pair without positive curvature is rounding: the objective is convex.
+        if inner > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
+            self._pairs.append((step, change, inner))
+
+    def direction(self, gradient: Array, metric: Metric) -> Array:
+        """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
+        working = gradient.copy()
+        factors = []
+        for step, change, inner in reversed(self._pairs):
+            factor = float(np.vdot(step, working)) / inner
+            working -= factor * change
+            factors.append(factor)
+        working = metric.invert(working) * self._scale(metric)
+        for (step, change, inner), factor in zip(self._pairs, reversed(factors), strict=True):
+            working += (factor - float(np.vdot(change, working)) / inner) * step
+        return -working
+
+    def _scale(self, metric: Metric) -> float:
+        if not self._pairs:
+            return 1.0
+        _, change, inner = self._pairs[-1]
+        measured = float(np.vdot(change, metric.invert(change)))
+        return float(np.clip(inner / measured, 1e-2, 1e4))

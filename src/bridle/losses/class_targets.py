@@ -1,0 +1,196 @@
+"""Every layout that scores and class targets may come in becomes rows, checked.
+
+Conventions. Scores are ``(C,)``, ``(N, C)`` or ``(N, C, d1, …)`` as in torch; here they become a
+matrix with a row per position and a column per class. A target is an index per position or a
+distribution per position. ``mass`` is what a row's loss weighs each class's −log p with:
+
+    mass_c = sample_weight · weight_c · ((1 − ε) · target_c + ε / K)
+
+with ε the label smoothing and K the number of classes that are not masked: a class with the score
+−inf gets no share, so that masking a class is the same as not having it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks
+from bridle.kernels import reference
+
+Array = npt.NDArray[Any]
+
+# A block and its few temporaries stay in a core's own cache.
+_BLOCK_NUMBERS = 2**16
+
+
+class ClassLossOptions(TypedDict, total=False):
+    """The keyword arguments shared by the losses of class targets; see `cross_entropy`."""
+
+    ignore_index: int
+    reduction: checks.Reduction
+    label_smoothing: float
+    sample_weight: npt.ArrayLike | None
+    on_empty: checks.OnEmpty
+    check: bool
+
+
+@dataclass(frozen=True)
+class ClassTargets:
+    """Scores and their targets in rows; ``N`` positions, ``C`` classes."""
+
+    scores: Array  # (N, C), a view where the layout allows
+    target: Array  # (N,) indices or (N, C) probabilities
+    weight: Array | None  # (C,)
+    sample_weight: Array | None  # (N,)
+    counted: Array  # (N,) bool: neither ignored nor of weight 0
+    unknown: Array  # (N,) bool: an index out of range that the caller did not want checked
+    label_smoothing: float
+    input_shape: tuple[int, ...]
+
+    @property
+    def loss_shape(self) -> tuple[int, ...]:
+        """The shape of a loss per position: that of the input without its class axis."""
+        return self.input_shape[2:] if len(self.input_shape) == 1 else _without(self.input_shape, 1)
+
+    @property
+    def compute_dtype(self) -> np.dtype[Any]:
+        """The dtype that sums, and the loss itself, are kept in."""
+        return reference.accumulator_dtype(self.scores.dtype)
+
+    def normalizer(self) -> Any:
+        """Return what a mean divides by: Σ sample_weight · weight[target] over counted rows.
+
+        Distributions as targets count with ``sample_weight`` alone, as in torch.
+        """
+        share = self.counted.astype(np.result_type(np.float64, self.compute_dtype))
+        if self.sample_weight is not None:
+            share[self.counted] = self.sample_weight[self.counted]
+        if self.weight is not None and self.target.ndim == 1:
+            known = self.counted & ~self.unknown
+            share[known] *= self.weight[self.target[known]].astype(share.dtype)
+        return share.sum()
+
+    def blocks(self) -> Iterator[slice]:
+        """Yield blocks of rows small enough that their temporaries stay in cache."""
+        step = max(1, _BLOCK_NUMBERS // self.scores.shape[1])
+        for begin in range(0, len(self.scores), step):
+            yield slice(begin, min(begin + step, len(self.scores)))
+
+    def block_scores(self, rows: slice) -> Array:
+        """Return a block of the scores in the compute dtype.
+
+        Always in C order: the order in which a row is summed, and with it the rounding, must
+        depend neither on the input's layout nor on the size of the block.
+        """
+        return np.ascontiguousarray(self.scores[rows], dtype=self.compute_dtype)
+
+    def mass(self, rows: slice, scores: Array) -> Array:
+        """Return the mass (n, C) of a block whose scores are given; zero where not counted."""
+        counted = self.counted[rows] & ~self.unknown[rows]
+        mass = np.zeros(scores.shape, self.compute_dtype)
+        if self.target.ndim == 1:
+            chosen = np.flatnonzero(counted)
+            mass[chosen, self.target[rows][chosen]] = 1
+        else:
+            mass[counted] = self.target[rows][counted]
+        if self.label_smoothing:
+            share = (scores != -np.inf).astype(self.compute_dtype)
+            share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
+            mass = (1 - self.label_smoothing) * mass + self.label_smoothing * share
+            mass[~counted] = 0
+        if self.weight is not None:
+            mass *= self.weight.astype(self.compute_dtype)
+        if self.sample_weight is not None:
+            mass *= self.sample_weight[rows, None].astype(self.compute_dtype)
+        return mass
+
+    def settle(self, rows: slice, values: Array) -> Array:
+        """Give a block of losses or gradients its 0 where ignored and NaN where unknown."""
+        values[~self.counted[rows]] = 0
+        values[self.unknown[rows] & self.counted[rows]] = np.nan
+        return values
+
+    def in_input_layout(self, matrix: Array) -> Array:
+        """Return an (N, C) matrix in the layout of the input."""
+        if len(self.input_shape) <= 2:
+            return matrix.reshape(self.input_shape)
+        classes_last = (*_without(self.input_shape, 1), self.input_shape[1])
+        return np.moveaxis(matrix.reshape(classes_last), -1, 1)
+
+
+def class_targets(
+    input: npt.ArrayLike,
+    target: npt.ArrayLike,
+    weight: npt.ArrayLike | None,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
+    check: bool = True,
+) -> ClassTargets:
+    """Check the arguments of a loss of class targets and bring them to rows."""
+    values = checks.floating(input, "input")
+    classes = checks.score_layout(values, "input")
+    labels, soft = checks.class_target(target, values.shape, classes)
+    if soft:
+        labels = _distributions(labels, ignore_index, check)
+        counted = np.ones(len(labels), bool)
+        unknown = np.zeros(len(labels), bool)
+    else:
+        ignored = labels == ignore_index
+        if check:
+            checks.target_range(labels, classes, ignored)
+        unknown = (((labels < 0) | (labels >= classes)) & ~ignored).ravel()
+        counted = ~ignored.ravel()
+        labels = labels.ravel()
+    per_class = (
+        None if weight is None else checks.weights(weight, "weight", (classes,), check=check)
+    )
+    loss_shape = values.shape[2:] if values.ndim == 1 else _without(values.shape, 1)
+    per_sample = _sample_weight(sample_weight, loss_shape, check)
+    if per_sample is not None:
+        counted &= per_sample != 0
+    smoothing = checks.fraction(label_smoothing, "label_smoothing")
+    rows = _class_rows(values)
+    return ClassTargets(
+        rows, labels, per_class, per_sample, counted, unknown, smoothing, values.shape
+    )
+
+
+def _distributions(target: Array, ignore_index: int, check: bool) -> Array:
+    if ignore_index >= 0:
+        found = f"ignore_index={ignore_index} with probabilities as target"
+        raise checks.InputError(f"ignore_index: expected class indices as target, found {found}")
+    if check:
+        checks.probability_rows(target, "target", axis=0 if target.ndim == 1 else 1)
+    return _class_rows(target)
+
+
+def _sample_weight(
+    sample_weight: npt.ArrayLike | None, loss_shape: tuple[int, ...], check: bool
+) -> Array | None:
+    if sample_weight is None:
+        return None
+    array = np.asarray(sample_weight)
+    # One weight per sample also serves all positions of an (N, C, d1, …) input.
+    shape = array.shape if array.shape == loss_shape[:1] else loss_shape
+    checked = checks.weights(array, "sample_weight", shape, check=check)
+    trailing = (1,) * (len(loss_shape) - checked.ndim)
+    return np.broadcast_to(checked.reshape(checked.shape + trailing), loss_shape).ravel()
+
+
+def _class_rows(values: Array) -> Array:
+    if values.ndim == 1:
+        return values[None, :]
+    # The number of rows is spelled out: −1 cannot be resolved when there are none.
+    count = int(np.prod(_without(values.shape, 1)))
+    return np.moveaxis(values, 1, -1).reshape(count, values.shape[1])
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]

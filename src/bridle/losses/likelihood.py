@@ -1,0 +1,103 @@
+"""The same loss from probabilities, and the likelihood that it is the logarithm of.
+
+Three names for one preference: the parameters that make the likelihood of the targets largest
+make its logarithm largest and the negative log-likelihood smallest, because the logarithm rises
+everywhere. Only the sum of logarithms survives many samples: the product underflows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks
+from bridle.kernels import reference
+from bridle.losses.class_targets import ClassLossOptions
+from bridle.losses.cross_entropy import evaluate_class_loss
+
+Array = npt.NDArray[Any]
+
+
+def nll(
+    probabilities: npt.ArrayLike,
+    target: npt.ArrayLike,
+    weight: npt.ArrayLike | None = None,
+    **options: Unpack[ClassLossOptions],
+) -> Array:
+    """Return ``−log probabilities[target]`` in nats: cross-entropy from probabilities.
+
+    The other arguments are those of `cross_entropy`, and so is the answer: ``nll(softmax(z), y)``
+    equals ``cross_entropy(z, y)``, which is to be preferred where the scores are at hand, since a
+    small probability has lost digits (or is 0) that its score still has. A probability 0 at the
+    target gives +inf; nothing is clipped.
+
+    Parameters
+    ----------
+    probabilities : array_like, (C,), (N, C) or (N, C, d1, …)
+        Distributions over the classes; each sums to 1.
+
+    Raises
+    ------
+    InputError
+        A row is no distribution (the message points to `cross_entropy` for scores), or another
+        argument cannot be used.
+    TargetRangeError
+        An index outside ``[0, C)``.
+
+    Examples
+    --------
+    >>> nll([[0.1, 0.3, 0.6], [0.2, 0.3, 0.5]], [0, 2], reduction="none")
+    array([2.30258509, 0.69314718])
+    """
+    values = checks.floating(probabilities, "probabilities")
+    checks.score_layout(values, "probabilities")
+    if options.get("check", True):
+        hint = " (for scores, use cross_entropy)"
+        checks.probability_rows(values, "probabilities", min(values.ndim - 1, 1), hint)
+    # log 0 = −inf is what masks a class, so probabilities and scores follow one rule.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wide = values.astype(reference.accumulator_dtype(values.dtype), copy=False)
+        log_probabilities = np.log(wide)
+    # 0 − log p, not a minus sign: the certain target's loss is 0, not −0.
+    loss, _ = evaluate_class_loss(
+        log_probabilities,
+        target,
+        weight,
+        lambda logarithms: 0 - logarithms,
+        gradient=False,
+        **options,
+    )
+    return loss
+
+
+def log_likelihood(probabilities: npt.ArrayLike, target: npt.ArrayLike) -> Array:
+    """Return ``Σ_i log probabilities[i, target_i]`` in nats; −inf if one of them is 0.
+
+    Parameters and errors are those of `nll`, of which it is the negative sum.
+
+    Examples
+    --------
+    >>> float(log_likelihood([[0.5, 0.5], [0.2, 0.8]], [0, 1]).round(4))
+    -0.9163
+    """
+    return np.asarray(0 - nll(probabilities, target, reduction="sum"))[()]
+
+
+def likelihood(probabilities: npt.ArrayLike, target: npt.ArrayLike) -> Array:
+    """Return ``Π_i probabilities[i, target_i]``, the probability of all targets together.
+
+    It underflows to 0 after a few hundred samples (1e-308 is the least that a float64 holds at
+    full precision): compare models by `log_likelihood`. Parameters and errors are those of `nll`.
+
+    Examples
+    --------
+    >>> float(likelihood([[0.5, 0.5], [0.2, 0.8]], [0, 1]))
+    0.4
+    """
+    values = checks.floating(probabilities, "probabilities")
+    chosen = nll(values, target, reduction="none")
+    # Taken from the logarithms of the checked targets, which serve every layout and soft targets;
+    # each factor is off by about |log p| units in the last place.
+    return np.asarray(np.exp(-chosen).prod())[()]
