@@ -1,0 +1,26 @@
+"""The judge: how good scores or probabilities are. It takes arrays, never estimators."""
+
+from bridle.judge.calibration import (
+    ReliabilityBin,
+    expected_calibration_error,
+    reliability_table,
+)
+from bridle.judge.evaluation import Evaluation, evaluate
+from bridle.judge.metrics import ClassFigures, brier_score, confusion_matrix
+from bridle.judge.outcomes import Outcomes, row_outcomes
+from bridle.judge.surprise import SurprisingSample, most_surprising
+
+__all__ = [
+    "ClassFigures",
+    "Evaluation",
+    "Outcomes",
+    "ReliabilityBin",
+    "SurprisingSample",
+    "brier_score",
+    "confusion_matrix",
+    "evaluate",
+    "expected_calibration_error",
+    "most_surprising",
+    "reliability_table",
+    "row_outcomes",
+]

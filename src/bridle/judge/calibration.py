@@ -1,0 +1,133 @@
+"""Calibration: whether a confidence of 80 % comes true in 80 of 100 cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks
+
+Array = npt.NDArray[Any]
+
+# Confidences that agree to this many decimals are equal: where a softmax rounds its last digit
+# must not decide which bin a sample is in.
+_DECIMALS = 12
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Samples of neighbouring confidence: how sure they were, and how often right."""
+
+    count: int
+    lowest: float
+    highest: float
+    confidence: float
+    accuracy: float
+
+
+def reliability_table(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = 15
+) -> tuple[ReliabilityBin, ...]:
+    """Return bins of equal mass with their mean confidence and their accuracy.
+
+    The sample at place ``i`` of N in ascending confidence belongs to bin ``⌊i · bins / N⌋``.
+    Samples of equal confidence (to 12 decimals) are never parted: all take the place of their
+    first. So the table depends neither on the samples' order nor on how often the whole set is
+    repeated. Bins that are left empty, by ties or by N < bins, are left out.
+
+    Parameters
+    ----------
+    confidence : array_like, (N,)
+        The probability of the predicted class.
+    correct : array_like of bool, (N,)
+        Whether the prediction was right.
+    bins : int
+        How many bins, 1 or more.
+
+    Returns
+    -------
+    tuple of ReliabilityBin
+        In ascending confidence: ``count``, ``lowest`` and ``highest`` confidence, mean
+        ``confidence``, ``accuracy``.
+
+    Raises
+    ------
+    InputError
+        No sample, different lengths, a confidence outside [0, 1], or no bin.
+
+    Examples
+    --------
+    >>> for row in reliability_table([0.5, 1.0, 0.5, 0.75], [False, True, True, True], bins=2):
+    ...     print(row)
+    ReliabilityBin(count=2, lowest=0.5, highest=0.5, confidence=0.5, accuracy=0.5)
+    ReliabilityBin(count=2, lowest=0.75, highest=1.0, confidence=0.875, accuracy=1.0)
+
+    References
+    ----------
+    J. Nixon et al., *Measuring Calibration in Deep Learning*, CVPR Workshops, 2019 (bins of equal
+    mass).
+    """
+    sure, right = _checked(confidence, correct, bins)
+    order = np.argsort(sure, kind="stable")
+    sure, right = sure[order], right[order]
+    starts = _bin_starts(sure, bins)
+    counts = np.diff(starts, append=len(sure))
+    columns = (
+        counts,
+        sure[starts],
+        sure[starts + counts - 1],
+        np.add.reduceat(sure, starts) / counts,
+        np.add.reduceat(right, starts) / counts,
+    )
+    return tuple(ReliabilityBin(*row) for row in zip(*(c.tolist() for c in columns), strict=True))
+
+
+def expected_calibration_error(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = 15
+) -> float:
+    """Return the mean gap between confidence and accuracy: ``Σ_b n_b/N |accuracy_b − conf_b|``.
+
+    The bins, parameters and errors are those of `reliability_table`. 0 is perfectly calibrated.
+
+    Examples
+    --------
+    >>> expected_calibration_error([0.5, 0.5, 1.0], [True, False, True])
+    0.0
+
+    References
+    ----------
+    M. P. Naeini, G. Cooper, M. Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian
+    Binning*, AAAI, 2015. C. Guo et al., *On Calibration of Modern Neural Networks*, ICML, 2017.
+    """
+    return table_error(reliability_table(confidence, correct, bins=bins))
+
+
+def table_error(table: tuple[ReliabilityBin, ...]) -> float:
+    """Return the calibration error that a reliability table shows."""
+    gaps = sum(row.count * abs(row.accuracy - row.confidence) for row in table)
+    return gaps / sum(row.count for row in table)
+
+
+def _checked(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int) -> tuple[Array, Array]:
+    sure = checks.floating(confidence, "confidence").astype(np.float64)
+    checks.unit_interval(sure, "confidence")
+    right = np.asarray(correct, np.bool_)
+    checks.same_shape(sure, right, ("confidence", "correct"))
+    if sure.ndim != 1 or sure.size == 0:
+        raise checks.InputError(f"confidence: expected shape (N,), N ≥ 1, found {sure.shape}")
+    if bins < 1:
+        raise checks.InputError(f"bins: expected 1 or more, found {bins}")
+    return sure, right.astype(np.float64)
+
+
+def _bin_starts(ascending: Array, bins: int) -> Array:
+    """Return the places where a bin begins, of confidences in ascending order."""
+    count = len(ascending)
+    rounded = ascending.round(_DECIMALS)
+    is_first = np.diff(rounded, prepend=-np.inf) > 0
+    first_of_equals = np.maximum.accumulate(np.where(is_first, np.arange(count), 0))
+    bin_of = first_of_equals * bins // count
+    return np.flatnonzero(np.diff(bin_of, prepend=-1))

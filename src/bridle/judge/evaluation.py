@@ -1,0 +1,255 @@
+"""All figures of one evaluation, as an object, as JSON and as text."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.checks import Label
+from bridle.judge import calibration, metrics, surprise, text
+from bridle.judge.calibration import ReliabilityBin
+from bridle.judge.metrics import ClassFigures
+from bridle.judge.outcomes import InputKind, Outcomes, row_outcomes
+from bridle.judge.surprise import SurprisingSample
+
+Array = npt.NDArray[Any]
+
+_TOP = 5
+# Beyond this many classes nobody reads the matrix, and C² numbers would outgrow the input.
+_CONFUSION_CLASSES = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How good scores or probabilities are on labelled samples; made by `bridle.evaluate`.
+
+    The attributes are the keys of `to_dict`, in this order. Losses are in nats unless the name
+    says bits; an undefined ratio (nothing out of nothing) is NaN.
+
+    Attributes
+    ----------
+    input_kind : {"probabilities", "scores"}
+        How the input was taken.
+    samples : int
+        ``N``.
+    classes : tuple
+        The label of each class, in the order of the columns.
+    cross_entropy_nats, cross_entropy_bits : float
+        Mean surprisal ``1/N Σ −log p(target)``, never clipped: one probability of 0 makes it +inf.
+    infinite_losses : int
+        How many samples have probability 0 at their target.
+    perplexity : float
+        ``exp(cross_entropy_nats)``.
+    uniform_nats, uniform_bits : float
+        The cross-entropy of guessing every class alike, ``log C``.
+    class_frequency_nats, class_frequency_bits : float
+        That of guessing the targets' own frequencies: their entropy.
+    accuracy, top_5_accuracy : float
+        How often the target is the largest entry, and among the min(5, C) largest; ties go to the
+        lowest index.
+    brier_score : float
+        `bridle.judge.brier_score`.
+    expected_calibration_error : float
+        `bridle.judge.expected_calibration_error`, with 15 bins of equal mass.
+    reliability : tuple of ReliabilityBin
+        `bridle.judge.reliability_table`: count, lowest, highest, confidence, accuracy.
+    per_class : tuple of ClassFigures
+        label, support, loss (mean surprisal of the class's samples), precision, recall.
+    confusion_matrix : (C, C) int64 array or None
+        Rows are targets, columns predictions; None beyond 1,000 classes.
+    most_surprising : tuple of SurprisingSample
+        The ten samples of largest surprisal: index, target, predicted, probability (of the
+        target), surprisal.
+    outcomes : Outcomes
+        The figures of each row; not part of `to_dict`.
+    """
+
+    input_kind: InputKind
+    samples: int
+    classes: tuple[Label, ...]
+    cross_entropy_nats: float
+    cross_entropy_bits: float
+    infinite_losses: int
+    perplexity: float
+    uniform_nats: float
+    uniform_bits: float
+    class_frequency_nats: float
+    class_frequency_bits: float
+    accuracy: float
+    top_5_accuracy: float
+    brier_score: float
+    expected_calibration_error: float
+    reliability: tuple[ReliabilityBin, ...]
+    per_class: tuple[ClassFigures, ...]
+    confusion_matrix: Array | None
+    most_surprising: tuple[SurprisingSample, ...]
+    outcomes: Outcomes = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures in plain JSON types, under stable keys: the attributes' names.
+
+        Tables become lists of objects with the fields named above, the matrix a list of rows. A
+        number that JSON lacks becomes the string ``"Infinity"`` if it is infinite, and null (None)
+        if it is undefined.
+
+        Examples
+        --------
+        >>> figures = evaluate([[1.0, 0.0], [1.0, 0.0]], [0, 1]).to_dict()
+        >>> figures["cross_entropy_nats"], figures["per_class"][1]["precision"]
+        ('Infinity', None)
+        """
+        names = [name for name in self.__dataclass_fields__ if name != "outcomes"]
+        return {name: _plain(getattr(self, name)) for name in names}
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return `to_dict` as strict JSON text."""
+        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, indent=indent)
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                *text.headline(self),
+                "",
+                *text.class_table(self.per_class),
+                "",
+                *text.surprise_table(self.most_surprising),
+            ]
+        )
+
+
+def evaluate(
+    scores_or_probabilities: npt.ArrayLike,
+    target: npt.ArrayLike | Iterable[object],
+    *,
+    classes: Iterable[object] | None = None,
+) -> Evaluation:
+    """Judge scores or probabilities against the true classes.
+
+    Rows are taken as probabilities if every row is non-negative and sums to 1 (within the rounding
+    of the dtype), else as scores, whose probabilities are their softmax. The result says which. A
+    score of −inf is a masked class.
+
+    Parameters
+    ----------
+    scores_or_probabilities : array_like, (N, C) or (N,)
+        Of any real dtype and layout, memory-mapped too; read in blocks of rows in float64. (N,)
+        stands for two classes: the probabilities of the second if all lie in [0, 1], else its
+        scores (log-odds), whose probabilities are their sigmoid.
+    target : array_like, (N,)
+        Class indices in [0, C); or labels, if ``classes`` are given.
+    classes : sequence of C labels, optional
+        Text, numbers or booleans, in the order of the columns.
+
+    Returns
+    -------
+    Evaluation
+        Figures as attributes; prints as a table; ``to_dict()`` and ``to_json()``.
+
+    Raises
+    ------
+    TargetRangeError
+        A class index outside [0, C).
+    InputError
+        No rows or classes, targets of another number or kind, a label that ``classes`` lacks, a
+        row with a NaN, a +inf or −inf alone; or entries in [0, 1] of which at least half of the
+        rows sum to nearly 1 (within 0.05) but not all do: broken probabilities.
+
+    Examples
+    --------
+    >>> print(evaluate([[0.1, 0.3, 0.6], [0.2, 0.3, 0.5]], ["cat", "eel"],
+    ...                classes=["cat", "dog", "eel"]))
+    2 samples, 3 classes, from probabilities
+    <BLANKLINE>
+    cross-entropy           1.4979 nats     2.1610 bits     perplexity 4.4721
+      uniform guess         1.0986 nats     1.5850 bits
+      class frequencies     0.6931 nats     1.0000 bits
+    accuracy                0.5000          top-5 1.0000
+    Brier score             0.8200          calibration error 0.5500
+    infinite losses              0
+    <BLANKLINE>
+    class                   support       loss  precision     recall
+    cat                           1     2.3026          -     0.0000
+    dog                           0          -          -          -
+    eel                           1     0.6931     0.5000     1.0000
+    <BLANKLINE>
+    most surprising  target            predicted         probability  surprisal
+                  0  cat               eel                    0.1000     2.3026
+                  1  eel               eel                    0.5000     0.6931
+    """
+    found = row_outcomes(scores_or_probabilities, target, classes=classes)
+    nats = float(found.surprisal.mean())
+    uniform = metrics.uniform_cross_entropy(len(found.classes))
+    frequency = metrics.class_frequency_cross_entropy(found.target)
+    table = calibration.reliability_table(found.confidence, found.correct)
+    return Evaluation(
+        input_kind=found.input_kind,
+        samples=len(found.target),
+        classes=found.classes,
+        cross_entropy_nats=nats,
+        cross_entropy_bits=_bits(nats),
+        infinite_losses=int(np.count_nonzero(np.isinf(found.surprisal))),
+        perplexity=_exp(nats),
+        uniform_nats=uniform,
+        uniform_bits=_bits(uniform),
+        class_frequency_nats=frequency,
+        class_frequency_bits=_bits(frequency),
+        accuracy=float(found.correct.mean()),
+        top_5_accuracy=float((found.rank < _TOP).mean()),
+        brier_score=float(found.squared_error.mean()),
+        expected_calibration_error=calibration.table_error(table),
+        reliability=table,
+        per_class=metrics.class_figures(found),
+        confusion_matrix=_confusion_matrix(found),
+        most_surprising=_most_surprising(found),
+        outcomes=found,
+    )
+
+
+def _confusion_matrix(found: Outcomes) -> Array | None:
+    classes = len(found.classes)
+    if classes > _CONFUSION_CLASSES:
+        return None
+    return metrics.confusion_matrix(found.target, found.predicted, classes)
+
+
+def _most_surprising(found: Outcomes) -> tuple[SurprisingSample, ...]:
+    return tuple(
+        SurprisingSample(
+            index=int(row),
+            target=found.classes[found.target[row]],
+            predicted=found.classes[found.predicted[row]],
+            probability=float(found.probability[row]),
+            surprisal=float(found.surprisal[row]),
+        )
+        for row in surprise.most_surprising(found.surprisal)
+    )
+
+
+def _bits(nats: float) -> float:
+    return nats / math.log(2)
+
+
+def _exp(nats: float) -> float:
+    try:
+        return math.exp(nats)
+    except OverflowError:
+        return math.inf
+
+
+def _plain(value: Any) -> Any:
+    """Return the value in JSON's own types."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    if is_dataclass(value):
+        return {name: _plain(entry) for name, entry in vars(value).items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

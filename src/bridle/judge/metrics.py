@@ -1,0 +1,116 @@
+"""Counts of right and wrong, per class and in all; the Brier score; what a plain guess costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from bridle import checks
+from bridle.judge.outcomes import Outcomes, row_outcomes
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class: how often it occurs, what it costs, and how well it is told from the others."""
+
+    label: checks.Label
+    support: int
+    loss: float
+    precision: float
+    recall: float
+
+
+def confusion_matrix(target: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> Array:
+    """Count how often class ``i`` was predicted as class ``j``.
+
+    Parameters
+    ----------
+    target, predicted : array_like of int, (N,)
+        Class indices in ``[0, classes)``.
+    classes : int
+        ``C``; the matrix takes ``8 C²`` bytes.
+
+    Returns
+    -------
+    int64 ndarray, (C, C)
+        Rows are targets, columns predictions; the diagonal is right.
+
+    Raises
+    ------
+    TargetRangeError
+        An index outside ``[0, classes)``.
+    InputError
+        Indices that are no integers, or of two lengths.
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], classes=2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    rows = checks.class_indices(target, np.size(target), classes)
+    columns = checks.class_indices(predicted, len(rows), classes, name="predicted")
+    counts = np.bincount(rows * classes + columns, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def brier_score(
+    scores_or_probabilities: npt.ArrayLike,
+    target: npt.ArrayLike | Iterable[object],
+    *,
+    classes: Iterable[object] | None = None,
+) -> float:
+    """Return the Brier score ``1/N Σ_n Σ_c (p_nc − y_nc)²``, ``y`` the target as one-hot.
+
+    0 is best, 2 is worst. For two classes it is twice the one-column score that scikit-learn's
+    ``brier_score_loss`` gives. Parameters and errors are those of `bridle.evaluate`.
+
+    Examples
+    --------
+    >>> round(brier_score([[0.1, 0.9], [0.5, 0.5]], [1, 0]), 12)
+    0.26
+
+    References
+    ----------
+    G. W. Brier, *Verification of forecasts expressed in terms of probability*, Monthly Weather
+    Review, 1950.
+    """
+    return float(
+        row_outcomes(scores_or_probabilities, target, classes=classes).squared_error.mean()
+    )
+
+
+def uniform_cross_entropy(classes: int) -> float:
+    """Return what guessing every class alike costs: ``log C`` nats."""
+    return math.log(classes)
+
+
+def class_frequency_cross_entropy(target: Array) -> float:
+    """Return what guessing the targets' own frequencies costs: their entropy in nats."""
+    frequencies = np.bincount(target) / len(target)
+    return float(special.entr(frequencies).sum())
+
+
+def class_figures(found: Outcomes) -> tuple[ClassFigures, ...]:
+    """Return each class's support, mean surprisal in nats, precision and recall.
+
+    ``precision = hits / predicted`` and ``recall = hits / support``. A ratio of nothing to nothing
+    (a class never predicted, or without samples) is NaN: it is undefined, not bad.
+    """
+    count = len(found.classes)
+    support = np.bincount(found.target, minlength=count)
+    predicted = np.bincount(found.predicted, minlength=count)
+    hits = np.bincount(found.target[found.correct], minlength=count)
+    total_loss = np.bincount(found.target, weights=found.surprisal, minlength=count)
+    with np.errstate(invalid="ignore"):
+        columns = (total_loss / support, hits / predicted, hits / support)
+    figures = zip(found.classes, support.tolist(), *(c.tolist() for c in columns), strict=True)
+    return tuple(ClassFigures(*row) for row in figures)

@@ -1,0 +1,82 @@
+"""An evaluation as a table for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from bridle.judge.metrics import ClassFigures
+from bridle.judge.surprise import SurprisingSample
+
+if TYPE_CHECKING:
+    from bridle.judge.evaluation import Evaluation
+
+_MOST_CLASSES = 12
+_LABEL = 16
+
+
+def headline(figures: Evaluation) -> Iterator[str]:
+    """Yield the lines that concern all samples together."""
+    classes = len(figures.classes)
+    yield (
+        f"{figures.samples:,} sample{'s' * (figures.samples != 1)}, "
+        f"{classes:,} class{'es' * (classes != 1)}, from {figures.input_kind}"
+    )
+    yield ""
+    perplexity = f"     perplexity {number(figures.perplexity).strip()}"
+    losses = (
+        ("cross-entropy", figures.cross_entropy_nats, figures.cross_entropy_bits, perplexity),
+        ("  uniform guess", figures.uniform_nats, figures.uniform_bits, ""),
+        ("  class frequencies", figures.class_frequency_nats, figures.class_frequency_bits, ""),
+    )
+    for name, nats, bits, note in losses:
+        yield f"{name:20}{number(nats)} nats {number(bits)} bits{note}"
+    top = number(figures.top_5_accuracy).strip()
+    yield f"{'accuracy':20}{number(figures.accuracy)}          top-5 {top}"
+    error = number(figures.expected_calibration_error).strip()
+    yield f"{'Brier score':20}{number(figures.brier_score)}          calibration error {error}"
+    yield f"{'infinite losses':20}{figures.infinite_losses:>10,}"
+
+
+def class_table(per_class: Sequence[ClassFigures]) -> Iterator[str]:
+    """Yield a line per class; of many classes only those of largest loss."""
+    shown = list(per_class)
+    heading = "class"
+    if len(shown) > _MOST_CLASSES:
+        heading = f"worst {_MOST_CLASSES} classes"
+        shown.sort(key=lambda row: -math.inf if math.isnan(row.loss) else row.loss, reverse=True)
+    yield f"{heading:20}{'support':>11} {'loss':>10} {'precision':>10} {'recall':>10}"
+    for row in shown[:_MOST_CLASSES]:
+        ratios = f"{number(row.precision)} {number(row.recall)}"
+        yield f"{cell(row.label, 20)}{row.support:>11,} {number(row.loss)} {ratios}"
+
+
+def surprise_table(samples: Sequence[SurprisingSample]) -> Iterator[str]:
+    """Yield a line per sample, most surprising first."""
+    names = f"{'target':{_LABEL}}  {'predicted':{_LABEL}}"
+    yield f"most surprising  {names}  {'probability':>11} {'surprisal':>10}"
+    for row in samples:
+        labels = f"{cell(row.target, _LABEL)}  {cell(row.predicted, _LABEL)}"
+        yield f"{row.index:>15}  {labels}  {number(row.probability):>11} {number(row.surprisal)}"
+
+
+def number(value: float) -> str:
+    """Return a number in ten columns; ``-`` where it is undefined."""
+    if math.isnan(value):
+        return f"{'-':>10}"
+    fixed = value == 0 or 1e-4 <= abs(value) < 1e5 or math.isinf(value)
+    return f"{value:10.4f}" if fixed else f"{value:10.2e}"
+
+
+def cell(label: object, width: int) -> str:
+    """Return a label padded or cut to ``width`` columns, with nothing in it to steer a terminal."""
+    kept, used = "", 0
+    for sign in str(label):
+        shown = sign if sign.isprintable() else "?"
+        columns = 2 if unicodedata.east_asian_width(shown) in "WF" else 1
+        if used + columns > width:
+            break
+        kept, used = kept + shown, used + columns
+    return kept + " " * (width - used)
