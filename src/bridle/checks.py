@@ -256,12 +256,14 @@ def _outside_package() -> int:
 
 def unit_interval(values: Array, name: str) -> None:
     """Refuse the first entry outside [0, 1]."""
-    _first_outside(values, name, ~((values >= 0) & (values <= 1)), "a number in [0, 1]")
+    wide = values.astype(_wide(values.dtype), copy=False)
+    _first_outside(wide, name, ~((wide >= 0) & (wide <= 1)), "a number in [0, 1]")
 
 
 def not_negative(values: Array, name: str) -> None:
     """Refuse the first entry below 0."""
-    _first_outside(values, name, values < 0, "a number of 0 or above")
+    wide = values.astype(_wide(values.dtype), copy=False)
+    _first_outside(wide, name, wide < 0, "a number of 0 or above")
 
 
 def class_axis(values: Array, axis: int, name: str) -> None:
@@ -292,17 +294,25 @@ def sum_tolerance(dtype: np.dtype[Any], classes: int = 1) -> float:
     return 1e-4 if dtype.name == "float32" else 1e-5
 
 
-def weights(values: npt.ArrayLike, name: str, shape: tuple[int, ...], *, check: bool) -> Array:
-    """Return weights of the given shape; refuse the first one that is negative or not finite."""
+def weights(
+    values: npt.ArrayLike,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: npt.DTypeLike = np.float64,
+    *,
+    check: bool,
+) -> Array:
+    """Return weights in ``dtype``; refuse the first that is negative or not finite there."""
     array = floating(values, name)
     if array.shape != shape:
         raise InputError(f"{name}: expected shape {shape}, found {array.shape}")
-    if check:
-        bad = ~((array >= 0) & np.isfinite(array))
-        if bad.any():
-            found = f"{_first('entry', bad)} is {array[bad][0]}"
-            raise InputError(f"{name}: {found}, expected a finite number ≥ 0")
-    return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        kept = array.astype(dtype, copy=False)
+        bad = ~((array >= 0) & np.isfinite(kept))
+    if check and bad.any():
+        found = f"{_first('entry', bad)} is {array[bad][0]}"
+        raise InputError(f"{name}: {found}, expected a finite number ≥ 0 in {kept.dtype}")
+    return kept
 
 
 def finite_rows(values: Any, name: str, first_row: int = 0) -> None:

@@ -50,7 +50,7 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
     try:
         model.set_params(**_parameters(description["parameters"]))
         classes = np.array(description["classes"], dtype=np.dtype(description["class_dtype"]))
-        report = FitReport(**description["fit_report"])
+        report = _report(description["fit_report"])
         names = [str(name) for name in description["feature_names"]]
         iterations = int(description["iterations"])
     except (KeyError, TypeError, ValueError) as error:
@@ -113,3 +113,8 @@ def _parameters(plain: dict[str, Any]) -> dict[str, Any]:
     if isinstance(parameters["class_weight"], list):
         parameters["class_weight"] = dict(parameters["class_weight"])
     return parameters
+
+
+def _report(plain: dict[str, Any]) -> FitReport:
+    numbers = {name: float(value) for name, value in plain.items() if value == "Infinity"}
+    return FitReport(**{**plain, **numbers})

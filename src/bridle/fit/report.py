@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from bridle import strict_json
 
 Stopped = Literal["gap", "decrement", "separable", "precision", "max_iter"]
 
@@ -52,5 +54,5 @@ class FitReport:
         return self.stopped == "separable"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain Python values."""
-        return asdict(self)
+        """Return the fields in JSON's own types; an unknown gap is the string ``"Infinity"``."""
+        return dict(strict_json.plain(self))

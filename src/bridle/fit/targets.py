@@ -27,7 +27,10 @@ class FitTarget(NamedTuple):
 
 
 def fit_target(
-    y: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None, class_weight: ClassWeight, count: int
+    y: npt.ArrayLike | None,
+    sample_weight: npt.ArrayLike | None,
+    class_weight: ClassWeight,
+    count: int,
 ) -> FitTarget:
     """Check ``y`` and the weights of ``count`` samples."""
     if y is None:

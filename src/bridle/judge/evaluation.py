@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bridle import strict_json
 from bridle.checks import Label
 from bridle.judge import calibration, metrics, surprise, text
 from bridle.judge.calibration import ReliabilityBin
@@ -105,11 +105,11 @@ class Evaluation:
         ('Infinity', None)
         """
         names = [name for name in self.__dataclass_fields__ if name != "outcomes"]
-        return {name: _plain(getattr(self, name)) for name in names}
+        return {name: strict_json.plain(getattr(self, name)) for name in names}
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Return `to_dict` as strict JSON text."""
-        return json.dumps(self.to_dict(), allow_nan=False, ensure_ascii=False, indent=indent)
+        return strict_json.to_text(self.to_dict(), indent=indent)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -240,16 +240,3 @@ def _exp(nats: float) -> float:
         return math.exp(nats)
     except OverflowError:
         return math.inf
-
-
-def _plain(value: Any) -> Any:
-    """Return the value in JSON's own types."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    if is_dataclass(value):
-        return {name: _plain(entry) for name, entry in vars(value).items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

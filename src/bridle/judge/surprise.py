@@ -15,9 +15,9 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class SurprisingSample:
-    """One sample: its row, what it was said to be, and how unlikely the model held that."""
+    """One sample: its row (or its name), what it was said to be, how unlikely the model held it."""
 
-    index: int
+    index: int | str
     target: checks.Label
     predicted: checks.Label
     probability: float

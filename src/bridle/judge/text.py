@@ -59,7 +59,7 @@ def surprise_table(samples: Sequence[SurprisingSample]) -> Iterator[str]:
     yield f"most surprising  {names}  {'probability':>11} {'surprisal':>10}"
     for row in samples:
         labels = f"{cell(row.target, _LABEL)}  {cell(row.predicted, _LABEL)}"
-        yield f"{row.index:>15}  {labels}  {number(row.probability):>11} {number(row.surprisal)}"
+        yield f"{cell(row.index, 15).strip():>15}  {labels}  {number(row.probability):>11} {number(row.surprisal)}"
 
 
 def number(value: float) -> str:

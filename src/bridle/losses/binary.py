@@ -97,7 +97,7 @@ def binary_cross_entropy_gradient(
         return loss, np.asarray(gradient).astype(values.dtype, copy=False)
 
 
-@np.errstate(over="ignore")  # a weight that the compute dtype cannot hold is inf
+@np.errstate(over="ignore", invalid="ignore")  # inf and NaN in the answer say it themselves
 def _prepare(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
@@ -117,18 +117,18 @@ def _prepare(
     answers = answers.astype(dtype, copy=False)
     positive, negative = answers, 1 - answers
     if pos_weight is not None:
-        positive = positive * _broadcast(pos_weight, "pos_weight", scores.shape, check).astype(
-            dtype
-        )
+        positive = positive * _broadcast(pos_weight, "pos_weight", scores.shape, dtype, check)
     if weight is not None:
-        shared = _broadcast(weight, "weight", scores.shape, check).astype(dtype)
+        shared = _broadcast(weight, "weight", scores.shape, dtype, check)
         positive, negative = positive * shared, negative * shared
     return scores.astype(dtype, copy=False), positive, negative
 
 
-def _broadcast(values: npt.ArrayLike, name: str, shape: tuple[int, ...], check: bool) -> Array:
-    array = checks.floating(values, name)
-    checks.weights(array, name, array.shape, check=check)
+def _broadcast(
+    values: npt.ArrayLike, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], check: bool
+) -> Array:
+    given = checks.floating(values, name)
+    array = checks.weights(given, name, given.shape, dtype, check=check)
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
@@ -136,7 +136,7 @@ def _broadcast(values: npt.ArrayLike, name: str, shape: tuple[int, ...], check: 
         raise checks.InputError(message) from None
 
 
-@np.errstate(over="ignore", invalid="ignore")  # inf and NaN in the answer say it themselves
+@np.errstate(over="ignore", invalid="ignore")
 def _reduced_loss(
     scores: Array, positive: Array, negative: Array, reduction: str
 ) -> tuple[Array, float]:

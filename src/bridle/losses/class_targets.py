@@ -45,7 +45,7 @@ class ClassTargets:
 
     scores: Array  # (N, C), a view where the layout allows
     target: Array  # (N,) indices or (N, C) probabilities
-    weight: Array | None  # (C,)
+    weight: Array | None  # (C,), as the sample weights in the compute dtype
     sample_weight: Array | None  # (N,)
     counted: Array  # (N,) bool: neither ignored nor of weight 0
     unknown: Array  # (N,) bool: an index out of range that the caller did not want checked
@@ -72,7 +72,7 @@ class ClassTargets:
             share[self.counted] = self.sample_weight[self.counted]
         if self.weight is not None and self.target.ndim == 1:
             known = self.counted & ~self.unknown
-            share[known] *= self.weight[self.target[known]].astype(share.dtype)
+            share[known] *= self.weight[self.target[known]]
         return share.sum()
 
     def blocks(self) -> Iterator[slice]:
@@ -101,12 +101,13 @@ class ClassTargets:
         if self.label_smoothing:
             share = (scores != -np.inf).astype(self.compute_dtype)
             share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
-            mass = (1 - self.label_smoothing) * mass + self.label_smoothing * share
+            smoothing = self.compute_dtype.type(self.label_smoothing)
+            mass = (1 - smoothing) * mass + smoothing * share
             mass[~counted] = 0
         if self.weight is not None:
-            mass *= self.weight.astype(self.compute_dtype)
+            mass *= self.weight
         if self.sample_weight is not None:
-            mass *= self.sample_weight[rows, None].astype(self.compute_dtype)
+            mass *= self.sample_weight[rows, None]
         return mass
 
     def settle(self, rows: slice, values: Array) -> Array:
@@ -148,11 +149,12 @@ def class_targets(
         unknown = (((labels < 0) | (labels >= classes)) & ~ignored).ravel()
         counted = ~ignored.ravel()
         labels = labels.ravel()
-    per_class = (
-        None if weight is None else checks.weights(weight, "weight", (classes,), check=check)
-    )
+    dtype = reference.accumulator_dtype(values.dtype)
+    per_class = None
+    if weight is not None:
+        per_class = checks.weights(weight, "weight", (classes,), dtype, check=check)
     loss_shape = values.shape[2:] if values.ndim == 1 else _without(values.shape, 1)
-    per_sample = _sample_weight(sample_weight, loss_shape, check)
+    per_sample = _sample_weight(sample_weight, loss_shape, dtype, check)
     if per_sample is not None:
         counted &= per_sample != 0
     smoothing = checks.fraction(label_smoothing, "label_smoothing")
@@ -172,14 +174,17 @@ def _distributions(target: Array, ignore_index: int, check: bool) -> Array:
 
 
 def _sample_weight(
-    sample_weight: npt.ArrayLike | None, loss_shape: tuple[int, ...], check: bool
+    sample_weight: npt.ArrayLike | None,
+    loss_shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    check: bool,
 ) -> Array | None:
     if sample_weight is None:
         return None
-    array = np.asarray(sample_weight)
+    array = checks.floating(sample_weight, "sample_weight")
     # One weight per sample also serves all positions of an (N, C, d1, …) input.
     shape = array.shape if array.shape == loss_shape[:1] else loss_shape
-    checked = checks.weights(array, "sample_weight", shape, check=check)
+    checked = checks.weights(array, "sample_weight", shape, dtype, check=check)
     trailing = (1,) * (len(loss_shape) - checked.ndim)
     return np.broadcast_to(checked.reshape(checked.shape + trailing), loss_shape).ravel()
 

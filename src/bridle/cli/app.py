@@ -1,0 +1,205 @@
+"""Arguments and their help; whatever goes wrong becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import bridle
+from bridle import checks
+
+# typer carries click with it or leans on it, by version; either way this is the base of all errors
+# in a command line, two steps above the one that typer exports.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    help="Fit a softmax classifier to its exact optimum, and judge any classifier's answers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_DATA = (
+    "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .parquet), an array "
+    "(.npy .npz .safetensors .svmlight, idx; .npz of a sparse matrix), a folder of such shards, "
+    "or a folder of images with one folder for each class."
+)
+Data = Annotated[str, typer.Argument(help=_DATA, metavar="DATA", show_default=False)]
+Target = Annotated[
+    str | None,
+    typer.Option(help="The column (or array) with the labels.", metavar="NAME"),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="A file of labels, for arrays that carry none.", metavar="FILE"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; return 0, 2 for input that cannot be used, 130 when interrupted."""
+    warnings.showwarning = _show_warning
+    try:
+        code = app(args=list(arguments), prog_name="bridle", standalone_mode=False)
+    except (checks.InputError, checks.MissingExtraError) as error:
+        return _refuse(str(error))
+    except _CommandLineError as error:
+        return _refuse(f"{_usage(error)} (bridle --help tells more)")
+    except OSError as error:
+        return _refuse(f"{error.filename or 'file'}: {error.strerror or error}")
+    except MemoryError as error:
+        return _refuse(f"not enough memory: {error}")
+    except (KeyboardInterrupt, typer.Abort):
+        print("bridle: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return int(code or 0)
+
+
+def _usage(error: Any) -> str:
+    return " ".join(str(error.format_message()).split()).rstrip(".")
+
+
+def _refuse(message: str) -> int:
+    # One line, whatever a file's name or content put into the message.
+    print("bridle: " + " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print("bridle: warning: " + " ".join(str(message).split()), file=sys.stderr)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"bridle {bridle.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Example: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
+)
+def fit(
+    data: Data,
+    target: Target = None,
+    labels: Labels = None,
+    test: Annotated[
+        str | None, typer.Option(help="Data to judge the model on.", metavar="DATA")
+    ] = None,
+    test_labels: Annotated[
+        str | None, typer.Option(help="A file of labels for --test.", metavar="FILE")
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(
+            help="The share of samples to hold out and judge the model on, by class and at "
+            "random; 0 for none. 0.2 unless --test is given.",
+            show_default=False,
+        ),
+    ] = None,
+    C: Annotated[
+        float, typer.Option("--C", help="Inverse strength of the penalty; inf: none.")
+    ] = 1.0,
+    standardize: Annotated[
+        bool, typer.Option(help="Penalise features as if scaled to deviation 1.")
+    ] = True,
+    tol: Annotated[
+        float, typer.Option(help="The proven relative gap to the optimum to end at.")
+    ] = 1e-8,
+    seed: Annotated[int, typer.Option(help="Which random samples are held out.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for model.safetensors, metrics.json, predictions.csv.", metavar="DIR"
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a softmax classifier to its exact optimum, judge it, and report."""
+    from bridle.cli import fitting
+
+    fitting.fit(
+        fitting.Plan(
+            data=data,
+            target=target,
+            labels=labels,
+            test=test,
+            test_labels=test_labels,
+            holdout=holdout,
+            C=C,
+            standardize=standardize,
+            tol=tol,
+            seed=seed,
+            out=out,
+            json=json,
+            quiet=quiet,
+        )
+    )
+
+
+@app.command(epilog="Example: bridle predict reviews-model new-reviews.csv --out answers.csv")
+def predict(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder that bridle fit wrote, or its model.safetensors.",
+            metavar="MODEL",
+            show_default=False,
+        ),
+    ],
+    data: Data,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Add a column for each class.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file to write; standard output if not given.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Write each sample's most probable class, as CSV: id, predicted, probability."""
+    from bridle.cli import predicting
+
+    predicting.predict(model, data, probabilities=probabilities, out=out)
+
+
+@app.command(
+    epilog="Examples: bridle evaluate answers.csv --target truth · "
+    "bridle evaluate --model reviews-model test.csv",
+)
+def evaluate(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A file with the target and, for each class, a column of probabilities or "
+            "scores (from any model); with --model, data to run that model on.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="A model that bridle fit wrote.", metavar="MODEL")
+    ] = None,
+    target: Target = None,
+    labels: Labels = None,
+    json: Json = False,
+) -> None:
+    """Judge answers: cross-entropy, calibration, accuracy, and what surprised the model most."""
+    from bridle.cli import evaluating
+
+    evaluating.evaluate(data, model=model, target=target, labels=labels, json=json)

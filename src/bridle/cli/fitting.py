@@ -1,0 +1,184 @@
+"""``bridle fit``: data in; a classifier, its figures and a report out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import bridle
+from bridle import checks, data, strict_json
+from bridle.cli import outputs
+from bridle.cli.progress import live_line
+from bridle.cli.splitting import holdout_split
+from bridle.data import Dataset
+from bridle.fit import SoftmaxRegression
+from bridle.judge import Evaluation
+from bridle.judge import evaluate as judge
+from bridle.rows import Rows
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The command's arguments."""
+
+    data: str
+    target: str | None
+    labels: str | None
+    test: str | None
+    test_labels: str | None
+    holdout: float | None
+    C: float
+    standardize: bool
+    tol: float
+    seed: int
+    out: Path | None
+    json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples to fit or to judge: features, targets, and what to call them."""
+
+    features: Rows
+    target: Array
+    ids: list[int | str]
+    role: str
+
+
+def fit(plan: Plan) -> None:
+    """Load, split, fit, judge, print and write."""
+    _check(plan)
+    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    train, judged = _samples(plan, dataset)
+    model = _fitted(plan, dataset, train)
+    evaluation = _judged(model, judged)
+    metrics = _metrics(plan, dataset, model, train, judged, evaluation)
+    if plan.out is not None:
+        predictions = outputs.predictions_csv(judged.ids, evaluation)
+        outputs.write_fit(plan.out, model, metrics, predictions)
+    if plan.json:
+        print(strict_json.to_text(metrics, indent=2))
+    elif not plan.quiet:
+        _print(plan, dataset, model, train, judged, evaluation)
+
+
+def _check(plan: Plan) -> None:
+    checks.positive(plan.C, "--C", infinite=True)
+    checks.positive(plan.tol, "--tol")
+    if plan.test is not None and plan.holdout is not None:
+        raise checks.InputError("--holdout: expected without --test, found both")
+    if plan.holdout is not None and not 0 <= plan.holdout < 1:
+        raise checks.InputError(f"--holdout: expected a share in [0, 1), found {plan.holdout:g}")
+    if plan.out is not None:
+        outputs.check_folder(plan.out)
+
+
+def _samples(plan: Plan, dataset: Dataset) -> tuple[Samples, Samples]:
+    target = _known_target(dataset)
+    ids: list[int | str] = list(dataset.ids or range(len(target)))
+    if plan.test is not None:
+        train = Samples(dataset.features, target, ids, "training")
+        return train, _test_samples(plan, dataset)
+    share = 0.2 if plan.holdout is None else plan.holdout
+    kept, held = holdout_split(target, share, plan.seed)
+    if share == 0:
+        train = Samples(dataset.features, target, ids, "training")
+        return train, train
+    return (
+        Samples(dataset.features.take(kept), target[kept], [ids[row] for row in kept], "training"),
+        Samples(dataset.features.take(held), target[held], [ids[row] for row in held], "held-out"),
+    )
+
+
+def _test_samples(plan: Plan, dataset: Dataset) -> Samples:
+    assert plan.test is not None
+    test = data.load(
+        plan.test,
+        target=plan.target,
+        labels=plan.test_labels,
+        feature_names=dataset.feature_names,
+    )
+    target = _known_target(test)
+    return Samples(test.features, target, list(test.ids or range(len(target))), "test")
+
+
+def _known_target(dataset: Dataset) -> Array:
+    if dataset.target is None:
+        raise checks.InputError(f"{dataset.source}: no labels found")
+    return dataset.target
+
+
+def _fitted(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
+    model = SoftmaxRegression(plan.C, standardize=plan.standardize, tol=plan.tol)
+    with live_line(plan.tol, wanted=not (plan.json or plan.quiet)) as progress:
+        model.fit(train.features, train.target, progress=progress)
+    if dataset.feature_names is not None:
+        model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+    return model
+
+
+def _judged(model: SoftmaxRegression, samples: Samples) -> Evaluation:
+    # A distribution as target is judged by its most probable class.
+    target = samples.target if samples.target.ndim == 1 else samples.target.argmax(axis=1)
+    found = judge(model.predict_log_proba(samples.features), target, classes=model.classes_)
+    # The row of the judged samples says nothing to the user; their name in the data does.
+    named = tuple(
+        replace(sample, index=samples.ids[sample.index]) for sample in found.most_surprising
+    )
+    return replace(found, most_surprising=named)
+
+
+def _metrics(
+    plan: Plan,
+    dataset: Dataset,
+    model: SoftmaxRegression,
+    train: Samples,
+    judged: Samples,
+    evaluation: Evaluation,
+) -> dict[str, Any]:
+    return {
+        "bridle": bridle.__version__,
+        "data": {
+            "source": dataset.source,
+            "test_source": plan.test,
+            "features": train.features.shape[1],
+            "training_samples": len(train.target),
+            "judged_samples": len(judged.target),
+            "judged_on": judged.role,
+            "seed": plan.seed,
+            "notes": dataset.notes,
+        },
+        "model": {"C": model.C, "standardize": model.standardize, "tol": model.tol},
+        "fit": model.fit_report_.to_dict(),
+        "evaluation": evaluation.to_dict(),
+    }
+
+
+def _print(
+    plan: Plan,
+    dataset: Dataset,
+    model: SoftmaxRegression,
+    train: Samples,
+    judged: Samples,
+    evaluation: Evaluation,
+) -> None:
+    counts = f"{len(train.target)} samples, {train.features.shape[1]} features"
+    print(f"{dataset.source}: {counts}, {len(model.classes_)} classes")
+    for note in dataset.notes:
+        print(f"  {note}")
+    for line in outputs.fit_lines(model.fit_report_):
+        print(line)
+    print(f"\n{judged.role} accuracy {evaluation.accuracy:.4f}\n")
+    print(evaluation)
+    if plan.out is None:
+        print("\nnothing written; --out DIR keeps the model, its metrics and predictions")
+    else:
+        names = f"{outputs.MODEL}, {outputs.METRICS}, {outputs.PREDICTIONS}"
+        print(f"\nwritten to {plan.out}: {names}")

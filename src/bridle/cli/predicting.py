@@ -1,0 +1,42 @@
+"""``bridle predict``: each sample's most probable class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import data, files
+from bridle.cli import outputs
+
+Array = npt.NDArray[Any]
+
+
+def predict(model_path: Path, source: str, *, probabilities: bool, out: Path | None) -> None:
+    """Write a CSV of predictions to ``out``, or print it."""
+    model = outputs.load_model(model_path)
+    names = getattr(model, "feature_names_in_", None)
+    dataset = data.load(source, feature_names=names, need_target=False)
+    found = model.predict_proba(dataset.features)
+    ids: Iterable[object] = dataset.ids or range(len(found))
+    text = _table(ids, model.classes_, found, every_class=probabilities)
+    if out is None:
+        print(text, end="")
+    else:
+        files.write_whole(out, text.encode())
+
+
+def _table(ids: Iterable[object], classes: Array, found: Array, *, every_class: bool) -> str:
+    best = found.argmax(axis=1)
+    labels = classes[best].tolist()
+    top = found[np.arange(len(found)), best].tolist()
+    header = ["id", "predicted", "probability"]
+    if not every_class:
+        return outputs.csv_text(header, zip(ids, labels, top, strict=True))
+    rows = zip(ids, labels, top, found.tolist(), strict=True)
+    return outputs.csv_text(
+        [*header, *classes.tolist()], ([*fixed, *each] for *fixed, each in rows)
+    )

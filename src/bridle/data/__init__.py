@@ -1,0 +1,11 @@
+"""Files become arrays: features in blocks of rows, labels, and where both came from.
+
+One file per subject. `loading` looks at what was asked for and picks the reader; `formats` says
+which ending belongs to which reader; `folder` does the same for a directory. Readers either hand
+over named columns (`table`) or arrays (`parts`); both end in a `Dataset`.
+"""
+
+from bridle.data.dataset import Dataset
+from bridle.data.loading import load
+
+__all__ = ["Dataset", "load"]

@@ -1,0 +1,93 @@
+"""Datasets of plain arrays: ``.npy``, ``.npz`` and ``.safetensors``, single or as shards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bridle.data import files, npy, npz, parts, sparse, tensors
+from bridle.data.archive import Archive, choose
+from bridle.data.dataset import Dataset, from_parts
+from bridle.data.parts import Part, Request
+
+_FEATURE_SHARD = re.compile(r"(?:x|features?|embeddings?)(?=[-_.]|$)(.*)", re.IGNORECASE)
+_TARGET_SHARD = re.compile(r"(?:y|labels?|targets?)(?=[-_.]|$)(.*)", re.IGNORECASE)
+
+
+def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
+    """Load ``.npy`` features; among shards, ``y_000.npy`` holds the labels of ``X_000.npy``."""
+    parts.refuse_target_name(request, "an .npy array")
+    pairs = _pairs(paths) if len(paths) > 1 else [(paths[0], None)]
+    loaded, shape = [], ()
+    for features, labels in pairs:
+        array = npy.map_npy(features)
+        shape = array.shape
+        target = None if labels is None else npy.map_npy(labels)
+        loaded.append(Part(str(features), parts.feature_rows(array, str(features)), target))
+    return from_parts(loaded, request, parts.flattening_note(shape))
+
+
+def load_npz(paths: Sequence[Path], request: Request) -> Dataset:
+    """Load ``.npz`` archives: named dense arrays, or one sparse matrix each."""
+    archives = [npz.open_npz(path) for path in paths]
+    if any(sparse.is_sparse(archive) for archive in archives):
+        return sparse.load_sparse(archives, request)
+    return _load_archives(archives, request)
+
+
+def load_safetensors(paths: Sequence[Path], request: Request) -> Dataset:
+    """Load ``.safetensors`` files of named arrays."""
+    return _load_archives([tensors.open_safetensors(path) for path in paths], request)
+
+
+def _load_archives(archives: Sequence[Archive], request: Request) -> Dataset:
+    loaded, notes = [], {}
+    for archive in archives:
+        features, target = choose(archive, request)
+        array = archive.read(features)
+        rows = parts.feature_rows(array, f"{archive.file}: array {files.quoted(features)}")
+        labels = None if target is None or request.labels is not None else archive.read(target)
+        loaded.append(Part(archive.file, rows, labels))
+        notes.update(dict.fromkeys(parts.flattening_note(array.shape)))
+        unused = [
+            name
+            for name in archive.names
+            if name != features and (labels is None or name != target)
+        ]
+        if unused:
+            notes[f"not used: arrays {files.listing(unused)}"] = None
+    return from_parts(loaded, request, tuple(notes))
+
+
+def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
+    labels = _by_rest(paths, _TARGET_SHARD.fullmatch)
+    features = [path for path in paths if path not in labels.values()]
+    if not labels:
+        return [(path, None) for path in features]
+    pairs: list[tuple[Path, Path | None]] = []
+    for path in features:
+        match = _FEATURE_SHARD.fullmatch(path.stem)
+        label = labels.pop(match[1], None) if match else None
+        if label is None:
+            raise files.broken(path, "no shard of labels goes with it (y_… for X_…)")
+        pairs.append((path, label))
+    if labels:
+        raise files.broken(
+            next(iter(labels.values())), "no shard of features goes with it (X_… for y_…)"
+        )
+    return pairs
+
+
+def _by_rest(
+    paths: Sequence[Path], match: Callable[[str], re.Match[str] | None]
+) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        rest = match(path.stem)
+        if rest is None:
+            continue
+        if rest[1] in found:
+            raise files.broken(path, f"holds labels for the same shard as {found[rest[1]].name}")
+        found[rest[1]] = path
+    return found

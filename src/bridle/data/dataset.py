@@ -1,0 +1,131 @@
+"""The result of loading, and how arrays from one or several files become it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bridle.data import files, labels, targets
+from bridle.data.parts import Features, Part, Request
+from bridle.rows import Rows
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Features with, where there is one, the target to learn.
+
+    Attributes
+    ----------
+    features : Rows
+        ``(N, D)``, memory-mapped where the format allows.
+    target : ndarray or None
+        ``(N,)`` labels of any scalar type as they stand in the file, or ``(N, C)`` class
+        probabilities.
+    feature_names : tuple of str or None
+        Names of the ``D`` columns, where the format has names.
+    ids : tuple of str or None
+        Names of the ``N`` rows (the path of an image, an ``id`` column); None means row numbers.
+    source : str
+        What the user typed.
+    notes : tuple of str
+        What was decided on the way, for a human to read.
+    """
+
+    features: Rows
+    target: Array | None
+    feature_names: tuple[str, ...] | None
+    ids: tuple[str, ...] | None
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
+    """Lay the arrays of one or several files below each other; labels come from them or a file."""
+    features = Rows(_of_one_width(parts, request.feature_names))
+    target, label_notes = _target(parts, request, len(features))
+    ids = None if parts[0].ids is None else tuple(name for part in parts for name in part.ids or ())
+    shards = (f"{len(parts)} shards, {parts[0].file} first",) if len(parts) > 1 else ()
+    return Dataset(
+        features=features,
+        target=target,
+        feature_names=request.feature_names,
+        ids=ids,
+        source=request.source,
+        notes=(*shards, *notes, *label_notes),
+    )
+
+
+def _of_one_width(parts: Sequence[Part], names: tuple[str, ...] | None) -> list[Features]:
+    width = parts[0].features.shape[1] if names is None else len(names)
+    reason = f"as {parts[0].file} has" if names is None else "as the model has"
+    if parts[0].pads_with_zeros:
+        return _padded(parts, names)
+    for part in parts:
+        if part.features.shape[1] != width:
+            raise files.broken(
+                part.file, f"expected {width} columns, {reason}, found {part.features.shape[1]}"
+            )
+        if sparse.issparse(part.features) != sparse.issparse(parts[0].features):
+            raise files.broken(
+                part.file, f"sparse and dense mixed: {parts[0].file} is of the other kind"
+            )
+    return [part.features for part in parts]
+
+
+def _padded(parts: Sequence[Part], names: tuple[str, ...] | None) -> list[Features]:
+    width = max(part.features.shape[1] for part in parts) if names is None else len(names)
+    for part in parts:
+        rows, found = part.features.shape
+        if found > width:
+            raise files.broken(
+                part.file, f"expected {width} columns, as the model has, found {found}"
+            )
+        part.features.resize(rows, width)
+    return [part.features for part in parts]
+
+
+def _target(
+    parts: Sequence[Part], request: Request, count: int
+) -> tuple[Array | None, tuple[str, ...]]:
+    if request.labels is not None:
+        return labels.read(request.labels, count, request.source)
+    without = next((part.file for part in parts if part.target is None), None)
+    if without is None:
+        return _joined_target(parts), ()
+    if request.need_target or any(part.target is not None for part in parts):
+        raise files.broken(without, "no labels found: give them with --labels FILE")
+    return None, ()
+
+
+def _joined_target(parts: Sequence[Part]) -> Array:
+    raw = [np.asarray(part.target) for part in parts]
+    for part, piece in zip(parts, raw, strict=True):
+        rows = part.features.shape[0]
+        if piece.ndim == 0 or len(piece) != rows:
+            found = len(piece) if piece.ndim else "a single number"
+            raise files.broken(part.file, f"{rows} rows of features, but labels for {found}")
+        if _family(piece) != _family(raw[0]):
+            raise files.broken(
+                part.file,
+                f"labels are {piece.dtype} of shape {piece.shape}, in {parts[0].file} "
+                f"{raw[0].dtype} of shape {raw[0].shape}",
+            )
+    joined = raw[0] if len(raw) == 1 else np.concatenate(raw)
+    starts = np.cumsum([0, *(len(piece) for piece in raw)])
+
+    def place(row: int) -> str:
+        which = int(np.searchsorted(starts, row, side="right")) - 1
+        return f"{parts[which].file}: row {row - int(starts[which])} of the labels"
+
+    return targets.as_target(joined, parts[0].file, place)
+
+
+def _family(labels: Array) -> tuple[bool, tuple[int, ...]]:
+    return labels.dtype.kind in "USO", labels.shape[1:]

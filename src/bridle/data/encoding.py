@@ -1,0 +1,187 @@
+"""Columns of a table become columns of the feature matrix.
+
+A numeric column is itself, a text column one indicator ``column=value`` for each of its values,
+an embedding ``column[0], column[1], …``. A fit chooses the names; a prediction is given them and
+must fill exactly these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.data import columns, files, targets
+from bridle.data.columns import Table
+
+Array = npt.NDArray[Any]
+
+MOST_VALUES = 100  # of a text column; each becomes a column of the matrix
+
+_ENTRY = re.compile(r"(.*)\[(0|[1-9][0-9]{0,8})\]", re.DOTALL)
+
+
+@dataclass
+class Use:
+    """What becomes of one column: itself, the entries or the values at places of the matrix."""
+
+    column: str
+    whole: int | None = None
+    entries: dict[int, int] = field(default_factory=dict)
+    values: dict[str, int] = field(default_factory=dict)
+
+
+def resolve(feature_names: Sequence[str], table_names: Sequence[str], file: str) -> dict[str, Use]:
+    """Return for each column of a table that a model needs what it is needed for."""
+    _refuse_twice(feature_names, "feature_names")
+    known, uses = set(table_names), dict[str, Use]()
+    for place, name in enumerate(feature_names):
+        splits = [
+            name[:at] for at, letter in enumerate(name) if letter == "=" and name[:at] in known
+        ]
+        entry = _ENTRY.fullmatch(name)
+        if name in known:
+            uses.setdefault(name, Use(name)).whole = place
+        elif splits:
+            column = splits[0]
+            uses.setdefault(column, Use(column)).values[name[len(column) + 1 :]] = place
+        elif entry and entry[1] in known:
+            uses.setdefault(entry[1], Use(entry[1])).entries[int(entry[2])] = place
+        else:
+            raise files.broken(
+                file,
+                f"column {files.quoted(_column_of(name))} is missing, the model needs it"
+                f"{files.suggestion(_column_of(name), table_names)}",
+            )
+    for use in uses.values():
+        if (use.whole is not None) + bool(use.entries) + bool(use.values) > 1:
+            # "a" is there and "a=b" is not: taking the latter for a value of "a" would be wrong.
+            raise files.broken(
+                file,
+                f"column {files.quoted(use.column)} is needed both as it is and in parts: "
+                "is another column missing?",
+            )
+    return uses
+
+
+def choose_names(table: Table, candidates: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the feature names that the columns of a table get in a fit, and remarks."""
+    names, notes = list[str](), list[str]()
+    for column in candidates:
+        content = columns.numbers_or_texts(table, column)
+        if content.dtype == object:
+            values = _values(table, column, content)
+            _tell_apart(table, column)
+            names += [f"{column}={value}" for value in values]
+            notes.append(f"text column {column!r} became {len(values)} one-hot columns")
+        elif content.ndim == 2:
+            names += [f"{column}[{entry}]" for entry in range(content.shape[1])]
+        else:
+            names.append(column)
+    _refuse_twice(names, table.file)
+    return names, notes
+
+
+def matrix(table: Table, feature_names: Sequence[str]) -> Array:
+    """Return the features ``(N, D)`` with exactly these columns, in this order."""
+    uses = resolve(feature_names, table.names, table.file)
+    contents = {name: _content(table, use) for name, use in uses.items()}
+    only = next(iter(uses.values()))
+    if list(only.entries.values()) == list(range(len(feature_names))):
+        embedding = contents[only.column]
+        if list(only.entries) == list(range(embedding.shape[1])):
+            return embedding  # the whole of one embedding, as it lies in memory
+    dtypes = [content.dtype for content in contents.values() if content.dtype != object]
+    result = np.zeros((table.count, len(feature_names)), np.result_type(np.float32, *dtypes))
+    for name, use in uses.items():
+        _fill(result, table, use, contents[name])
+    return result
+
+
+def _content(table: Table, use: Use) -> Array:
+    if use.whole is not None:
+        content = columns.numbers_only(table, use.column)
+        if content.ndim == 2:
+            raise files.broken(
+                table.file,
+                f"column {files.quoted(use.column)}: expected one number a row, found a list",
+            )
+        return content
+    if use.values:
+        content = table.read(use.column)
+        if content.dtype != object:
+            raise files.broken(
+                table.file, f"column {files.quoted(use.column)}: expected texts, found numbers"
+            )
+        return content
+    content = columns.numbers_or_texts(table, use.column)
+    width = max(use.entries) + 1
+    # A subset of the entries may be meant; all up to one that is not the last is another embedding.
+    whole = len(use.entries) == width
+    if content.ndim != 2 or content.shape[1] < width or (whole and content.shape[1] > width):
+        found = columns.kind_of(content)
+        raise files.broken(
+            table.file,
+            f"column {files.quoted(use.column)}: expected {width} numbers a row, found {found}",
+        )
+    return content
+
+
+def _fill(result: Array, table: Table, use: Use, content: Array) -> None:
+    if use.whole is not None:
+        result[:, use.whole] = content
+    elif use.entries:
+        result[:, list(use.entries.values())] = content[:, list(use.entries)]
+    else:
+        values, codes = targets.distinct(content)
+        unseen = np.array([value not in use.values for value in values])[codes]
+        if unseen.any():
+            row = int(np.argmax(unseen))
+            raise table.fault(row, use.column, _unseen(content[row], use))
+        places = np.array([use.values[value] for value in values])
+        result[np.arange(len(content)), places[codes]] = 1
+
+
+def _unseen(value: str, use: Use) -> str:
+    if not value.strip():
+        return "missing value"
+    known = files.listing(use.values)
+    return f"{files.quoted(value)} is not among the values of the fit, {known}"
+
+
+def _values(table: Table, column: str, content: Array) -> list[str]:
+    values = sorted(targets.distinct(content)[0])
+    if len(values) > MOST_VALUES:
+        raise files.broken(
+            table.file,
+            f"text column {files.quoted(column)} has {len(values)} different values, at most "
+            f"{MOST_VALUES} can become one-hot columns",
+        )
+    return values
+
+
+def _tell_apart(table: Table, column: str) -> None:
+    """Refuse ``a`` and ``a=b`` side by side: ``a=b=c`` could be a value of either."""
+    other = next((name for name in table.names if name.startswith(f"{column}=")), None)
+    if other is not None:
+        raise files.broken(
+            table.file,
+            f"columns {files.quoted(column)} and {files.quoted(other)} cannot be told apart once "
+            "the first is one-hot; rename one",
+        )
+
+
+def _refuse_twice(names: Sequence[str], file: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise files.broken(file, f"two columns are called {files.quoted(twice[0])}")
+
+
+def _column_of(name: str) -> str:
+    entry = _ENTRY.fullmatch(name)
+    return name.partition("=")[0] if "=" in name else entry[1] if entry else name

@@ -1,0 +1,35 @@
+"""Which reader belongs to which ending of a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bridle.data import arrays, delimited, idx, mnist, parquet, svmlight
+from bridle.data.dataset import Dataset
+from bridle.data.parts import Request
+
+Reader = Callable[[Sequence[Path], Request], Dataset]
+
+_READERS: dict[str, Reader] = {
+    ".csv": delimited.load_delimited,
+    ".tsv": delimited.load_delimited,
+    ".csv.gz": delimited.load_delimited,
+    ".tsv.gz": delimited.load_delimited,
+    ".parquet": parquet.load_parquet,
+    ".npz": arrays.load_npz,
+    ".npy": arrays.load_npy,
+    ".safetensors": arrays.load_safetensors,
+    ".svmlight": svmlight.load_svmlight,
+    ".libsvm": svmlight.load_svmlight,
+    ".svm": svmlight.load_svmlight,
+}
+ENDINGS = ", ".join(_READERS)
+
+
+def reader_of(path: Path) -> Reader | None:
+    """Return the reader of a file by its name, None where no format has such a name."""
+    if idx.is_idx(path):
+        return mnist.load_idx
+    name = path.name.lower()
+    return next((reader for ending, reader in _READERS.items() if name.endswith(ending)), None)

@@ -1,0 +1,102 @@
+"""``.parquet``: numbers, texts (dictionaries too), and lists of numbers as embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks
+from bridle.data import files
+from bridle.data.columns import Table
+from bridle.data.dataset import Dataset
+from bridle.data.parts import Request
+from bridle.data.table import to_dataset
+
+Array = npt.NDArray[Any]
+
+_PANDAS_INDEX = "__index_level_"
+
+
+def load_parquet(paths: Sequence[Path], request: Request) -> Dataset:
+    """Load ``.parquet`` files."""
+    return to_dataset([_table(path) for path in paths], request)
+
+
+def _table(path: Path) -> Table:
+    checks.require("pyarrow", extra="parquet", purpose=f"reading {path}")
+    from pyarrow import parquet
+
+    with files.parsing(path, "parquet"):
+        content = parquet.ParquetFile(path).read()
+        # Arrow trusts what it reads: offsets and texts are looked at once, here.
+        content.validate(full=True)
+    names = [name for name in content.column_names if not name.startswith(_PANDAS_INDEX)]
+    twice = next((name for name in names if content.column_names.count(name) > 1), None)
+    if twice is not None:
+        raise files.broken(path, f"two columns are called {files.quoted(twice)}")
+    dropped = [name for name in content.column_names if name.startswith(_PANDAS_INDEX)]
+    return Table(
+        file=str(path),
+        names=tuple(names),
+        count=content.num_rows,
+        read=cache(lambda name: _column(path, name, content.column(name))),
+        place=lambda row: f"{path}: row {row}",
+        typed=True,
+        notes=tuple(f"column {name!r} is a saved index: not used" for name in dropped),
+    )
+
+
+def _column(path: Path, name: str, column: Any) -> Array:
+    from pyarrow import compute, types
+
+    place = f"column {files.quoted(name)}"
+    with files.parsing(path, "parquet"):
+        if column.null_count:
+            row = compute.index(compute.is_null(column), True).as_py()
+            raise files.broken(path, f"row {row}, {place}: missing value")
+        if types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        kind = column.type
+        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+            return _embedding(path, place, column)
+        if types.is_decimal(kind):
+            column = column.cast("float64")
+        elif _is_text(kind):
+            return np.array(column.to_pylist(), object)
+        elif not _is_number(kind):
+            raise files.broken(path, f"{place} is of type {kind}, expected numbers or texts")
+        return np.asarray(column.to_numpy())
+
+
+def _embedding(path: Path, place: str, column: Any) -> Array:
+    from pyarrow import compute
+
+    if not _is_number(column.type.value_type):
+        raise files.broken(path, f"{place}: expected lists of numbers, found {column.type}")
+    lengths = np.asarray(compute.list_value_length(column).to_numpy())
+    width = int(lengths[0]) if len(lengths) else 0
+    ragged = (lengths != width) | (lengths == 0)
+    if ragged.any():
+        row = int(np.argmax(ragged))
+        expected = f"{width} numbers as in row 0" if width else "at least one number"
+        raise files.broken(path, f"row {row}, {place}: expected {expected}, found {lengths[row]}")
+    values = compute.list_flatten(column)
+    if values.null_count:
+        row = compute.index(compute.is_null(values), True).as_py() // width
+        raise files.broken(path, f"row {row}, {place}: missing value in the list")
+    return np.asarray(values.to_numpy()).reshape(len(lengths), width)
+
+
+def _is_text(kind: Any) -> bool:
+    return "string" in str(kind)
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))

@@ -1,0 +1,76 @@
+"""What a reader is asked for, and the arrays it hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks
+from bridle.data import files
+
+Array = npt.NDArray[Any]
+Features = Any  # a dense array or a SciPy sparse one
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `bridle.data.load`."""
+
+    source: str
+    target: str | None = None
+    labels: str | None = None
+    feature_names: tuple[str, ...] | None = None
+    need_target: bool = True
+
+
+@dataclass(frozen=True)
+class Part:
+    """Features ``(N, D)`` of one file and, where it has them, raw labels and names of rows."""
+
+    file: str
+    features: Features
+    target: Array | None = None
+    ids: tuple[str, ...] | None = None
+    # svmlight writes no zeros, so a file may be narrower than its neighbours and mean the same.
+    pads_with_zeros: bool = False
+
+
+def refuse_target_name(request: Request, kind: str) -> None:
+    """Refuse the name of a target where nothing has names; a prediction does not mind."""
+    if request.target is not None and request.need_target:
+        raise checks.InputError(
+            f"target: {request.source} is {kind} and has no column {files.quoted(request.target)}"
+        )
+
+
+def refuse_labels(request: Request, kind: str) -> None:
+    """Refuse a labels file where the data hold their labels themselves."""
+    if request.labels is not None:
+        raise checks.InputError(
+            f"labels: {request.source} is {kind} and holds its own labels, "
+            f"found {files.quoted(request.labels)}"
+        )
+
+
+def feature_rows(array: Array, file: str) -> Array:
+    """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat."""
+    if array.dtype.kind not in "biuf":
+        raise files.broken(file, f"features: expected real numbers, found {array.dtype}")
+    if array.ndim < 2:
+        raise files.broken(file, f"features: expected shape (N, D), found {array.shape}")
+    if 0 in array.shape:
+        raise files.broken(
+            file, f"features: expected at least one row and column, found shape {array.shape}"
+        )
+    return array if array.ndim == 2 else array.reshape(len(array), -1)
+
+
+def flattening_note(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the remark that images were laid flat, if they were."""
+    if len(shape) <= 2:
+        return ()
+    sides = " by ".join(str(side) for side in shape[1:])
+    return (f"images of {sides} became {int(np.prod(shape[1:]))} columns",)

@@ -1,0 +1,494 @@
+"""The exact fit: the optimum is reached, proven, and the same however the data are stored."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize, sparse
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import bridle
+from bridle import InputError, SoftmaxRegression
+from bridle.fit.gap import duality_gap
+from bridle.fit.objective import Objective, build_objective
+from bridle.rows import Rows
+
+
+# One of scikit-learn's own checks casts a NaN to an integer on purpose.
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
+@parametrize_with_checks([SoftmaxRegression(), SoftmaxRegression(standardize=True)])
+def test_scikit_learn_estimator_contract(estimator, check):
+    check(estimator)
+
+
+def random_problem(seed, *, count=60, width=7, classes=3, soft=False):
+    generator = np.random.default_rng(seed)
+    X = generator.normal(size=(count, width)) * generator.uniform(0.1, 10, width)
+    scores = X @ generator.normal(size=(width, classes)) / 5 + generator.gumbel(
+        size=(count, classes)
+    )
+    y = scores.argmax(axis=1)
+    y[:classes] = np.arange(classes)
+    return (X, bridle.softmax(scores)) if soft else (X, y)
+
+
+def direct_objective(W, b, X, y, C, sample_weight=None):
+    """Return the objective as its docstring writes it, by the public loss."""
+    share = np.ones(len(X)) if sample_weight is None else sample_weight
+    loss = bridle.cross_entropy(X @ W + b, y, sample_weight=share)
+    return float(loss) + float((W**2).sum()) / (2 * C * share.sum())
+
+
+class TestOptimum:
+    @pytest.mark.parametrize("load", [load_iris, load_wine, load_digits])
+    @pytest.mark.parametrize("C", [1e-3, 1.0, 100.0])
+    def test_equals_scikit_learns_optimum(self, load, C):
+        X, y = load(return_X_y=True)
+        X = StandardScaler().fit_transform(X)
+        ours = SoftmaxRegression(C=C, tol=1e-10).fit(X, y)
+        theirs = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12, max_iter=500).fit(
+            X, y
+        )
+        best = direct_objective(theirs.coef_.T, theirs.intercept_, X, y, C)
+        assert ours.fit_report_.objective <= best * (1 + 1e-10)
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
+
+    def test_two_classes_are_scikit_learns_with_twice_the_strength(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        X = StandardScaler().fit_transform(X)
+        ours = SoftmaxRegression(C=0.5, tol=1e-10).fit(X, y)
+        theirs = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12).fit(X, y)
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+        np.testing.assert_allclose(
+            ours.coef_[1] - ours.coef_[0], theirs.coef_[0], rtol=1e-3, atol=1e-4
+        )
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("soft", [True, False])
+    @pytest.mark.parametrize("shape", [(60, 7, 3), (13, 29, 2), (31, 1, 5)])
+    def test_no_general_minimiser_finds_less(self, fit_intercept, soft, shape):
+        count, width, classes = shape
+        X, y = random_problem(3, count=count, width=width, classes=classes, soft=soft)
+        weight = np.random.default_rng(1).uniform(0, 3, count)
+        model = SoftmaxRegression(C=2.0, fit_intercept=fit_intercept, tol=1e-9)
+        model.fit(X, y, weight)
+        start = np.concatenate([model.coef_.T.ravel(), model.intercept_])
+
+        def objective(flat):
+            W, b = flat[:-classes].reshape(width, classes), flat[-classes:] * fit_intercept
+            return direct_objective(W, b, X, y, 2.0, weight)
+
+        assert objective(start) == pytest.approx(model.fit_report_.objective, rel=1e-12)
+        found = optimize.minimize(objective, start, method="BFGS", options={"gtol": 1e-10})
+        assert model.fit_report_.objective <= found.fun * (1 + 1e-9)
+
+    def test_no_penalty(self):
+        X, y = load_iris(return_X_y=True)
+        X = X[:, :2]
+        model = SoftmaxRegression(C=np.inf, tol=1e-9).fit(X, y)
+        theirs = LogisticRegression(C=1e10, solver="newton-cholesky", tol=1e-10, max_iter=900)
+        best = direct_objective(*_weights(theirs.fit(X, y)), X, y, np.inf)
+        assert model.fit_report_.objective <= best * (1 + 1e-7)
+        assert not model.fit_report_.proven
+        assert model.fit_report_.stopped == "decrement"
+
+    @pytest.mark.parametrize("C", [1e-6, 1e6])
+    def test_extreme_strengths_are_proven_too(self, C):
+        X, y = random_problem(0, count=200)
+        report = SoftmaxRegression(C=C).fit(X, y).fit_report_
+        assert report.proven
+        assert report.stopped == "gap"
+        assert report.relative_gap <= 1e-6
+
+    def test_badly_scaled_duplicate_and_constant_columns(self):
+        X, y = random_problem(5, count=120, width=6)
+        X = np.hstack([X * 10.0 ** np.arange(-6, 6, 2), X[:, :1], np.full((120, 1), 7.0)])
+        with_all = SoftmaxRegression(C=1.0, tol=1e-8).fit(X, y)
+        assert with_all.fit_report_.stopped == "gap"
+        # Equal columns share the weight equally: that is the smallest norm.
+        twin = SoftmaxRegression(C=1.0, tol=1e-12).fit(np.repeat(X[:, 3:4] / 1.0, 2, axis=1), y)
+        np.testing.assert_allclose(twin.coef_[:, 0], twin.coef_[:, 1], rtol=1e-6, atol=1e-12)
+        np.testing.assert_array_equal(with_all.coef_[:, -1].round(9), 0)
+
+    def test_standardize_is_a_standard_scaler_before_the_fit(self):
+        X, y = random_problem(2, count=90)
+        weight = np.random.default_rng(0).integers(0, 4, 90).astype(float)
+        inside = SoftmaxRegression(C=0.3, standardize=True, tol=1e-12).fit(X, y, weight)
+        scaler = StandardScaler().fit(X, sample_weight=weight)
+        outside = SoftmaxRegression(C=0.3, tol=1e-12).fit(scaler.transform(X), y, weight)
+        np.testing.assert_allclose(
+            inside.predict_proba(X), outside.predict_proba(scaler.transform(X)), atol=1e-6
+        )
+        assert inside.fit_report_.objective == pytest.approx(outside.fit_report_.objective)
+
+
+def _weights(model):
+    return model.coef_.T, model.intercept_
+
+
+class TestProof:
+    @given(
+        seed=st.integers(0, 2**32 - 1),
+        classes=st.integers(2, 5),
+        C=st.sampled_from([1e-4, 0.1, 1.0, 1e3]),
+        fit_intercept=st.booleans(),
+        soft=st.booleans(),
+    )
+    def test_the_bound_is_never_below_the_true_gap(self, seed, classes, C, fit_intercept, soft):
+        X, y = random_problem(seed, count=40, width=4, classes=classes, soft=soft)
+        objective = objective_of(X, y, classes, C, fit_intercept)
+        optimum = SoftmaxRegression(C=C, fit_intercept=fit_intercept, tol=1e-12).fit(X, y)
+        best = optimum.fit_report_.objective
+        generator = np.random.default_rng(seed)
+        around = objective.in_fit_units(optimum.coef_.T, optimum.intercept_)
+        for distance in (0.0, 1e-6, 1e-3, 0.1, 3.0):
+            point = around + distance * generator.normal(size=objective.shape)
+            found = objective.evaluate(point, np.dtype(np.float64))
+            assert duality_gap(objective, found) >= (found.value - best) - 1e-12
+
+    def test_near_the_optimum_the_bound_is_tight_enough_to_end_on(self):
+        X, y = random_problem(1)
+        report = SoftmaxRegression(tol=1e-10).fit(X, y).fit_report_
+        assert report.relative_gap <= 1e-10
+        assert report.gradient_norm < 1e-4
+
+    def test_float32_is_proven_in_float64(self):
+        X, y = load_digits(return_X_y=True)
+        narrow = SoftmaxRegression(C=0.01).fit(X.astype(np.float32) / 16, y)
+        wide = SoftmaxRegression(C=0.01, tol=1e-10).fit(X / 16, y)
+        assert narrow.fit_report_.relative_gap <= 1e-6
+        excess = narrow.fit_report_.objective / wide.fit_report_.objective - 1
+        assert -1e-7 < excess <= 1e-6
+
+    def test_an_empty_class_side_of_the_intercept_stays_centred(self):
+        X, y = random_problem(4)
+        assert abs(SoftmaxRegression().fit(X, y).intercept_.sum()) < 1e-9
+
+
+def objective_of(X, y, classes, C, fit_intercept=True) -> Objective:
+    return build_objective(
+        Rows([X]),
+        y,
+        classes,
+        C=C,
+        fit_intercept=fit_intercept,
+        standardize=False,
+        sample_weight=None,
+    )
+
+
+class TestObjective:
+    @given(seed=st.integers(0, 2**32 - 1), soft=st.booleans(), fit_intercept=st.booleans())
+    def test_the_gradient_is_the_slope(self, seed, soft, fit_intercept):
+        X, y = random_problem(seed, count=17, width=3, soft=soft)
+        objective = objective_of(X, y, 3, 0.7, fit_intercept)
+        generator = np.random.default_rng(seed)
+        point, direction = generator.normal(size=(2, *objective.shape))
+        double = np.dtype(np.float64)
+        step = 1e-5
+        ahead = objective.evaluate(point + step * direction, double).value
+        behind = objective.evaluate(point - step * direction, double).value
+        slope = np.vdot(objective.evaluate(point, double).gradient, direction)
+        assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-6, abs=1e-7)
+
+    def test_the_answer_does_not_depend_on_the_block(self, monkeypatch):
+        X, y = random_problem(8, count=97)
+        whole = objective_of(X, y, 3, 1.0)
+        point = np.random.default_rng(0).normal(size=whole.shape)
+        expected = whole.evaluate(point, np.dtype(np.float64))
+        monkeypatch.setattr("bridle.fit.objective.block_rows", lambda _: 7)
+        in_blocks = objective_of(X, y, 3, 1.0)
+        found = in_blocks.evaluate(point, np.dtype(np.float64))
+        assert found.value == pytest.approx(expected.value, rel=1e-14)
+        np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(in_blocks.shift, X.mean(axis=0), rtol=1e-13)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    X, y = load_digits(return_X_y=True)
+    return X, y, SoftmaxRegression(C=0.01, tol=1e-9).fit(X, y).predict_proba(X)
+
+
+class TestStorage:
+    @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float16", "float32", "float64"])
+    def test_dtypes(self, reference, dtype):
+        X, y, expected = reference
+        model = SoftmaxRegression(C=0.01, tol=1e-9).fit(X.astype(dtype), y)
+        np.testing.assert_allclose(model.predict_proba(X.astype(dtype)), expected, atol=1e-4)
+
+    def test_layouts_memory_maps_and_sparse(self, reference, tmp_path):
+        X, y, expected = reference
+        np.save(tmp_path / "X.npy", X.astype(np.float32))
+        mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+        stored = {
+            "fortran": np.asfortranarray(X),
+            "strided": np.repeat(X, 2, axis=1)[::1, ::2],
+            "memory-mapped": mapped,
+            "csr": sparse.csr_array(X),
+            "csc": sparse.csc_array(X.astype(np.float32)),
+            "rows": Rows([mapped]),
+        }
+        for name, features in stored.items():
+            model = SoftmaxRegression(C=0.01, tol=1e-9).fit(features, y)
+            found = model.predict_proba(features)
+            np.testing.assert_allclose(found, expected, atol=1e-4, err_msg=name)
+
+    def test_a_choice_of_rows_is_those_rows(self, reference):
+        X, y, _ = reference
+        chosen = np.random.default_rng(0).permutation(len(X))[:701]
+        shards = Rows([X[:3], X[3:3], X[3:1000], X[1000:]]).take(chosen)
+        ours = SoftmaxRegression(C=0.01).fit(shards, y[chosen])
+        expected = SoftmaxRegression(C=0.01).fit(X[chosen], y[chosen])
+        np.testing.assert_allclose(
+            ours.predict_proba(shards), expected.predict_proba(X[chosen]), atol=1e-6
+        )
+
+    def test_sparse_standardised_equals_dense_standardised(self):
+        X, y = load_digits(return_X_y=True)
+        dense = SoftmaxRegression(C=0.01, standardize=True, tol=1e-12).fit(X, y)
+        thin = SoftmaxRegression(C=0.01, standardize=True, tol=1e-12).fit(sparse.csr_array(X), y)
+        np.testing.assert_allclose(thin.predict_proba(X), dense.predict_proba(X), atol=1e-5)
+
+
+class TestTargets:
+    @given(seed=st.integers(0, 2**32 - 1))
+    def test_weight_k_is_k_copies(self, seed):
+        X, y = random_problem(seed, count=30)
+        times = np.random.default_rng(seed).integers(0, 4, 30)
+        times[:3] = 1
+        weighted = SoftmaxRegression(tol=1e-12).fit(X, y, times)
+        repeated = SoftmaxRegression(tol=1e-12).fit(np.repeat(X, times, 0), np.repeat(y, times))
+        np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-5)
+
+    def test_class_weight_is_a_sample_weight(self):
+        X, y = random_problem(6)
+        by_class = SoftmaxRegression(class_weight={0: 2.0, 1: 0.5, 2: 1.0}, tol=1e-11).fit(X, y)
+        by_sample = SoftmaxRegression(tol=1e-11).fit(X, y, np.array([2.0, 0.5, 1.0])[y])
+        np.testing.assert_allclose(by_class.coef_, by_sample.coef_, atol=1e-5)
+        theirs = LogisticRegression(
+            class_weight="balanced", solver="newton-cholesky", tol=1e-10
+        ).fit(X, y)
+        balanced = SoftmaxRegression(class_weight="balanced", tol=1e-11).fit(X, y)
+        np.testing.assert_allclose(balanced.coef_, theirs.coef_, atol=1e-4)
+
+    def test_one_hot_probabilities_are_labels(self):
+        X, y = random_problem(7)
+        hard = SoftmaxRegression(tol=1e-11).fit(X, y)
+        soft = SoftmaxRegression(tol=1e-11).fit(X, np.eye(3)[y])
+        np.testing.assert_allclose(hard.coef_, soft.coef_, atol=1e-5)
+        np.testing.assert_array_equal(soft.classes_, [0, 1, 2])
+
+    def test_soft_targets_are_their_classes_in_shares(self):
+        X, p = random_problem(9, soft=True)
+        soft = SoftmaxRegression(tol=1e-11).fit(X, p)
+        copies = SoftmaxRegression(C=1.0, tol=1e-11).fit(
+            np.repeat(X, 3, axis=0), np.tile(np.arange(3), len(X)), p.ravel()
+        )
+        np.testing.assert_allclose(soft.coef_, copies.coef_, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        "labels",
+        [["b", "a", "c"], [2.0, -1.0, 7.0], [10, -3, 5], np.array(["x", "y", "zz"], object)],
+    )
+    def test_classes_of_any_scalar_type(self, labels, tmp_path):
+        X, y = random_problem(10)
+        named = np.asarray(labels)[y]
+        model = SoftmaxRegression().fit(X, named)
+        model.save(tmp_path / "model.safetensors")
+        loaded = SoftmaxRegression.load(tmp_path / "model.safetensors")
+        np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+        assert loaded.classes_.dtype == model.classes_.dtype
+        assert loaded.score(X, named) > 0.4
+
+
+class TestEdges:
+    def test_perfect_separation_without_a_penalty_is_named(self):
+        X, y = load_iris(return_X_y=True)
+        with pytest.warns(ConvergenceWarning, match="separable"):
+            model = SoftmaxRegression(C=np.inf).fit(X[:100], y[:100])
+        assert model.fit_report_.separable
+        assert model.score(X[:100], y[:100]) == 1.0
+
+    def test_the_limit_of_steps_is_named(self):
+        X, y = load_digits(return_X_y=True)
+        with pytest.warns(ConvergenceWarning, match="max_iter=3"):
+            model = SoftmaxRegression(max_iter=3).fit(X, y)
+        assert model.n_iter_ == 3
+
+    def test_one_class(self):
+        with pytest.raises(InputError, match=r"^y: expected at least two classes, found one class"):
+            SoftmaxRegression().fit(np.eye(3), ["a", "a", "a"])
+
+    @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+    @pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (-np.inf, "infinity")])
+    def test_features_that_are_not_finite_name_their_place(self, convert, value, word):
+        X, y = random_problem(11)
+        X[17, 4] = value
+        with pytest.raises(InputError, match=f"^X: .*found {word} at row 17, column 4$"):
+            SoftmaxRegression().fit(convert(X), y)
+
+    def test_soft_targets_that_do_not_sum_to_one_name_their_row(self):
+        X, p = random_problem(12, soft=True)
+        p[5] *= 0.9
+        with pytest.raises(InputError, match=r"^y: row 5 sums to 0\.9"):
+            SoftmaxRegression().fit(X, p)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"C": 0}, "^C: "),
+            ({"C": "1"}, "^C: "),
+            ({"tol": -1}, "^tol: "),
+            ({"max_iter": 0}, "^max_iter: "),
+            ({"max_iter": 2.5}, "^max_iter: "),
+        ],
+    )
+    def test_parameters_out_of_range(self, arguments, message):
+        X, y = random_problem(13)
+        with pytest.raises(InputError, match=message):
+            SoftmaxRegression(**arguments).fit(X, y)
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [
+            (np.full(60, -1.0), "sample_weight: entry 0 is -1"),
+            (np.ones(59), r"sample_weight: expected shape \(60,\)"),
+            (np.zeros(60), "sample_weight: .*zero"),
+        ],
+    )
+    def test_weights_out_of_range(self, weight, message):
+        X, y = random_problem(14)
+        with pytest.raises(InputError, match=message):
+            SoftmaxRegression().fit(X, y, weight)
+
+    def test_a_class_without_weight(self):
+        X, y = random_problem(15)
+        with pytest.raises(InputError, match="none in class 2"):
+            SoftmaxRegression().fit(X, y, (y != 2).astype(float))
+
+    def test_probabilities_and_class_weight_exclude_each_other(self):
+        X, p = random_problem(16, soft=True)
+        with pytest.raises(InputError, match=r"^class_weight: "):
+            SoftmaxRegression(class_weight="balanced").fit(X, p)
+
+    def test_a_wrong_number_of_features(self):
+        X, y = random_problem(17)
+        model = SoftmaxRegression().fit(X, y)
+        with pytest.raises(InputError, match=r"^X: expected 7 features, found 6"):
+            model.predict(Rows([X[:, :6]]))
+
+
+class TestInScikitLearn:
+    def test_pipeline_grid_search_and_clone(self):
+        X, y = load_wine(return_X_y=True)
+        pipeline = make_pipeline(StandardScaler(), SoftmaxRegression())
+        search = GridSearchCV(
+            pipeline, {"softmaxregression__C": [0.01, 1.0]}, scoring="neg_log_loss", cv=3
+        )
+        assert search.fit(X, y).best_score_ > -0.2
+        assert clone(SoftmaxRegression(C=3.0)).C == 3.0
+
+    def test_data_frames(self):
+        pandas = pytest.importorskip("pandas", reason="pandas (the cli extra) is not installed")
+        frame = load_iris(as_frame=True)
+        model = SoftmaxRegression().fit(frame.data, frame.target)
+        assert list(model.feature_names_in_) == list(frame.data.columns)
+        assert isinstance(model.predict(frame.data), np.ndarray)
+        with pytest.raises(ValueError, match="feature names"):
+            model.predict(frame.data.rename(columns={"sepal length (cm)": "other"}))
+        assert isinstance(frame.data, pandas.DataFrame)
+
+    def test_warm_start_begins_at_the_solution(self):
+        X, y = load_digits(return_X_y=True)
+        model = SoftmaxRegression(C=0.01, warm_start=True).fit(X, y)
+        cold = model.fit_report_.passes
+        assert model.fit(X, y).fit_report_.passes < cold / 4
+
+    def test_progress_is_told(self):
+        X, y = random_problem(18)
+        told: list[tuple[int, float, float]] = []
+        SoftmaxRegression().fit(X, y, progress=lambda *step: told.append(step))
+        assert told[-1][2] <= 1e-6
+        assert [step[0] for step in told] == sorted(step[0] for step in told)
+
+
+class TestModelFile:
+    @pytest.mark.parametrize(
+        "parameters",
+        [
+            {"C": np.inf, "tol": 1e-4},
+            {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}, "warm_start": True},
+            {"fit_intercept": False, "standardize": True, "max_iter": 77, "verbose": 0},
+        ],
+    )
+    def test_round_trip(self, parameters, tmp_path):
+        X, y = random_problem(19)
+        model = SoftmaxRegression(**parameters).fit(X, y)
+        model.save(tmp_path / "model")
+        loaded = SoftmaxRegression.load(tmp_path / "model")
+        assert loaded.get_params() == model.get_params()
+        assert loaded.fit_report_ == model.fit_report_
+        np.testing.assert_array_equal(loaded.coef_, model.coef_)
+        np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+    @pytest.mark.parametrize("damage", ["empty", "noise", "cut", "other", "text"])
+    def test_a_file_that_is_no_model(self, damage, tmp_path):
+        X, y = random_problem(20)
+        path = tmp_path / "model.safetensors"
+        SoftmaxRegression().fit(X, y).save(path)
+        content = {
+            "empty": b"",
+            "noise": np.random.default_rng(0).bytes(999),
+            "cut": path.read_bytes()[:-8],
+            "other": path.read_bytes().replace(b"bridle.Softmax", b"another.Softma"),
+            "text": b"not a model",
+        }[damage]
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"model\.safetensors: "):
+            SoftmaxRegression.load(path)
+
+    def test_no_such_file(self, tmp_path):
+        with pytest.raises(InputError, match="no such file"):
+            SoftmaxRegression.load(tmp_path / "nothing")
+
+    def test_a_failed_write_leaves_the_old_file(self, tmp_path, monkeypatch):
+        X, y = random_problem(21)
+        path = tmp_path / "model.safetensors"
+        model = SoftmaxRegression().fit(X, y)
+        model.save(path)
+        before = path.read_bytes()
+        monkeypatch.setattr("pathlib.Path.replace", _no_room)
+        with pytest.raises(OSError, match="no room"):
+            model.save(path)
+        assert path.read_bytes() == before
+        assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+    def test_only_plain_classes_are_saved(self, tmp_path):
+        X, y = random_problem(22)
+        model = SoftmaxRegression().fit(X, y)
+        model.classes_ = np.array([1, None, "c"], object)
+        with pytest.raises(InputError, match="found None"):
+            model.save(tmp_path / "model")
+
+
+def _no_room(*_):
+    raise OSError("no room")
+
+
+def test_nothing_is_warned_of_in_a_plain_fit():
+    X, y = load_iris(return_X_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SoftmaxRegression().fit(X, y).predict_proba(X)
