@@ -1,0 +1,51 @@
+# Two commands a newcomer needs: `make digits` (the main job) and `make test` (all checks).
+# Each makes its own environment first, with nothing but Python, pip and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+
+.PHONY: help digits test lint types tests format clean
+
+help:
+	@echo "make digits   make an environment and fit the embedded digits"
+	@echo "make test     make an environment and run every check: lint, types, tests, doctests"
+	@echo "make format   write the code in the house's format"
+	@echo "make clean    remove the environment"
+
+digits: $(VENV)/.command
+	$(BIN)/bridle fit digits
+
+test: lint types tests
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.development
+	$(BIN)/mypy
+
+tests: $(VENV)/.development
+	$(BIN)/python -m pytest -q
+
+format: $(VENV)/.development
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.pip: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip
+	@touch $@
+
+$(VENV)/.command: $(VENV)/.pip pyproject.toml
+	$(INSTALL) --editable '.[cli]'
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.pip pyproject.toml
+	$(INSTALL) --editable '.[cli,report,parquet,torch]' --group dev
+	@touch $@
