@@ -35,7 +35,7 @@ def softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1)
 
     Returns
     -------
-    ndarray
+    ndarray or NumPy scalar
         Probabilities in the shape and dtype of the scores.
 
     Raises
@@ -59,7 +59,7 @@ def softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1)
     shifted = _over_temperature(_shift(values, axis), temperature)
     exponentials = np.exp(shifted, out=shifted)
     exponentials /= reference.total(exponentials, axis).astype(exponentials.dtype, copy=False)
-    return exponentials.astype(dtype, copy=False)
+    return np.asarray(exponentials.astype(dtype, copy=False))[()]
 
 
 def log_softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1) -> Array:
@@ -77,7 +77,7 @@ def log_softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis =
     tempered = _over_temperature(_shift(values, axis), temperature)
     _, shifted, log_sum = reference.shifted_parts(tempered, axis)
     with np.errstate(invalid="ignore", over="ignore"):  # below a half's range: −inf, rightly
-        return np.asarray((shifted - log_sum).astype(dtype, copy=False))
+        return np.asarray((shifted - log_sum).astype(dtype, copy=False))[()]
 
 
 def logsumexp(scores: npt.ArrayLike, *, axis: Axis = -1, keepdims: bool = False) -> Array:
@@ -94,7 +94,7 @@ def logsumexp(scores: npt.ArrayLike, *, axis: Axis = -1, keepdims: bool = False)
 
     Returns
     -------
-    ndarray
+    ndarray or NumPy scalar
         In the dtype of the scores. As in SciPy, a +inf gives +inf, nothing at all (or −inf alone)
         gives −inf.
 
@@ -125,7 +125,7 @@ def sigmoid(scores: npt.ArrayLike) -> Array:
     array([0.   , 0.5  , 0.881])
     """
     values, dtype = _prepared(scores)
-    return np.asarray(special.expit(values).astype(dtype, copy=False))
+    return np.asarray(special.expit(values).astype(dtype, copy=False))[()]
 
 
 def log_sigmoid(scores: npt.ArrayLike) -> Array:
@@ -137,7 +137,7 @@ def log_sigmoid(scores: npt.ArrayLike) -> Array:
     array([-1.000e+03, -6.931e-01])
     """
     values, dtype = _prepared(scores)
-    return np.asarray(special.log_expit(values).astype(dtype, copy=False))
+    return np.asarray(special.log_expit(values).astype(dtype, copy=False))[()]
 
 
 def predicted_class(scores: npt.ArrayLike, *, axis: int = -1) -> Array:
@@ -157,7 +157,7 @@ def predicted_class(scores: npt.ArrayLike, *, axis: int = -1) -> Array:
     """
     values = checks.floating(scores, "scores")
     checks.class_axis(values, axis, "scores")
-    return np.asarray(values.argmax(axis=axis))
+    return np.asarray(values.argmax(axis=axis))[()]
 
 
 def _prepared(scores: npt.ArrayLike) -> tuple[Array, np.dtype[Any]]:

@@ -12,6 +12,7 @@ import typer
 
 import bridle
 from bridle import checks
+from bridle.cli.messages import one_line
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
 # in a command line, two steps above the one that typer exports.
@@ -19,7 +20,8 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, and judge any classifier's answers.",
-    no_args_is_help=True,
+    # The sign \b keeps the example on one line, so that it can be copied.
+    epilog="\b\nExample: bridle fit digits",
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,35 +47,42 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but er
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command; return 0, 2 for input that cannot be used, 130 when interrupted."""
-    warnings.showwarning = _show_warning
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(list(arguments) or ["--help"])
+
+
+def _run(arguments: list[str]) -> int:
     try:
-        code = app(args=list(arguments), prog_name="bridle", standalone_mode=False)
+        code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError) as error:
         return _refuse(str(error))
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
     except OSError as error:
-        return _refuse(f"{error.filename or 'file'}: {error.strerror or error}")
+        # Of a move the second name is the file that was meant, the first a temporary one.
+        named = error.filename2 or error.filename
+        reason = error.strerror or str(error)
+        return _refuse(f"{named}: {reason}" if named else reason)
     except MemoryError as error:
         return _refuse(f"not enough memory: {error}")
     except (KeyboardInterrupt, typer.Abort):
-        print("bridle: interrupted; nothing was written", file=sys.stderr)
+        print("bridle: interrupted", file=sys.stderr)
         return 130
     return int(code or 0)
 
 
 def _usage(error: Any) -> str:
-    return " ".join(str(error.format_message()).split()).rstrip(".")
+    return str(error.format_message()).strip().rstrip(".")
 
 
 def _refuse(message: str) -> int:
-    # One line, whatever a file's name or content put into the message.
-    print("bridle: " + " ".join(message.split()), file=sys.stderr)
+    print(f"bridle: {one_line(message)}", file=sys.stderr)
     return 2
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print("bridle: warning: " + " ".join(str(message).split()), file=sys.stderr)
+    print(f"bridle: warning: {one_line(str(message))}", file=sys.stderr)
 
 
 def _version(wanted: bool) -> None:
@@ -92,7 +101,7 @@ def _main(
 
 
 @app.command(
-    epilog="Example: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
+    epilog="\b\nExample: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
 )
 def fit(
     data: Data,
@@ -121,7 +130,9 @@ def fit(
     tol: Annotated[
         float, typer.Option(help="The proven relative gap to the optimum to end at.")
     ] = 1e-8,
-    seed: Annotated[int, typer.Option(help="Which random samples are held out.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Which random samples are held out.", min=0, max=2**32 - 1)
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -153,7 +164,9 @@ def fit(
     )
 
 
-@app.command(epilog="Example: bridle predict reviews-model new-reviews.csv --out answers.csv")
+@app.command(
+    epilog="\b\nExample: bridle predict reviews-model new-reviews.csv --out answers.csv",
+)
 def predict(
     model: Annotated[
         Path,
@@ -179,8 +192,8 @@ def predict(
 
 
 @app.command(
-    epilog="Examples: bridle evaluate answers.csv --target truth · "
-    "bridle evaluate --model reviews-model test.csv",
+    epilog="\b\nExample: bridle evaluate answers.csv --target truth\n"
+    "Example: bridle evaluate --model reviews-model test.csv",
 )
 def evaluate(
     data: Annotated[

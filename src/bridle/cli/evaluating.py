@@ -27,8 +27,7 @@ def evaluate(
         classes: Sequence[object] | Array = _classes(dataset)
     else:
         fitted = outputs.load_model(model)
-        names = getattr(fitted, "feature_names_in_", None)
-        dataset = data.load(source, target=target, labels=labels, feature_names=names)
+        dataset = data.load(source, target=target, labels=labels, **outputs.features_of(fitted))
         answers, classes = fitted.predict_log_proba(dataset.features), fitted.classes_
     assert dataset.target is not None  # load refuses data without labels
     evaluation = judge(answers, dataset.target, classes=classes)

@@ -104,6 +104,7 @@ def _test_samples(plan: Plan, dataset: Dataset) -> Samples:
         target=plan.target,
         labels=plan.test_labels,
         feature_names=dataset.feature_names,
+        width=dataset.features.shape[1],
     )
     target = _known_target(test)
     return Samples(test.features, target, list(test.ids or range(len(target))), "test")
@@ -130,7 +131,7 @@ def _judged(model: SoftmaxRegression, samples: Samples) -> Evaluation:
     found = judge(model.predict_log_proba(samples.features), target, classes=model.classes_)
     # The row of the judged samples says nothing to the user; their name in the data does.
     named = tuple(
-        replace(sample, index=samples.ids[sample.index]) for sample in found.most_surprising
+        replace(sample, index=samples.ids[int(sample.index)]) for sample in found.most_surprising
     )
     return replace(found, most_surprising=named)
 

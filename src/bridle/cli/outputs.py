@@ -93,6 +93,12 @@ def write_fit(
     files.write_whole(folder / PREDICTIONS, predictions.encode())
 
 
+def features_of(model: SoftmaxRegression) -> dict[str, Any]:
+    """Return what `bridle.data.load` has to know of the features that a model was fitted to."""
+    names = getattr(model, "feature_names_in_", None)
+    return {"feature_names": names, "width": model.n_features_in_}
+
+
 def load_model(path: Path) -> SoftmaxRegression:
     """Read a model from its file, or from the folder that ``bridle fit`` wrote it to."""
     return SoftmaxRegression.load(path / MODEL if path.is_dir() else path)

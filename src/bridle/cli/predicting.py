@@ -18,8 +18,7 @@ Array = npt.NDArray[Any]
 def predict(model_path: Path, source: str, *, probabilities: bool, out: Path | None) -> None:
     """Write a CSV of predictions to ``out``, or print it."""
     model = outputs.load_model(model_path)
-    names = getattr(model, "feature_names_in_", None)
-    dataset = data.load(source, feature_names=names, need_target=False)
+    dataset = data.load(source, need_target=False, **outputs.features_of(model))
     found = model.predict_proba(dataset.features)
     ids: Iterable[object] = dataset.ids or range(len(found))
     text = _table(ids, model.classes_, found, every_class=probabilities)

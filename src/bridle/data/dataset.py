@@ -48,7 +48,7 @@ class Dataset:
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
     """Lay the arrays of one or several files below each other; labels come from them or a file."""
-    features = Rows(_of_one_width(parts, request.feature_names))
+    features = Rows(_of_one_width(parts, request.expected_width))
     target, label_notes = _target(parts, request, len(features))
     ids = None if parts[0].ids is None else tuple(name for part in parts for name in part.ids or ())
     shards = (f"{len(parts)} shards, {parts[0].file} first",) if len(parts) > 1 else ()
@@ -62,25 +62,26 @@ def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = (
     )
 
 
-def _of_one_width(parts: Sequence[Part], names: tuple[str, ...] | None) -> list[Features]:
-    width = parts[0].features.shape[1] if names is None else len(names)
-    reason = f"as {parts[0].file} has" if names is None else "as the model has"
-    if parts[0].pads_with_zeros:
-        return _padded(parts, names)
+def _of_one_width(parts: Sequence[Part], expected: int | None) -> list[Features]:
+    first = parts[0]
+    if first.pads_with_zeros:
+        return _padded(parts, expected)
+    width = first.features.shape[1] if expected is None else expected
+    reason = f"as {first.file} has" if expected is None else "as the model has"
     for part in parts:
         if part.features.shape[1] != width:
             raise files.broken(
                 part.file, f"expected {width} columns, {reason}, found {part.features.shape[1]}"
             )
-        if sparse.issparse(part.features) != sparse.issparse(parts[0].features):
+        if sparse.issparse(part.features) != sparse.issparse(first.features):
             raise files.broken(
-                part.file, f"sparse and dense mixed: {parts[0].file} is of the other kind"
+                part.file, f"sparse and dense mixed: {first.file} is of the other kind"
             )
     return [part.features for part in parts]
 
 
-def _padded(parts: Sequence[Part], names: tuple[str, ...] | None) -> list[Features]:
-    width = max(part.features.shape[1] for part in parts) if names is None else len(names)
+def _padded(parts: Sequence[Part], expected: int | None) -> list[Features]:
+    width = max(part.features.shape[1] for part in parts) if expected is None else expected
     for part in parts:
         rows, found = part.features.shape
         if found > width:

@@ -18,6 +18,7 @@ def load(
     target: str | None = None,
     labels: str | None = None,
     feature_names: Sequence[str] | None = None,
+    width: int | None = None,
     need_target: bool = True,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
@@ -36,6 +37,9 @@ def load(
         A file of labels, for arrays that have none: an array, or one label a line.
     feature_names : sequence of str, optional
         The columns a fitted model knows; a table is encoded to exactly these.
+    width : int, optional
+        How many features that model has, where they have no names. svmlight writes no zeros: a
+        file may be narrower than the model and mean the same.
     need_target : bool
         Whether data without labels are refused.
 
@@ -69,7 +73,7 @@ def load(
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
     names = None if feature_names is None else tuple(feature_names)
-    request = Request(source, target, labels, names, need_target)
+    request = Request(source, target, labels, names, width, need_target)
     if source in embedded.NAMES:
         return embedded.load_embedded(request)
     path = _existing(source)

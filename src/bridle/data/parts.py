@@ -23,7 +23,13 @@ class Request:
     target: str | None = None
     labels: str | None = None
     feature_names: tuple[str, ...] | None = None
+    width: int | None = None
     need_target: bool = True
+
+    @property
+    def expected_width(self) -> int | None:
+        """How many features a fitted model asks for; None while there is no model."""
+        return self.width if self.feature_names is None else len(self.feature_names)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def binary_cross_entropy_gradient(
     with np.errstate(over="ignore", invalid="ignore"):
         gradient = negative * special.expit(scores) - positive * special.expit(-scores)
         gradient *= gradient.dtype.type(scale)
-        return loss, np.asarray(gradient).astype(values.dtype, copy=False)
+        return loss, np.asarray(gradient).astype(values.dtype, copy=False)[()]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # inf and NaN in the answer say it themselves

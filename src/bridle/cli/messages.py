@@ -1,0 +1,32 @@
+"""What goes wrong, in one line that says where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bridle import checks
+
+# The names that the library gives to arrays; the user of the command knows files only.
+_ARGUMENTS = ("X: ", "y: ", "scores_or_probabilities: ")
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, with nothing in it that steers a terminal or has no encoding."""
+    joined = " ".join(text.split())
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in joined
+    )
+
+
+@contextmanager
+def about(source: str) -> Iterator[None]:
+    """Name the data in an error that speaks of arrays."""
+    try:
+        yield
+    except checks.InputError as error:
+        what = str(error)
+        for argument in _ARGUMENTS:
+            what = what.removeprefix(argument)
+        raise checks.InputError(f"{source}: {what}") from None
