@@ -36,7 +36,8 @@ class Rows:
     Raises
     ------
     InputError
-        No part, a part that is not two-dimensional, or parts of different width.
+        No part, a part that is not two-dimensional, parts of different width, or sparse parts
+        among dense ones.
 
     Examples
     --------
@@ -56,11 +57,14 @@ class Rows:
         widths = {part.shape[1] for part in self._parts}
         if len(widths) > 1:
             raise checks.InputError(f"features: expected one width, found {sorted(widths)}")
+        kinds = {bool(sparse.issparse(part)) for part in self._parts}
+        if len(kinds) > 1:
+            raise checks.InputError("features: expected all parts dense or all sparse, found both")
         self._starts = np.cumsum([0, *(part.shape[0] for part in self._parts)])
         self._index = index
         count = int(self._starts[-1]) if index is None else len(index)
         self.shape = (count, int(widths.pop()))
-        self.is_sparse = any(sparse.issparse(part) for part in self._parts)
+        self.is_sparse = kinds.pop()
 
     def __len__(self) -> int:
         return self.shape[0]

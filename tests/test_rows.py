@@ -1,0 +1,102 @@
+"""Rows: the same numbers in the same order, whatever the storage and the block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from bridle import InputError
+from bridle.rows import Rows
+
+
+def joined(rows, size, dtype=None):
+    blocks = list(rows.blocks(size, dtype))
+    covered = [number for which, _ in blocks for number in range(which.start, which.stop)]
+    assert covered == list(range(len(rows)))
+    dense = [block.toarray() if sparse.issparse(block) else block for _, block in blocks]
+    return np.concatenate(dense) if dense else np.zeros(rows.shape)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 7), min_size=1, max_size=5),
+    width=st.integers(0, 4),
+    block=st.integers(1, 9),
+    thin=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_blocks_of_shards_and_choices(sizes, width, block, thin, seed):
+    generator = np.random.default_rng(seed)
+    parts = [generator.integers(0, 5, (size, width)).astype(np.float64) for size in sizes]
+    stored = [sparse.csr_array(part) for part in parts] if thin else parts
+    whole, rows = np.concatenate(parts), Rows(stored)
+    assert rows.shape == whole.shape
+    np.testing.assert_array_equal(joined(rows, block), whole)
+    chosen = generator.integers(0, len(whole), 6) if len(whole) else np.zeros(0, int)
+    np.testing.assert_array_equal(joined(rows.take(chosen), block), whole[chosen])
+    again = rows.take(chosen).take(np.arange(len(chosen))[::2])
+    np.testing.assert_array_equal(joined(again, block), whole[chosen[::2]])
+    dense = rows.to_array()
+    np.testing.assert_array_equal(dense.toarray() if thin else dense, whole)
+
+
+def test_a_mask_is_a_choice():
+    whole = np.arange(10.0).reshape(5, 2)
+    mask = np.array([True, False, True, True, False])
+    np.testing.assert_array_equal(Rows([whole]).take(mask).to_array(), whole[mask])
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        ("bool", "float32"),
+        ("uint8", "float32"),
+        ("int16", "float32"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        ("int32", "float64"),
+        ("int64", "float64"),
+        ("float64", "float64"),
+    ],
+)
+def test_the_dtype_of_the_products_holds_every_number(stored, wanted):
+    rows = Rows([np.ones((3, 2), stored)])
+    assert rows.dtype == wanted
+    assert joined(rows, 2).dtype == wanted
+    assert joined(rows, 2, np.dtype("float64")).dtype == "float64"
+
+
+def test_bfloat16():
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    rows = Rows([np.array([[1.5, -2.0]], ml_dtypes.bfloat16)])
+    np.testing.assert_array_equal(joined(rows, 1), np.array([[1.5, -2.0]], np.float32))
+
+
+def test_a_block_of_the_right_dtype_is_a_view_of_the_memory_map(tmp_path):
+    np.save(tmp_path / "X.npy", np.ones((9, 3), np.float32))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for _, block in Rows([mapped]).blocks(4):
+        assert np.shares_memory(block, mapped)
+
+
+def test_converted_blocks_are_bounded(monkeypatch):
+    monkeypatch.setattr("bridle.rows._CONVERTED_NUMBERS", 10)
+    rows = Rows([np.ones((9, 3), np.float16)])
+    assert max(len(block) for _, block in rows.blocks(9)) == 3
+    assert max(len(block) for _, block in rows.take(np.arange(9)).blocks(9)) == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([], "at least one two-dimensional array"),
+        ([np.ones(3)], "at least one two-dimensional array"),
+        ([np.ones((2, 3)), np.ones((2, 4))], r"expected one width, found \[3, 4\]"),
+        ([np.ones((2, 3)), sparse.csr_array(np.ones((2, 3)))], "found both"),
+    ],
+)
+def test_parts_that_do_not_fit_together(parts, message):
+    with pytest.raises(InputError, match=message):
+        Rows(parts)
