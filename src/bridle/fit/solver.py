@@ -66,48 +66,39 @@ def solve(
     for iteration in range(max_iter):
         if iteration in _REFRESHES:
             metric = search.metric(point)
+        point, proven = _prove(search, point, tol)
+        if proven:
+            return search.solution(point, iteration, "gap")
         direction = memory.direction(point.gradient, metric)
-        settled, solution = _settle(search, point, direction, tol, iteration)
-        if solution is not None:
-            return solution
-        if settled is not point:
-            point = settled
-            direction = memory.direction(point.gradient, metric)
-        if search.blind_to(point, direction):
-            search.sharpen()
-            point = search.evaluate(point.parameters)
-            continue
-        following = search.step(point, direction)
-        if following is None and memory:
-            memory.clear()
-            following = search.step(point, memory.direction(point.gradient, metric))
-        if following is None and search.sharpen():
-            point = search.evaluate(point.parameters)
-            continue
+        if objective.alpha == 0:
+            decrement = -float(np.vdot(point.gradient, direction)) / 2
+            ending = _unpenalised_end(search, point, decrement, tol, iteration)
+            if ending is not None:
+                # Separable: the objective's infimum is 0, which nothing is relatively close to.
+                gap = np.inf if ending == "separable" else decrement
+                return search.solution(point, iteration, ending, gap)
+        following = _advance(search, memory, metric, point, direction)
         if following is None:
             return search.solution(point, iteration, "precision")
-        memory.add(following.parameters - point.parameters, following.gradient - point.gradient)
         point = following
     return search.solution(point, max_iter, "max_iter")
 
 
-def _settle(
-    search: _Search, point: Evaluation, direction: Array, tol: float, iteration: int
-) -> tuple[Evaluation, Solution | None]:
-    """Return the point, its intercept perfected if that may prove the gap, and the end if it does.
+def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, bool]:
+    """Return the point, its intercept perfected if that may prove the gap, and whether it did.
 
     The bound is quadratic in the weights' gradient but linear in the intercept's. Once the first
     is small enough, steps along the intercept alone bring the second to rounding.
     """
     objective = search.objective
     if objective.alpha == 0:
-        return point, _settle_unpenalised(search, point, direction, tol, iteration)
+        return point, False
     for _ in range(4):
         gap = duality_gap(objective, point)
         search.tell(point, gap)
         if gap <= tol * (point.value - gap):
             if not search.sharpen():
-                return point, search.solution(point, iteration, "gap")
+                return point, True
             # A proof is given in float64 or not at all.
             point = search.evaluate(point.parameters)
             continue
@@ -121,24 +112,38 @@ def _settle(
         if np.linalg.norm(better.gradient[-1]) >= np.linalg.norm(intercept_slope):
             break
         point = better
-    return point, None
+    return point, False
 
 
-def _settle_unpenalised(
-    search: _Search, point: Evaluation, direction: Array, tol: float, iteration: int
-) -> Solution | None:
-    """Return the end of a fit without penalty, where no dual point bounds the gap."""
-    decrement = -float(np.vdot(point.gradient, direction)) / 2
+def _unpenalised_end(
+    search: _Search, point: Evaluation, decrement: float, tol: float, iteration: int
+) -> Stopped | None:
+    """Tell whether a fit without penalty is over, where no dual point bounds the gap."""
     search.tell(point, decrement)
     hard = search.objective.target.ndim == 1
     if hard and point.worst_loss < np.log(2):
         # Every sample's own class has more than half the probability: the weights times a growing
         # factor bring the loss to 0, and no weights attain it.
-        return search.solution(point, iteration, "separable")
+        return "separable"
     # A quadratic model's word is taken only well below the tolerance, and not of the first steps.
-    if iteration >= 5 and decrement <= 0.01 * tol * point.value:
-        return search.solution(point, iteration, "decrement", decrement)
-    return None
+    return "decrement" if iteration >= 5 and decrement <= 0.01 * tol * point.value else None
+
+
+def _advance(
+    search: _Search, memory: _Memory, metric: Metric, point: Evaluation, direction: Array
+) -> Evaluation | None:
+    """Return the next point, or the same one seen more sharply; None if rounding hides any."""
+    if search.blind_to(point, direction) and search.sharpen():
+        return search.evaluate(point.parameters)
+    following = search.step(point, direction)
+    if following is None and memory:
+        memory.clear()
+        following = search.step(point, memory.direction(point.gradient, metric))
+    if following is not None:
+        memory.add(following.parameters - point.parameters, following.gradient - point.gradient)
+    elif search.sharpen():
+        following = search.evaluate(point.parameters)
+    return following
 
 
 class _Search:
