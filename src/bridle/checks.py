@@ -207,16 +207,23 @@ def probability_rows(values: Array, name: str, axis: int = -1, hint: str = "") -
     The sum may miss 1 by what rounding each entry to the dtype explains.
     """
     wide = values.astype(np.result_type(np.float32, _wide(values.dtype)), copy=False)
-    tolerance = sum_tolerance(values.dtype, values.shape[axis])
-    entries = ~((wide >= 0) & (wide <= 1 + tolerance))
-    if entries.any():
-        found = f"{_first('entry', entries)} is {wide[entries][0]:g}"
+    rows = np.moveaxis(wide, axis, -1)
+    tolerance = sum_tolerance(values.dtype, rows.shape[-1])
+    entries = ~((rows >= 0) & (rows <= 1 + tolerance))
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = np.asarray(rows.sum(axis=-1, dtype=np.result_type(np.float64, wide.dtype)))
+    bad = np.asarray(entries.any(axis=-1) | (np.abs(sums - 1) > tolerance))
+    if not bad.any():
+        return
+    row = tuple(int(part) for part in np.unravel_index(np.argmax(bad), bad.shape))
+    if entries[row].any():
+        column = int(np.argmax(entries[row]))
+        place = list(row)
+        place.insert(axis % wide.ndim, column)
+        found = f"entry {', '.join(map(str, place))} is {rows[row][column]:g}"
         raise InputError(f"{name}: {found}, expected a probability{hint}")
-    sums = np.asarray(wide.sum(axis=axis, dtype=np.result_type(np.float64, wide.dtype)))
-    bad = np.asarray(np.abs(sums - 1) > tolerance)
-    if bad.any():
-        found = f"{_first('row', bad)} sums to {sums[bad][0]:.6g}"
-        raise InputError(f"{name}: {found}, expected 1{hint}")
+    found = f"{_first('row', bad)} sums to {sums[row]:.6g}"
+    raise InputError(f"{name}: {found}, expected 1{hint}")
 
 
 def warn_of_probabilities(scores: Array) -> None:
