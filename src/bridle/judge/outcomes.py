@@ -131,7 +131,7 @@ def _input_kind(values: Array) -> InputKind:
 
     All entries in [0, 1] and half of the rows summing nearly to 1 is what "meant" means.
     """
-    tolerance = checks.sum_tolerance(values.dtype)
+    tolerance = checks.sum_tolerance(values.dtype, values.shape[-1])
     near, first_bad = 0, None
     for start, block in _blocks(values, "probabilities"):
         lowest = block.min()
