@@ -10,6 +10,7 @@ file              subject
 ``splitting.py``  which samples are held out
 ``progress.py``   the live line of a fit
 ``outputs.py``    what is printed, and the files that are written
+``messages.py``   what goes wrong, in one line that says where
 ================= ================================================================
 """
 

@@ -18,6 +18,8 @@ from bridle.cli.messages import one_line
 # in a command line, two steps above the one that typer exports.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, and judge any classifier's answers.",
     # The sign \b keeps the example on one line, so that it can be copied.
@@ -67,8 +69,9 @@ def _run(arguments: list[str]) -> int:
     except MemoryError as error:
         return _refuse(f"not enough memory: {error}")
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # typer catches the interruption itself: some versions return this
         print("bridle: interrupted", file=sys.stderr)
-        return 130
     return int(code or 0)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import bridle
 from bridle import checks, data, strict_json
 from bridle.cli import outputs
+from bridle.cli.messages import about, one_line
 from bridle.cli.progress import live_line
 from bridle.cli.splitting import holdout_split
 from bridle.data import Dataset
@@ -21,6 +22,8 @@ from bridle.judge import evaluate as judge
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
+
+_CHECKED_ROWS = 1024  # at a time
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples to fit or to judge: features, targets, and what to call them."""
+    """Samples to fit or to judge: where from, features, targets, and what to call them."""
 
+    source: str
     features: Rows
     target: Array
     ids: list[int | str]
@@ -74,6 +78,8 @@ def _check(plan: Plan) -> None:
     checks.positive(plan.tol, "--tol")
     if plan.test is not None and plan.holdout is not None:
         raise checks.InputError("--holdout: expected without --test, found both")
+    if plan.test is None and plan.test_labels is not None:
+        raise checks.InputError("--test-labels: expected with --test, found it alone")
     if plan.holdout is not None and not 0 <= plan.holdout < 1:
         raise checks.InputError(f"--holdout: expected a share in [0, 1), found {plan.holdout:g}")
     if plan.out is not None:
@@ -81,44 +87,65 @@ def _check(plan: Plan) -> None:
 
 
 def _samples(plan: Plan, dataset: Dataset) -> tuple[Samples, Samples]:
-    target = _known_target(dataset)
-    ids: list[int | str] = list(dataset.ids or range(len(target)))
+    everything = _all_samples(dataset, "training")
     if plan.test is not None:
-        train = Samples(dataset.features, target, ids, "training")
-        return train, _test_samples(plan, dataset)
+        return everything, _test_samples(plan, plan.test, dataset)
     share = 0.2 if plan.holdout is None else plan.holdout
-    kept, held = holdout_split(target, share, plan.seed)
     if share == 0:
-        train = Samples(dataset.features, target, ids, "training")
-        return train, train
-    return (
-        Samples(dataset.features.take(kept), target[kept], [ids[row] for row in kept], "training"),
-        Samples(dataset.features.take(held), target[held], [ids[row] for row in held], "held-out"),
+        return everything, everything
+    with about(dataset.source):
+        kept, held = holdout_split(everything.target, share, plan.seed)
+    return _chosen(everything, kept, "training"), _chosen(everything, held, "held-out")
+
+
+def _all_samples(dataset: Dataset, role: str) -> Samples:
+    assert dataset.target is not None  # load refuses data without labels
+    _check_labels(dataset.source, dataset.target)
+    _check_finite(dataset)
+    ids: list[int | str] = list(dataset.ids or range(len(dataset.target)))
+    return Samples(dataset.source, dataset.features, dataset.target, ids, role)
+
+
+def _check_labels(source: str, target: Array) -> None:
+    if target.ndim == 1 and target.dtype.kind == "f":
+        fraction = target[np.argmax(target != np.trunc(target))]
+        raise checks.InputError(
+            f"{source}: target: expected whole numbers or texts as labels, found {fraction:g}"
+        )
+
+
+def _check_finite(dataset: Dataset) -> None:
+    # Before the split, which would count other rows; and before a long fit, which a NaN among the
+    # held-out samples would waste.
+    for rows, block in dataset.features.blocks(_CHECKED_ROWS):
+        checks.finite_rows(block, dataset.source, rows.start)
+
+
+def _chosen(samples: Samples, rows: Array, role: str) -> Samples:
+    return Samples(
+        source=samples.source,
+        features=samples.features.take(rows),
+        target=samples.target[rows],
+        ids=[samples.ids[row] for row in rows],
+        role=role,
     )
 
 
-def _test_samples(plan: Plan, dataset: Dataset) -> Samples:
-    assert plan.test is not None
+def _test_samples(plan: Plan, source: str, dataset: Dataset) -> Samples:
     test = data.load(
-        plan.test,
+        source,
         target=plan.target,
         labels=plan.test_labels,
         feature_names=dataset.feature_names,
         width=dataset.features.shape[1],
     )
-    target = _known_target(test)
-    return Samples(test.features, target, list(test.ids or range(len(target))), "test")
-
-
-def _known_target(dataset: Dataset) -> Array:
-    if dataset.target is None:
-        raise checks.InputError(f"{dataset.source}: no labels found")
-    return dataset.target
+    return _all_samples(test, "test")
 
 
 def _fitted(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
     model = SoftmaxRegression(plan.C, standardize=plan.standardize, tol=plan.tol)
-    with live_line(plan.tol, wanted=not (plan.json or plan.quiet)) as progress:
+    wanted = not (plan.json or plan.quiet)
+    with about(train.source), live_line(plan.tol, wanted=wanted) as progress:
         model.fit(train.features, train.target, progress=progress)
     if dataset.feature_names is not None:
         model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
@@ -128,7 +155,8 @@ def _fitted(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
 def _judged(model: SoftmaxRegression, samples: Samples) -> Evaluation:
     # A distribution as target is judged by its most probable class.
     target = samples.target if samples.target.ndim == 1 else samples.target.argmax(axis=1)
-    found = judge(model.predict_log_proba(samples.features), target, classes=model.classes_)
+    with about(samples.source):
+        found = judge(model.predict_log_proba(samples.features), target, classes=model.classes_)
     # The row of the judged samples says nothing to the user; their name in the data does.
     named = tuple(
         replace(sample, index=samples.ids[int(sample.index)]) for sample in found.most_surprising
@@ -171,9 +199,9 @@ def _print(
     evaluation: Evaluation,
 ) -> None:
     counts = f"{len(train.target)} samples, {train.features.shape[1]} features"
-    print(f"{dataset.source}: {counts}, {len(model.classes_)} classes")
+    print(one_line(f"{dataset.source}: {counts}, {len(model.classes_)} classes"))
     for note in dataset.notes:
-        print(f"  {note}")
+        print(f"  {one_line(note)}")
     for line in outputs.fit_lines(model.fit_report_):
         print(line)
     print(f"\n{judged.role} accuracy {evaluation.accuracy:.4f}\n")
@@ -182,4 +210,4 @@ def _print(
         print("\nnothing written; --out DIR keeps the model, its metrics and predictions")
     else:
         names = f"{outputs.MODEL}, {outputs.METRICS}, {outputs.PREDICTIONS}"
-        print(f"\nwritten to {plan.out}: {names}")
+        print(f"\n{one_line(f'written to {plan.out}: {names}')}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from bridle.judge import Evaluation
 Array = npt.NDArray[Any]
 
 MODEL, METRICS, PREDICTIONS = "model.safetensors", "metrics.json", "predictions.csv"
+
+# What makes a cell a formula; the last four are the signs' full-width forms.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def fit_lines(report: FitReport) -> list[str]:
@@ -50,8 +55,8 @@ def predictions_csv(ids: Sequence[object], evaluation: Evaluation) -> str:
             ids,
             labels[found.target],
             labels[found.predicted],
-            found.confidence.tolist(),
-            found.surprisal.tolist(),
+            nine_digits(found.confidence),
+            nine_digits(found.surprisal),
             strict=True,
         ),
     )
@@ -59,17 +64,24 @@ def predictions_csv(ids: Sequence[object], evaluation: Evaluation) -> str:
 
 def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """Return a CSV table whose text no spreadsheet takes for a formula."""
+    return "".join(_csv_row(row) for row in itertools.chain([header], rows))
+
+
+def _csv_row(cells: Sequence[object]) -> str:
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([_inert(cell) for cell in header])
-    writer.writerows([_inert(cell) for cell in row] for row in rows)
-    return stream.getvalue()
+    # Before Python 3.13 csv quotes only what its own line end consists of. A carriage return left
+    # bare would end the row, and begin another with whatever follows: a formula.
+    csv.writer(stream, lineterminator="\r\n").writerow([_inert(cell) for cell in cells])
+    return stream.getvalue().removesuffix("\r\n") + "\n"
+
+
+def nine_digits(figures: Array) -> list[float]:
+    """Return figures rounded to what is worth writing; labels are written as they are."""
+    return [float(f"{figure:.9g}") for figure in figures.tolist()]
 
 
 def _inert(cell: object) -> object:
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + cell
-    return f"{cell:.9g}" if isinstance(cell, float) else cell
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
 
 
 def check_folder(folder: Path) -> None:
@@ -80,6 +92,24 @@ def check_folder(folder: Path) -> None:
     standing = next(place for place in [folder, *folder.absolute().parents] if place.exists())
     if not standing.is_dir():
         raise checks.InputError(f"--out {folder}: {standing} is a file")
+    _check_writable(folder, standing)
+    for name in (MODEL, METRICS, PREDICTIONS):
+        if (folder / name).is_dir():
+            raise checks.InputError(f"--out {folder}: {name} in it is a folder")
+
+
+def check_file(file: Path) -> None:
+    """Refuse a file that could not be written, before the work rather than after it."""
+    if file.is_dir():
+        raise checks.InputError(f"--out {file}: expected a file, found a folder")
+    if not file.parent.is_dir():
+        raise checks.InputError(f"--out {file}: no folder {file.parent}")
+    _check_writable(file, file.parent)
+
+
+def _check_writable(out: Path, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise checks.InputError(f"--out {out}: no permission to write in {folder}")
 
 
 def write_fit(
@@ -88,9 +118,13 @@ def write_fit(
     """Write the model, its metrics and its predictions, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / MODEL)
-    text = strict_json.to_text(metrics, indent=2) + "\n"
-    files.write_whole(folder / METRICS, text.encode())
-    files.write_whole(folder / PREDICTIONS, predictions.encode())
+    write_text(folder / METRICS, strict_json.to_text(metrics, indent=2) + "\n")
+    write_text(folder / PREDICTIONS, predictions)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text whole or not at all, as UTF-8; a file's name may hold bytes that are none."""
+    files.write_whole(path, text.encode(errors="backslashreplace"))
 
 
 def features_of(model: SoftmaxRegression) -> dict[str, Any]:

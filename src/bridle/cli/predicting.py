@@ -9,33 +9,38 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import data, files
+from bridle import data
 from bridle.cli import outputs
+from bridle.cli.messages import about
 
 Array = npt.NDArray[Any]
 
 
 def predict(model_path: Path, source: str, *, probabilities: bool, out: Path | None) -> None:
     """Write a CSV of predictions to ``out``, or print it."""
+    if out is not None:
+        outputs.check_file(out)
     model = outputs.load_model(model_path)
     dataset = data.load(source, need_target=False, **outputs.features_of(model))
-    found = model.predict_proba(dataset.features)
+    with about(source):
+        found = model.predict_proba(dataset.features)
     ids: Iterable[object] = dataset.ids or range(len(found))
     text = _table(ids, model.classes_, found, every_class=probabilities)
     if out is None:
         print(text, end="")
     else:
-        files.write_whole(out, text.encode())
+        outputs.write_text(out, text)
 
 
 def _table(ids: Iterable[object], classes: Array, found: Array, *, every_class: bool) -> str:
     best = found.argmax(axis=1)
     labels = classes[best].tolist()
-    top = found[np.arange(len(found)), best].tolist()
+    top = outputs.nine_digits(found[np.arange(len(found)), best])
     header = ["id", "predicted", "probability"]
     if not every_class:
         return outputs.csv_text(header, zip(ids, labels, top, strict=True))
-    rows = zip(ids, labels, top, found.tolist(), strict=True)
+    rows = zip(ids, labels, top, found, strict=True)
     return outputs.csv_text(
-        [*header, *classes.tolist()], ([*fixed, *each] for *fixed, each in rows)
+        [*header, *classes.tolist()],
+        ([*fixed, *outputs.nine_digits(each)] for *fixed, each in rows),
     )
