@@ -339,6 +339,18 @@ class TestEdges:
         with pytest.raises(InputError, match=f"^X: .*found {word} at row 17, column 4$"):
             SoftmaxRegression().fit(convert(X), y)
 
+    @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array])
+    def test_features_too_large_to_square_name_their_column(self, convert):
+        X, y = random_problem(11)
+        X[17, 4] = 1e200
+        with pytest.raises(InputError, match=r"^X: .*column 4$"):
+            SoftmaxRegression().fit(convert(X), y)
+
+    def test_fractions_are_no_labels(self):
+        X, _ = random_problem(11)
+        with pytest.raises(InputError, match=r"^y: Unknown label type: continuous"):
+            SoftmaxRegression().fit(X, X[:, 0])
+
     def test_soft_targets_that_do_not_sum_to_one_name_their_row(self):
         X, p = random_problem(12, soft=True)
         p[5] *= 0.9

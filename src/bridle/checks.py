@@ -355,6 +355,22 @@ def positive(value: float, name: str, *, infinite: bool = False) -> float:
     return float(value)
 
 
+def finite_squares(squares: Array, name: str) -> None:
+    """Refuse the first column whose sum of squares overflows."""
+    bad = ~np.isfinite(squares)
+    if bad.any():
+        column = int(np.argmax(bad))
+        raise InputError(
+            f"{name}: expected numbers whose squares can be summed, found too large ones in "
+            f"column {column}"
+        )
+
+
+def flag_or_positive(value: bool | float, name: str) -> bool | float:
+    """Return True, False, or a finite number above zero."""
+    return bool(value) if isinstance(value, bool | np.bool_) else positive(value, name)
+
+
 def count(value: int, name: str) -> int:
     """Return a whole number that must be at least 1."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:

@@ -119,8 +119,8 @@ def fit(
     holdout: Annotated[
         float | None,
         typer.Option(
-            help="The share of samples to hold out and judge the model on, by class and at "
-            "random; 0 for none. 0.2 unless --test is given.",
+            help="The share of each class to hold out and judge the model on, spread evenly over "
+            "the data; 0 for none. 0.2 unless --test is given.",
             show_default=False,
         ),
     ] = None,
@@ -128,14 +128,17 @@ def fit(
         float, typer.Option("--C", help="Inverse strength of the penalty; inf: none.")
     ] = 1.0,
     standardize: Annotated[
-        bool, typer.Option(help="Penalise features as if scaled to deviation 1.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--standardize/--no-standardize",
+            help="Penalise features as if scaled to deviation 1. On, unless they are pixels, which "
+            "are penalised as if scaled to 0 … 1.",
+            show_default=False,
+        ),
+    ] = None,
     tol: Annotated[
         float, typer.Option(help="The proven relative gap to the optimum to end at.")
-    ] = 1e-8,
-    seed: Annotated[
-        int, typer.Option(help="Which random samples are held out.", min=0, max=2**32 - 1)
-    ] = 0,
+    ] = 1e-10,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -159,7 +162,6 @@ def fit(
             C=C,
             standardize=standardize,
             tol=tol,
-            seed=seed,
             out=out,
             json=json,
             quiet=quiet,

@@ -24,7 +24,8 @@ def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
         array = npy.map_npy(features)
         shape = array.shape
         target = None if labels is None else npy.map_npy(labels)
-        loaded.append(Part(str(features), parts.feature_rows(array, str(features)), target))
+        rows = parts.feature_rows(array, str(features))
+        loaded.append(Part(str(features), rows, target, pixels=parts.are_pixels(array)))
     return from_parts(loaded, request, parts.flattening_note(shape))
 
 
@@ -48,7 +49,7 @@ def _load_archives(archives: Sequence[Archive], request: Request) -> Dataset:
         array = archive.read(features)
         rows = parts.feature_rows(array, f"{archive.file}: array {files.quoted(features)}")
         labels = None if target is None or request.labels is not None else archive.read(target)
-        loaded.append(Part(archive.file, rows, labels))
+        loaded.append(Part(archive.file, rows, labels, pixels=parts.are_pixels(array)))
         notes.update(dict.fromkeys(parts.flattening_note(array.shape)))
         unused = [
             name

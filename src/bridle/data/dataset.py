@@ -36,6 +36,8 @@ class Dataset:
         What the user typed.
     notes : tuple of str
         What was decided on the way, for a human to read.
+    pixels : bool
+        Whether the features are images in bytes: brightness, all on one scale.
     """
 
     features: Rows
@@ -44,6 +46,7 @@ class Dataset:
     ids: tuple[str, ...] | None
     source: str
     notes: tuple[str, ...] = ()
+    pixels: bool = False
 
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
@@ -59,6 +62,7 @@ def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = (
         ids=ids,
         source=request.source,
         notes=(*shards, *notes, *label_notes),
+        pixels=all(part.pixels for part in parts),
     )
 
 

@@ -59,6 +59,7 @@ def load_images(folder: Path, paths: Sequence[Path], request: Request) -> Datase
         features=parts.feature_rows(pixels, str(folder)),
         target=np.array([path.parent.name for path in paths]),
         ids=tuple(path.relative_to(folder).as_posix() for path in paths),
+        pixels=True,
     )
     return from_parts(
         [part], request, (*parts.flattening_note(shape), *_notes(folder, paths, modes))

@@ -25,8 +25,9 @@ def load_idx(paths: Sequence[Path], request: Request) -> Dataset:
     notes = parts.flattening_note(array.shape)
     labels = None if request.labels is not None else _labels(path, request.need_target)
     if labels is None:
-        return from_parts([Part(str(path), features)], request, notes)
-    part = Part(str(path), features, idx.read_idx(labels))
+        part = Part(str(path), features, pixels=parts.are_pixels(array))
+        return from_parts([part], request, notes)
+    part = Part(str(path), features, idx.read_idx(labels), pixels=parts.are_pixels(array))
     return from_parts([part], request, (*notes, f"target: labels of {labels}"))
 
 

@@ -40,6 +40,8 @@ class Part:
     features: Features
     target: Array | None = None
     ids: tuple[str, ...] | None = None
+    # Bytes that are the brightness of pixels, all on one scale.
+    pixels: bool = False
     # svmlight writes no zeros, so a file may be narrower than its neighbours and mean the same.
     pads_with_zeros: bool = False
 
@@ -72,6 +74,11 @@ def feature_rows(array: Array, file: str) -> Array:
             file, f"features: expected at least one row and column, found shape {array.shape}"
         )
     return array if array.ndim == 2 else array.reshape(len(array), -1)
+
+
+def are_pixels(array: Array) -> bool:
+    """Tell whether an array, not yet laid flat, holds images in bytes."""
+    return array.dtype == np.uint8 and array.ndim > 2
 
 
 def flattening_note(shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def build_objective(
     *,
     C: float,
     fit_intercept: bool,
-    standardize: bool,
+    standardize: bool | float,
     sample_weight: Array | None,
 ) -> Objective:
     """Check the features, take their statistics in one or two passes, and state the objective."""
@@ -145,7 +145,7 @@ def build_objective(
     total = float(count) if sample_weight is None else float(sample_weight.sum())
     mean, deviation, product = _statistics(features, target, classes, sample_weight, total)
     shift = mean if fit_intercept else np.zeros(width)
-    scale = deviation if standardize else np.ones(width)
+    scale = deviation if standardize is True else np.full(width, float(standardize) or 1.0)
     target_mean = target_sum(target, classes, sample_weight) / total
     # Σ s (x − shift) tᵀ / (scale Σ s)
     target_product = (product / total - np.outer(shift, target_mean)) / scale[:, None]
@@ -187,22 +187,25 @@ def _statistics(
             continue
         block_mean, block_squares = _moments(block, share, weight)
         # Chan's update: the squares are about each block's own mean, so nothing cancels.
-        squares += block_squares + (block_mean - mean) ** 2 * (seen * weight / (seen + weight))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares += block_squares + (block_mean - mean) ** 2 * (seen * weight / (seen + weight))
         mean += (block_mean - mean) * (weight / (seen + weight))
         seen += weight
+    checks.finite_squares(squares, "X")
     return mean, _deviation(squares / total, mean, len(features)), product
 
 
 def _moments(block: Features, share: Array, weight: float) -> tuple[Array, Array]:
-    mean = np.asarray(share @ block) / weight
-    if sparse.issparse(block):
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.asarray(share @ block) / weight
+        if not sparse.issparse(block):
+            return mean, np.asarray(share @ (block - mean) ** 2)
         # Σ s (x − m)² over stored entries, and m² for each entry that is not stored.
         entries = block.tocoo()
         terms = share[entries.row] * (
             (entries.data - mean[entries.col]) ** 2 - mean[entries.col] ** 2
         )
         return mean, np.bincount(entries.col, terms, len(mean)) + weight * mean**2
-    return mean, np.asarray(share @ (block - mean) ** 2)
 
 
 def _deviation(variance: Array, mean: Array, count: int) -> Array:

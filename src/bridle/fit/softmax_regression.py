@@ -50,10 +50,11 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         Steps after which it gives up, with a warning.
     warm_start : bool
         Begin at the last fit's solution.
-    standardize : bool
-        Penalise the weights of features divided by their standard deviation, as if the data had
-        gone through `StandardScaler`; nothing is copied, and the fitted weights are those of the
-        features as given.
+    standardize : bool or float
+        True penalises the weights of features divided by their standard deviation, as if the data
+        had gone through `StandardScaler`; a number, those of features divided by it (255 for
+        pixels in bytes). Nothing is copied, and the fitted weights are those of the features as
+        given.
     verbose : int
         Above 0, a line per step.
 
@@ -98,7 +99,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         tol: float = 1e-6,
         max_iter: int = 1000,
         warm_start: bool = False,
-        standardize: bool = False,
+        standardize: bool | float = False,
         verbose: int = 0,
     ) -> None:
         self.C = C
@@ -148,7 +149,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             len(found.classes),
             C=C,
             fit_intercept=self.fit_intercept,
-            standardize=self.standardize,
+            standardize=checks.flag_or_positive(self.standardize, "standardize"),
             sample_weight=found.sample_weight,
         )
         start = np.zeros(objective.shape)

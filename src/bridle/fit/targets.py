@@ -53,7 +53,10 @@ def fit_target(
 
 def _labels(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
     labels = column_or_1d(y, warn=True)
-    check_classification_targets(labels)
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise checks.InputError(f"y: {error}") from None
     classes, target = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise checks.InputError(

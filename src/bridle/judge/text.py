@@ -58,8 +58,9 @@ def surprise_table(samples: Sequence[SurprisingSample]) -> Iterator[str]:
     names = f"{'target':{_LABEL}}  {'predicted':{_LABEL}}"
     yield f"most surprising  {names}  {'probability':>11} {'surprisal':>10}"
     for row in samples:
+        name = cell(row.index, 15).strip()
         labels = f"{cell(row.target, _LABEL)}  {cell(row.predicted, _LABEL)}"
-        yield f"{cell(row.index, 15).strip():>15}  {labels}  {number(row.probability):>11} {number(row.surprisal)}"
+        yield f"{name:>15}  {labels}  {number(row.probability):>11} {number(row.surprisal)}"
 
 
 def number(value: float) -> str:

@@ -92,9 +92,7 @@ def residual_in_place(scores: Array, target: Array, sample_weight: Array | None)
     loss = np.log1p(rest) - linear
     scores /= (1 + rest)[:, None]
     if hard:
-        scores[rows, target] = np.where(
-            target == top, -rest / (1 + rest), scores[rows, target] - 1
-        )
+        scores[rows, target] = np.where(target == top, -rest / (1 + rest), scores[rows, target] - 1)
     else:
         scores -= target
     if sample_weight is not None:
