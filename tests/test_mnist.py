@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ IMAGES = Path(__file__).parents[2] / "shared" / "data" / "mnist10k"
 
 @pytest.mark.skipif(not IMAGES.is_dir(), reason="needs ../shared/data/mnist10k")
 @pytest.mark.parametrize("standardize", [False, True], ids=["as pixels", "standardized"])
-def test_the_command_reaches_the_optimum(tmp_path, capsys, standardize):
+def test_the_command_reaches_the_optimum(tmp_path: Any, capsys: Any, standardize: Any) -> None:
     options = ["--standardize"] if standardize else []
     assert run(["fit", str(IMAGES), "--out", str(tmp_path), *options]) == 0
     assert "optimum reached: proven gap" in capsys.readouterr().out
@@ -32,7 +33,7 @@ def test_the_command_reaches_the_optimum(tmp_path, capsys, standardize):
     assert metrics["fit"]["relative_gap"] <= 1e-6
 
     everything = data.load(str(IMAGES))
-    X, y = everything.features.to_array().astype(np.float64), everything.target
+    X, y = everything.features.to_array().astype(np.float64), np.asarray(everything.target)
     train, _ = holdout_split(y, 0.2)
     scaled = StandardScaler().fit(X[train]).transform(X) if standardize else X / 255
     theirs = LogisticRegression(C=1.0, solver="lbfgs", tol=1e-12, max_iter=20000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from bridle import InputError
 from bridle.rows import Rows
 
 
-def joined(rows, size, dtype=None):
+def joined(rows: Any, size: Any, dtype: Any = None) -> Any:
     blocks = list(rows.blocks(size, dtype))
     covered = [number for which, _ in blocks for number in range(which.start, which.stop)]
     assert covered == list(range(len(rows)))
@@ -27,7 +29,9 @@ def joined(rows, size, dtype=None):
     thin=st.booleans(),
     seed=st.integers(0, 999),
 )
-def test_blocks_of_shards_and_choices(sizes, width, block, thin, seed):
+def test_blocks_of_shards_and_choices(
+    sizes: Any, width: Any, block: Any, thin: Any, seed: Any
+) -> None:
     generator = np.random.default_rng(seed)
     parts = [generator.integers(0, 5, (size, width)).astype(np.float64) for size in sizes]
     stored = [sparse.csr_array(part) for part in parts] if thin else parts
@@ -42,7 +46,7 @@ def test_blocks_of_shards_and_choices(sizes, width, block, thin, seed):
     np.testing.assert_array_equal(dense.toarray() if thin else dense, whole)
 
 
-def test_a_mask_is_a_choice():
+def test_a_mask_is_a_choice() -> None:
     whole = np.arange(10.0).reshape(5, 2)
     mask = np.array([True, False, True, True, False])
     np.testing.assert_array_equal(Rows([whole]).take(mask).to_array(), whole[mask])
@@ -61,27 +65,27 @@ def test_a_mask_is_a_choice():
         ("float64", "float64"),
     ],
 )
-def test_the_dtype_of_the_products_holds_every_number(stored, wanted):
+def test_the_dtype_of_the_products_holds_every_number(stored: Any, wanted: Any) -> None:
     rows = Rows([np.ones((3, 2), stored)])
     assert rows.dtype == wanted
     assert joined(rows, 2).dtype == wanted
     assert joined(rows, 2, np.dtype("float64")).dtype == "float64"
 
 
-def test_bfloat16():
+def test_bfloat16() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     rows = Rows([np.array([[1.5, -2.0]], ml_dtypes.bfloat16)])
     np.testing.assert_array_equal(joined(rows, 1), np.array([[1.5, -2.0]], np.float32))
 
 
-def test_a_block_of_the_right_dtype_is_a_view_of_the_memory_map(tmp_path):
+def test_a_block_of_the_right_dtype_is_a_view_of_the_memory_map(tmp_path: Any) -> None:
     np.save(tmp_path / "X.npy", np.ones((9, 3), np.float32))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     for _, block in Rows([mapped]).blocks(4):
         assert np.shares_memory(block, mapped)
 
 
-def test_converted_blocks_are_bounded(monkeypatch):
+def test_converted_blocks_are_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr("bridle.rows._CONVERTED_NUMBERS", 10)
     rows = Rows([np.ones((9, 3), np.float16)])
     assert max(len(block) for _, block in rows.blocks(9)) == 3
@@ -97,6 +101,6 @@ def test_converted_blocks_are_bounded(monkeypatch):
         ([np.ones((2, 3)), sparse.csr_array(np.ones((2, 3)))], "found both"),
     ],
 )
-def test_parts_that_do_not_fit_together(parts, message):
+def test_parts_that_do_not_fit_together(parts: Any, message: Any) -> None:
     with pytest.raises(InputError, match=message):
         Rows(parts)
