@@ -109,7 +109,8 @@ class Rows:
             return self._parts[0].astype(self.dtype, copy=False)
         blocks = [block for _, block in self.blocks(max(len(self), 1))]
         if not blocks:
-            return np.zeros(self.shape, self.dtype)
+            empty = np.zeros(self.shape, self.dtype)
+            return sparse.csr_array(empty) if self.is_sparse else empty
         return sparse.vstack(blocks, format="csr") if self.is_sparse else np.concatenate(blocks)
 
     def _gathered_blocks(self, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Features]]:
