@@ -69,7 +69,7 @@ def fit(plan: Plan) -> None:
     if plan.json:
         print(strict_json.to_text(metrics, indent=2))
     elif not plan.quiet:
-        _print(plan, dataset, model, train, judged, evaluation)
+        _print(metrics, model, evaluation, plan.out)
 
 
 def _check(plan: Plan) -> None:
@@ -204,25 +204,21 @@ def _metrics(
 
 
 def _print(
-    plan: Plan,
-    dataset: Dataset,
-    model: SoftmaxRegression,
-    train: Samples,
-    judged: Samples,
-    evaluation: Evaluation,
+    metrics: dict[str, Any], model: SoftmaxRegression, evaluation: Evaluation, out: Path | None
 ) -> None:
-    counts = f"{len(train.target)} samples, {train.features.shape[1]} features"
-    print(one_line(f"{dataset.source}: {counts}, {len(model.classes_)} classes"))
-    for note in dataset.notes:
+    found = metrics["data"]
+    counts = f"{found['training_samples']} samples, {found['features']} features"
+    print(one_line(f"{found['source']}: {counts}, {len(model.classes_)} classes"))
+    for note in found["notes"]:
         print(f"  {one_line(note)}")
     if model.standardize == 255:
         print("  pixels are penalised on one scale, 0 to 1 (--standardize: each on its own)")
     for line in outputs.fit_lines(model.fit_report_):
         print(line)
-    print(f"\n{judged.role} accuracy {evaluation.accuracy:.4f}\n")
+    print(f"\n{found['judged_on']} accuracy {evaluation.accuracy:.4f}\n")
     print(evaluation)
-    if plan.out is None:
+    if out is None:
         print("\nnothing written; --out DIR keeps the model, its metrics and predictions")
     else:
         names = f"{outputs.MODEL}, {outputs.METRICS}, {outputs.PREDICTIONS}"
-        print(f"\n{one_line(f'written to {plan.out}: {names}')}")
+        print(f"\n{one_line(f'written to {out}: {names}')}")
