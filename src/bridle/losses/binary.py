@@ -10,7 +10,7 @@ from scipy import special
 
 from bridle import checks
 from bridle.kernels.reference import accumulator_dtype
-from bridle.losses.reduction import reduce_losses
+from bridle.losses.reduction import gradient_scale, reduce_losses
 
 Array = npt.NDArray[Any]
 
@@ -64,7 +64,7 @@ def binary_cross_entropy(
     C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.2.
     """
     terms = _prepare(input, target, weight, reduction, pos_weight, check)
-    return _reduced_loss(*terms, reduction)[0]
+    return _reduced_loss(*terms, reduction)
 
 
 def binary_cross_entropy_gradient(
@@ -89,11 +89,11 @@ def binary_cross_entropy_gradient(
     """
     values = checks.floating(input, "input")
     scores, positive, negative = _prepare(values, target, weight, reduction, pos_weight, check)
-    loss, scale = _reduced_loss(scores, positive, negative, reduction)
+    loss = _reduced_loss(scores, positive, negative, reduction)
     # The sigmoid of −z, not 1 − σ(z), which would round away a small one.
     with np.errstate(over="ignore", invalid="ignore"):
         gradient = negative * special.expit(scores) - positive * special.expit(-scores)
-        gradient *= gradient.dtype.type(scale)
+        gradient *= gradient.dtype.type(gradient_scale(gradient.size, reduction))
         return loss, np.asarray(gradient).astype(values.dtype, copy=False)[()]
 
 
@@ -137,9 +137,7 @@ def _broadcast(
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _reduced_loss(
-    scores: Array, positive: Array, negative: Array, reduction: str
-) -> tuple[Array, float]:
+def _reduced_loss(scores: Array, positive: Array, negative: Array, reduction: str) -> Array:
     yes = _times(-positive, special.log_expit(scores))
     no = _times(-negative, special.log_expit(-scores))
     losses = np.asarray(yes + no)

@@ -8,12 +8,14 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks
+from bridle import checks, kernels
 from bridle.kernels import reference
+from bridle.losses import compiled
 from bridle.losses.class_targets import ClassLossOptions, ClassTargets, class_targets
-from bridle.losses.reduction import reduce_losses
+from bridle.losses.reduction import gradient_scale, reduce_losses
 
 Array = npt.NDArray[Any]
+RowLosses = Callable[[ClassTargets, Any], tuple[Array, Array | None]]
 
 
 def cross_entropy(
@@ -94,7 +96,7 @@ def cross_entropy(
         _scores(input, check),
         target,
         weight,
-        reference.negative_log_softmax,
+        _rows_of_scores,
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
@@ -131,7 +133,7 @@ def cross_entropy_gradient(
     """
     scores = _scores(input, options.get("check", True))
     loss, gradient = evaluate_class_loss(
-        scores, target, weight, reference.negative_log_softmax, gradient=True, **options
+        scores, target, weight, _rows_of_scores, gradient=True, **options
     )
     assert gradient is not None
     return loss, gradient
@@ -142,14 +144,14 @@ def evaluate_class_loss(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None,
-    negative_log_probability: Callable[[Array], Array],
+    rows: RowLosses,
     *,
     gradient: bool = False,
     reduction: checks.Reduction = "mean",
     on_empty: checks.OnEmpty = "nan",
     **options: Any,
 ) -> tuple[Array, Array | None]:
-    """Return a class loss and its gradient, given how a block of input rows becomes −log p.
+    """Return a class loss and its gradient, given what computes those of the rows.
 
     ``options`` are those of `class_targets`. Scores and logarithms of probabilities both serve as
     input: the second are scores whose log-sum-exp is 0.
@@ -157,32 +159,38 @@ def evaluate_class_loss(
     checks.reduction(reduction)
     checks.on_empty(on_empty)
     problem = class_targets(input, target, weight, **options)
-    losses, gradients = _rows(problem, negative_log_probability, gradient)
     normalizer = problem.normalizer() if reduction == "mean" else 1.0
-    loss, scale = reduce_losses(
+    scale = gradient_scale(normalizer, reduction) if gradient else None
+    losses, gradients = rows(problem, scale)
+    loss = reduce_losses(
         losses.reshape(problem.loss_shape), normalizer, reduction=reduction, on_empty=on_empty
     )
-    if gradients is None:
-        return loss, None
-    if scale != 1.0:
-        gradients *= gradients.dtype.type(scale)
-    result = gradients.astype(problem.scores.dtype, copy=False)
-    return loss, problem.in_input_layout(result)
+    return loss, None if gradients is None else problem.in_input_layout(gradients)
 
 
-def _rows(
-    problem: ClassTargets, negative_log_probability: Callable[[Array], Array], gradient: bool
+def rows_in_blocks(
+    problem: ClassTargets, scale: Any, negative_log_probability: Callable[[Array], Array]
 ) -> tuple[Array, Array | None]:
+    """Return each row's loss and, given the factor that it takes, its gradient, in plain NumPy."""
     losses = np.empty(len(problem.scores), problem.compute_dtype)
-    gradients = np.empty(problem.scores.shape, problem.compute_dtype) if gradient else None
+    gradients = None if scale is None else np.empty(problem.scores.shape, problem.scores.dtype)
     for rows in problem.blocks():
         scores = problem.block_scores(rows)
         negative_log = negative_log_probability(scores)
         mass = problem.mass(rows, scores)
         losses[rows] = problem.settle(rows, reference.weighted_loss(negative_log, mass))
         if gradients is not None:
-            gradients[rows] = problem.settle(rows, reference.loss_gradient(negative_log, mass))
+            slopes = reference.loss_gradient(negative_log, mass)
+            if scale != 1.0:
+                slopes *= problem.compute_dtype.type(scale)
+            gradients[rows] = problem.settle(rows, slopes)
     return losses, gradients
+
+
+def _rows_of_scores(problem: ClassTargets, scale: Any) -> tuple[Array, Array | None]:
+    if problem.scores.size >= kernels.COMPILED_NUMBERS and compiled.suits(problem):
+        return compiled.rows(problem, scale)
+    return rows_in_blocks(problem, scale, reference.negative_log_softmax)
 
 
 def _scores(input: npt.ArrayLike, check: bool) -> Array:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.kernels import reference
-from bridle.losses.class_targets import ClassLossOptions
-from bridle.losses.cross_entropy import evaluate_class_loss
+from bridle.losses.class_targets import ClassLossOptions, ClassTargets
+from bridle.losses.cross_entropy import evaluate_class_loss, rows_in_blocks
 
 Array = npt.NDArray[Any]
 
@@ -60,16 +60,20 @@ def nll(
     with np.errstate(divide="ignore", invalid="ignore"):
         wide = values.astype(reference.accumulator_dtype(values.dtype), copy=False)
         log_probabilities = np.log(wide)
-    # 0 − log p, not a minus sign: the certain target's loss is 0, not −0.
     loss, _ = evaluate_class_loss(
         log_probabilities,
         target,
         weight,
-        lambda logarithms: 0 - logarithms,
+        _rows_of_logarithms,
         gradient=False,
         **options,
     )
     return loss
+
+
+def _rows_of_logarithms(problem: ClassTargets, scale: Any) -> tuple[Array, Array | None]:
+    # 0 − log p, not a minus sign: the certain target's loss is 0, not −0.
+    return rows_in_blocks(problem, scale, lambda logarithms: 0 - logarithms)
 
 
 def log_likelihood(probabilities: npt.ArrayLike, target: npt.ArrayLike) -> Array:

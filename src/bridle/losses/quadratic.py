@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.kernels.reference import accumulator_dtype
-from bridle.losses.reduction import reduce_losses
+from bridle.losses.reduction import gradient_scale, reduce_losses
 
 Array = npt.NDArray[Any]
 
@@ -77,5 +77,6 @@ def quadratic_loss_gradient(
         error = given.astype(dtype, copy=False) - desired.astype(dtype, copy=False)
         squares = np.einsum("...c,...c->...", error, error, dtype=wide)
         losses = np.asarray(squares / 2).astype(dtype)
-        loss, scale = reduce_losses(losses, losses.size, reduction=reduction)
-        return loss, (error * dtype.type(scale)).astype(given.dtype, copy=False)
+        loss = reduce_losses(losses, losses.size, reduction=reduction)
+        scale = dtype.type(gradient_scale(losses.size, reduction))
+        return loss, (error * scale).astype(given.dtype, copy=False)

@@ -1,0 +1,63 @@
+"""How the CPU kernels are compiled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.extending import intrinsic, overload
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+INLINED: Any = {"error_model": "numpy", "forceinline": True}
+
+
+def inlined(function: Function) -> Function:
+    """Compile a building block into whatever calls it, so that its loops become vectors there."""
+    return cast(Function, numba.njit(**INLINED)(function))
+
+
+def reorderable(function: Function) -> Function:
+    """Compile a building block whose one addition a loop may do in any order, in lanes.
+
+    The order is chosen once, when the loop is compiled: the same machine gives the same bits. It is
+    the only fast-math flag of all kernels: others drop NaN and infinity, or undo a compensated
+    difference.
+    """
+    return cast(Function, numba.njit(fastmath={"reassoc"}, **INLINED)(function))
+
+
+def implementation_of(name: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Say which function a name stands for, by the types of its arguments."""
+    # strict: numba would compare annotations too.
+    return cast(Any, overload)(name, strict=False, jit_options=INLINED)  # type: ignore[no-any-return]
+
+
+def instruction(function: Callable[..., Any]) -> Any:
+    """Make a building block of what generates LLVM instructions."""
+    return intrinsic(function)
+
+
+def kernel(function: Function) -> Function:
+    """Compile an entry: without the interpreter's lock, once for all processes.
+
+    Where no directory can be written, it is compiled in each process instead.
+    """
+    options: Any = {"error_model": "numpy", "nogil": True}
+    try:
+        return cast(Function, numba.njit(cache=True, **options)(function))
+    except RuntimeError:
+        return cast(Function, numba.njit(**options)(function))
+
+
+def source_revision() -> str:
+    """Return a digest of this folder's sources.
+
+    numba's cache of an entry looks at the entry's own file and at the values it closes over, not at
+    the files of the functions it calls: an entry that closes over this digest is never stale.
+    """
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

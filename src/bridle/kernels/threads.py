@@ -1,0 +1,64 @@
+"""Ranges of jobs for threads of our own.
+
+Not numba's ``prange``: a process that has used its OpenMP pool kills every child it forks that uses
+it too, and its other pool ends the process when two threads call at once. A kernel that holds no
+lock of the interpreter needs no more than this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numba
+
+# A call of fewer numbers is done before a second thread has begun.
+NUMBERS_PER_THREAD = 2**16
+# More ranges than threads, so that a thread that was kept waiting does not keep all waiting.
+RANGES_PER_THREAD = 8
+
+
+def available() -> int:
+    """Return how many threads a kernel may use: the cores of this process, or NUMBA_NUM_THREADS."""
+    settings: Any = numba.config
+    return int(settings.NUMBA_NUM_THREADS)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(available(), thread_name_prefix="bridle")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        after_in_child=_pool.cache_clear
+    )  # a child has none of its parent's threads
+
+
+def for_ranges(
+    work: Callable[[int, int], None], jobs: int, numbers: int, threads: int | None
+) -> None:
+    """Call ``work(first, last)`` for ranges that cover ``jobs``, on as many threads as pay off.
+
+    A job's result never depends on its range.
+    """
+    threads = min(threads or available(), available(), jobs, numbers // NUMBERS_PER_THREAD)
+    if threads <= 1:
+        work(0, jobs)
+        return
+    pieces = min(jobs, threads * RANGES_PER_THREAD)
+    edges = [jobs * piece // pieces for piece in range(pieces + 1)]
+    ranges = iter(list(pairwise(edges)))
+
+    def drain() -> None:
+        for first, last in ranges:  # a list's iterator hands each range to one thread
+            work(first, last)
+
+    others = [_pool().submit(drain) for _ in range(threads - 1)]
+    drain()
+    for other in others:
+        other.result()
