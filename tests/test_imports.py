@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "checks", "files", "information", "kernels", "losses", "probabilities", "rows",
         "strict_json",
     },
+    "torch": {"checks", "kernels"},
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "rows", "strict_json",
     },
@@ -43,15 +44,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "probabilities", "rows", "strict_json",
     },
     "__main__": {"cli", "checks"},
+    # who is passed a tensor is the only one to open the torch room
+    "dispatch": {"checks", "torch"},
     # the public names: the walk at once, the heavy rooms when first asked for
-    "__init__": {"checks", "information", "losses", "probabilities"},
+    "__init__": {"checks", "dispatch", "information", "losses", "probabilities"},
 }  # fmt: skip
 LATE = {"fit", "judge"}
 
 # What `import bridle` must never load: each takes longer than the rest together, or is optional.
 HEAVY = {
     "PIL", "jinja2", "matplotlib", "numba", "pandas", "pyarrow", "rich", "safetensors", "sklearn",
-    "torch", "typer",
+    "torch", "triton", "typer",
 }  # fmt: skip
 
 

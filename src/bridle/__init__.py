@@ -8,27 +8,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bridle import information, losses, probabilities
 from bridle.checks import InputError, MissingExtraError, TargetRangeError
-from bridle.information import cross_entropy_of, entropy, kl_divergence, perplexity, surprisal
+from bridle.dispatch import takes_tensors, torch_room
+from bridle.information import cross_entropy_of, perplexity, surprisal
 from bridle.losses import (
-    binary_cross_entropy,
     binary_cross_entropy_gradient,
-    cross_entropy,
     cross_entropy_gradient,
     likelihood,
     log_likelihood,
-    nll,
-    quadratic_loss,
     quadratic_loss_gradient,
 )
-from bridle.probabilities import (
-    log_sigmoid,
-    log_softmax,
-    logsumexp,
-    predicted_class,
-    sigmoid,
-    softmax,
-)
+from bridle.probabilities import log_sigmoid, predicted_class, sigmoid
 
 if TYPE_CHECKING:
     from bridle.fit import SoftmaxRegression
@@ -64,13 +55,26 @@ __all__ = [
     "surprisal",
 ]
 
-# scikit-learn takes most of a second to import; who only wants a loss never waits for it.
+# The functions that answer tensors too, in PyTorch, once a first tensor is passed.
+binary_cross_entropy = takes_tensors(losses.binary_cross_entropy)
+cross_entropy = takes_tensors(losses.cross_entropy)
+entropy = takes_tensors(information.entropy)
+kl_divergence = takes_tensors(information.kl_divergence)
+log_softmax = takes_tensors(probabilities.log_softmax)
+logsumexp = takes_tensors(probabilities.logsumexp)
+nll = takes_tensors(losses.nll)
+quadratic_loss = takes_tensors(losses.quadratic_loss)
+softmax = takes_tensors(probabilities.softmax)
+
+# scikit-learn takes most of a second to import, PyTorch more; a mere loss never waits for them.
 _LATE = {"SoftmaxRegression": "bridle.fit", "evaluate": "bridle.judge"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
+    if name == "torch":
+        return torch_room()
     raise AttributeError(f"module 'bridle' has no attribute {name!r}")
 
 

@@ -348,7 +348,7 @@ def finite_rows(values: Any, name: str, first_row: int = 0) -> None:
 
 def positive(value: float, name: str, *, infinite: bool = False) -> float:
     """Return a number that must be above zero, and finite unless infinity has a meaning."""
-    allowed = _is_real_number(value) and value > 0 and (infinite or np.isfinite(value))
+    allowed = _is_real_number(value) and value > 0 and (infinite or value < np.inf)
     if not allowed:
         kind = "number" if infinite else "finite number"
         raise InputError(f"{name}: expected a {kind} above 0, found {value!r}")

@@ -1,0 +1,48 @@
+"""bridle for PyTorch: the same functions under autograd, the modules, and what only tensors need.
+
+``functional.py`` lists the functions. A loss of class targets is composed from the parts of rows of
+scores:
+
+=================== ===========================================================================
+file                subject
+=================== ===========================================================================
+``arguments.py``    what tensors given as arguments must be
+``class_rows.py``   every layout of scores and targets becomes rows
+``rows.py``         the one operation under autograd: scores in rows → parts; for compilers too
+``kernels.py``      which kernel does the rows; ``eager.py`` is plain PyTorch
+``derivatives.py``  forward and higher derivatives
+``fused.py``        loss and gradient in one pass over the scores, in their memory
+=================== ===========================================================================
+"""
+
+from bridle.torch.functional import (
+    CrossEntropyOutputs,
+    binary_cross_entropy,
+    causal_lm_loss,
+    cross_entropy,
+    entropy,
+    kl_divergence,
+    log_softmax,
+    logsumexp,
+    nll,
+    quadratic_loss,
+    softmax,
+)
+from bridle.torch.modules import BinaryCrossEntropyLoss, CrossEntropyLoss, QuadraticLoss
+
+__all__ = [
+    "BinaryCrossEntropyLoss",
+    "CrossEntropyLoss",
+    "CrossEntropyOutputs",
+    "QuadraticLoss",
+    "binary_cross_entropy",
+    "causal_lm_loss",
+    "cross_entropy",
+    "entropy",
+    "kl_divergence",
+    "log_softmax",
+    "logsumexp",
+    "nll",
+    "quadratic_loss",
+    "softmax",
+]

@@ -1,0 +1,113 @@
+"""Arguments of tensors: what they must be, and looking at their values where that is free.
+
+The messages are those of `bridle.checks`, which sees a tensor's values as an array, or only its
+shape and dtype where the values lie on another device. Values are looked at by default on the CPU
+alone: on a GPU that would wait for all work before it. Inside ``torch.compile`` and under ``vmap``
+there is no value yet to look at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bridle import checks
+
+Array = npt.NDArray[Any]
+
+
+def floating(values: Any, name: str) -> Tensor:
+    """Return a tensor of real numbers as it is; integers and booleans become float64."""
+    if not isinstance(values, Tensor):
+        raise checks.InputError(f"{name}: expected a tensor, found {type(values).__name__}")
+    if values.is_floating_point():
+        return values
+    if values.is_complex():
+        found = f"{values.dtype} of shape {tuple(values.shape)}"
+        raise checks.InputError(f"{name}: expected real numbers, found {found}")
+    return values.to(torch.float64)
+
+
+def beside(values: Any, tensor: Tensor) -> Tensor:
+    """Return values (a tensor, an array, a list) as a tensor on the device of another."""
+    return torch.as_tensor(values, device=tensor.device)
+
+
+def may_look(check: bool | None, tensor: Tensor) -> bool:
+    """Tell whether values are to be checked: where the caller says nothing, on the CPU."""
+    if torch.compiler.is_compiling():
+        return False
+    return tensor.device.type == "cpu" if check is None else check
+
+
+def any_true(condition: Tensor) -> bool:
+    """Tell whether a condition holds anywhere; False where there is no value to look at."""
+    try:
+        return bool(condition.any())
+    except RuntimeError:  # under vmap, or of a tensor that is only being traced
+        return False
+
+
+def as_array(tensor: Tensor) -> Array:
+    """Return the values as an array; bfloat16, which NumPy has not, as float16.
+
+    In [0, 1] that loses nothing that a check could find, and float16 has bfloat16's tolerance.
+    """
+    plain = tensor.detach().cpu()
+    return np.asarray(plain.to(torch.float16) if plain.dtype == torch.bfloat16 else plain)
+
+
+def like(tensor: Tensor) -> Array:
+    """Return an array of the tensor's shape and dtype, but of no memory, for its error message."""
+    name = str(tensor.dtype).removeprefix("torch.").replace("bfloat16", "float32")
+    return np.broadcast_to(np.zeros((), np.dtype(name)), tuple(tensor.shape))
+
+
+def weights(
+    values: Any, name: str, shape: tuple[int, ...], dtype: torch.dtype, beside_: Tensor, look: bool
+) -> Tensor:
+    """Return weights in ``dtype``; refuse the first that is negative or not finite."""
+    tensor = floating(beside(values, beside_), name)
+    if tuple(tensor.shape) != shape:
+        checks.weights(like(tensor), name, shape, check=False)
+    kept = tensor.to(dtype)
+    if look and any_true(~((kept >= 0) & kept.isfinite())):
+        checks.weights(as_array(tensor), name, shape, as_array(kept).dtype, check=True)
+    return kept
+
+
+def unit_interval(tensor: Tensor, name: str) -> None:
+    """Refuse the first entry outside [0, 1]."""
+    if any_true(~((tensor >= 0) & (tensor <= 1))):
+        checks.unit_interval(as_array(tensor), name)
+
+
+def distributions(tensor: Tensor, name: str, axis: int, hint: str = "") -> None:
+    """Refuse the first row that is no distribution along ``axis``."""
+    classes = tensor.shape[axis]
+    half = tensor.dtype in (torch.bfloat16, torch.float16)
+    kind = "float16" if half else str(tensor.dtype).removeprefix("torch.")
+    tolerance = checks.sum_tolerance(np.dtype(kind), classes)
+    wide = torch.float32 if half else tensor.dtype
+    if tensor.numel() == 0:
+        return
+    values = tensor.detach()
+    least, most = torch.aminmax(values)
+    missed = (values.sum(dim=axis, dtype=wide) - 1).abs().amax()
+    good = (least >= 0) & (most <= 1 + tolerance) & (missed <= tolerance)
+    if any_true(~good):
+        checks.probability_rows(as_array(tensor), name, axis, hint)
+
+
+def warn_of_probabilities(scores: Tensor) -> None:
+    """Warn if scores look like distributions; the first sample already tells most of them."""
+    samples = scores.detach()[None] if scores.dim() == 1 else scores.detach()
+    if samples.dim() < 2 or samples.numel() == 0 or samples.shape[1] == 1:
+        return
+    least, most = torch.aminmax(samples[0])
+    if any_true((least >= 0) & (most <= 1)):
+        checks.warn_of_probabilities(as_array(samples))

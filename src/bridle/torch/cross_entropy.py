@@ -1,0 +1,301 @@
+"""Softmax cross-entropy of tensors, composed from the parts of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from bridle import checks
+from bridle.torch import arguments
+from bridle.torch.class_rows import ClassRows, class_rows
+from bridle.torch.fused import can_fuse, fused_loss
+from bridle.torch.parts import Options, Parts
+from bridle.torch.reduction import ordered_sum, reduce_losses
+from bridle.torch.rows import row_parts
+
+Output = Literal["loss", "log_prob", "entropy", "logsumexp", "argmax", "correct"]
+
+
+class CrossEntropyOutputs(NamedTuple):
+    """What `cross_entropy` found in its one pass; None where it was not asked for.
+
+    All but the loss, which follows ``reduction``, have the shape of the positions. Positions that
+    are ignored hold 0 (the argmax −1, correct False).
+    """
+
+    loss: Any = None
+    log_prob: Any = None
+    entropy: Any = None
+    logsumexp: Any = None
+    argmax: Any = None
+    correct: Any = None
+
+
+class Terms(NamedTuple):
+    """The options that say what a row's loss is made of."""
+
+    label_smoothing: float
+    z_loss: float
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor | tuple[Tensor, Tensor],
+    weight: Tensor | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: Tensor | None = None,
+    normalizer: Tensor | float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
+    inplace: bool = False,
+    outputs: Sequence[str] | None = None,
+    check: bool | None = None,
+) -> Any:
+    r"""Return ``−log softmax(z)[target]`` in nats, differentiable, averaged over the samples.
+
+    ``z = cap(input) / temperature`` are the scores; the arguments that `bridle.cross_entropy` has
+    too mean what they mean there, which is what they mean in
+    `torch.nn.functional.cross_entropy`. The loss of a position is
+
+        sample_weight · [Σ_c w_c q_c (log Σ_k exp(z_k) − z_c) + z_loss · (log Σ_k exp(z_k))²]
+
+    with ``q = (1 − ε) · target + ε / K`` over the K classes that are not masked.
+
+    Parameters
+    ----------
+    input : Tensor, (C,), (N, C) or (N, C, d1, …)
+        Scores in any float dtype and layout, read as they lie. Half precision is accumulated in
+        float32.
+    target : Tensor, or a pair of them
+        Class indices (any integer type; booleans for two classes), distributions in the shape of
+        the input, or sparse distributions: a pair of indices (N, k) and probabilities (N, k).
+    weight : Tensor, (C,), optional
+        A weight per class.
+    ignore_index, reduction, label_smoothing, sample_weight, on_empty
+        As in `bridle.cross_entropy`.
+    normalizer : number or Tensor, optional
+        What a mean divides the sum by, instead of the number (or weight) of this call's targets:
+        the count of tokens over all devices and accumulation steps.
+    z_loss : float
+        Coefficient of the squared log-sum-exp, which keeps scores from drifting. Class weights
+        and smoothing do not touch it.
+    softcap : float
+        Above 0, scores are bent to ``softcap · tanh(input / softcap)``.
+    temperature : float
+        Above 0; scores are divided by it.
+    inplace : bool
+        Write the gradient over the input's memory, where a gradient is wanted: during this call
+        if it is known by then, else in backward. The scores are lost; whoever else kept them for
+        a backward pass gets PyTorch's error about an in-place operation. Not for a leaf that
+        requires a gradient, and for one backward pass only; no effect inside ``torch.compile``.
+    outputs : sequence of names, optional
+        Some of ``loss``, ``log_prob`` (of the target), ``entropy`` (of the softmax),
+        ``logsumexp``, ``argmax`` and ``correct``; the answer is then a `CrossEntropyOutputs`.
+    check : bool, optional
+        Whether values are checked: by default on the CPU, and on no other device, since that waits
+        for the device. An unchecked index out of range makes its row's loss NaN. Inside
+        ``torch.compile`` the indices' range is checked alone.
+
+    Returns
+    -------
+    Tensor or CrossEntropyOutputs
+        The loss; float32 for half precision, else the dtype of the input.
+
+    Raises
+    ------
+    TargetRangeError
+        An index outside ``[0, C)``, with its row; an `IndexError` and a `ValueError`.
+    InputError
+        Any other argument that cannot be used, with the first bad row.
+
+    Warns
+    -----
+    UserWarning
+        The input looks like probabilities (looked for on the CPU); `nll` is for those.
+
+    Examples
+    --------
+    >>> scores = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0]], requires_grad=True)
+    >>> loss = cross_entropy(scores, torch.tensor([0, 1]))
+    >>> loss.backward()
+    >>> round(loss.item(), 4), scores.grad[0].numpy().round(3)
+    (0.2513, array([-0.167,  0.122,  0.045], dtype=float32))
+    >>> found = cross_entropy(scores, torch.tensor([0, 0]), outputs=("loss", "correct"))
+    >>> found.correct
+    tensor([ True, False])
+
+    References
+    ----------
+    C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.4.
+    B. Zoph et al., *ST-MoE: Designing Stable and Transferable Sparse Expert Models*, 2022 (z-loss).
+    """
+    asked = _asked(outputs)
+    terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
+    scores = arguments.floating(input, "input")
+    _refuse_options(reduction, on_empty, normalizer, softcap)
+    if arguments.may_look(check, scores):
+        arguments.warn_of_probabilities(scores)
+    rows = class_rows(
+        scores,
+        target,
+        weight,
+        ignore_index=ignore_index,
+        sample_weight=sample_weight,
+        check=check,
+    )
+    if inplace:
+        refuse_overwriting(scores)
+        rows = rows._replace(scores=_own_memory(rows.scores))
+    options = Options(
+        smoothing=terms.label_smoothing > 0,
+        entropy="entropy" in asked,
+        argmax="argmax" in asked or "correct" in asked,
+        temperature=checks.positive(temperature, "temperature"),
+        softcap=float(softcap),
+    )
+    divisor: Tensor | float = 1.0
+    if reduction == "mean":
+        divisor = mean_divisor(rows) if normalizer is None else normalizer
+
+    def loss_of(parts: Parts) -> Tensor:
+        losses = row_losses(rows, parts, terms).view(rows.loss_shape)
+        return reduce_losses(losses, divisor, reduction=reduction, on_empty=on_empty)
+
+    known = inplace and outputs is None and reduction != "none" and not z_loss
+    if known and can_fuse(rows, options, divisor):
+        return fused_loss(rows, options, terms.label_smoothing, divisor, loss_of)
+    parts = row_parts(rows.scores, rows.target, rows.weight, options, inplace=inplace)
+    loss = loss_of(parts)
+    if outputs is None:
+        return loss
+    return _outputs(asked, loss, rows, parts, options)
+
+
+def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
+    """Return the loss (N,) of each row, 0 where it is not counted."""
+    smoothing = terms.label_smoothing
+    loss = _target_loss(rows, parts) * (1 - smoothing) if smoothing < 1 else None
+    if smoothing:
+        share = smoothing / parts.allowed.clamp(min=1)
+        smooth = share * (parts.smooth_weight * parts.log_sum + parts.smooth_gap)
+        loss = smooth if loss is None else loss + smooth
+    assert loss is not None
+    if terms.z_loss:
+        loss = loss + terms.z_loss * (parts.maximum + parts.log_sum) ** 2
+    if rows.sample_weight is not None:
+        # A row without weight does not count, even if it is broken.
+        broken = (rows.sample_weight == 0) & ~loss.isfinite()
+        loss = rows.sample_weight * loss.masked_fill(broken, 0)
+    if rows.unknown is not None:
+        loss = loss * torch.where(rows.unknown, torch.nan, 1.0)
+    return loss if rows.counted is None else torch.where(rows.counted, loss, 0)
+
+
+def mean_divisor(rows: ClassRows) -> Tensor | float:
+    """Return Σ sample_weight · weight[target] over counted rows; distributions weigh 1."""
+    shares = rows.sample_weight
+    if rows.weight is not None and not rows.soft:
+        chosen = rows.weight[rows.target.clamp(min=0)]
+        shares = chosen if shares is None else shares * chosen
+    if shares is None:
+        return len(rows.scores) if rows.counted is None else rows.counted.sum()
+    return ordered_sum(shares if rows.counted is None else torch.where(rows.counted, shares, 0))
+
+
+def refuse_overwriting(scores: Tensor) -> None:
+    """Refuse to write a gradient over a leaf that requires it: that would destroy a parameter."""
+    base = scores if scores._base is None else scores._base
+    if torch.is_grad_enabled() and base.is_leaf and base.requires_grad:
+        found = "found a leaf that requires a gradient"
+        raise checks.InputError(f"inplace: expected scores that a model computed, {found}")
+
+
+def _own_memory(rows: Tensor) -> Tensor:
+    overlapping = len(rows) > 1 and rows.stride(0) < rows.shape[1]
+    return rows.contiguous() if overlapping else rows
+
+
+def _target_loss(rows: ClassRows, parts: Parts, *, weighted: bool = True) -> Tensor:
+    """Return ``Σ_c mass_c · (−log p_c)`` without smoothing, weighted by class or not."""
+    if rows.mass is not None:
+        mass = rows.mass
+        if weighted and rows.weight is not None:
+            mass = mass * rows.weight[rows.target]
+        return _weighted(mass, parts.log_sum[:, None] + parts.gap).sum(dim=1)
+    if rows.target.is_floating_point():
+        return parts.mass * parts.log_sum + parts.gap
+    loss = parts.log_sum + parts.gap
+    if weighted and rows.weight is not None:
+        loss = _weighted(rows.weight[rows.target.clamp(min=0)], loss)
+    return loss
+
+
+def _weighted(mass: Tensor, values: Tensor) -> Tensor:
+    """Multiply, with 0 · inf = 0: what has no mass asks nothing."""
+    return mass * values.masked_fill((mass == 0) & values.isinf(), 0)
+
+
+def _outputs(
+    asked: frozenset[str], loss: Tensor, rows: ClassRows, parts: Parts, options: Options
+) -> CrossEntropyOutputs:
+    found: dict[str, Tensor] = {"loss": loss} if "loss" in asked else {}
+    if "log_prob" in asked:
+        plain = parts
+        if rows.weight is not None and rows.target.is_floating_point():
+            # The parts of distributions are weighted: the plain ones take a pass of their own.
+            bending = Options(temperature=options.temperature, softcap=options.softcap)
+            plain = row_parts(rows.scores, rows.target, None, bending)
+        found["log_prob"] = 0 - _target_loss(rows, plain, weighted=False)
+        if rows.unknown is not None:
+            found["log_prob"] = found["log_prob"].masked_fill(rows.unknown, torch.nan)
+    if "entropy" in asked:
+        found["entropy"] = parts.log_sum + parts.mean_gap
+    if "logsumexp" in asked:
+        found["logsumexp"] = parts.maximum + parts.log_sum
+    if "argmax" in asked:
+        found["argmax"] = parts.argmax
+    if "correct" in asked:
+        found["correct"] = parts.argmax == _target_class(rows)
+    return CrossEntropyOutputs(**{name: _settled(name, part, rows) for name, part in found.items()})
+
+
+def _settled(name: str, values: Tensor, rows: ClassRows) -> Tensor:
+    if name == "loss":
+        return values
+    if rows.counted is not None:
+        nothing = {"argmax": -1, "correct": False}.get(name, 0)
+        values = torch.where(rows.counted, values, nothing)
+    return values.view(rows.loss_shape)
+
+
+def _target_class(rows: ClassRows) -> Tensor:
+    if rows.mass is not None:
+        return rows.target.gather(1, rows.mass.argmax(dim=1, keepdim=True))[:, 0]
+    return rows.target.argmax(dim=1) if rows.target.is_floating_point() else rows.target
+
+
+def _asked(outputs: Sequence[str] | None) -> frozenset[str]:
+    asked = frozenset(() if outputs is None else outputs)
+    unknown = sorted(asked - set(get_args(Output)))
+    if isinstance(outputs, str) or unknown:
+        names = ", ".join(get_args(Output))
+        raise checks.InputError(f"outputs: expected some of {names}, found {outputs!r}")
+    return asked
+
+
+def _refuse_options(reduction: str, on_empty: str, normalizer: Any, softcap: float) -> None:
+    checks.reduction(reduction)
+    checks.on_empty(on_empty)
+    if normalizer is not None and reduction != "mean":
+        found = f"found it with reduction={reduction!r}"
+        raise checks.InputError(f"normalizer: expected a mean, which it divides, {found}")
+    if not softcap >= 0:
+        raise checks.InputError(f"softcap: expected a number of 0 or above, found {softcap!r}")

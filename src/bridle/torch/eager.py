@@ -1,0 +1,173 @@
+"""The contract of the row kernels in plain PyTorch: for small problems and for every device.
+
+Work is done in float64 where the device has it, so that what is rounded is the answer alone. Blocks
+of rows bound the temporaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bridle.torch.parts import (
+    Coefficients,
+    Options,
+    Parts,
+    accumulator_dtype,
+    empty_parts,
+    is_distribution,
+    widest_dtype,
+)
+
+# On a CPU few enough that PyTorch works in one thread: the order of a sum depends on no setting.
+_BLOCK_NUMBERS = {"cpu": 2**14}
+_DEVICE_BLOCK_NUMBERS = 2**22
+
+
+def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
+    """Return the parts of each row; see `Parts`."""
+    pieces = [_block_parts(scores[rows], target[rows], weight, options) for rows in _blocks(scores)]
+    if len(pieces) == 1:
+        return pieces[0]
+    return Parts(*(torch.cat(piece) for piece in zip(*pieces, strict=True)))
+
+
+def row_gradient(
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    coefficients: Coefficients,
+    options: Options,
+    out: Tensor,
+) -> Tensor:
+    """Write the gradient of each row to ``out``, which may be the scores; see `Coefficients`."""
+    for rows in _blocks(scores):
+        a, b, s, t = (None if each is None else each[rows] for each in coefficients)
+        assert a is not None
+        some = Coefficients(a, b, s, t)
+        out[rows] = _block_gradient(scores[rows], target[rows], weight, some, options)
+    return out
+
+
+def bent(scores: Tensor, options: Options) -> Tensor:
+    """Return ``z = cap(scores) / temperature``, −inf where a class is masked."""
+    z = scores
+    if options.softcap:
+        capped = options.softcap * torch.tanh(scores / options.softcap)
+        z = capped.masked_fill(scores == -torch.inf, -torch.inf)
+    return z if options.temperature == 1.0 else z / options.temperature
+
+
+def slope(scores: Tensor, options: Options) -> Tensor | float:
+    """Return ``dz / dscores``."""
+    if not options.softcap:
+        return 1 / options.temperature
+    return (1 - torch.tanh(scores / options.softcap) ** 2) / options.temperature
+
+
+def _blocks(scores: Tensor) -> Iterator[slice]:
+    numbers = _BLOCK_NUMBERS.get(scores.device.type, _DEVICE_BLOCK_NUMBERS)
+    step = max(1, numbers // scores.shape[1])
+    for begin in range(0, max(len(scores), 1), step):
+        yield slice(begin, begin + step)
+
+
+def _block_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
+    dtype = accumulator_dtype(scores.dtype)
+    wide = scores.to(widest_dtype(scores))
+    z = bent(wide, options)
+    # Not max and log_softmax, which wake all threads even for a few numbers.
+    top = z.argmax(dim=1)
+    maximum = z.gather(1, top[:, None])[:, 0]
+    gaps = maximum[:, None] - z
+    # The maximum's own 1 stays out of the sum: beside it, a rest below 1e-16 would vanish.
+    exponentials = torch.exp(-gaps).scatter_(1, top[:, None], 0)
+    rest = exponentials.sum(dim=1)
+    # Nothing to add, but NaN where the maximum is infinite: a +inf, or nothing but masked classes.
+    broken = maximum - maximum
+    log_sum = torch.log1p(rest) + broken
+    gap, mass = target_gap(gaps, target, weight)
+    found = {"maximum": maximum, "log_sum": log_sum, "gap": gap}
+    if mass is not None:
+        found["mass"] = mass
+    if options.smoothing or options.entropy:
+        allowed = z != -torch.inf
+        finite_gaps = torch.where(allowed, gaps, 0)
+    if options.smoothing:
+        found |= smooth_parts(finite_gaps, allowed, weight)
+    if options.entropy:
+        mean_gap = (exponentials * finite_gaps).sum(dim=1) / (1 + rest)
+        found["mean_gap"] = mean_gap + broken
+    kept = {name: part.to(dtype) for name, part in found.items()}
+    if options.argmax:
+        kept["argmax"] = top
+    return empty_parts(scores, target, options)._replace(**kept)
+
+
+def target_gap(gaps: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return the parts of the target, given the gaps; the second of distributions only."""
+    if not is_distribution(target):
+        columns = target if target.dim() == 2 else target[:, None]
+        chosen = gaps.gather(1, columns.clamp(min=0)).masked_fill(columns < 0, 0)
+        return (chosen if target.dim() == 2 else chosen[:, 0]), None
+    mass = target.to(gaps.dtype) if weight is None else target.to(gaps.dtype) * weight
+    products = mass * gaps.masked_fill((mass == 0) & gaps.isinf(), 0)
+    return products.sum(dim=1), mass.sum(dim=1)
+
+
+def smooth_parts(gaps: Tensor, allowed: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+    """Return what smoothing needs, given the gaps (0 at masked classes) and who is allowed."""
+    if weight is not None:
+        gaps = gaps * weight
+    return {
+        "smooth_gap": gaps.sum(dim=1),
+        "smooth_weight": (allowed if weight is None else allowed * weight).sum(dim=1),
+        "allowed": allowed.sum(dim=1),
+    }
+
+
+def _block_gradient(
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    coefficients: Coefficients,
+    options: Options,
+) -> Tensor:
+    wide = scores.to(widest_dtype(scores))
+    a, b, s, t = coefficients
+    z = bent(wide, options)
+    shifted = z - z.amax(dim=1, keepdim=True)
+    exponentials = torch.exp(shifted)
+    total = exponentials.sum(dim=1, keepdim=True)
+    p = exponentials / total
+    result = p * a[:, None]
+    if b is not None:
+        log_p = shifted - torch.log(total)
+        result += b[:, None] * p * log_p.masked_fill(p == 0, 0)
+    if s is not None:
+        spread = s[:, None] if weight is None else s[:, None] * weight
+        result -= spread * (wide != -torch.inf)
+    if t is not None:
+        result = subtract_target(result, target, weight, t)
+    result = result * slope(wide, options)
+    return result.masked_fill_(~active(coefficients)[:, None], 0)
+
+
+def subtract_target(result: Tensor, target: Tensor, weight: Tensor | None, t: Tensor) -> Tensor:
+    """Return a gradient's rows without what they have at their targets."""
+    if is_distribution(target):
+        return result - t[:, None] * (target if weight is None else target * weight)
+    columns, amounts = (target, t) if target.dim() == 2 else (target[:, None], t[:, None])
+    amounts = amounts.masked_fill(columns < 0, 0).to(result.dtype)
+    return result.scatter_add(1, columns.clamp(min=0), -amounts)
+
+
+def active(coefficients: Coefficients) -> Tensor:
+    """Tell which rows have any coefficient: the others' gradient is 0, whatever they hold."""
+    found = coefficients.a != 0
+    for each in (coefficients.b, coefficients.s, coefficients.t):
+        if each is not None:
+            found = found | (each != 0 if each.dim() == 1 else (each != 0).any(dim=1))
+    return found

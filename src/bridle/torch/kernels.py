@@ -1,0 +1,216 @@
+"""Which kernel does the rows: plain PyTorch, numba's for CPU tensors, Triton's for CUDA tensors.
+
+Several indices a row (sparse distributions) are known here alone: the kernels see the first of
+them, the others are gathered and scattered beside.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bridle.torch import eager
+from bridle.torch.parts import (
+    Coefficients,
+    Options,
+    Parts,
+    accumulator_dtype,
+    empty_parts,
+    is_distribution,
+)
+
+# Below this many scores PyTorch's own operations take a millisecond or two, and the first call of a
+# process need not load compiled code, nor the first call on a machine compile it for seconds.
+COMPILED_NUMBERS = 2**17
+# A longer row would be summed by PyTorch in an order that depends on the number of threads.
+_SERIAL_COLUMNS = 2**15
+
+
+def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
+    """Return the parts of each row of scores; see `Parts`."""
+    module = _compiled(scores)
+    if module is None:
+        return eager.row_parts(scores, target, weight, options)
+    several = _has_several_indices(target)
+    first = target[:, 0].contiguous() if several else target
+    found = module.row_parts(
+        _foreign(module, scores),
+        _target(module, first),
+        weight=_foreign(module, weight),
+        **options._asdict(),
+        **_further(module, scores),
+    )
+    parts = _ours(found, scores, first, options)
+    if several:
+        parts = parts._replace(gap=_gaps_at(scores, target, parts.maximum, options))
+    return parts
+
+
+def row_gradient(
+    scores: Tensor,
+    parts: Parts,
+    target: Tensor,
+    weight: Tensor | None,
+    coefficients: Coefficients,
+    options: Options,
+    out: Tensor,
+) -> Tensor:
+    """Write the gradient of each row to ``out``, which may be the scores; see `Coefficients`.
+
+    Of the parts, ``maximum``, ``log_sum`` and ``gap`` are read.
+    """
+    module = _compiled(scores)
+    if module is None:
+        return eager.row_gradient(scores, target, weight, coefficients, options, out)
+    a, b, s, t = coefficients
+    if _has_several_indices(target):
+        beside = None if t is None else _slopes_at(scores, target, options) * t
+        first = parts._replace(gap=parts.gap[:, 0])
+        plain = Coefficients(a, b, s, None)
+        row_gradient(scores, first, target[:, 0], weight, plain, options, out)
+        if beside is not None:
+            out.scatter_add_(1, target, -beside.to(out.dtype))
+        return out
+    module.row_gradient(
+        _foreign(module, scores),
+        _theirs(module, parts),
+        _target(module, target),
+        _foreign(module, a),
+        b=_foreign(module, b),
+        s=_foreign(module, s),
+        t=_foreign(module, t),
+        weight=_foreign(module, weight),
+        temperature=options.temperature,
+        softcap=options.softcap,
+        out=_foreign(module, out),
+        **_further(module, scores),
+    )
+    return out
+
+
+def can_fuse(scores: Tensor) -> bool:
+    """Tell whether a kernel makes parts and gradient in one pass."""
+    return hasattr(_compiled(scores), "row_parts_and_gradient")
+
+
+def row_parts_and_gradient(
+    scores: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    at_target: Tensor,
+    spread: Tensor | None,
+    options: Options,
+) -> Parts:
+    """Return the parts of each row and write over the scores the gradient of its loss.
+
+    ``at_target`` (N,) is what the row's loss weighs its class index with, ``spread`` (N,) what it
+    spreads over the classes that are not masked. For scores that `can_fuse`.
+    """
+    module = _compiled(scores)
+    found = module.row_parts_and_gradient(
+        _foreign(module, scores),
+        _foreign(module, target),
+        _foreign(module, at_target),
+        s=_foreign(module, spread),
+        t=_foreign(module, at_target),
+        weight=_foreign(module, weight),
+        **options._asdict(),
+        out=_foreign(module, scores),
+        **_further(module, scores),
+    )
+    return _ours(found, scores, target, options)
+
+
+def fresh_like(scores: Tensor) -> Tensor:
+    """Return memory for a gradient of the scores, in C order.
+
+    NumPy asks the system for huge pages, PyTorch does not: at large sizes, half of a backward pass
+    would go to page faults.
+    """
+    if scores.device.type != "cpu" or scores.numel() < max(COMPILED_NUMBERS, 1):
+        return torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
+    memory = np.empty(scores.numel() * scores.element_size(), np.uint8)
+    return torch.from_numpy(memory).view(scores.dtype).view(scores.shape)
+
+
+def _compiled(scores: Tensor) -> Any:
+    """Return the module of compiled kernels for these scores, or None for plain PyTorch."""
+    if scores.device.type == "cuda" and _has_triton():
+        return import_module("bridle.kernels.gpu")
+    if scores.device.type != "cpu" or scores.numel() == 0:
+        return None
+    if scores.numel() < COMPILED_NUMBERS and scores.shape[1] < _SERIAL_COLUMNS:
+        return None
+    return import_module("bridle.kernels.cpu")
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _has_several_indices(target: Tensor) -> bool:
+    return target.dim() == 2 and not is_distribution(target)
+
+
+def _takes_arrays(module: Any) -> bool:
+    return bool(module.__name__.endswith(".cpu"))
+
+
+def _further(module: Any, scores: Tensor) -> dict[str, Any]:
+    if not _takes_arrays(module):
+        return {}
+    return {"bfloat16": scores.dtype == torch.bfloat16, "threads": torch.get_num_threads()}
+
+
+def _foreign(module: Any, tensor: Tensor | None) -> Any:
+    """Return a tensor as the module takes it: an array of the same memory, or itself."""
+    if tensor is None or not _takes_arrays(module):
+        return tensor
+    plain = tensor.detach()
+    if plain.dtype == torch.bfloat16:  # NumPy knows no such dtype, but its bits
+        plain = plain.view(torch.uint16)
+    return plain.numpy()
+
+
+def _target(module: Any, target: Tensor) -> Any:
+    """Return a target as the module takes it: distributions in bfloat16 are none of NumPy's."""
+    if _takes_arrays(module) and target.dtype == torch.bfloat16:
+        target = target.float()
+    return _foreign(module, target)
+
+
+def _theirs(module: Any, parts: Parts) -> Any:
+    read = (parts.maximum, parts.log_sum, parts.gap)
+    return module.RowParts(*(_foreign(module, part) for part in read))
+
+
+def _ours(found: Any, scores: Tensor, target: Tensor, options: Options) -> Parts:
+    soft = is_distribution(target)
+    named = {
+        "gap": found.soft_gap if soft else found.target_gap,
+        "mass": found.soft_mass,
+        **{name: getattr(found, name) for name in Parts._fields if name not in ("gap", "mass")},
+    }
+    dtype = accumulator_dtype(scores.dtype)
+    kept = {name: torch.as_tensor(part) for name, part in named.items() if part is not None}
+    if "allowed" in kept:
+        kept["allowed"] = kept["allowed"].to(dtype)
+    return empty_parts(scores, target, options)._replace(**kept)
+
+
+def _gaps_at(scores: Tensor, columns: Tensor, maximum: Tensor, options: Options) -> Tensor:
+    chosen = scores.gather(1, columns).to(maximum.dtype)
+    return maximum[:, None] - eager.bent(chosen, options)
+
+
+def _slopes_at(scores: Tensor, columns: Tensor, options: Options) -> Tensor | float:
+    if not options.softcap:
+        return 1 / options.temperature
+    return eager.slope(scores.gather(1, columns).to(accumulator_dtype(scores.dtype)), options)

@@ -1,0 +1,79 @@
+"""The loss of a causal language model: each position's scores say what comes next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bridle import checks
+from bridle.torch import arguments
+from bridle.torch.cross_entropy import cross_entropy
+
+
+def causal_lm_loss(
+    outputs: Any,
+    labels: Tensor,
+    num_items_in_batch: Tensor | float | None = None,
+    *,
+    ignore_index: int = -100,
+    **options: Any,
+) -> Tensor:
+    """Return the cross-entropy of each next token, as Hugging Face's causal models define it.
+
+    Made for ``Trainer(compute_loss_func=causal_lm_loss)``; with
+    ``functools.partial(causal_lm_loss, inplace=True)`` the gradient needs no memory of its own.
+    The labels are shifted, not the logits: no copy of the logits is made.
+
+    Parameters
+    ----------
+    outputs : Tensor (…, T, V), or what has it
+        The logits, or a model's outputs with an attribute or key ``logits``.
+    labels : Tensor (…, T)
+        The tokens themselves; position ``t`` is scored against label ``t + 1``.
+    num_items_in_batch : number or Tensor, optional
+        What the sum is divided by: the number of labels over all devices and accumulation steps.
+        By default the number of this call's labels that are not ignored.
+    ignore_index : int
+        Labels with this value count nowhere, and neither does the last position.
+    **options
+        Those of `bridle.torch.cross_entropy`: ``label_smoothing``, ``z_loss``, ``softcap``,
+        ``inplace``, ….
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `cross_entropy`, and for labels that do not fit the logits.
+
+    Examples
+    --------
+    >>> logits = torch.zeros(1, 3, 4)
+    >>> causal_lm_loss(logits, torch.tensor([[3, 1, 2]]))
+    tensor(1.3863)
+
+    References
+    ----------
+    Y. Bengio et al., *A Neural Probabilistic Language Model*, 2003.
+    """
+    logits = arguments.floating(_logits(outputs), "outputs")
+    if logits.dim() < 2 or tuple(labels.shape) != tuple(logits.shape[:-1]):
+        found = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+        raise checks.InputError(f"labels: expected (…, T) beside logits (…, T, V), found {found}")
+    following = torch.nn.functional.pad(labels[..., 1:], (0, 1), value=ignore_index)
+    if isinstance(num_items_in_batch, Tensor):
+        num_items_in_batch = num_items_in_batch.to(logits.device)
+    loss: Tensor = cross_entropy(
+        logits.flatten(0, -2),
+        following.flatten().to(logits.device),
+        ignore_index=ignore_index,
+        normalizer=num_items_in_batch,
+        **options,
+    )
+    return loss
+
+
+def _logits(outputs: Any) -> Any:
+    if isinstance(outputs, Tensor):
+        return outputs
+    return outputs["logits"] if isinstance(outputs, dict) else outputs.logits

@@ -1,0 +1,150 @@
+"""The losses as modules: thin shells that keep a function's arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bridle import checks
+from bridle.torch.binary import binary_cross_entropy
+from bridle.torch.cross_entropy import cross_entropy
+from bridle.torch.quadratic import quadratic_loss
+
+
+class CrossEntropyLoss(torch.nn.Module):
+    """`bridle.torch.cross_entropy` as a module; takes the place of `torch.nn.CrossEntropyLoss`.
+
+    Parameters
+    ----------
+    weight : Tensor, (C,), optional
+        A weight per class, kept as a buffer.
+    ignore_index, reduction, label_smoothing
+        As in `torch.nn.CrossEntropyLoss`.
+    **options
+        The further options of `cross_entropy`, such as ``z_loss``, ``softcap`` or ``inplace``.
+
+    Examples
+    --------
+    >>> loss = CrossEntropyLoss(label_smoothing=0.1)
+    >>> loss(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0]))
+    tensor(0.5076)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        *,
+        ignore_index: int = -100,
+        reduction: checks.Reduction = "mean",
+        label_smoothing: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        checks.reduction(reduction)
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+        self.label_smoothing = label_smoothing
+        self.options = options
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor | tuple[Tensor, Tensor],
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: Tensor | float | None = None,
+    ) -> Any:
+        """Return the loss; sample weights and normaliser belong to a batch, not to the module."""
+        return cross_entropy(
+            input,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+            sample_weight=sample_weight,
+            normalizer=normalizer,
+            **self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """Name the options when the module is printed."""
+        shown = {
+            "ignore_index": self.ignore_index,
+            "reduction": self.reduction,
+            "label_smoothing": self.label_smoothing,
+            **self.options,
+        }
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
+
+class BinaryCrossEntropyLoss(torch.nn.Module):
+    """`bridle.torch.binary_cross_entropy` as a module, for `torch.nn.BCEWithLogitsLoss`.
+
+    Parameters
+    ----------
+    weight : Tensor, optional
+        A weight per entry, kept as a buffer.
+    reduction : {"mean", "sum", "none"}
+        What becomes of the losses of the entries.
+    pos_weight : Tensor, optional
+        A weight of the positive answers, kept as a buffer.
+
+    Examples
+    --------
+    >>> BinaryCrossEntropyLoss()(torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0]))
+    tensor(0.2201)
+    """
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        *,
+        reduction: checks.Reduction = "mean",
+        pos_weight: Tensor | None = None,
+        check: bool | None = None,
+    ) -> None:
+        super().__init__()
+        checks.reduction(reduction)
+        self.register_buffer("weight", weight)
+        self.register_buffer("pos_weight", pos_weight)
+        self.reduction = reduction
+        self.check = check
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        return binary_cross_entropy(
+            input,
+            target,
+            self.weight,
+            reduction=self.reduction,
+            pos_weight=self.pos_weight,
+            check=self.check,
+        )
+
+
+class QuadraticLoss(torch.nn.Module):
+    """`bridle.torch.quadratic_loss` as a module.
+
+    Examples
+    --------
+    >>> QuadraticLoss()(torch.tensor([[0.75, 0.25]]), torch.tensor([[1.0, 0.0]]))
+    tensor(0.0625)
+    """
+
+    def __init__(self, *, reduction: checks.Reduction = "mean") -> None:
+        super().__init__()
+        checks.reduction(reduction)
+        self.reduction = reduction
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        return quadratic_loss(output, target, reduction=self.reduction)

@@ -1,0 +1,102 @@
+"""What a row of scores is reduced to, and the options of that reduction.
+
+The vocabulary of this room, told once (``N`` rows, ``C`` classes, ``k`` choices):
+
+``scores`` (N, C)
+    as they lie in memory, unit stride along the classes. The classes' scores in the formulas are
+    ``z = cap(scores) / temperature`` with ``cap(s) = softcap · tanh(s / softcap)``, or ``s`` where
+    ``softcap`` is 0. A class whose score is −inf is masked.
+``target``
+    class indices (N,), with −1 for a row that is not counted; several indices a row (N, k), whose
+    masses the caller knows; or distributions (N, C).
+``weight`` (C,)
+    class weights, or None for ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Options(NamedTuple):
+    """Which parts are wanted, and how scores are bent before the softmax."""
+
+    smoothing: bool = False
+    entropy: bool = False
+    argmax: bool = False
+    temperature: float = 1.0
+    softcap: float = 0.0
+
+
+class Parts(NamedTuple):
+    """The parts of each row; those not asked for are empty.
+
+    All differences are taken from the row's maximum, which is a constant as far as derivatives are
+    concerned: whatever is built from the parts does not depend on it.
+    """
+
+    maximum: Tensor  # (N,) m = max z
+    log_sum: Tensor  # (N,) log Σ exp(z − m)
+    gap: Tensor  # (N,) or (N, k): m − z[target]; of distributions Σ w · target · (m − z)
+    mass: Tensor  # (N,) Σ w · target, of distributions only
+    smooth_gap: Tensor  # (N,) Σ w · (m − z) over the classes that are not masked
+    smooth_weight: Tensor  # (N,) Σ w over them
+    allowed: Tensor  # (N,) their number
+    mean_gap: Tensor  # (N,) Σ softmax(z) · (m − z)
+    argmax: Tensor  # (N,) the lowest class with z = m
+
+
+class Coefficients(NamedTuple):
+    """What each row of a gradient is made with, (N,) each; ``t`` is as the gap, None is zeros.
+
+    With p the softmax, the gradient of a row is
+
+        [p_c · (a + b · log p_c) − s · w_c · [c not masked] − t · [c = target]] · dz_c / dscores_c
+
+    and of distributions the last term is ``t · w_c · target_c``.
+    """
+
+    a: Tensor
+    b: Tensor | None
+    s: Tensor | None
+    t: Tensor | None
+
+
+def is_distribution(target: Tensor) -> bool:
+    """Tell distributions (N, C) from indices."""
+    return target.is_floating_point()
+
+
+def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that parts are kept in: float64 for itself, float32 for all below."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def widest_dtype(tensor: Tensor) -> torch.dtype:
+    """Return float64 where the device knows it."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def empty_parts(scores: Tensor, target: Tensor, options: Options) -> Parts:
+    """Return memory for the parts; of length 0 where nothing is asked for."""
+    rows, dtype = len(scores), accumulator_dtype(scores.dtype)
+    soft = is_distribution(target)
+
+    def numbers(*shape: int) -> Tensor:
+        return scores.new_empty(shape, dtype=dtype)
+
+    smooth = rows if options.smoothing else 0
+    return Parts(
+        maximum=numbers(rows),
+        log_sum=numbers(rows),
+        gap=numbers(rows) if soft else numbers(*target.shape),
+        mass=numbers(rows if soft else 0),
+        smooth_gap=numbers(smooth),
+        smooth_weight=numbers(smooth),
+        allowed=numbers(smooth),
+        mean_gap=numbers(rows if options.entropy else 0),
+        argmax=target.new_empty(rows if options.argmax else 0, dtype=torch.int64),
+    )

@@ -1,0 +1,123 @@
+"""Scores become probabilities: softmax and its logarithms, of tensors."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from bridle import checks
+from bridle.torch import arguments
+from bridle.torch.parts import Options, accumulator_dtype
+from bridle.torch.rows import row_parts
+
+Axis = int | tuple[int, ...] | None
+
+
+def softmax(scores: Tensor, *, temperature: float = 1.0, axis: Axis = -1) -> Tensor:
+    """Turn scores into probabilities; see `bridle.softmax`.
+
+    Examples
+    --------
+    >>> softmax(torch.tensor([1.0, 2.0, 3.0])).numpy().round(3)
+    array([0.09 , 0.245, 0.665], dtype=float32)
+    """
+    values = arguments.floating(scores, "scores")
+    axes = _axes(values, axis)
+    rows = _classes_last(_tempered(values, temperature, axes), axes)
+    return _classes_back(torch.softmax(rows, dim=-1), values, axes).to(values.dtype)
+
+
+def log_softmax(scores: Tensor, *, temperature: float = 1.0, axis: Axis = -1) -> Tensor:
+    """Return the logarithm of `softmax`, in nats; see `bridle.log_softmax`.
+
+    Examples
+    --------
+    >>> log_softmax(torch.tensor([0.0, 1000.0]))
+    tensor([-1000.,     0.])
+    """
+    values = arguments.floating(scores, "scores")
+    axes = _axes(values, axis)
+    log_sum = _log_sum(values, axes, Options(temperature=_temperature(temperature)))
+    if log_sum is None:
+        return values.clone()
+    wide = values.to(accumulator_dtype(values.dtype))
+    shifted = (wide - _maximum(wide, axes)) / temperature
+    return (shifted - log_sum).to(values.dtype)
+
+
+def logsumexp(scores: Tensor, *, axis: Axis = -1, keepdims: bool = False) -> Tensor:
+    """Return ``log Σ_c exp(z_c)`` without overflow; see `bridle.logsumexp`.
+
+    Examples
+    --------
+    >>> logsumexp(torch.tensor([1000.0, 1000.0]))
+    tensor(1000.6932)
+    """
+    values = arguments.floating(scores, "scores")
+    axes = _axes(values, axis)
+    log_sum = _log_sum(values, axes, Options())
+    if log_sum is None:
+        return torch.logsumexp(values, axes, keepdim=keepdims)
+    maximum = _maximum(values, axes).to(log_sum.dtype)
+    result = torch.where(maximum.isinf(), maximum, maximum + log_sum).to(values.dtype)
+    return result if keepdims or not axes else result.squeeze(axes)
+
+
+def _log_sum(values: Tensor, axes: tuple[int, ...], options: Options) -> Tensor | None:
+    """Return each row's log-sum-exp above its maximum in keepdims shape; None if empty."""
+    if values.numel() == 0:
+        return None
+    moved = _classes_last(values, axes)
+    rows = moved.reshape(prod(moved.shape[:-1]), moved.shape[-1])
+    rows = rows if rows.stride(1) == 1 else rows.contiguous()
+    first = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+    log_sum = row_parts(rows, first, None, options).log_sum
+    kept = [1 if axis in axes else size for axis, size in enumerate(values.shape)]
+    return log_sum.view(kept)
+
+
+def _maximum(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return values.detach().amax(dim=axes, keepdim=True) if axes else values.detach()
+
+
+def _tempered(values: Tensor, temperature: float, axes: tuple[int, ...]) -> Tensor:
+    if _temperature(temperature) == 1.0 or values.numel() == 0:
+        return values
+    # Divided after the shift: before it, a small temperature would overflow large scores.
+    wide = values.to(accumulator_dtype(values.dtype))
+    return (wide - _maximum(wide, axes)) / temperature
+
+
+def _temperature(temperature: float) -> float:
+    return checks.positive(temperature, "temperature")
+
+
+def _axes(values: Tensor, axis: Axis) -> tuple[int, ...]:
+    """Return the axes of the classes, none for a scalar, as numbers of 0 and above."""
+    if values.dim() == 0:
+        return ()
+    if axis is None:
+        return tuple(range(values.dim()))
+    given = (axis,) if isinstance(axis, int) else axis
+    if any(not -values.dim() <= each < values.dim() for each in given):
+        found = f"shape {tuple(values.shape)}"
+        raise checks.InputError(f"scores: expected an axis {axis}, found {found}")
+    return tuple(sorted({each % values.dim() for each in given}))
+
+
+def _classes_last(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    if not axes:
+        return values[None]
+    if axes == (values.dim() - 1,):
+        return values
+    return values.movedim(axes, tuple(range(-len(axes), 0))).flatten(-len(axes))
+
+
+def _classes_back(result: Tensor, values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    if not axes:
+        return result[0]
+    sizes = [values.shape[axis] for axis in axes]
+    unflat = result.view(*result.shape[:-1], *sizes)
+    return unflat.movedim(tuple(range(-len(axes), 0)), axes)

@@ -1,0 +1,48 @@
+"""The last step of every loss: rows become a sum, a mean, or stay as they are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bridle import checks
+from bridle.torch.parts import widest_dtype
+
+# PyTorch sums fewer numbers than this in one thread: their order never depends on how many it has.
+_SERIAL_NUMBERS = 2**14
+_CHUNK = 2**9
+
+
+def ordered_sum(values: Tensor) -> Tensor:
+    """Return the sum in float64, in an order that does not depend on the number of threads."""
+    rest = values.flatten().to(widest_dtype(values))
+    while rest.numel() > _SERIAL_NUMBERS:
+        missing = -rest.numel() % _CHUNK
+        rest = torch.nn.functional.pad(rest, (0, missing)).view(-1, _CHUNK).sum(dim=1)
+    return rest.sum()
+
+
+def reduce_losses(
+    losses: Tensor,
+    normalizer: Tensor | float,
+    *,
+    reduction: checks.Reduction,
+    on_empty: checks.OnEmpty = "nan",
+) -> Tensor:
+    """Return the reduced loss; a mean over nothing is what ``on_empty`` says, with gradient 0."""
+    if reduction == "none":
+        return losses
+    total = ordered_sum(losses)
+    if reduction == "sum":
+        return total.to(losses.dtype)
+    if isinstance(normalizer, int | float):
+        if normalizer != 0:
+            return (total / normalizer).to(losses.dtype)
+        normalizer = total.new_tensor(normalizer)
+    normalizer = normalizer.to(total.device)
+    if on_empty == "raise" and bool(normalizer == 0):
+        raise checks.InputError("target: the mean is over no sample: none is counted")
+    empty = normalizer == 0
+    mean = total / torch.where(empty, 1, normalizer)
+    answer = 0.0 if on_empty == "zero" else torch.nan
+    return torch.where(empty, answer, mean).to(losses.dtype)

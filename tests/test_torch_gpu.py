@@ -1,0 +1,117 @@
+"""The functions for tensors over the Triton kernels: by the interpreter, and on a GPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+pytest.importorskip("triton", reason="triton is not installed")
+
+from bridle.torch import functional, kernels  # noqa: E402
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    (kind, options)
+    for kind in ("index", "soft", "sparse")
+    for options in (
+        {},
+        {"label_smoothing": 0.1, "softcap": 3.0, "temperature": 0.7, "z_loss": 0.1, "weighted": 1},
+    )
+]
+
+
+def target_of(kind: str, rows: int, classes: int) -> Any:
+    if kind == "soft":
+        return torch.softmax(torch.randn(rows, classes), dim=1)
+    if kind == "sparse":
+        indices = torch.stack([torch.randperm(classes)[:3] for _ in range(rows)])
+        return indices, torch.softmax(torch.randn(rows, 3), dim=1)
+    target = torch.randint(0, classes, (rows,))
+    target[2] = -100
+    return target
+
+
+def answers(scores: Any, target: Any, options: dict[str, Any], *, inplace: bool = False) -> Any:
+    """Return loss, other outputs and the gradient of them all."""
+    leaf = scores.detach().clone().requires_grad_()
+    names = ("loss", "entropy", "logsumexp", "argmax")
+    found = functional.cross_entropy(
+        leaf * 1, target, **options, outputs=names, inplace=inplace, check=False
+    )
+    total = found.loss + found.entropy.sum() + found.logsumexp.sum()
+    (gradient,) = torch.autograd.grad(total, leaf)
+    return found.loss, found.entropy, found.logsumexp, found.argmax, gradient
+
+
+def compare(device: str, patch: pytest.MonkeyPatch) -> None:
+    """Hold the Triton kernels against plain PyTorch, on the CPU by the interpreter."""
+    from bridle.kernels import gpu
+
+    torch.manual_seed(0)
+    for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 1e-2)):
+        scores = torch.randn(5, 37).to(dtype)
+        for kind, options in CASES:
+            given = dict(options)
+            if given.pop("weighted", 0):
+                given["weight"] = torch.rand(37)
+            target = target_of(kind, 5, 37)
+            patch.setattr(kernels, "_compiled", lambda _: None)
+            right = answers(scores, target, given)
+            patch.setattr(kernels, "_compiled", lambda _: gpu)
+            given = {
+                name: value.to(device) if isinstance(value, torch.Tensor) else value
+                for name, value in given.items()
+            }
+            moved = torch.utils._pytree.tree_map(lambda part: part.to(device), target)
+            for inplace in (False, True):
+                found = answers(scores.to(device), moved, given, inplace=inplace)
+                for one, other in zip(found, right, strict=True):
+                    torch.testing.assert_close(one.cpu(), other, rtol=tolerance, atol=tolerance)
+
+
+def test_over_the_interpreter() -> None:
+    # The interpreter must be chosen before triton is first imported, and would stay for all tests.
+    program = "import pytest, test_torch_gpu as t; t.compare('cpu', pytest.MonkeyPatch())"
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.path.dirname(__file__)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def _on_a_gpu() -> Iterator[None]:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.usefixtures("_on_a_gpu")
+def test_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    compare("cuda", monkeypatch)
+
+
+@pytest.mark.usefixtures("_on_a_gpu")
+def test_the_host_never_waits_for_a_gpu() -> None:
+    scores = torch.randn(64, 1000, device="cuda", requires_grad=True)
+    target = torch.randint(0, 1000, (64,), device="cuda")
+    target[3], target[5] = -100, 5000
+    weight, normalizer = torch.rand(1000, device="cuda"), torch.tensor(60, device="cuda")
+    functional.cross_entropy(scores, target).backward()  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    loss = functional.cross_entropy(
+        scores, target, weight, label_smoothing=0.1, normalizer=normalizer, z_loss=0.1
+    )
+    loss.backward()
+    torch.cuda.set_sync_debug_mode("default")
+    assert loss.isnan()
+    assert scores.grad.isnan().any(dim=1).tolist() == [row == 5 for row in range(64)]
