@@ -1,0 +1,118 @@
+"""The Triton kernels: run in a process of their own, and compiled for a GPU that need not be here.
+
+The interpreter proves what a kernel computes; the compiler, which asks more of a kernel's types
+than the interpreter does, proves that there is a program for the device.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+triton: Any = pytest.importorskip("triton", reason="triton is not installed")
+
+SUITE = Path(__file__).with_name("gpu_kernels_suite.py")
+
+COMPILING = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from bridle.kernels import gpu, gpu_kernels
+
+def compiled(kernel, **arguments):
+    signature, constants = {}, {}
+    for place, (name, value) in enumerate(arguments.items()):
+        fields = value if isinstance(value, tuple) else (value,)
+        kinds = [each if isinstance(each, str) else "constexpr" for each in fields]
+        signature[name] = type(value)(*kinds) if isinstance(value, tuple) else kinds[0]
+        for index, each in enumerate(fields):
+            if not isinstance(each, str):
+                constants[(place, index) if isinstance(value, tuple) else (place,)] = each
+    source = ASTSource(kernel, signature, constants)
+    options = {"enable_fp_fusion": False, "num_warps": 4}
+    binary = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert len(binary.asm["cubin"]) > 1000
+    print(kernel.__name__)
+
+for dtype, full, soft in [
+    ("bf16", False, False), ("fp32", True, False), ("fp32", False, True), ("fp64", True, True),
+]:
+    sums = "*fp64" if dtype == "fp64" else "*fp32"
+    columns = 512 if dtype == "fp64" else 1024
+    matrix = gpu_kernels.Matrix("*" + dtype, "i64", 1)
+    wanted = sums if full else None
+    parts = gpu.RowParts(
+        sums, sums, None if soft else sums, wanted, wanted, wanted, wanted,
+        "*i64" if full else None, sums if soft else None, sums if soft else None,
+    )
+    blocks = gpu_kernels.Sums(
+        sums, sums, wanted, wanted, wanted, wanted,
+        sums if soft else None, sums if soft else None, "*i32" if full else None,
+    )
+    target = {"target": None if soft else "*i64", "soft_target": matrix if soft else None}
+    bending = {"inverse_temperature": "fp64", "softcap": "fp64", "CAPPED": full}
+    compiled(
+        gpu_kernels.row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
+        blocks=blocks if full else None, rows="i32", classes="i32", block_width="i32", **bending,
+        SMOOTHING=full, ENTROPY=full, ARGMAX=full, ROWS=1, COLUMNS=columns,
+    )
+    compiled(
+        gpu_kernels.row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
+        blocks=None, rows="i32", classes="i32", block_width="i32", **bending,
+        SMOOTHING=full, ENTROPY=full, ARGMAX=full, ROWS=columns // 16, COLUMNS=16,
+    )
+    compiled(
+        gpu_kernels.merge_kernel, blocks=blocks, scores=matrix, target=target["target"],
+        parts=parts, classes="i32", block_count="i32", **bending, LANES=8,
+    )
+    compiled(
+        gpu_kernels.row_gradient_kernel, scores=matrix, out=matrix, **target, weight=wanted,
+        maximum=sums, log_sum=sums, a=sums, b=wanted, s=wanted, t=wanted,
+        rows="i32", classes="i32", **bending, ROWS=1, COLUMNS=columns,
+    )
+"""
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the environment's own Triton settings left out."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TRITON_")}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param({"TRITON_INTERPRET": "1"}, id="interpreter"),
+        pytest.param(
+            {},
+            id="gpu",
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
+        ),
+    ],
+)
+def test_the_kernels_keep_the_contract(variables: dict[str, str]) -> None:
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE), **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path: Path) -> None:
+    done = run("-c", COMPILING, TRITON_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.split()) == 4 * 4
+
+
+def test_the_kernels_load_triton_only_when_called() -> None:
+    program = "import sys; import bridle.kernels.gpu; sys.exit('triton' in sys.modules)"
+    assert run("-c", program).returncode == 0
