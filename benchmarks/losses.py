@@ -207,7 +207,8 @@ def in_own_process(*arguments: str) -> Any:
 def print_tables(shapes: list[str], dtypes: list[str], rounds: int, *, memory: bool) -> None:
     """Measure all, and print each line as soon as it is known."""
     print(
-        "| scores | dtype | work | ours, ms | limit | eager / ours | compiled / ours | / ours | others |"
+        "| scores | dtype | work | ours, ms | limit | eager / ours | compiled / ours "
+        "| / ours | others |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for shape in shapes:
@@ -215,7 +216,8 @@ def print_tables(shapes: list[str], dtypes: list[str], rounds: int, *, memory: b
             for line in in_own_process("--times", shape, dtype, str(rounds)):
                 print_line(shape, dtype, line)
     if memory:
-        print("\n| scores | dtype | work | who | extra memory / gradient |\n|---|---|---|---|---|")
+        print("\n| scores | dtype | work | who | extra memory / gradient |")
+        print("|---|---|---|---|---|")
         for shape in shapes:
             for dtype in dtypes:
                 for kind in ("forward", "forward + backward", "in place"):

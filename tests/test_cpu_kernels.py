@@ -261,6 +261,25 @@ def test_a_loss_is_right_to_two_last_places(classes: int) -> None:
             assert ulps(loss, truth.log_sum + np.asarray(truth.target_gap)) <= 2
 
 
+@pytest.mark.parametrize("offset", [0, 38, -300, 990, 1100, 1e6])
+def test_an_offset_costs_float64_no_digit(offset: float) -> None:
+    rng = np.random.default_rng(0)
+    # Sixteenths: the offset itself rounds none of them away, so all of the error is ours.
+    scores = rng.integers(-60, 60, (30, 300)) / 16
+    target, one, none = rng.integers(0, 300, 30), np.ones(30), np.zeros(30)
+    long = scores.astype(np.longdouble)
+    shifted = np.exp(long - long.max(axis=1, keepdims=True))
+    total = shifted.sum(axis=1, keepdims=True)
+    moved = scores + offset
+    parts = cpu.row_parts(moved, target)
+    np.testing.assert_allclose(parts.log_sum, np.log(total[:, 0]), rtol=5e-16)
+    twice, once = np.empty_like(scores), np.empty_like(scores)
+    cpu.row_gradient(moved, parts, target, one, t=none, out=twice)
+    cpu.row_parts_and_gradient(moved, target, one, t=none, out=once)
+    np.testing.assert_allclose(twice, shifted / total, rtol=2e-15)
+    np.testing.assert_allclose(once, shifted / total, rtol=2e-15)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_chunks_on_both_sides_of_where_the_shift_changes_kind(dtype: Any) -> None:
     rng = np.random.default_rng(0)

@@ -395,6 +395,6 @@ def _scratch(kind: np.dtype[Any], kept: int) -> Scratch:
     return Scratch(
         z=np.empty(CHUNK, kind),
         e=np.empty(chunks * CHUNK, kind),
-        places=np.empty(chunks),
+        places=np.empty((chunks, 2)),
         sums=np.empty(6),
     )

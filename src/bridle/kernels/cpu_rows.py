@@ -38,6 +38,8 @@ from bridle.kernels.compiling import implementation_of, inlined, kernel, source_
 from bridle.kernels.exponential import (
     BIAS_32,
     BIAS_64,
+    LOG_2_HIGH_64,
+    LOG_2_LOW_64,
     LOWEST_32,
     LOWEST_64,
     NEAR,
@@ -114,7 +116,7 @@ class Coefficients(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """One thread's own memory: a chunk, exponentials of a chunk or a row, where they are shifted to."""
+    """One thread's own memory: a chunk, the exponentials of a chunk or a row, their places."""
 
     z: Any
     e: Any
@@ -184,14 +186,26 @@ def _lowest_64(z: Any) -> float:
 
 @inlined
 def _shift_to(best: Any, z: Any, scores: Any) -> Any:
-    """Return a shift to the maximum ``best``, and where it is: there, or a power of two by it."""
+    """Return a shift to the maximum ``best``, and the two parts of its place: there, or close by.
+
+    A place by a power of two is a multiple of log 2, whose first part is exact: in one number it
+    would be rounded at its own size, and the log-sum with it.
+    """
     kind = z.dtype.type
     by_power = scores.temperature == 1.0 and abs(best) <= NEAR
     power = round(np.float64(best) * PER_LOG_2) if by_power else 0.0
-    place = power * math.log(2.0) if by_power else np.float64(best)
+    high = power * LOG_2_HIGH_64 if by_power else np.float64(best)
+    low = power * LOG_2_LOW_64
     lowest = kind(np.float64(best) + lowest_of(z))
     shift = Shift(by_power, np.int32(power), lowest, best, scores.scale, scores.scale_rest)
-    return shift, place
+    return shift, (high, low)
+
+
+@inlined
+def _lift(place: Any, best: Any) -> Any:
+    """Return how far a place is above the maximum ``best``."""
+    high, low = place
+    return (high - np.float64(best)) + low
 
 
 @inlined
@@ -257,14 +271,16 @@ def _reduce(
             _raise_shift(sums, rise, factor, rest + ties)
             rest, ties, best = (rest + ties) * factor, 0.0, top
             shift, place = _shift_to(best, z, scores)
-            settle = math.exp((place - np.float64(best)) / scores.temperature)
+            settle = math.exp(_lift(place, best) / scores.temperature)
             if wanted.argmax:
                 position = begin + first_equal(z, count, top)
         e = scratch.e[begin if keep else 0 :]
         written = keep or wanted.entropy
         if written:
             # Of classes that are all masked so far, every exponential is 0: no place is too low.
-            scratch.places[begin // CHUNK if keep else 0] = -np.inf if best == -np.inf else place
+            chunk = begin // CHUNK if keep else 0
+            scratch.places[chunk, 0] = -np.inf if best == -np.inf else place[0]
+            scratch.places[chunk, 1] = place[1]
             write_exponentials(z, count, shift, z.dtype.type(1), e)
         if wanted.smoothing or wanted.entropy or not target.hard:
             _add_gaps(scores, target, wanted, scratch, row, begin, e, shift.score, settle)
@@ -394,14 +410,15 @@ def _write_gradient(
         count = min(CHUNK, high - begin)
         d = scratch.e[begin if keep else 0 :]
         if keep:
-            lift = scratch.places[begin // CHUNK] - np.float64(best)
+            chunk = begin // CHUNK
+            lift = _lift((scratch.places[chunk, 0], scratch.places[chunk, 1]), best)
             share = math.exp(lift / scores.temperature - log_sum)
             multiply(d, count, kind(a * share * unbias(z)))
             if s != 0 or scores.softcap > 0:
                 _load(scores, row, begin, count, z)
         else:
             _load(scores, row, begin, count, z)
-            lift = (place - np.float64(best)) / scores.temperature
+            lift = _lift(place, best) / scores.temperature
             share = (1.0 if b != 0 else a) * math.exp(lift - log_sum) * unbias(z)
             write_exponentials(z, count, shift, kind(share), d)
             if b != 0:
