@@ -5,23 +5,29 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from typing import Any, Self
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import ThreadpoolController
 
 from bridle import checks, probabilities
 from bridle.fit import model_file
-from bridle.fit.objective import block_rows, build_objective
+from bridle.fit.objective import Objective, block_rows, build_objective
 from bridle.fit.report import FitReport
 from bridle.fit.solver import Progress, Solution, solve
 from bridle.fit.targets import ClassWeight, fit_target
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
+
+# Below so many multiplications a product gains nothing from a second thread.
+_THREADED_PRODUCT = 2**23
 
 
 class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
@@ -155,13 +161,14 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         start = np.zeros(objective.shape)
         if self.warm_start and self._fits(found.classes, features.shape[1]):
             start = objective.in_fit_units(self.coef_.T, self.intercept_)
-        solution = solve(
-            objective,
-            start,
-            tol=tol,
-            max_iter=checks.count(self.max_iter, "max_iter"),
-            progress=progress or (_print_step if self.verbose else None),
-        )
+        with _threads_for(objective):
+            solution = solve(
+                objective,
+                start,
+                tol=tol,
+                max_iter=checks.count(self.max_iter, "max_iter"),
+                progress=progress or (_print_step if self.verbose else None),
+            )
         weight, intercept = objective.in_feature_units(solution.point.parameters)
         self.classes_ = found.classes
         self.coef_ = np.ascontiguousarray(weight.T)
@@ -254,6 +261,23 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _threads_for(objective: Objective) -> AbstractContextManager[Any]:
+    """Keep the products of a small problem on one thread.
+
+    Such a product is done before a second thread has begun, and on a busy machine the first would
+    wait for it ten times as long as the product takes.
+    """
+    count, width = objective.features.shape
+    if count * width * objective.classes >= _THREADED_PRODUCT:
+        return nullcontext()
+    return cast(AbstractContextManager[Any], _threadpools().limit(limits=1, user_api="blas"))
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _report(solution: Solution, seconds: float) -> FitReport:

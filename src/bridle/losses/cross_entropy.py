@@ -188,7 +188,7 @@ def rows_in_blocks(
 
 
 def _rows_of_scores(problem: ClassTargets, scale: Any) -> tuple[Array, Array | None]:
-    if problem.scores.size >= kernels.COMPILED_NUMBERS and compiled.suits(problem):
+    if kernels.worth_compiling(problem.scores.size) and compiled.suits(problem):
         return compiled.rows(problem, scale)
     return rows_in_blocks(problem, scale, reference.negative_log_softmax)
 
