@@ -526,12 +526,11 @@ def test_the_loss_of_a_row_does_not_depend_on_the_rows_beside_it() -> None:
 
 def memory_of(step: Callable[[], Any]) -> int:
     """Return the peak of extra memory that PyTorch and NumPy gave out during a step."""
-    tracemalloc.start()  # NumPy reports its arrays to it
-    before = tracemalloc.get_traced_memory()[0]
     with torch.profiler.profile(profile_memory=True) as profile:
+        tracemalloc.start()  # NumPy reports its arrays to it; the profiler's own start is over
         step()
-        arrays = tracemalloc.get_traced_memory()[1] - before
-    tracemalloc.stop()
+        arrays = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
     held, peak = 0, 0
     for event in profile.profiler.kineto_results.events():
         if event.name() == "[memory]":
