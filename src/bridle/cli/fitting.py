@@ -213,8 +213,7 @@ def _print(
         print(f"  {one_line(note)}")
     if model.standardize == 255:
         print("  pixels are penalised on one scale, 0 to 1 (--standardize: each on its own)")
-    for line in outputs.fit_lines(model.fit_report_):
-        print(line)
+    print(outputs.fit_line(model.fit_report_))
     print(f"\n{found['judged_on']} accuracy {evaluation.accuracy:.4f}\n")
     print(evaluation)
     if out is None:

@@ -25,8 +25,8 @@ MODEL, METRICS, PREDICTIONS = "model.safetensors", "metrics.json", "predictions.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def fit_lines(report: FitReport) -> list[str]:
-    """Return the figures of a fit as lines of text."""
+def fit_line(report: FitReport) -> str:
+    """Return the figures of a fit as a line of text."""
     gap = f"{report.relative_gap:.1e}" if np.isfinite(report.relative_gap) else "unknown"
     bound = f"proven gap {gap}" if report.proven else f"estimated gap {gap} (no penalty, no proof)"
     ending = {
@@ -36,10 +36,10 @@ def fit_lines(report: FitReport) -> list[str]:
         "precision": "stopped by rounding",
         "max_iter": "stopped at the limit of steps",
     }[report.stopped]
-    return [
+    return (
         f"{ending}: {bound}, objective {report.objective:.9g} nats, "
         f"{report.passes} passes, {report.seconds:.2f} s"
-    ]
+    )
 
 
 def predictions_csv(ids: Sequence[object], evaluation: Evaluation) -> str:

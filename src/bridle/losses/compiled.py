@@ -49,13 +49,13 @@ def rows(problem: ClassTargets, scale: Any) -> tuple[Array, Array | None]:
     everywhere = slice(0, len(problem.scores))
     if scale is None:
         parts = cpu.row_parts(problem.scores, target, weight=weight, smoothing=smoothing)
-        return problem.settle(everywhere, _losses(problem, parts, share)), None
+        return problem.settle(everywhere, _losses(problem, parts, target, share)), None
     gradient = np.empty(problem.scores.shape, problem.scores.dtype)
     a, s, t = _coefficients(problem, target, share * float(scale))
     parts = cpu.row_parts_and_gradient(
         problem.scores, target, a, s=s, t=t, weight=weight, smoothing=smoothing, out=gradient
     )
-    losses = problem.settle(everywhere, _losses(problem, parts, share))
+    losses = problem.settle(everywhere, _losses(problem, parts, target, share))
     # The kernels left exact zeros where nothing counts; only what was not checked is broken.
     gradient[problem.unknown & problem.counted] = np.nan
     return losses, gradient
@@ -88,12 +88,11 @@ def _coefficients(problem: ClassTargets, target: Array, share: Array) -> _Coeffi
     )
 
 
-def _losses(problem: ClassTargets, parts: RowParts, share: Array) -> Array:
+def _losses(problem: ClassTargets, parts: RowParts, target: Array, share: Array) -> Array:
     if parts.soft_gap is not None:
         assert parts.soft_mass is not None
         loss = _times(parts.soft_mass, parts.log_sum) + parts.soft_gap
     else:
-        target = _target(problem, problem.counted & ~problem.unknown)
         loss = _times(_mass(problem, target), parts.log_sum + parts.target_gap)
     smoothing = problem.label_smoothing
     if smoothing:
