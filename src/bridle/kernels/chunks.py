@@ -1,9 +1,9 @@
-"""What is done to a chunk of a row: at most `CHUNK` scores, in a scratch array that stays in L1.
+"""What is done to a chunk of a row: `CHUNK` scores, always, so that every loop has a fixed length.
 
-Every row passes through the scratch, chunk by chunk, whatever its dtype: the loops below see the
-accumulator's dtype alone, and never an input that may be their output (which would cost them their
-vectors). The scratch is filled with −inf to a multiple of `LANES`, so that no loop has a rest to do
-one number at a time; −inf adds nothing to any sum.
+A whole chunk of plain floats is read where it lies. Everything else passes through a scratch array
+of the accumulator's dtype: half precision, capped scores, and a row's last chunk, which is filled
+with −inf, for that adds nothing to any sum. What is written goes through a scratch array too: a
+loop whose output may be its input would lose its vectors.
 """
 
 from __future__ import annotations
@@ -18,105 +18,130 @@ from bridle.kernels.exponential import BIAS_64, exponential, power_exponential
 from bridle.kernels.halves import from_bfloat16, from_float16, to_bfloat16, to_float16
 from bridle.kernels.machine import add, from_ordered, ordered
 
-# No lane of a vector adds more than 32 numbers before its sum goes on in float64: that is as exact
-# as the exponentials are.
-CHUNK = 1024
-LANES = 64
-
-
-@inlined
-def padded(count: int) -> int:
-    """Return the first multiple of `LANES` that is not below ``count``."""
-    return (count + LANES - 1) // LANES * LANES
-
+# Eight vectors of the widest machine: long enough to hide an operation's delay, and so short that
+# the loops are unrolled whole. No lane adds more than a few numbers before its sum goes on in
+# float64.
+CHUNK = 128
 
 # Every array below begins where the chunk begins: an index ``begin + j`` could be negative for all
 # that numba knows, and would make a gather of each load.
 
 
-def load(line: Any, bfloat16: bool, z: Any) -> None:
-    """Copy ``line`` to ``z`` in the accumulator's dtype, and pad it."""
+def read(line: Any, bfloat16: bool, scratch: Any) -> Any:
+    """Return a chunk of numbers of the accumulator's dtype: ``line`` itself, or ``scratch``."""
     raise NotImplementedError
 
 
-@implementation_of(load)
-def _load(line: Any, bfloat16: Any, z: Any) -> Any:
-    del bfloat16, z
-    return _load_halves if line.dtype == types.uint16 else _load_floats
+@implementation_of(read)
+def _read(line: Any, bfloat16: Any, scratch: Any) -> Any:
+    del bfloat16, scratch
+    return _read_halves if line.dtype == types.uint16 else _read_floats
 
 
-def _load_floats(line: Any, bfloat16: Any, z: Any) -> Any:
-    _ = bfloat16  # tells halves apart
-    for j in range(line.size):
-        z[j] = line[j]
-    for j in range(line.size, padded(line.size)):
-        z[j] = -np.inf
+def _read_floats(line: Any, bfloat16: Any, scratch: Any) -> Any:
+    if line.size == CHUNK:
+        return line
+    load(line, bfloat16, scratch)
+    return scratch
 
 
-def _load_halves(line: Any, bfloat16: Any, z: Any) -> Any:
-    if bfloat16:
-        for j in range(line.size):
-            z[j] = from_bfloat16(line[j])
-    else:
-        for j in range(line.size):
-            z[j] = from_float16(line[j])
-    for j in range(line.size, padded(line.size)):
-        z[j] = -np.inf
-
-
-def store(d: Any, bfloat16: bool, line: Any) -> None:
-    """Fill ``line`` with the first numbers of ``d``, rounded to the nearest, ties to even."""
-    raise NotImplementedError
-
-
-@implementation_of(store)
-def _store(d: Any, bfloat16: Any, line: Any) -> Any:
-    del d, bfloat16
-    return _store_halves if line.dtype == types.uint16 else _store_floats
-
-
-def _store_floats(d: Any, bfloat16: Any, line: Any) -> Any:
-    _ = bfloat16  # tells halves apart
-    for j in range(line.size):
-        line[j] = d[j]
-
-
-def _store_halves(d: Any, bfloat16: Any, line: Any) -> Any:
-    if bfloat16:
-        for j in range(line.size):
-            line[j] = to_bfloat16(d[j])
-    else:
-        for j in range(line.size):
-            line[j] = to_float16(d[j])
+def _read_halves(line: Any, bfloat16: Any, scratch: Any) -> Any:
+    load(line, bfloat16, scratch)
+    return scratch
 
 
 @inlined
-def cap(z: Any, count: int, softcap: float) -> None:
-    """Bend scores to ``softcap · tanh(z / softcap)``; what is not finite stays as it is.
+def load(line: Any, bfloat16: bool, z: Any) -> None:
+    """Copy ``line`` to ``z`` in the accumulator's dtype, and pad it."""
+    if line.size == CHUNK:
+        for j in range(CHUNK):
+            z[j] = widened(line[j], bfloat16)
+    else:
+        lowest = z.dtype.type(-np.inf)
+        for j in range(CHUNK):
+            z[j] = widened(line[j], bfloat16) if j < line.size else lowest
+
+
+def widened(number: Any, bfloat16: bool) -> Any:
+    """Return a number in the accumulator's dtype."""
+    raise NotImplementedError
+
+
+@implementation_of(widened)
+def _widened(number: Any, bfloat16: Any) -> Any:
+    del bfloat16
+    return _widened_half if number == types.uint16 else _as_it_is
+
+
+def _as_it_is(number: Any, bfloat16: Any) -> Any:
+    _ = bfloat16  # tells halves apart
+    return number
+
+
+def _widened_half(number: Any, bfloat16: Any) -> Any:
+    return from_bfloat16(number) if bfloat16 else from_float16(number)
+
+
+@inlined
+def store(d: Any, bfloat16: bool, line: Any) -> None:
+    """Fill ``line`` with the first numbers of ``d``, rounded to the nearest, ties to even."""
+    if line.size == CHUNK:
+        for j in range(CHUNK):
+            line[j] = narrowed(d[j], line, bfloat16)
+    else:
+        for j in range(CHUNK):
+            if j < line.size:
+                line[j] = narrowed(d[j], line, bfloat16)
+
+
+def narrowed(number: Any, line: Any, bfloat16: bool) -> Any:
+    """Return a number of the accumulator's dtype as ``line`` holds it."""
+    raise NotImplementedError
+
+
+@implementation_of(narrowed)
+def _narrowed(number: Any, line: Any, bfloat16: Any) -> Any:
+    del number, bfloat16
+    return _narrowed_half if line.dtype == types.uint16 else _unchanged
+
+
+def _unchanged(number: Any, line: Any, bfloat16: Any) -> Any:
+    _ = line, bfloat16  # the line's type is all
+    return number
+
+
+def _narrowed_half(number: Any, line: Any, bfloat16: Any) -> Any:
+    _ = line  # its type is all
+    return to_bfloat16(number) if bfloat16 else to_float16(number)
+
+
+@inlined
+def cap(z: Any, softcap: float, bent: Any) -> None:
+    """Set ``bent`` to ``softcap · tanh(z / softcap)``; what is not finite stays as it is.
 
     In float64: the difference of two capped float32 scores is then as exact as the scores are.
     """
-    for j in range(count):
+    for j in range(CHUNK):
         score = np.float64(z[j])
         small = exponential(-2 * abs(score) / softcap, 0.0, 1.0, 0.0) * 2.0**-BIAS_64
-        bent = softcap * (1 - small) / (1 + small)
-        bent = -bent if score < 0 else bent
-        z[j] = bent if abs(score) < np.inf else score
+        size = softcap * (1 - small) / (1 + small)
+        signed = -size if score < 0 else size
+        bent[j] = signed if abs(score) < np.inf else score
 
 
 @inlined
-def largest(z: Any, count: int) -> Any:
+def largest(z: Any) -> Any:
     """Return the largest number; NaN may be it, or be passed over."""
     best = ordered(z[0])
-    for j in range(1, padded(count)):
+    for j in range(CHUNK):
         best = max(best, ordered(z[j]))
     return from_ordered(best)
 
 
 @inlined
-def first_equal(z: Any, count: int, value: Any) -> int:
+def first_equal(z: Any, value: Any) -> int:
     """Return the first position of ``value``; 0 if it is nowhere (NaN)."""
-    for j in range(count):
+    for j in range(CHUNK):
         if z[j] == value:
             return j
     return 0
@@ -137,70 +162,53 @@ class Shift(NamedTuple):
 
 
 @inlined
-def sum_exponentials(z: Any, count: int, shift: Any) -> float:
-    """Return the sum of the biased exponentials."""
-    zero = z.dtype.type(0)
-    sum_1, sum_2 = zero, zero
-    half = padded(count) // 2
-    z_1, z_2 = z[:half], z[half:]
+def sum_exponentials(z: Any, shift: Any) -> Any:
+    """Return the sum of the biased exponentials but the largest's, and how often that occurs.
+
+    The largest's own 1 stays out of the sum: beside it, a small rest would vanish.
+    """
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    rest, ties = zero, zero
     if shift.by_power:
-        for j in range(half):
-            sum_1 = add(sum_1, power_exponential(z_1[j], shift.power, shift.lowest))
-            sum_2 = add(sum_2, power_exponential(z_2[j], shift.power, shift.lowest))
+        for j in range(CHUNK):
+            e = power_exponential(z[j], shift.power, shift.lowest)
+            rest = add(rest, zero if z[j] == shift.score else e)
+            ties = add(ties, one if z[j] == shift.score else zero)
     else:
-        for j in range(half):
-            sum_1 = add(sum_1, exponential(z_1[j], shift.score, shift.scale, shift.scale_rest))
-            sum_2 = add(sum_2, exponential(z_2[j], shift.score, shift.scale, shift.scale_rest))
-    return np.float64(sum_1) + np.float64(sum_2)
+        for j in range(CHUNK):
+            e = exponential(z[j], shift.score, shift.scale, shift.scale_rest)
+            rest = add(rest, zero if z[j] == shift.score else e)
+            ties = add(ties, one if z[j] == shift.score else zero)
+    return np.float64(rest), np.float64(ties)
 
 
 @inlined
-def write_exponentials(z: Any, count: int, shift: Any, factor: Any, e: Any) -> None:
+def write_exponentials(z: Any, shift: Any, factor: Any, e: Any) -> None:
     """Set ``e`` to the biased exponentials times ``factor``."""
     if shift.by_power:
-        for j in range(padded(count)):
+        for j in range(CHUNK):
             e[j] = power_exponential(z[j], shift.power, shift.lowest) * factor
     else:
-        for j in range(padded(count)):
+        for j in range(CHUNK):
             e[j] = exponential(z[j], shift.score, shift.scale, shift.scale_rest) * factor
 
 
 @inlined
-def sum_others(e: Any, z: Any, count: int, value: Any) -> float:
-    """Return the sum of the exponentials whose score is not ``value``."""
-    zero = e.dtype.type(0)
-    sum_1, sum_2 = zero, zero
-    half = padded(count) // 2
-    e_1, e_2, z_1, z_2 = e[:half], e[half:], z[:half], z[half:]
-    for j in range(half):
-        sum_1 = add(sum_1, zero if z_1[j] == value else e_1[j])
-        sum_2 = add(sum_2, zero if z_2[j] == value else e_2[j])
-    return np.float64(sum_1) + np.float64(sum_2)
-
-
-@inlined
-def count_equal(z: Any, count: int, value: Any) -> float:
-    """Return how many numbers equal ``value``."""
+def sum_others(e: Any, z: Any, largest_score: Any) -> Any:
+    """Return what `sum_exponentials` does, of exponentials that are there already."""
     zero, one = z.dtype.type(0), z.dtype.type(1)
-    found = zero
-    for j in range(padded(count)):
-        found = add(found, one if z[j] == value else zero)
-    return np.float64(found)
+    rest, ties = zero, zero
+    for j in range(CHUNK):
+        rest = add(rest, zero if z[j] == largest_score else e[j])
+        ties = add(ties, one if z[j] == largest_score else zero)
+    return np.float64(rest), np.float64(ties)
 
 
 @inlined
-def mask_equal(z: Any, count: int, value: Any) -> None:
-    """Mask the classes whose score is ``value``."""
-    lowest = z.dtype.type(-np.inf)
-    for j in range(count):
-        z[j] = lowest if z[j] == value else z[j]
-
-
-@inlined
-def multiply(e: Any, count: int, factor: Any) -> None:
-    """Multiply every number by ``factor``."""
-    for j in range(padded(count)):
-        e[j] *= factor
+def multiply(e: Any, factor: Any, d: Any) -> None:
+    """Set ``d`` to every number times ``factor``."""
+    for j in range(CHUNK):
+        d[j] = e[j] * factor
 
 
 @inlined

@@ -14,18 +14,18 @@ from numpy.lib.stride_tricks import as_strided
 
 from bridle.kernels import cpu_lanes, cpu_rows
 from bridle.kernels.chunks import CHUNK
-from bridle.kernels.cpu_rows import Coefficients, Reduced, Scores, Scratch, Target, Wanted
+from bridle.kernels.cpu_arguments import Coefficients, Reduced, Scores, Scratch, Target, Wanted
 from bridle.kernels.parts import RowParts, merge_parts
 from bridle.kernels.threads import for_ranges
 
 Array = npt.NDArray[Any]
 
-# Wider rows go in blocks of this many columns, whatever the number of threads: a few long rows keep
-# all threads busy, and the bits of the result do not depend on them.
-BLOCK = 2**18
-# Up to so many classes, rows go side by side: measured, per number, from 10 to 700 classes.
-FEW = 160
-FEW_GRADIENT = 32
+# Wider rows go in blocks of this many columns, whatever the number of threads: a block, which is
+# read twice, stays in cache; a few long rows keep all threads busy; no bit depends on their number.
+BLOCK = 2**16
+# Up to so many classes, rows go side by side: measured from 2 to 256 classes, in all dtypes.
+FEW = 64
+FEW_GRADIENT = 40
 
 
 def row_parts(
@@ -234,6 +234,7 @@ def _lanes(
             z=np.zeros((scores.columns, cpu_lanes.ROWS), kind),
             best=np.empty(cpu_lanes.ROWS, kind),
             others=np.empty(cpu_lanes.ROWS),
+            lost=np.empty(cpu_lanes.ROWS),
             ties=np.empty(cpu_lanes.ROWS),
             factor=np.empty(cpu_lanes.ROWS, kind),
             log_sum=np.empty(cpu_lanes.ROWS),
@@ -394,7 +395,7 @@ def _scratch(kind: np.dtype[Any], kept: int) -> Scratch:
     chunks = -(-kept // CHUNK)
     return Scratch(
         z=np.empty(CHUNK, kind),
+        d=np.empty(CHUNK, kind),
         e=np.empty(chunks * CHUNK, kind),
-        places=np.empty((chunks, 2)),
         sums=np.empty(6),
     )

@@ -13,12 +13,7 @@ import numpy as np
 from numba.core import types
 
 from bridle.kernels.compiling import implementation_of, inlined, kernel, source_revision
-from bridle.kernels.cpu_rows import (
-    at,
-    borrowed_scores,
-    borrowed_target,
-    unbias,
-)
+from bridle.kernels.cpu_arguments import at, unbias
 from bridle.kernels.exponential import exponential, log1p
 from bridle.kernels.halves import from_bfloat16, from_float16, to_bfloat16, to_float16
 from bridle.kernels.machine import borrowed
@@ -32,6 +27,7 @@ class Tile(NamedTuple):
     z: Any
     best: Any
     others: Any
+    lost: Any
     ties: Any
     factor: Any
     log_sum: Any
@@ -113,19 +109,25 @@ def _find_gaps(scores: Any, target: Any, tile: Any, first: int, rows: int) -> No
 @inlined
 def _exponentiate(scores: Any, tile: Any) -> None:
     """Turn the scores to exponentials, and find the sum of all but 1 and its logarithm."""
-    z, shift, others, ties = tile.z, tile.factor, tile.others, tile.ties
+    z, shift, others, lost, ties = tile.z, tile.factor, tile.others, tile.lost, tile.ties
     others[:] = 0
+    lost[:] = 0
     ties[:] = 0
     for c in range(len(z)):
         for i in range(ROWS):
             tie = z[c, i] == shift[i]
             e = exponential(z[c, i], shift[i], scores.scale, scores.scale_rest)
             z[c, i] = e
-            others[i] += 0.0 if tie else np.float64(e)
+            more = 0.0 if tie else np.float64(e)
+            total = others[i] + more
+            # What the addition rounded away (Knuth): among many classes it would add up.
+            back = total - others[i]
+            lost[i] += (others[i] - (total - back)) + (more - back)
+            others[i] = total
             ties[i] += 1.0 if tie else 0.0
     for i in range(ROWS):
         # The maximum's own 1 stays out of the sum: beside it, a small rest would vanish.
-        others[i] = others[i] * unbias(z) + (ties[i] - 1.0)
+        others[i] = (others[i] + lost[i]) * unbias(z) + (ties[i] - 1.0)
         log_sum = log1p(others[i])
         tile.log_sum[i] = np.nan if ties[i] == 0.0 or shift[i] == np.inf else log_sum
 
@@ -192,16 +194,8 @@ def _entry(revision: str) -> Any:
         The gradient takes no parts: a tile is so small that finding them again costs next to
         nothing, and they are not rounded.
         """
-        scores, target, out = borrowed_scores(scores), borrowed_target(target), borrowed_scores(out)
-        tile = Tile(
-            borrowed(tile.z),
-            borrowed(tile.best),
-            borrowed(tile.others),
-            borrowed(tile.ties),
-            borrowed(tile.factor),
-            borrowed(tile.log_sum),
-            borrowed(tile.gap),
-        )
+        scores, target, tile = borrowed(scores), borrowed(target), borrowed(tile)
+        reduced, coefficients, out = borrowed(reduced), borrowed(coefficients), borrowed(out)
         for begin in range(first, last, ROWS):
             rows = min(ROWS, last - begin)
             for i in range(rows):

@@ -151,25 +151,29 @@ def _power_exponential(score: Any, power: Any, lowest: Any) -> Any:
 def log1p(x: Any) -> Any:
     """Return ``log(1 + x)`` of a float64 that is not negative, right where x is small too.
 
-    ``log(u) · x / (u − 1)`` with ``u = 1 + x`` mends what the addition rounded away (Kahan);
-    ``log(u) = k · log 2 + 2 · artanh((m − 1) / (m + 1))`` with ``m`` near 1.
+    ``1 + x = 2ᵏ (1 + f)``, with ``1 + f`` near 1 and the rounding of ``1 + x`` kept in f, and
+    ``log(1 + f) = f − f²/2 + s · (f²/2 + …)`` with ``s = f / (2 + f)``: what is rounded is small
+    beside f (as in fdlibm).
     """
     u = 1.0 + x
     pattern = bits(u)
     k = (pattern - np.int64(0x3FE6A09E667F3BCD)) >> np.int64(52)  # u / 2ᵏ is in [√½, √2)
     m = from_bits(pattern - (k << np.int64(52)))
-    s = (m - 1.0) / (m + 1.0)
+    lost = (x - (u - 1.0) if x < 1.0 else 1.0 - (u - x)) / u
+    f = x if k == 0 else m - 1.0
+    s = f / (2.0 + f)
     square = s * s
-    q = 1 / 21
-    q = multiply_add(q, square, 1 / 19)
-    q = multiply_add(q, square, 1 / 17)
-    q = multiply_add(q, square, 1 / 15)
-    q = multiply_add(q, square, 1 / 13)
-    q = multiply_add(q, square, 1 / 11)
-    q = multiply_add(q, square, 1 / 9)
-    q = multiply_add(q, square, 1 / 7)
-    q = multiply_add(q, square, 1 / 5)
-    q = multiply_add(q, square, 1 / 3)
-    log_m = 2 * multiply_add(q * square, s, s)
-    log_u = k * LOG_2_HIGH_64 + (k * LOG_2_LOW_64 + log_m)
-    return x if u == 1.0 else log_u * (x / (u - 1.0))
+    q = 2 / 21
+    q = multiply_add(q, square, 2 / 19)
+    q = multiply_add(q, square, 2 / 17)
+    q = multiply_add(q, square, 2 / 15)
+    q = multiply_add(q, square, 2 / 13)
+    q = multiply_add(q, square, 2 / 11)
+    q = multiply_add(q, square, 2 / 9)
+    q = multiply_add(q, square, 2 / 7)
+    q = multiply_add(q, square, 2 / 5)
+    q = multiply_add(q, square, 2 / 3)
+    half = 0.5 * f * f
+    low = multiply_add(s, multiply_add(q, square, half), k * LOG_2_LOW_64)
+    low += 0.0 if k == 0 else lost
+    return k * LOG_2_HIGH_64 - ((half - low) - f)

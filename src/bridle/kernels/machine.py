@@ -56,19 +56,31 @@ def from_bits(_typing: Any, number: Any) -> Any:
 
 
 @instruction
-def borrowed(_typing: Any, array: Any) -> Any:
-    """Return the array without its owner, which the caller keeps alive.
+def borrowed(_typing: Any, value: Any) -> Any:
+    """Return an array, or a named tuple's arrays, without their owners, which the caller keeps.
 
-    A slice of an owned array counts references, with an atomic operation each: too dear per chunk.
+    Owned arrays count their references at each call and slice, with an atomic operation: in a
+    short row that takes longer than the row.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        view = context.make_array(signature.return_type)(context, builder, arguments[0])
-        view.meminfo = cgutils.get_null_value(view.meminfo.type)
-        view.parent = cgutils.get_null_value(view.parent.type)
-        return view._getvalue()
+        return _borrow(context, builder, signature.return_type, arguments[0])
 
-    return array(array), generate
+    return value(value), generate
+
+
+def _borrow(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.BaseTuple):
+        kinds: Any = kind
+        values = cgutils.unpack_tuple(builder, value)
+        fields = [_borrow(context, builder, *each) for each in zip(kinds, values, strict=True)]
+        return context.make_tuple(builder, kind, fields)
+    if not isinstance(kind, types.Array):
+        return value
+    view = context.make_array(kind)(context, builder, value)
+    view.meminfo = cgutils.get_null_value(view.meminfo.type)
+    view.parent = cgutils.get_null_value(view.parent.type)
+    return view._getvalue()
 
 
 @instruction
