@@ -2,8 +2,9 @@
 
 from importlib.util import find_spec
 
-collect_ignore = []
+collect_ignore: list[str] = []
+collect_ignore_glob: list[str] = []
 if find_spec("torch") is None:
     collect_ignore += ["src/bridle/torch"]
 if find_spec("triton") is None:
-    collect_ignore += ["src/bridle/kernels/gpu_kernels.py"]
+    collect_ignore_glob += ["src/bridle/kernels/gpu_*.py"]

@@ -23,7 +23,11 @@ COMPILING = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from bridle.kernels import gpu, gpu_kernels
+from bridle.kernels import gpu
+from bridle.kernels.gpu_gradient import row_gradient_kernel
+from bridle.kernels.gpu_parts import merge_kernel, row_parts_kernel
+from bridle.kernels.gpu_scores import Matrix
+from bridle.kernels.gpu_sums import Sums
 
 def compiled(kernel, **arguments):
     signature, constants = {}, {}
@@ -45,35 +49,36 @@ for dtype, full, soft in [
 ]:
     sums = "*fp64" if dtype == "fp64" else "*fp32"
     columns = 512 if dtype == "fp64" else 1024
-    matrix = gpu_kernels.Matrix("*" + dtype, "i64", 1)
+    matrix = Matrix("*" + dtype, "i64", 1)
     wanted = sums if full else None
     parts = gpu.RowParts(
         sums, sums, None if soft else sums, wanted, wanted, wanted, wanted,
         "*i64" if full else None, sums if soft else None, sums if soft else None,
     )
-    blocks = gpu_kernels.Sums(
+    blocks = Sums(
         sums, sums, wanted, wanted, wanted, wanted,
         sums if soft else None, sums if soft else None, "*i32" if full else None,
     )
     target = {"target": None if soft else "*i64", "soft_target": matrix if soft else None}
     bending = {"inverse_temperature": "fp64", "softcap": "fp64", "CAPPED": full}
     compiled(
-        gpu_kernels.row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
+        row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
         blocks=blocks if full else None, rows="i32", classes="i32", block_width="i32", **bending,
-        SMOOTHING=full, ENTROPY=full, ARGMAX=full, ROWS=1, COLUMNS=columns,
+        ROWS=1, COLUMNS=columns,
     )
     compiled(
-        gpu_kernels.row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
+        row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
         blocks=None, rows="i32", classes="i32", block_width="i32", **bending,
-        SMOOTHING=full, ENTROPY=full, ARGMAX=full, ROWS=columns // 16, COLUMNS=16,
+        ROWS=columns // 16, COLUMNS=16,
     )
     compiled(
-        gpu_kernels.merge_kernel, blocks=blocks, scores=matrix, target=target["target"],
+        merge_kernel, blocks=blocks, scores=matrix, target=target["target"],
         parts=parts, classes="i32", block_count="i32", **bending, LANES=8,
     )
     compiled(
-        gpu_kernels.row_gradient_kernel, scores=matrix, out=matrix, **target, weight=wanted,
-        maximum=sums, log_sum=sums, a=sums, b=wanted, s=wanted, t=wanted,
+        row_gradient_kernel, scores=matrix, out=matrix, **target, weight=wanted,
+        maximum=sums, log_sum=sums, target_gap=None if soft else sums,
+        a=sums, b=wanted, s=wanted, t=wanted,
         rows="i32", classes="i32", **bending, ROWS=1, COLUMNS=columns,
     )
 """

@@ -43,7 +43,7 @@ def answers(scores: Any, target: Any, options: dict[str, Any], *, inplace: bool 
     found = functional.cross_entropy(
         leaf * 1, target, **options, outputs=names, inplace=inplace, check=False
     )
-    total = found.loss + found.entropy.sum() + found.logsumexp.sum()
+    total = found.loss.sum() + found.entropy.sum() + found.logsumexp.sum()
     (gradient,) = torch.autograd.grad(total, leaf)
     return found.loss, found.entropy, found.logsumexp, found.argmax, gradient
 
@@ -74,9 +74,41 @@ def compare(device: str, patch: pytest.MonkeyPatch) -> None:
                     torch.testing.assert_close(one.cpu(), other, rtol=tolerance, atol=tolerance)
 
 
+def compare_edges(device: str, patch: pytest.MonkeyPatch) -> None:
+    """Hold them to the same answers where an answer is NaN, infinite, zero or nothing at all."""
+    from bridle.kernels import gpu
+
+    torch.manual_seed(0)
+    scores = torch.randn(8, 5)
+    scores[0, 1], scores[1, 2], scores[2] = -torch.inf, torch.nan, -torch.inf
+    scores[3, 0], scores[4, 3], scores[5, :4] = torch.inf, -torch.inf, 1e38
+    target = torch.tensor([0, 1, 2, 3, 3, 4, -100, 2])
+    ignored = torch.full((8,), -100)
+    cases: list[tuple[Any, Any, dict[str, Any]]] = [
+        (scores, target, {"reduction": "none"}),
+        (scores, target, {"reduction": "none", "label_smoothing": 0.1}),
+        (scores, ignored, {"reduction": "mean"}),
+        (scores, ignored, {"reduction": "mean", "on_empty": "zero"}),
+        (scores[:0], target[:0], {"reduction": "sum"}),
+        (scores[:, :1], ignored.clamp(min=0), {"reduction": "none"}),
+        (scores.half(), target, {"reduction": "none"}),
+    ]
+    for given, goal, options in cases:
+        patch.setattr(kernels, "_compiled", lambda _: None)
+        right = answers(given, goal, options)
+        patch.setattr(kernels, "_compiled", lambda _: gpu)
+        found = answers(given.to(device), goal.to(device), options)
+        tolerance = 1e-3 if given.dtype == torch.float16 else 2e-6
+        for one, other in zip(found, right, strict=True):
+            torch.testing.assert_close(one.cpu(), other, rtol=tolerance, atol=2e-6, equal_nan=True)
+
+
 def test_over_the_interpreter() -> None:
     # The interpreter must be chosen before triton is first imported, and would stay for all tests.
-    program = "import pytest, test_torch_gpu as t; t.compare('cpu', pytest.MonkeyPatch())"
+    program = (
+        "import pytest, test_torch_gpu as t; patch = pytest.MonkeyPatch();"
+        "t.compare('cpu', patch); t.compare_edges('cpu', patch)"
+    )
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.path.dirname(__file__)}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
@@ -98,6 +130,7 @@ def _on_a_gpu() -> Iterator[None]:
 @pytest.mark.usefixtures("_on_a_gpu")
 def test_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     compare("cuda", monkeypatch)
+    compare_edges("cuda", monkeypatch)
 
 
 @pytest.mark.usefixtures("_on_a_gpu")

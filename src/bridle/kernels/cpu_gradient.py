@@ -19,9 +19,7 @@ from bridle.kernels.chunks import (
 from bridle.kernels.compiling import inlined
 from bridle.kernels.cpu_arguments import ask_ahead, extent, read_chunk, store_chunk, unbias
 from bridle.kernels.cpu_parts import largest_score, shift_to
-
-# Below this loss of the target, p − 1 has lost more than a digit and is computed as expm1(−loss).
-NEAR_CERTAIN = 0.35
+from bridle.kernels.rows_reference import NEAR_CERTAIN
 
 
 @inlined

@@ -1,4 +1,7 @@
-"""The contract on a GPU: checks nothing, waits for nothing, launches the kernels of `gpu_kernels`.
+"""The contract on a GPU: checks nothing, waits for nothing, launches the Triton kernels.
+
+`gpu_parts` and `gpu_gradient` hold the kernels, made of `gpu_sums`, `gpu_scores` and
+`gpu_arithmetic`; they load Triton, this module does so when it is first asked for an answer.
 
 Every tensor lies on one CUDA device (on the CPU under ``TRITON_INTERPRET=1``). Nothing here reads a
 number back, so the host never waits for the device; a target that is no class makes its row NaN.
@@ -9,14 +12,14 @@ bit for bit, in every run and for every number of rows.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 # A tile is of several rows where rows are short. It holds eight scores a thread, four of float64:
-# the compiler for sm_90 then keeps all sums in registers (not quite, for float64 with all options).
-# At twice that, float64 spills thousands of bytes. Not yet timed on a device.
+# the compiler for sm_90 then keeps all sums in registers. At twice that, float64 with all options
+# spills thousands of bytes. Not yet timed on a device.
 _TILE_BYTES = 4096
 
 # A row wider than 256k classes is split into blocks, so that few rows still fill the device.
@@ -58,18 +61,6 @@ class RowParts(NamedTuple):
     soft_mass: Tensor | None = None
 
 
-class LogSum(Protocol):
-    """The parts that a gradient is made from."""
-
-    @property
-    def maximum(self) -> Tensor:
-        """The largest z of each row."""
-
-    @property
-    def log_sum(self) -> Tensor:
-        """Its log Σ exp(z − maximum)."""
-
-
 def row_parts(
     scores: Tensor,
     target: Tensor | None,
@@ -86,9 +77,10 @@ def row_parts(
     Parameters
     ----------
     scores : Tensor (N, C)
-        float16, bfloat16, float32 or float64, of any strides; C at least 1. −inf masks a class.
+        float16, bfloat16, float32 or float64, of any strides; C from 1 to 2³¹ − 2¹⁷. −inf masks a
+        class.
     target : Tensor (N,) or (N, C), optional
-        Class indices, −1 for a row that is not counted; or distributions; or None.
+        Class indices, −1 for a row without one; or distributions; or None.
     weight : Tensor (C,), optional
         Class weights, finite and 0 or above.
     smoothing, entropy, argmax : bool
@@ -101,7 +93,7 @@ def row_parts(
     RowParts
         On the device of the scores.
     """
-    from bridle.kernels import gpu_kernels
+    from bridle.kernels.gpu_parts import merge_kernel, row_parts_kernel
 
     indices, distributions = _by_kind(target)
     parts = _empty_parts(scores, target, smoothing=smoothing, entropy=entropy, argmax=argmax)
@@ -115,7 +107,7 @@ def row_parts(
     tile = _tile(width, parts.maximum)
     matrix = _matrix(scores)
     with torch.cuda.device(scores.get_device()):
-        gpu_kernels.row_parts_kernel[math.ceil(rows / tile["ROWS"]), count](
+        row_parts_kernel[math.ceil(rows / tile["ROWS"]), count](
             matrix,
             indices,
             _matrix(distributions),
@@ -126,13 +118,10 @@ def row_parts(
             classes,
             width,
             **bending,
-            SMOOTHING=smoothing,
-            ENTROPY=entropy,
-            ARGMAX=argmax,
             **tile,
         )
         if blocks is not None:
-            gpu_kernels.merge_kernel[(rows,)](
+            merge_kernel[(rows,)](
                 blocks,
                 matrix,
                 indices,
@@ -148,7 +137,7 @@ def row_parts(
 
 def row_gradient(
     scores: Tensor,
-    parts: LogSum,
+    parts: RowParts,
     target: Tensor | None,
     a: Tensor,
     *,
@@ -168,15 +157,17 @@ def row_gradient(
         \frac{dz_c}{dscores_c}, \quad p = \mathrm{softmax}(z);
 
     of distributions the last term is ``t · w_c · target_c``. At a masked class only that last term
-    remains. A row whose coefficients are all 0, or whose target is −1, is 0 and is not read, which
-    goes before what follows: a row whose parts are NaN, or whose target is no class, is NaN.
+    remains, and without a target (−1) there is none. A row whose coefficients are all 0 is 0 and is
+    not read, which goes before what follows: a row whose parts are NaN, or whose target is no
+    class, is NaN.
 
     Parameters
     ----------
     scores, target, weight, temperature, softcap
         Those of `row_parts`.
-    parts : RowParts, or anything with its ``maximum`` and ``log_sum``
-        What `row_parts` returned for them.
+    parts : RowParts
+        What `row_parts` returned for them: ``maximum``, ``log_sum`` and, of class indices,
+        ``target_gap``.
     a, b, s, t : Tensor (N,)
         The coefficients of each row; None is zeros.
     out : Tensor (N, C)
@@ -188,16 +179,17 @@ def row_gradient(
     Tensor
         ``out``.
     """
-    from bridle.kernels import gpu_kernels
+    from bridle.kernels.gpu_gradient import row_gradient_kernel
 
     rows, classes = scores.shape
     if rows == 0:
         return out
     indices, distributions = _by_kind(target)
+    gap = None if indices is None else parts.target_gap
     tile = _tile(classes, parts.maximum)
     programs = math.ceil(rows / tile["ROWS"]) * math.ceil(classes / tile["COLUMNS"])
     with torch.cuda.device(scores.get_device()):
-        gpu_kernels.row_gradient_kernel[(programs,)](
+        row_gradient_kernel[(programs,)](
             _matrix(scores),
             _matrix(out),
             indices,
@@ -205,6 +197,7 @@ def row_gradient(
             _vector(weight),
             _vector(parts.maximum),
             _vector(parts.log_sum),
+            _vector(gap),
             *(_vector(coefficient) for coefficient in (a, b, s, t)),
             rows,
             classes,
@@ -251,14 +244,14 @@ def _empty_parts(
 
 def _empty_blocks(scores: Tensor, parts: RowParts, count: int) -> Any:
     """Return memory for the sums of each column block, for those that the parts need."""
-    from bridle.kernels import gpu_kernels
+    from bridle.kernels.gpu_sums import Sums
 
     shape, dtype = (len(scores), count), _accumulator_dtype(scores.dtype)
 
     def like(part: Tensor | None) -> Tensor | None:
         return None if part is None else scores.new_empty(shape, dtype=dtype)
 
-    return gpu_kernels.Sums(
+    return Sums(
         maximum=like(parts.maximum),
         rest=like(parts.log_sum),
         surprise=like(parts.mean_gap),
@@ -272,9 +265,9 @@ def _empty_blocks(scores: Tensor, parts: RowParts, count: int) -> Any:
 
 
 def _matrix(tensor: Tensor | None) -> Any:
-    from bridle.kernels import gpu_kernels
+    from bridle.kernels.gpu_scores import Matrix
 
-    return None if tensor is None else gpu_kernels.Matrix(tensor, *tensor.stride())
+    return None if tensor is None else Matrix(tensor, *tensor.stride())
 
 
 def _vector(tensor: Tensor | None) -> Tensor | None:

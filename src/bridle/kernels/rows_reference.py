@@ -15,6 +15,9 @@ from bridle.kernels.reference import accumulator_dtype, shifted_parts
 
 Array = npt.NDArray[Any]
 
+# Below this loss of the target, p − 1 has lost more than a digit and is computed as expm1(−loss).
+NEAR_CERTAIN = 0.35
+
 
 def row_parts(
     scores: Array,
@@ -141,12 +144,13 @@ def _index_gap(gap: Array, target: Array) -> Array:
 
 
 def _subtract_target(d: Array, log_p: Array, target: Array, a: Array, t: Array) -> None:
-    """Subtract ``t`` at each row's target, from ``a · p`` as ``a · (p − 1) + a``.
+    """Subtract ``t`` at each row's target; where p is near 1, from ``a · (p − 1) + a``.
 
-    Beside a probability near 1, p − 1 would be little more than rounding.
+    There p − 1 would be little more than rounding.
     """
     rows = np.flatnonzero((target >= 0) & (target < d.shape[1]))
     columns = target[rows]
     own = log_p[rows, columns]
     rest = d[rows, columns] - a[rows] * np.exp(own)
-    d[rows, columns] = a[rows] * np.expm1(own) + (a[rows] - t[rows]) + rest
+    near = a[rows] * np.expm1(own) + (a[rows] - t[rows]) + rest
+    d[rows, columns] = np.where(own > -NEAR_CERTAIN, near, d[rows, columns] - t[rows])
