@@ -109,5 +109,5 @@ def warn_of_probabilities(scores: Tensor) -> None:
     if samples.dim() < 2 or samples.numel() == 0 or samples.shape[1] == 1:
         return
     least, most = torch.aminmax(samples[0])
-    if any_true((least >= 0) & (most <= 1)):
+    if any_true(least >= 0) and any_true(most <= 1):
         checks.warn_of_probabilities(as_array(samples))

@@ -127,8 +127,9 @@ def _all_counted(index: Tensor, classes: int, ignore_index: int) -> bool:
     if index.numel() == 0:
         return False
     least, most = torch.aminmax(index)
-    inside = arguments.any_true((least >= 0) & (most < classes))
-    return inside and not arguments.any_true((least <= ignore_index) & (most >= ignore_index))
+    inside = arguments.any_true(least >= 0) and arguments.any_true(most < classes)
+    # A class may itself be the ignored one.
+    return inside and not (0 <= ignore_index < classes and arguments.any_true(index == ignore_index))
 
 
 @torch.library.custom_op("bridle::checked_indices", mutates_args=())

@@ -11,7 +11,7 @@ from torch import Tensor
 from bridle import checks
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, class_rows
-from bridle.torch.fused import can_fuse, fused_loss
+from bridle.torch.fused import Summed, can_fuse, fused_loss
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import ordered_sum, reduce_losses
 from bridle.torch.rows import row_parts
@@ -169,9 +169,10 @@ def cross_entropy(
         losses = row_losses(rows, parts, terms).view(rows.loss_shape)
         return reduce_losses(losses, divisor, reduction=reduction, on_empty=on_empty)
 
-    known = inplace and outputs is None and reduction != "none" and not z_loss
-    if known and can_fuse(rows, options, divisor):
-        return fused_loss(rows, options, terms.label_smoothing, divisor, loss_of)
+    is_sum = outputs is None and reduction != "none" and not z_loss
+    if is_sum and can_fuse(rows, options, divisor):
+        summed = Summed(terms.label_smoothing, divisor, loss_of, inplace)
+        return fused_loss(rows, options, summed)
     parts = row_parts(rows.scores, rows.target, rows.weight, options, inplace=inplace)
     loss = loss_of(parts)
     if outputs is None:

@@ -16,21 +16,22 @@ from bridle.torch.parts import (
     Options,
     Parts,
     accumulator_dtype,
-    empty_parts,
     is_distribution,
+    some_parts,
     widest_dtype,
 )
 
-# On a CPU few enough that PyTorch works in one thread: the order of a sum depends on no setting.
-_BLOCK_NUMBERS = {"cpu": 2**14}
+# On a CPU few enough to stay in cache.
+_BLOCK_NUMBERS = {"cpu": 2**16}
 _DEVICE_BLOCK_NUMBERS = 2**22
 
 
 def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
     """Return the parts of each row; see `Parts`."""
-    pieces = [_block_parts(scores[rows], target[rows], weight, options) for rows in _blocks(scores)]
-    if len(pieces) == 1:
-        return pieces[0]
+    blocks = _blocks(scores)
+    if len(blocks) == 1:
+        return _block_parts(scores, target, weight, options)
+    pieces = [_block_parts(scores[rows], target[rows], weight, options) for rows in blocks]
     return Parts(*(torch.cat(piece) for piece in zip(*pieces, strict=True)))
 
 
@@ -43,10 +44,11 @@ def row_gradient(
     out: Tensor,
 ) -> Tensor:
     """Write the gradient of each row to ``out``, which may be the scores; see `Coefficients`."""
-    for rows in _blocks(scores):
-        a, b, s, t = (None if each is None else each[rows] for each in coefficients)
-        assert a is not None
-        some = Coefficients(a, b, s, t)
+    blocks = _blocks(scores)
+    if len(blocks) == 1:
+        return out.copy_(_block_gradient(scores, target, weight, coefficients, options))
+    for rows in blocks:
+        some = coefficients.of_rows(rows)
         out[rows] = _block_gradient(scores[rows], target[rows], weight, some, options)
     return out
 
@@ -67,43 +69,47 @@ def slope(scores: Tensor, options: Options) -> Tensor | float:
     return (1 - torch.tanh(scores / options.softcap) ** 2) / options.temperature
 
 
-def _blocks(scores: Tensor) -> Iterator[slice]:
+def _blocks(scores: Tensor) -> list[slice]:
     numbers = _BLOCK_NUMBERS.get(scores.device.type, _DEVICE_BLOCK_NUMBERS)
     step = max(1, numbers // scores.shape[1])
-    for begin in range(0, max(len(scores), 1), step):
-        yield slice(begin, begin + step)
+    return [slice(begin, begin + step) for begin in range(0, max(len(scores), 1), step)]
 
 
 def _block_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
     dtype = accumulator_dtype(scores.dtype)
-    wide = scores.to(widest_dtype(scores))
-    z = bent(wide, options)
-    # Not max and log_softmax, which wake all threads even for a few numbers.
-    top = z.argmax(dim=1)
-    maximum = z.gather(1, top[:, None])[:, 0]
-    gaps = maximum[:, None] - z
-    # The maximum's own 1 stays out of the sum: beside it, a rest below 1e-16 would vanish.
-    exponentials = torch.exp(-gaps).scatter_(1, top[:, None], 0)
-    rest = exponentials.sum(dim=1)
-    # Nothing to add, but NaN where the maximum is infinite: a +inf, or nothing but masked classes.
-    broken = maximum - maximum
-    log_sum = torch.log1p(rest) + broken
-    gap, mass = target_gap(gaps, target, weight)
-    found = {"maximum": maximum, "log_sum": log_sum, "gap": gap}
-    if mass is not None:
-        found["mass"] = mass
+    z = bent(scores.to(widest_dtype(scores)), options)
+    maximum = z.amax(dim=1, keepdim=True)
+    # Not exp, which wakes all threads even for a few numbers.
+    p = torch.softmax(z, dim=1)
+    top = p.amax(dim=1, keepdim=True)
+    # What may be a row's maximum stays out of its sum: beside it, a rest below 1e-16 would vanish.
+    # Where the target is not the maximum its loss is too large for that to matter, and finding the
+    # maximum's place would take as long as all the exponentials.
+    exact = options.entropy or options.argmax or target.dim() == 2
+    apart = z.argmax(dim=1, keepdim=True) if exact else target[:, None].clamp(min=0)
+    own = p.gather(1, apart)
+    rest = p.scatter(1, apart, 0).sum(dim=1, keepdim=True)
+    log_sum = torch.log1p(rest / top + (own / top - 1))
+    found = {"maximum": maximum[:, 0], "log_sum": log_sum[:, 0]}
+    if exact or options.smoothing:
+        gaps = maximum - z
+    if exact:
+        found["gap"], mass = target_gap(gaps, target, weight)
+        if mass is not None:
+            found["mass"] = mass
+    else:
+        found["gap"] = (maximum - z.gather(1, apart))[:, 0].masked_fill_(target < 0, 0)
     if options.smoothing or options.entropy:
         allowed = z != -torch.inf
-        finite_gaps = torch.where(allowed, gaps, 0)
+        gaps = torch.where(allowed, gaps, 0)
     if options.smoothing:
-        found |= smooth_parts(finite_gaps, allowed, weight)
+        found |= smooth_parts(gaps, allowed, weight)
     if options.entropy:
-        mean_gap = (exponentials * finite_gaps).sum(dim=1) / (1 + rest)
-        found["mean_gap"] = mean_gap + broken
+        found["mean_gap"] = (p * gaps).sum(dim=1)
     kept = {name: part.to(dtype) for name, part in found.items()}
     if options.argmax:
-        kept["argmax"] = top
-    return empty_parts(scores, target, options)._replace(**kept)
+        kept["argmax"] = apart[:, 0]
+    return some_parts(kept)
 
 
 def target_gap(gaps: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -138,21 +144,22 @@ def _block_gradient(
     wide = scores.to(widest_dtype(scores))
     a, b, s, t = coefficients
     z = bent(wide, options)
-    shifted = z - z.amax(dim=1, keepdim=True)
-    exponentials = torch.exp(shifted)
-    total = exponentials.sum(dim=1, keepdim=True)
-    p = exponentials / total
+    p = torch.softmax(z, dim=1)
     result = p * a[:, None]
     if b is not None:
-        log_p = shifted - torch.log(total)
+        log_p = torch.log_softmax(z, dim=1)
         result += b[:, None] * p * log_p.masked_fill(p == 0, 0)
     if s is not None:
         spread = s[:, None] if weight is None else s[:, None] * weight
         result -= spread * (wide != -torch.inf)
     if t is not None:
         result = subtract_target(result, target, weight, t)
-    result = result * slope(wide, options)
-    return result.masked_fill_(~active(coefficients)[:, None], 0)
+    if options.softcap or options.temperature != 1.0:
+        result = result * slope(wide, options)
+    found = active(coefficients)
+    if len(found) == 1 and found:
+        return result
+    return result.masked_fill_(~found[:, None], 0)
 
 
 def subtract_target(result: Tensor, target: Tensor, weight: Tensor | None, t: Tensor) -> Tensor:
@@ -160,8 +167,8 @@ def subtract_target(result: Tensor, target: Tensor, weight: Tensor | None, t: Te
     if is_distribution(target):
         return result - t[:, None] * (target if weight is None else target * weight)
     columns, amounts = (target, t) if target.dim() == 2 else (target[:, None], t[:, None])
-    amounts = amounts.masked_fill(columns < 0, 0).to(result.dtype)
-    return result.scatter_add(1, columns.clamp(min=0), -amounts)
+    amounts = torch.where(columns < 0, 0, -amounts).to(result.dtype)
+    return result.scatter_add(1, columns.clamp(min=0), amounts)
 
 
 def active(coefficients: Coefficients) -> Tensor:

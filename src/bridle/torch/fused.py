@@ -1,14 +1,15 @@
-"""Loss and gradient in one pass, where nothing that the gradient depends on is still to come.
+"""The sum or mean of losses as one step under autograd: most calls ask for nothing else.
 
-A mean's gradient is known with its loss, up to the factor that backward brings (mostly 1). With
-``inplace`` there is memory to put it in at once, while the row is still in cache and its
-exponentials are at hand: each number is read once, exponentiated once and written once.
+What such a gradient is made with is known beforehand, up to the factor that backward brings (mostly
+1): one number for all rows, or a few a row. So nothing of the rows' number is made or kept but
+their parts. With ``inplace`` a kernel may write the gradient while it makes the parts: each number
+is read once, exponentiated once and written once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,39 +17,37 @@ from torch import Tensor
 from bridle import checks
 from bridle.torch import kernels
 from bridle.torch.class_rows import ClassRows
-from bridle.torch.parts import Options, Parts
+from bridle.torch.derivatives import Derivatives, differentiable_gradient
+from bridle.torch.parts import Coefficients, Options, Parts, accumulator_dtype, some_parts
+from bridle.torch.rows import is_plain_call
+
+
+class Summed(NamedTuple):
+    """A sum over the rows: of which losses, divided by what, and how it is made of the parts."""
+
+    label_smoothing: float
+    divisor: Tensor | float
+    loss_of: Callable[[Parts], Tensor]
+    inplace: bool
 
 
 def can_fuse(rows: ClassRows, options: Options, divisor: Tensor | float) -> bool:
-    """Tell whether the gradient of a sum of losses is known before backward, and a kernel fits."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return False
+    """Tell whether the gradient of a sum of losses is known but for a factor."""
     constants = (rows.sample_weight, divisor)
     return (
-        not rows.soft
+        is_plain_call()
+        and not rows.soft
         and not options.entropy
         and torch.is_grad_enabled()
         and rows.scores.requires_grad
-        # Loss scaling for float16 comes with backward's factor, too late for what rounds to 0.
-        and rows.scores.dtype != torch.float16
-        and kernels.can_fuse(rows.scores)
         and not any(isinstance(each, Tensor) and each.requires_grad for each in constants)
     )
 
 
-def fused_loss(
-    rows: ClassRows,
-    options: Options,
-    label_smoothing: float,
-    divisor: Tensor | float,
-    loss_of: Callable[[Parts], Tensor],
-) -> Tensor:
-    """Return ``loss_of`` the rows' parts, and write its gradient over the scores.
-
-    ``loss_of`` makes a sum over the rows, divided by ``divisor``.
-    """
+def fused_loss(rows: ClassRows, options: Options, summed: Summed) -> Tensor:
+    """Return ``summed.loss_of`` the rows' parts; with ``inplace``, overwrite the scores."""
     loss: Tensor = _Fused.apply(  # type: ignore[no-untyped-call]
-        rows.scores, rows, options, label_smoothing, divisor, loss_of
+        rows.scores, rows, options, summed
     )
     return loss
 
@@ -56,48 +55,105 @@ def fused_loss(
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        scores: Tensor,
-        rows: ClassRows,
-        options: Options,
-        label_smoothing: float,
-        divisor: Tensor | float,
-        loss_of: Callable[[Parts], Tensor],
+        ctx: Any, scores: Tensor, rows: ClassRows, options: Options, summed: Summed
     ) -> Tensor:
-        share = _shares(rows, divisor)
-        at_target = share * (1 - label_smoothing)
-        if rows.weight is not None:
-            at_target = at_target * rows.weight[rows.target.clamp(min=0)]
-        spread = share * label_smoothing if label_smoothing else None
-        out = scores.detach()
-        parts = kernels.row_parts_and_gradient(
-            out, rows.target, rows.weight, at_target, spread, options
+        ctx.options, ctx.inplace, ctx.gradient = options, summed.inplace, None
+        shares = _shares(rows, summed.divisor)
+        if summed.inplace and _is_known_in_time(scores):
+            parts = _parts_and_gradient(rows, shares, options, summed.label_smoothing)
+            # Who kept these scores for a backward of their own is told, instead of reading a
+            # gradient.
+            torch.autograd.graph.increment_version(scores)
+            ctx.gradient = scores.detach()
+            return summed.loss_of(parts)
+        parts = kernels.row_parts(scores, rows.target, rows.weight, options)
+        ctx.save_for_backward(
+            scores,
+            rows.target,
+            rows.weight,
+            *parts[:3],
+            *_coefficients(rows, parts, shares, summed.label_smoothing),
         )
-        # Who kept these scores for a backward of their own is told, instead of reading a gradient.
-        torch.autograd.graph.increment_version(scores)
-        ctx.gradient = out
-        return loss_of(parts)
+        return summed.loss_of(parts)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        if torch.is_grad_enabled():
-            raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
-        gradient, ctx.gradient = ctx.gradient, None
-        if gradient is None:
-            raise checks.InputError("inplace: expected one backward pass, found a second")
+        nothing = (None, None, None)
         (factor,) = cotangents
-        if factor.device.type != "cpu" or factor != 1:  # a GPU's answer would have to be waited for
-            gradient *= factor
-        return gradient, None, None, None, None, None
+        if ctx.inplace and torch.is_grad_enabled():
+            raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
+        if ctx.inplace and ctx.gradient is not None:
+            gradient, ctx.gradient = ctx.gradient, False
+            if gradient is False:
+                raise checks.InputError("inplace: expected one backward pass, found a second")
+            # A GPU's answer would have to be waited for.
+            if factor.device.type != "cpu" or factor != 1:
+                gradient *= factor
+            return gradient, *nothing
+        scores, target, weight, maximum, log_sum, gap, *unit = ctx.saved_tensors
+        a, s, t = (None if each is None else each * factor for each in unit)
+        asked = Coefficients(a, None, s, a if t is None else t)
+        if torch.is_grad_enabled() or not is_plain_call():
+            moved = _derivatives(asked, len(scores))
+            found = differentiable_gradient(scores, target, weight, moved, ctx.options)
+            return found, *nothing
+        out = scores.detach() if ctx.inplace else kernels.fresh_like(scores)
+        parts = some_parts({"maximum": maximum, "log_sum": log_sum, "gap": gap})
+        kernels.row_gradient(scores.detach(), parts, target, weight, asked, ctx.options, out)
+        if ctx.inplace:
+            torch.autograd.graph.increment_version(scores)
+        return out, *nothing
+
+
+def _is_known_in_time(scores: Tensor) -> bool:
+    # Loss scaling for float16 comes with backward's factor, too late for what rounds to 0.
+    return scores.dtype != torch.float16 and kernels.can_fuse(scores)
+
+
+def _parts_and_gradient(
+    rows: ClassRows, shares: Tensor, options: Options, label_smoothing: float
+) -> Parts:
+    at_target = _at_target(rows, shares, label_smoothing)
+    spread = shares * label_smoothing if label_smoothing else None
+    return kernels.row_parts_and_gradient(
+        rows.scores.detach(), rows.target, rows.weight, at_target, spread, options
+    )
 
 
 def _shares(rows: ClassRows, divisor: Tensor | float) -> Tensor:
-    """Return what each row's loss counts in the result; NaN where the target is unknown."""
-    dtype = rows.scores.dtype if rows.scores.dtype == torch.float64 else torch.float32
-    total = torch.as_tensor(divisor, dtype=torch.float64, device=rows.scores.device)
-    share = torch.where(total == 0, 0, 1 / total).to(dtype).expand(len(rows.scores))
+    """Return what each row's loss counts in the result, or what all do; NaN of unknown targets."""
+    dtype, device = accumulator_dtype(rows.scores.dtype), rows.scores.device
+    if isinstance(divisor, Tensor):
+        total = divisor.to(device, torch.float64)
+        shares = torch.where(total == 0, 0, 1 / total).to(dtype).reshape(1)
+    else:
+        shares = torch.full((1,), 1 / divisor if divisor else 0.0, dtype=dtype, device=device)
     if rows.sample_weight is not None:
-        share = share * rows.sample_weight
+        shares = shares * rows.sample_weight
     if rows.unknown is not None:
-        share = share.masked_fill(rows.unknown, torch.nan)
-    return share if rows.counted is None else torch.where(rows.counted, share, 0)
+        shares = torch.where(rows.unknown, torch.nan, shares)
+    return shares if rows.counted is None else torch.where(rows.counted, shares, 0)
+
+
+def _at_target(rows: ClassRows, shares: Tensor, label_smoothing: float) -> Tensor:
+    at_target = shares * (1 - label_smoothing) if label_smoothing else shares
+    if rows.weight is not None:
+        at_target = at_target * rows.weight[rows.target.clamp(min=0)]
+    return at_target
+
+
+def _coefficients(
+    rows: ClassRows, parts: Parts, shares: Tensor, label_smoothing: float
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return a, s and t of the gradient (see `Coefficients`) for a factor of 1; t None is a."""
+    t = _at_target(rows, shares, label_smoothing)
+    if not label_smoothing:
+        return t, None, None
+    s = shares * label_smoothing / parts.allowed.clamp(min=1)
+    return t + s * parts.smooth_weight, s, t
+
+
+def _derivatives(asked: Coefficients, rows: int) -> Derivatives:
+    """Return the derivatives in the parts that ask for these coefficients."""
+    a, _, s, t = (None if each is None else each.expand(rows) for each in asked)
+    return None, a, t, None, s, None, None, None, None

@@ -21,8 +21,8 @@ from bridle.torch.parts import (
     Options,
     Parts,
     accumulator_dtype,
-    empty_parts,
     is_distribution,
+    some_parts,
 )
 
 # Below this many scores PyTorch's own operations take a millisecond or two, and the first call of a
@@ -46,7 +46,7 @@ def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Op
         **options._asdict(),
         **_further(module, scores),
     )
-    parts = _ours(found, scores, first, options)
+    parts = _ours(found, scores, first)
     if several:
         parts = parts._replace(gap=_gaps_at(scores, target, parts.maximum, options))
     return parts
@@ -81,10 +81,10 @@ def row_gradient(
         _foreign(module, scores),
         _theirs(module, parts),
         _target(module, target),
-        _foreign(module, a),
-        b=_foreign(module, b),
-        s=_foreign(module, s),
-        t=_foreign(module, t),
+        _of_rows(module, a, scores),
+        b=_of_rows(module, b, scores),
+        s=_of_rows(module, s, scores),
+        t=_of_rows(module, t, scores),
         weight=_foreign(module, weight),
         temperature=options.temperature,
         softcap=options.softcap,
@@ -116,15 +116,15 @@ def row_parts_and_gradient(
     found = module.row_parts_and_gradient(
         _foreign(module, scores),
         _foreign(module, target),
-        _foreign(module, at_target),
-        s=_foreign(module, spread),
-        t=_foreign(module, at_target),
+        _of_rows(module, at_target, scores),
+        s=_of_rows(module, spread, scores),
+        t=_of_rows(module, at_target, scores),
         weight=_foreign(module, weight),
         **options._asdict(),
         out=_foreign(module, scores),
         **_further(module, scores),
     )
-    return _ours(found, scores, target, options)
+    return _ours(found, scores, target)
 
 
 def fresh_like(scores: Tensor) -> Tensor:
@@ -179,6 +179,13 @@ def _foreign(module: Any, tensor: Tensor | None) -> Any:
     return plain.numpy()
 
 
+def _of_rows(module: Any, coefficient: Tensor | None, scores: Tensor) -> Any:
+    """Return a coefficient as the module takes it: a GPU's kernels read one for each row."""
+    if coefficient is not None and not _takes_arrays(module):
+        return coefficient.expand(len(scores)).contiguous()
+    return _foreign(module, coefficient)
+
+
 def _target(module: Any, target: Tensor) -> Any:
     """Return a target as the module takes it: distributions in bfloat16 are none of NumPy's."""
     if _takes_arrays(module) and target.dtype == torch.bfloat16:
@@ -191,7 +198,7 @@ def _theirs(module: Any, parts: Parts) -> Any:
     return module.RowParts(*(_foreign(module, part) for part in read))
 
 
-def _ours(found: Any, scores: Tensor, target: Tensor, options: Options) -> Parts:
+def _ours(found: Any, scores: Tensor, target: Tensor) -> Parts:
     soft = is_distribution(target)
     named = {
         "gap": found.soft_gap if soft else found.target_gap,
@@ -202,7 +209,7 @@ def _ours(found: Any, scores: Tensor, target: Tensor, options: Options) -> Parts
     kept = {name: torch.as_tensor(part) for name, part in named.items() if part is not None}
     if "allowed" in kept:
         kept["allowed"] = kept["allowed"].to(dtype)
-    return empty_parts(scores, target, options)._replace(**kept)
+    return some_parts(kept)
 
 
 def _gaps_at(scores: Tensor, columns: Tensor, maximum: Tensor, options: Options) -> Tensor:

@@ -52,6 +52,8 @@ class Parts(NamedTuple):
 class Coefficients(NamedTuple):
     """What each row of a gradient is made with, (N,) each; ``t`` is as the gap, None is zeros.
 
+    One number, (1,), stands for the same in all rows.
+
     With p the softmax, the gradient of a row is
 
         [p_c · (a + b · log p_c) − s · w_c · [c not masked] − t · [c = target]] · dz_c / dscores_c
@@ -63,6 +65,12 @@ class Coefficients(NamedTuple):
     b: Tensor | None
     s: Tensor | None
     t: Tensor | None
+
+    def of_rows(self, rows: slice) -> Coefficients:
+        """Return those of some rows."""
+        a, b, s, t = (each if each is None or len(each) == 1 else each[rows] for each in self)
+        assert a is not None
+        return Coefficients(a, b, s, t)
 
 
 def is_distribution(target: Tensor) -> bool:
@@ -78,6 +86,12 @@ def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
 def widest_dtype(tensor: Tensor) -> torch.dtype:
     """Return float64 where the device knows it."""
     return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def some_parts(found: dict[str, Tensor]) -> Parts:
+    """Return the parts that were found, all others being the same empty tensor."""
+    nothing = found["maximum"].new_empty(0)
+    return Parts(*(found.get(name, nothing) for name in Parts._fields))
 
 
 def empty_parts(scores: Tensor, target: Tensor, options: Options) -> Parts:

@@ -47,8 +47,23 @@ def row_parts(
             # A compiler traces no derivative of an operator, nor a Function's, inside `torch.func`.
             return differentiable_parts(scores, target, weight, options)
         return Parts(*parts_operator(scores, target, weight, *options))
+    if is_plain_call() and not (torch.is_grad_enabled() and _wants_gradient(scores, target)):
+        return kernels.row_parts(scores.detach(), target.detach(), weight, options)
     function: Any = _RowPartsInPlace if inplace else _RowParts
     return Parts(*function.apply(scores, target, weight, *options))
+
+
+def is_plain_call() -> bool:
+    """Tell whether nobody traces, maps or moves along this call: backward is all there may be."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def _wants_gradient(scores: Tensor, target: Tensor) -> bool:
+    return scores.requires_grad or target.requires_grad
 
 
 class _RowParts(torch.autograd.Function):
@@ -56,7 +71,7 @@ class _RowParts(torch.autograd.Function):
     def forward(
         scores: Tensor, target: Tensor, weight: Tensor | None, *options: Any
     ) -> tuple[Tensor, ...]:
-        return tuple(kernels.row_parts(scores, target, weight, Options(*options)))
+        return _outputs(scores, target, weight, Options(*options))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -83,6 +98,15 @@ class _RowParts(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
         return _map_over_batch(_RowParts.apply, info.batch_size, in_dims, arguments)
+
+
+def _outputs(
+    scores: Tensor, target: Tensor, weight: Tensor | None, options: Options
+) -> tuple[Tensor, ...]:
+    """Return the parts, each a tensor of its own, as autograd wants them."""
+    found = kernels.row_parts(scores, target, weight, options)
+    memory = empty_parts(scores, target, options)
+    return tuple(part if len(part) else none for part, none in zip(found, memory, strict=True))
 
 
 class _RowPartsInPlace(_RowParts):
@@ -205,7 +229,7 @@ def parts_operator(
     scores: Tensor, target: Tensor, weight: Tensor | None, *options: Any
 ) -> tuple[Tensor, ...]:
     """`kernels.row_parts` as an operator that a compiler takes as it is."""
-    return tuple(kernels.row_parts(scores, target, weight, Options(*options)))
+    return _outputs(scores, target, weight, Options(*options))
 
 
 @torch.library.custom_op(
