@@ -42,6 +42,7 @@ def main() -> None:
             save_strategy="no",
             logging_strategy="no",
             disable_tqdm=True,
+            dataloader_pin_memory=False,
         )
         trainer = Trainer(
             model,
