@@ -43,9 +43,7 @@ def test_the_example_learns_its_pattern_offline() -> None:
 
 @pytest.mark.parametrize("num_items_in_batch", [None, 7, "tensor"])
 @pytest.mark.parametrize("inplace", [False, True])
-def test_the_loss_is_that_of_the_models_themselves(
-    num_items_in_batch: Any, inplace: bool
-) -> None:
+def test_the_loss_is_that_of_the_models_themselves(num_items_in_batch: Any, inplace: bool) -> None:
     from transformers.loss.loss_utils import ForCausalLMLoss
 
     if num_items_in_batch == "tensor":

@@ -8,6 +8,7 @@ there is no value yet to look at.
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,15 @@ def any_true(condition: Tensor) -> bool:
         return bool(condition.any())
     except RuntimeError:  # under vmap, or of a tensor that is only being traced
         return False
+
+
+def extremes(values: Tensor) -> tuple[float, float]:
+    """Return the least and the greatest entry; NaN where there is no value to look at."""
+    try:
+        least, most = torch.aminmax(values)
+        return least.item(), most.item()
+    except RuntimeError:  # as in `any_true`
+        return nan, nan
 
 
 def as_array(tensor: Tensor) -> Array:
@@ -108,6 +118,6 @@ def warn_of_probabilities(scores: Tensor) -> None:
     samples = scores.detach()[None] if scores.dim() == 1 else scores.detach()
     if samples.dim() < 2 or samples.numel() == 0 or samples.shape[1] == 1:
         return
-    least, most = torch.aminmax(samples[0])
-    if any_true(least >= 0) and any_true(most <= 1):
+    least, most = extremes(samples[0])
+    if least >= 0 and most <= 1:
         checks.warn_of_probabilities(as_array(samples))

@@ -126,10 +126,8 @@ def _all_counted(index: Tensor, classes: int, ignore_index: int) -> bool:
     """Tell in one pass that every index is a class and none is ignored, as mostly they are."""
     if index.numel() == 0:
         return False
-    least, most = torch.aminmax(index)
-    inside = arguments.any_true(least >= 0) and arguments.any_true(most < classes)
-    # A class may itself be the ignored one.
-    return inside and not (0 <= ignore_index < classes and arguments.any_true(index == ignore_index))
+    least, most = arguments.extremes(index)
+    return least >= 0 and most < classes and not least <= ignore_index <= most
 
 
 @torch.library.custom_op("bridle::checked_indices", mutates_args=())

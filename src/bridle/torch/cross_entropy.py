@@ -183,8 +183,9 @@ def cross_entropy(
 def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
     """Return the loss (N,) of each row, 0 where it is not counted."""
     smoothing = terms.label_smoothing
-    loss = _target_loss(rows, parts) * (1 - smoothing) if smoothing < 1 else None
+    loss = _target_loss(rows, parts) if smoothing < 1 else None
     if smoothing:
+        loss = None if loss is None else loss * (1 - smoothing)
         share = smoothing / parts.allowed.clamp(min=1)
         smooth = share * (parts.smooth_weight * parts.log_sum + parts.smooth_gap)
         loss = smooth if loss is None else loss + smooth

@@ -6,8 +6,6 @@ of rows bound the temporaries.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -89,7 +87,7 @@ def _block_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options:
     apart = z.argmax(dim=1, keepdim=True) if exact else target[:, None].clamp(min=0)
     own = p.gather(1, apart)
     rest = p.scatter(1, apart, 0).sum(dim=1, keepdim=True)
-    log_sum = torch.log1p(rest / top + (own / top - 1))
+    log_sum = torch.log1p((rest + (own - top)) / top)
     found = {"maximum": maximum[:, 0], "log_sum": log_sum[:, 0]}
     if exact or options.smoothing:
         gaps = maximum - z
@@ -175,6 +173,6 @@ def active(coefficients: Coefficients) -> Tensor:
     """Tell which rows have any coefficient: the others' gradient is 0, whatever they hold."""
     found = coefficients.a != 0
     for each in (coefficients.b, coefficients.s, coefficients.t):
-        if each is not None:
+        if each is not None and each is not coefficients.a:
             found = found | (each != 0 if each.dim() == 1 else (each != 0).any(dim=1))
     return found

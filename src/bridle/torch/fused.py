@@ -92,6 +92,7 @@ class _Fused(torch.autograd.Function):
             return gradient, *nothing
         scores, target, weight, maximum, log_sum, gap, *unit = ctx.saved_tensors
         a, s, t = (None if each is None else each * factor for each in unit)
+        assert a is not None
         asked = Coefficients(a, None, s, a if t is None else t)
         if torch.is_grad_enabled() or not is_plain_call():
             moved = _derivatives(asked, len(scores))

@@ -91,7 +91,7 @@ def widest_dtype(tensor: Tensor) -> torch.dtype:
 def some_parts(found: dict[str, Tensor]) -> Parts:
     """Return the parts that were found, all others being the same empty tensor."""
     nothing = found["maximum"].new_empty(0)
-    return Parts(*(found.get(name, nothing) for name in Parts._fields))
+    return Parts(*[found.get(name, nothing) for name in Parts._fields])
 
 
 def empty_parts(scores: Tensor, target: Tensor, options: Options) -> Parts:

@@ -15,11 +15,12 @@ _CHUNK = 2**9
 
 def ordered_sum(values: Tensor) -> Tensor:
     """Return the sum in float64, in an order that does not depend on the number of threads."""
-    rest = values.flatten().to(widest_dtype(values))
+    rest, dtype = values.flatten(), widest_dtype(values)
     while rest.numel() > _SERIAL_NUMBERS:
-        missing = -rest.numel() % _CHUNK
-        rest = torch.nn.functional.pad(rest, (0, missing)).view(-1, _CHUNK).sum(dim=1)
-    return rest.sum()
+        whole = rest.numel() // _CHUNK * _CHUNK
+        sums = rest[:whole].view(-1, _CHUNK).sum(dim=1, dtype=dtype)
+        rest = torch.cat([sums, rest[whole:].to(dtype)])
+    return rest.sum(dtype=dtype)
 
 
 def reduce_losses(
