@@ -241,3 +241,29 @@ def test_the_operators_keep_what_they_promise(target: Any) -> None:
     arguments = (scores, aim, WEIGHT, True, True, True, 0.7, 2.0)
     tests = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(parts_operator, arguments, test_utils=tests)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 3000])
+def test_a_mean_in_every_order_of_backward(rows: int) -> None:
+    """A mean's gradient may be known before backward: kept, scaled, left out, derived again."""
+    scores = torch.randn(rows, 101, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 101, (rows,))
+    ours = functional.cross_entropy(scores, target, label_smoothing=0.1)
+    theirs = torch.nn.functional.cross_entropy(scores, target, label_smoothing=0.1)
+    for factor in (1.0, -3.0, 0.0):
+        (found,) = torch.autograd.grad(ours * factor, scores, retain_graph=True)
+        (right,) = torch.autograd.grad(theirs * factor, scores, retain_graph=True)
+        torch.testing.assert_close(found, right, rtol=1e-12, atol=1e-15)
+    direction = torch.randn_like(scores)
+    seconds = []
+    for loss in (ours, theirs):
+        (first,) = torch.autograd.grad(loss**2, scores, create_graph=True)
+        seconds.append(torch.autograd.grad((first * direction).sum(), scores)[0])
+    torch.testing.assert_close(*seconds, rtol=1e-10, atol=1e-15)
+
+
+def test_a_broken_mean_that_is_left_out_leaves_no_gradient() -> None:
+    scores = torch.full((4, 3), torch.nan, requires_grad=True)
+    loss = functional.cross_entropy(scores, torch.zeros(4, dtype=torch.long))
+    torch.where(loss.isfinite(), loss, 0.0).backward()
+    assert (scores.grad == 0).all()

@@ -28,8 +28,8 @@ def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Op
     """Return the parts of each row; see `Parts`."""
     blocks = _blocks(scores)
     if len(blocks) == 1:
-        return _block_parts(scores, target, weight, options)
-    pieces = [_block_parts(scores[rows], target[rows], weight, options) for rows in blocks]
+        return block_parts(scores, target, weight, options)[0]
+    pieces = [block_parts(scores[rows], target[rows], weight, options)[0] for rows in blocks]
     return Parts(*(torch.cat(piece) for piece in zip(*pieces, strict=True)))
 
 
@@ -44,11 +44,16 @@ def row_gradient(
     """Write the gradient of each row to ``out``, which may be the scores; see `Coefficients`."""
     blocks = _blocks(scores)
     if len(blocks) == 1:
-        return out.copy_(_block_gradient(scores, target, weight, coefficients, options))
+        return out.copy_(block_gradient(scores, target, weight, coefficients, options))
     for rows in blocks:
         some = coefficients.of_rows(rows)
-        out[rows] = _block_gradient(scores[rows], target[rows], weight, some, options)
+        out[rows] = block_gradient(scores[rows], target[rows], weight, some, options)
     return out
+
+
+def is_one_block(scores: Tensor) -> bool:
+    """Tell whether scores are so few that keeping their softmax costs next to nothing."""
+    return len(_blocks(scores)) == 1
 
 
 def bent(scores: Tensor, options: Options) -> Tensor:
@@ -73,7 +78,10 @@ def _blocks(scores: Tensor) -> list[slice]:
     return [slice(begin, begin + step) for begin in range(0, max(len(scores), 1), step)]
 
 
-def _block_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
+def block_parts(
+    scores: Tensor, target: Tensor, weight: Tensor | None, options: Options
+) -> tuple[Parts, Tensor]:
+    """Return the parts of each row, and the softmax."""
     dtype = accumulator_dtype(scores.dtype)
     z = bent(scores.to(widest_dtype(scores)), options)
     maximum = z.amax(dim=1, keepdim=True)
@@ -107,7 +115,7 @@ def _block_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options:
     kept = {name: part.to(dtype) for name, part in found.items()}
     if options.argmax:
         kept["argmax"] = apart[:, 0]
-    return some_parts(kept)
+    return some_parts(kept), p
 
 
 def target_gap(gaps: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -132,19 +140,22 @@ def smooth_parts(gaps: Tensor, allowed: Tensor, weight: Tensor | None) -> dict[s
     }
 
 
-def _block_gradient(
+def block_gradient(
     scores: Tensor,
     target: Tensor,
     weight: Tensor | None,
     coefficients: Coefficients,
     options: Options,
+    p: Tensor | None = None,
 ) -> Tensor:
-    wide = scores.to(widest_dtype(scores))
+    """Return the gradient of each row, given the softmax where it is known."""
+    wide = scores.to(widest_dtype(scores)) if p is None or options.softcap else scores
     a, b, s, t = coefficients
-    z = bent(wide, options)
-    p = torch.softmax(z, dim=1)
+    if p is None:
+        p = torch.softmax(bent(wide, options), dim=1)
     result = p * a[:, None]
     if b is not None:
+        z = bent(scores.to(widest_dtype(scores)), options)
         log_p = torch.log_softmax(z, dim=1)
         result += b[:, None] * p * log_p.masked_fill(p == 0, 0)
     if s is not None:

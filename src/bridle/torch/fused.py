@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bridle import checks
-from bridle.torch import kernels
+from bridle.torch import eager, kernels
 from bridle.torch.class_rows import ClassRows
 from bridle.torch.derivatives import Derivatives, differentiable_gradient
 from bridle.torch.parts import Coefficients, Options, Parts, accumulator_dtype, some_parts
@@ -66,44 +66,64 @@ class _Fused(torch.autograd.Function):
             torch.autograd.graph.increment_version(scores)
             ctx.gradient = scores.detach()
             return summed.loss_of(parts)
-        parts = kernels.row_parts(scores, rows.target, rows.weight, options)
-        ctx.save_for_backward(
-            scores,
-            rows.target,
-            rows.weight,
-            *parts[:3],
-            *_coefficients(rows, parts, shares, summed.label_smoothing),
-        )
+        unit_gradient = None
+        if kernels.is_small(scores):
+            # Few numbers: what takes time is the number of operations, and most are done already.
+            parts, p = eager.block_parts(scores, rows.target, rows.weight, options)
+            a, s, t = _coefficients(rows, parts, shares, summed.label_smoothing)
+            asked = Coefficients(a, None, s, a if t is None else t)
+            unit_gradient = eager.block_gradient(
+                scores, rows.target, rows.weight, asked, options, p
+            )
+        else:
+            parts = kernels.row_parts(scores, rows.target, rows.weight, options)
+            a, s, t = _coefficients(rows, parts, shares, summed.label_smoothing)
+        ctx.save_for_backward(scores, rows.target, rows.weight, unit_gradient, *parts[:3], a, s, t)
         return summed.loss_of(parts)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
-        nothing = (None, None, None)
         (factor,) = cotangents
         if ctx.inplace and torch.is_grad_enabled():
             raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
-        if ctx.inplace and ctx.gradient is not None:
+        if ctx.gradient is not None:
             gradient, ctx.gradient = ctx.gradient, False
             if gradient is False:
                 raise checks.InputError("inplace: expected one backward pass, found a second")
             # A GPU's answer would have to be waited for.
             if factor.device.type != "cpu" or factor != 1:
                 gradient *= factor
-            return gradient, *nothing
-        scores, target, weight, maximum, log_sum, gap, *unit = ctx.saved_tensors
-        a, s, t = (None if each is None else each * factor for each in unit)
-        assert a is not None
-        asked = Coefficients(a, None, s, a if t is None else t)
-        if torch.is_grad_enabled() or not is_plain_call():
-            moved = _derivatives(asked, len(scores))
-            found = differentiable_gradient(scores, target, weight, moved, ctx.options)
-            return found, *nothing
-        out = scores.detach() if ctx.inplace else kernels.fresh_like(scores)
-        parts = some_parts({"maximum": maximum, "log_sum": log_sum, "gap": gap})
-        kernels.row_gradient(scores.detach(), parts, target, weight, asked, ctx.options, out)
-        if ctx.inplace:
-            torch.autograd.graph.increment_version(scores)
-        return out, *nothing
+        else:
+            gradient = _gradient(ctx, factor)
+        return gradient, None, None, None
+
+
+def _gradient(ctx: Any, factor: Tensor) -> Tensor:
+    """Return the gradient of what was kept for backward, in the scores' memory if that is asked."""
+    scores, target, weight, unit_gradient, maximum, log_sum, gap, *unit = ctx.saved_tensors
+    plain = is_plain_call() and not torch.is_grad_enabled()
+    if plain and unit_gradient is not None:
+        # A factor of 0 asks for nothing, not even of a row that is broken.
+        found = unit_gradient * factor if factor else torch.zeros_like(unit_gradient)
+        return _overwritten(scores, found) if ctx.inplace else found.to(scores.dtype)
+    a, s, t = (None if each is None else each * factor for each in unit)
+    assert a is not None
+    asked = Coefficients(a, None, s, a if t is None else t)
+    if not plain:
+        moved = _derivatives(asked, len(scores))
+        return differentiable_gradient(scores, target, weight, moved, ctx.options)
+    out = scores.detach() if ctx.inplace else kernels.fresh_like(scores)
+    parts = some_parts({"maximum": maximum, "log_sum": log_sum, "gap": gap})
+    kernels.row_gradient(scores.detach(), parts, target, weight, asked, ctx.options, out)
+    if ctx.inplace:
+        torch.autograd.graph.increment_version(scores)
+    return out
+
+
+def _overwritten(scores: Tensor, gradient: Tensor) -> Tensor:
+    out = scores.detach().copy_(gradient)
+    torch.autograd.graph.increment_version(scores)
+    return out
 
 
 def _is_known_in_time(scores: Tensor) -> bool:

@@ -94,6 +94,11 @@ def row_gradient(
     return out
 
 
+def is_small(scores: Tensor) -> bool:
+    """Tell whether plain PyTorch does the rows at once, and may keep a gradient for backward."""
+    return scores.device.type == "cpu" and _compiled(scores) is None and eager.is_one_block(scores)
+
+
 def can_fuse(scores: Tensor) -> bool:
     """Tell whether a kernel makes parts and gradient in one pass."""
     return hasattr(_compiled(scores), "row_parts_and_gradient")
