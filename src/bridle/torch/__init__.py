@@ -11,7 +11,7 @@ file                subject
 ``rows.py``         the one operation under autograd: scores in rows → parts; for compilers too
 ``kernels.py``      which kernel does the rows; ``eager.py`` is plain PyTorch
 ``derivatives.py``  forward and higher derivatives
-``fused.py``        loss and gradient in one pass over the scores, in their memory
+``fused.py``        a sum or mean of losses, whose gradient is known but for a factor
 =================== ===========================================================================
 """
 

@@ -85,7 +85,6 @@ def block_parts(
     dtype = accumulator_dtype(scores.dtype)
     z = bent(scores.to(widest_dtype(scores)), options)
     maximum = z.amax(dim=1, keepdim=True)
-    # Not exp, which wakes all threads even for a few numbers.
     p = torch.softmax(z, dim=1)
     top = p.amax(dim=1, keepdim=True)
     # What may be a row's maximum stays out of its sum: beside it, a rest below 1e-16 would vanish.

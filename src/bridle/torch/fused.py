@@ -2,8 +2,9 @@
 
 What such a gradient is made with is known beforehand, up to the factor that backward brings (mostly
 1): one number for all rows, or a few a row. So nothing of the rows' number is made or kept but
-their parts. With ``inplace`` a kernel may write the gradient while it makes the parts: each number
-is read once, exponentiated once and written once.
+their parts. Of few scores the gradient is made at once, from the softmax at hand. With ``inplace``
+a kernel may write it while it makes the parts: each number is read once, exponentiated once and
+written once.
 """
 
 from __future__ import annotations
