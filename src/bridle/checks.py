@@ -395,6 +395,20 @@ def on_empty(value: str) -> None:
     _one_of(value, "on_empty", get_args(OnEmpty))
 
 
+def normalizer(value: Any, reduction: str) -> None:
+    """Refuse a divisor where there is no mean to divide."""
+    if value is not None and reduction != "mean":
+        found = f"found it with reduction={reduction!r}"
+        raise InputError(f"normalizer: expected a mean, which it divides, {found}")
+
+
+def softcap(value: float) -> float:
+    """Return the bound of a softcap, 0 for none."""
+    if not _is_real_number(value) or not value >= 0:
+        raise InputError(f"softcap: expected a number of 0 or above, found {value!r}")
+    return float(value)
+
+
 def unit(value: str) -> None:
     """Refuse a unit of information other than nats and bits."""
     _one_of(value, "unit", get_args(Unit))

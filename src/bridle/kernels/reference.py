@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ Array = npt.NDArray[Any]
 Axis = int | tuple[int, ...] | None
 
 
+@cache
 def accumulator_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Return the dtype work is done in: float32 for half precision, else the dtype itself."""
     if dtype.name in ("float16", "bfloat16"):
@@ -47,13 +49,6 @@ def shifted_parts(scores: Array, axis: Axis = -1) -> tuple[Array, Array, Array]:
     return maximum, shifted, log_sum.astype(scores.dtype, copy=False)
 
 
-def negative_log_softmax(scores: Array) -> Array:
-    """Return ``−log softmax`` of each row: 0 and above, +inf at a masked class."""
-    _, shifted, log_sum = shifted_parts(scores)
-    with np.errstate(invalid="ignore"):  # an all-masked row: inf − inf
-        return np.asarray(log_sum - shifted)
-
-
 def weighted_loss(negative_log_probability: Array, mass: Array) -> Array:
     """Return ``Σ mass · (−log p)`` of each row, where no mass times +inf is nothing.
 
@@ -62,12 +57,6 @@ def weighted_loss(negative_log_probability: Array, mass: Array) -> Array:
     counted = (mass != 0) | np.isnan(negative_log_probability)
     products = np.multiply(mass, negative_log_probability, out=np.zeros_like(mass), where=counted)
     return total(products)[..., 0].astype(mass.dtype, copy=False)
-
-
-def loss_gradient(negative_log_probability: Array, mass: Array) -> Array:
-    """Return the gradient of `weighted_loss` in the scores: ``probability · Σ mass − mass``."""
-    total = mass.sum(axis=-1, keepdims=True)
-    return np.asarray(np.exp(-negative_log_probability) * total - mass)
 
 
 def residual_in_place(scores: Array, target: Array, sample_weight: Array | None) -> Array:

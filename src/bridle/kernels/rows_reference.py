@@ -1,4 +1,4 @@
-"""The row kernels in plain NumPy, in float64: what every faster kernel is tested against.
+"""The row kernels in plain NumPy, in float64 at least: what every faster kernel is tested against.
 
 It is also the kernel for small problems, which no one should wait for a compiler to solve.
 """
@@ -48,13 +48,13 @@ def row_parts(
     if target.ndim == 1:
         found["target_gap"] = _index_gap(gap, target) + broken
     else:
-        mass = _weighted(target.astype(np.float64), weight)
+        mass = _weighted(target.astype(z.dtype), weight)
         products = np.where(mass == 0, 0.0, mass) * np.where(mass == 0, 0.0, gap)
         found |= {"soft_gap": products.sum(axis=1) + broken, "soft_mass": mass.sum(axis=1)}
     free = z != -np.inf
     finite_gap = np.where(free, gap, 0.0)
     if smoothing:
-        masses = _weighted(free.astype(np.float64), weight)
+        masses = _weighted(free.astype(z.dtype), weight)
         found["smooth_gap"] = (masses * finite_gap).sum(axis=1) + broken
         found["smooth_weight"] = masses.sum(axis=1)
     if entropy:
@@ -97,17 +97,19 @@ def row_gradient(
     _, shifted, log_sum = shifted_parts(z)
     with np.errstate(invalid="ignore"):
         log_p = shifted - log_sum
-    p = np.exp(log_p)
-    d = np.asarray(a, np.float64)[:, None] * p
+    # Not exp(log p), whose argument is rounded at the size of log p.
+    p = np.exp(shifted)
+    p /= p.sum(axis=1, keepdims=True)
+    d = np.asarray(a)[:, None] * p
     if b is not None:
         d += np.asarray(b)[:, None] * np.where(p == 0, 0.0, p) * np.where(p == 0, 0.0, log_p)
     if s is not None:
-        d -= np.asarray(s)[:, None] * _weighted((z != -np.inf).astype(np.float64), weight)
+        d -= np.asarray(s)[:, None] * _weighted((z != -np.inf).astype(z.dtype), weight)
     if t is not None and target.ndim == 2:
-        d -= np.asarray(t)[:, None] * _weighted(target.astype(np.float64), weight)
+        d -= np.asarray(t)[:, None] * _weighted(target.astype(z.dtype), weight)
     elif t is not None:
-        _subtract_target(d, log_p, target, np.asarray(a, np.float64), np.asarray(t, np.float64))
-    d *= _slope(scores, temperature, softcap)
+        _subtract_target(d, (p, log_p), target, widened(np.asarray(a)), widened(np.asarray(t)))
+    d *= slope(scores, temperature, softcap)
     if target.ndim == 1:
         d[(target < -1) | (target >= scores.shape[1])] = np.nan
     given = [np.asarray(each) for each in (a, b, s, t) if each is not None]
@@ -116,21 +118,28 @@ def row_gradient(
     return out
 
 
+def widened(values: Array) -> Array:
+    """Return float64, or what is wider, in C order: how a row is summed depends on no layout."""
+    kind = np.result_type(np.float64, accumulator_dtype(values.dtype))
+    return values.astype(kind, order="C", copy=False)
+
+
 def bent(scores: Array, temperature: float, softcap: float) -> Array:
     """Return ``z = softcap · tanh(scores / softcap) / temperature`` in float64.
 
     What is not finite stays as it is: −inf is a masked class, and +inf an error.
     """
-    z = scores.astype(np.float64)
+    z = widened(scores)
     if softcap > 0:
         z = np.where(np.isfinite(z), softcap * np.tanh(z / softcap), z)
     return z / temperature
 
 
-def _slope(scores: Array, temperature: float, softcap: float) -> Array | float:
+def slope(scores: Array, temperature: float, softcap: float) -> Array | float:
+    """Return ``dz / dscores``."""
     if softcap == 0:
         return 1 / temperature
-    return np.asarray((1 - np.tanh(scores.astype(np.float64) / softcap) ** 2) / temperature)
+    return np.asarray((1 - np.tanh(widened(scores) / softcap) ** 2) / temperature)
 
 
 def _weighted(mass: Array, weight: Array | None) -> Array:
@@ -143,14 +152,16 @@ def _index_gap(gap: Array, target: Array) -> Array:
     return np.where((target < -1) | (target >= gap.shape[1]), np.nan, found)
 
 
-def _subtract_target(d: Array, log_p: Array, target: Array, a: Array, t: Array) -> None:
+def _subtract_target(
+    d: Array, softmax: tuple[Array, Array], target: Array, a: Array, t: Array
+) -> None:
     """Subtract ``t`` at each row's target; where p is near 1, from ``a · (p − 1) + a``.
 
-    There p − 1 would be little more than rounding.
+    There p − 1 would be little more than rounding. ``softmax`` is p and log p.
     """
     rows = np.flatnonzero((target >= 0) & (target < d.shape[1]))
-    columns = target[rows]
-    own = log_p[rows, columns]
-    rest = d[rows, columns] - a[rows] * np.exp(own)
-    near = a[rows] * np.expm1(own) + (a[rows] - t[rows]) + rest
-    d[rows, columns] = np.where(own > -NEAR_CERTAIN, near, d[rows, columns] - t[rows])
+    places = rows, target[rows]
+    p, log_p = softmax[0][places], softmax[1][places]
+    others = d[places] - a[rows] * p  # exactly 0 where there are none
+    near = a[rows] * np.expm1(log_p) + (a[rows] - t[rows]) + others
+    d[places] = np.where(log_p > -NEAR_CERTAIN, near, d[places] - t[rows])

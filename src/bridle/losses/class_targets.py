@@ -13,7 +13,7 @@ with ε the label smoothing and K the number of classes that are not masked: a c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -39,12 +39,22 @@ class ClassLossOptions(TypedDict, total=False):
     check: bool
 
 
+class CrossEntropyOptions(ClassLossOptions, total=False):
+    """Those that only scores have."""
+
+    normalizer: float | None
+    z_loss: float
+    softcap: float
+    temperature: float
+
+
 @dataclass(frozen=True)
 class ClassTargets:
     """Scores and their targets in rows; ``N`` positions, ``C`` classes."""
 
     scores: Array  # (N, C), a view where the layout allows
-    target: Array  # (N,) indices or (N, C) probabilities
+    target: Array  # (N,) indices, (N, C) probabilities, or those of ``columns``
+    columns: Array | None  # (N, k) class indices of sparse distributions
     weight: Array | None  # (C,), as the sample weights in the compute dtype
     sample_weight: Array | None  # (N,)
     counted: Array  # (N,) bool: neither ignored nor of weight 0
@@ -81,39 +91,52 @@ class ClassTargets:
         for begin in range(0, len(self.scores), step):
             yield slice(begin, min(begin + step, len(self.scores)))
 
-    def block_scores(self, rows: slice) -> Array:
-        """Return a block of the scores in the compute dtype.
+    def some(self, rows: slice) -> ClassTargets:
+        """Return some of the rows."""
+        return replace(
+            self,
+            scores=self.scores[rows],
+            target=self.target[rows],
+            columns=None if self.columns is None else self.columns[rows],
+            sample_weight=None if self.sample_weight is None else self.sample_weight[rows],
+            counted=self.counted[rows],
+            unknown=self.unknown[rows],
+        )
 
-        Always in C order: the order in which a row is summed, and with it the rounding, must
-        depend neither on the input's layout nor on the size of the block.
-        """
-        return np.ascontiguousarray(self.scores[rows], dtype=self.compute_dtype)
-
-    def mass(self, rows: slice, scores: Array) -> Array:
-        """Return the mass (n, C) of a block whose scores are given; zero where not counted."""
-        counted = self.counted[rows] & ~self.unknown[rows]
-        mass = np.zeros(scores.shape, self.compute_dtype)
-        if self.target.ndim == 1:
+    def mass(self) -> Array:
+        """Return the mass (N, C) of all classes; zero where not counted."""
+        counted = self.counted & ~self.unknown
+        mass = np.zeros(self.scores.shape, self.compute_dtype)
+        if self.columns is not None:
+            np.add.at(mass, (np.arange(len(mass))[:, None], self.columns), self.target)
+        elif self.target.ndim == 1:
             chosen = np.flatnonzero(counted)
-            mass[chosen, self.target[rows][chosen]] = 1
+            mass[chosen, self.target[chosen]] = 1
         else:
-            mass[counted] = self.target[rows][counted]
+            mass[counted] = self.target[counted]
         if self.label_smoothing:
-            share = (scores != -np.inf).astype(self.compute_dtype)
+            share = (self.scores != -np.inf).astype(self.compute_dtype)
             share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
             smoothing = self.compute_dtype.type(self.label_smoothing)
             mass = (1 - smoothing) * mass + smoothing * share
-            mass[~counted] = 0
+        mass[~counted] = 0
         if self.weight is not None:
             mass *= self.weight
         if self.sample_weight is not None:
-            mass *= self.sample_weight[rows, None]
+            mass *= self.sample_weight[:, None]
         return mass
 
-    def settle(self, rows: slice, values: Array) -> Array:
-        """Give a block of losses or gradients its 0 where ignored and NaN where unknown."""
-        values[~self.counted[rows]] = 0
-        values[self.unknown[rows] & self.counted[rows]] = np.nan
+    def target_class(self) -> Array:
+        """Return the class (N,) that the target says, the likeliest of a distribution."""
+        if self.columns is not None:
+            likeliest = self.target.argmax(axis=1)[:, None]
+            return np.asarray(np.take_along_axis(self.columns, likeliest, axis=1)[:, 0])
+        return np.asarray(self.target.argmax(axis=1) if self.target.ndim == 2 else self.target)
+
+    def settle(self, values: Array) -> Array:
+        """Give losses or gradients their 0 where ignored and NaN where unknown."""
+        values[~self.counted] = 0
+        values[self.unknown & self.counted] = np.nan
         return values
 
     def in_input_layout(self, matrix: Array) -> Array:
@@ -137,9 +160,15 @@ def class_targets(
     """Check the arguments of a loss of class targets and bring them to rows."""
     values = checks.floating(input, "input")
     classes = checks.score_layout(values, "input")
-    labels, soft = checks.class_target(target, values.shape, classes)
+    columns = None
+    if isinstance(target, tuple) and len(target) == 2:
+        columns, labels = _sparse(target, values.shape, ignore_index, check)
+        soft = True
+    else:
+        labels, soft = checks.class_target(target, values.shape, classes)
+        if soft:
+            labels = _distributions(labels, ignore_index, check)
     if soft:
-        labels = _distributions(labels, ignore_index, check)
         counted = np.ones(len(labels), bool)
         unknown = np.zeros(len(labels), bool)
     else:
@@ -160,14 +189,44 @@ def class_targets(
     smoothing = checks.fraction(label_smoothing, "label_smoothing")
     rows = _class_rows(values)
     return ClassTargets(
-        rows, labels, per_class, per_sample, counted, unknown, smoothing, values.shape
+        rows, labels, columns, per_class, per_sample, counted, unknown, smoothing, values.shape
     )
 
 
-def _distributions(target: Array, ignore_index: int, check: bool) -> Array:
+def _sparse(
+    target: tuple[Any, Any], shape: tuple[int, ...], ignore_index: int, check: bool
+) -> tuple[Array, Array]:
+    """Return class indices (N, k) and their probabilities; those out of range are never a class."""
+    _refuse_ignore_index(ignore_index)
+    columns, masses = np.asarray(target[0]), checks.floating(target[1], "target[1]")
+    if (
+        len(shape) != 2
+        or columns.shape != masses.shape
+        or columns.ndim != 2
+        or (len(columns) != shape[0])
+    ):
+        raise checks.InputError(
+            f"target: expected indices and probabilities of shape (N, k) beside scores (N, C), "
+            f"found {columns.shape} and {masses.shape} beside {shape}"
+        )
+    if columns.dtype.kind not in "iu":
+        raise checks.InputError(f"target[0]: expected integers, found {columns.dtype}")
+    columns = columns.astype(np.int64)
+    outside = (columns < 0) | (columns >= shape[1])
+    if check:
+        checks.target_range(columns, shape[1], np.zeros_like(outside), "target[0]")
+        checks.probability_rows(masses, "target[1]", axis=1)
+    return np.where(outside, 0, columns), np.where(outside, np.nan, masses)
+
+
+def _refuse_ignore_index(ignore_index: int) -> None:
     if ignore_index >= 0:
         found = f"ignore_index={ignore_index} with probabilities as target"
         raise checks.InputError(f"ignore_index: expected class indices as target, found {found}")
+
+
+def _distributions(target: Array, ignore_index: int, check: bool) -> Array:
+    _refuse_ignore_index(ignore_index)
     if check:
         checks.probability_rows(target, "target", axis=0 if target.ndim == 1 else 1)
     return _class_rows(target)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Unpack
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, kernels
-from bridle.kernels import reference
-from bridle.losses import compiled
-from bridle.losses.class_targets import ClassLossOptions, ClassTargets, class_targets
+from bridle import checks
+from bridle.losses.class_targets import (
+    ClassTargets,
+    CrossEntropyOptions,
+    class_targets,
+)
+from bridle.losses.outputs import asked_outputs, collect_outputs
 from bridle.losses.reduction import gradient_scale, reduce_losses
+from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
 
 Array = npt.NDArray[Any]
-RowLosses = Callable[[ClassTargets, Any], tuple[Array, Array | None]]
 
 
 def cross_entropy(
@@ -27,23 +30,33 @@ def cross_entropy(
     reduction: checks.Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
     on_empty: checks.OnEmpty = "nan",
+    outputs: Sequence[str] | None = None,
     check: bool = True,
-) -> Array:
-    r"""Return ``−log softmax(input)[target]`` in nats, averaged over the samples.
+) -> Any:
+    r"""Return ``−log softmax(z)[target]`` in nats, averaged over the samples.
 
-    With a distribution ``t`` as target the loss of a sample is ``−Σ_c w_c t_c log softmax(z)_c``.
-    The names and meanings are those of `torch.nn.functional.cross_entropy`; what torch leaves
-    open or gets wrong (masked classes, empty means, targets out of range) is stated below.
+    ``z = cap(input) / temperature`` are the scores. The names and meanings are those of
+    `torch.nn.functional.cross_entropy`; what torch leaves open or gets wrong (masked classes,
+    empty means, targets out of range) is stated below. The loss of a sample is
+
+        sample_weight · [Σ_c w_c q_c (log Σ_k exp(z_k) − z_c) + z_loss · (log Σ_k exp(z_k))²]
+
+    with ``q = (1 − ε) · target + ε / K`` over the K classes that are not masked.
 
     Parameters
     ----------
     input : array_like, (C,), (N, C) or (N, C, d1, …)
         Scores (logits), any float dtype and layout. A class masked with −inf has probability 0,
         gradient 0 and no share of the smoothing: masking it is the same as leaving it out.
-    target : array_like
+    target : array_like, or a pair of them
         Class indices of shape ``()``, ``(N,)`` or ``(N, d1, …)`` (any integer type; booleans for
-        two classes), or distributions in the shape of the input (one-hot and soft targets).
+        two classes), distributions in the shape of the input (one-hot and soft targets), or sparse
+        distributions: a tuple of two arrays, indices (N, k) and probabilities (N, k).
     weight : array_like, (C,), optional
         A weight per class, 0 or above. A mean divides by the sum of the targets' weights.
     ignore_index : int
@@ -54,15 +67,26 @@ def cross_entropy(
         The share ε of the target that is spread evenly over the classes.
     sample_weight : array_like, optional
         A weight per sample (or position), 0 or above. Weight k is the same as k copies.
+    normalizer : number, optional
+        What a mean divides the sum by, such as the number of samples on all machines.
+    z_loss : float
+        The coefficient of ``(log Σ exp z)²``, which keeps scores from drifting.
+    softcap : float
+        ``cap(s) = softcap · tanh(s / softcap)``; 0 caps nothing.
+    temperature : float
+        What the scores are divided by, above 0.
     on_empty : {"nan", "zero", "raise"}
         What a mean over no sample at all is. Torch gives NaN.
+    outputs : sequence of str, optional
+        Some of ``"loss", "log_prob", "entropy", "logsumexp", "argmax", "correct"``: what one pass
+        over the scores returns, in a named tuple.
     check : bool
         False takes the values of target and weights as they are, at no cost: distributions need
         not sum to 1, weights may be negative, and an index out of range gives NaN in its row.
 
     Returns
     -------
-    ndarray or NumPy scalar
+    ndarray, NumPy scalar or CrossEntropyOutputs
         The loss; float32 for half precision, else the dtype of the input. A target class of
         probability 0 gives +inf; a row with a NaN or +inf, or of −inf alone, gives NaN.
 
@@ -92,30 +116,35 @@ def cross_entropy(
     C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.4.
     C. Szegedy et al., *Rethinking the Inception Architecture*, 2016 (label smoothing).
     """
-    loss, _ = evaluate_class_loss(
+    asked = asked_outputs(outputs)
+    found = evaluate_class_loss(
         _scores(input, check),
         target,
         weight,
-        _rows_of_scores,
+        _rows(z_loss, softcap, temperature, asked),
         ignore_index=ignore_index,
         reduction=reduction,
         label_smoothing=label_smoothing,
         sample_weight=sample_weight,
+        normalizer=normalizer,
         on_empty=on_empty,
         check=check,
     )
-    return loss
+    if outputs is None:
+        return found.loss
+    return collect_outputs(asked, found.loss, found.problem, found.rows)
 
 
 def cross_entropy_gradient(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
-    **options: Unpack[ClassLossOptions],
+    **options: Unpack[CrossEntropyOptions],
 ) -> tuple[Array, Array]:
     """Return ``(loss, d loss / d input)``; the arguments are those of `cross_entropy`.
 
-    The gradient of a sample is ``softmax(z) · Σ_c mass_c − mass``: for plain class indices
+    There is no gradient of further ``outputs``. That of a sample's loss is, without a softcap and
+    at temperature 1, ``softmax(z) · Σ_c mass_c − mass``: for plain class indices
     ``softmax(z) − one_hot``, divided by N for a mean. With ``reduction="none"`` each row is the
     gradient of its own loss. It comes in the shape and dtype of the input and is finite even
     where the loss is +inf.
@@ -131,12 +160,19 @@ def cross_entropy_gradient(
     >>> gradient.round(3)
     array([-0.335,  0.245,  0.09 ])
     """
+    bend = [options.pop(name, default) for name, default in _BEND]  # type: ignore[misc]
     scores = _scores(input, options.get("check", True))
-    loss, gradient = evaluate_class_loss(
-        scores, target, weight, _rows_of_scores, gradient=True, **options
-    )
-    assert gradient is not None
-    return loss, gradient
+    found = evaluate_class_loss(scores, target, weight, _rows(*bend), gradient=True, **options)
+    assert found.rows.gradients is not None
+    return found.loss, found.problem.in_input_layout(found.rows.gradients)
+
+
+class Evaluation(NamedTuple):
+    """A loss, and what it was made of."""
+
+    loss: Array
+    problem: ClassTargets
+    rows: RowLosses
 
 
 @np.errstate(over="ignore", invalid="ignore")  # inf and NaN in the answer say it themselves
@@ -144,53 +180,48 @@ def evaluate_class_loss(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None,
-    rows: RowLosses,
+    rows: Callable[[ClassTargets, Any], RowLosses],
     *,
     gradient: bool = False,
     reduction: checks.Reduction = "mean",
+    normalizer: float | None = None,
     on_empty: checks.OnEmpty = "nan",
     **options: Any,
-) -> tuple[Array, Array | None]:
-    """Return a class loss and its gradient, given what computes those of the rows.
+) -> Evaluation:
+    """Return a class loss and, if asked, its gradient, given what computes those of the rows.
 
     ``options`` are those of `class_targets`. Scores and logarithms of probabilities both serve as
     input: the second are scores whose log-sum-exp is 0.
     """
     checks.reduction(reduction)
     checks.on_empty(on_empty)
+    checks.normalizer(normalizer, reduction)
     problem = class_targets(input, target, weight, **options)
-    normalizer = problem.normalizer() if reduction == "mean" else 1.0
-    scale = gradient_scale(normalizer, reduction) if gradient else None
-    losses, gradients = rows(problem, scale)
+    divisor: Any = 1.0
+    if reduction == "mean":
+        divisor = problem.normalizer() if normalizer is None else normalizer
+    scale = gradient_scale(divisor, reduction) if gradient else None
+    found = rows(problem, scale)
     loss = reduce_losses(
-        losses.reshape(problem.loss_shape), normalizer, reduction=reduction, on_empty=on_empty
+        found.losses.reshape(problem.loss_shape), divisor, reduction=reduction, on_empty=on_empty
     )
-    return loss, None if gradients is None else problem.in_input_layout(gradients)
+    return Evaluation(loss, problem, found)
 
 
-def rows_in_blocks(
-    problem: ClassTargets, scale: Any, negative_log_probability: Callable[[Array], Array]
-) -> tuple[Array, Array | None]:
-    """Return each row's loss and, given the factor that it takes, its gradient, in plain NumPy."""
-    losses = np.empty(len(problem.scores), problem.compute_dtype)
-    gradients = None if scale is None else np.empty(problem.scores.shape, problem.scores.dtype)
-    for rows in problem.blocks():
-        scores = problem.block_scores(rows)
-        negative_log = negative_log_probability(scores)
-        mass = problem.mass(rows, scores)
-        losses[rows] = problem.settle(rows, reference.weighted_loss(negative_log, mass))
-        if gradients is not None:
-            slopes = reference.loss_gradient(negative_log, mass)
-            if scale != 1.0:
-                slopes *= problem.compute_dtype.type(scale)
-            gradients[rows] = problem.settle(rows, slopes)
-    return losses, gradients
+# The options of `cross_entropy_gradient` that say what is made of the scores.
+_BEND: Any = (("z_loss", 0.0), ("softcap", 0.0), ("temperature", 1.0))
 
 
-def _rows_of_scores(problem: ClassTargets, scale: Any) -> tuple[Array, Array | None]:
-    if kernels.worth_compiling(problem.scores.size) and compiled.suits(problem):
-        return compiled.rows(problem, scale)
-    return rows_in_blocks(problem, scale, reference.negative_log_softmax)
+def _rows(
+    z_loss: float, softcap: float, temperature: float, asked: frozenset[str] = frozenset()
+) -> Callable[[ClassTargets, Any], RowLosses]:
+    recipe = Recipe(
+        float(z_loss),
+        checks.softcap(softcap),
+        checks.positive(temperature, "temperature"),
+        asked,
+    )
+    return lambda problem, scale: rows_of_scores(problem, scale, recipe)
 
 
 def _scores(input: npt.ArrayLike, check: bool) -> Array:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.kernels import reference
 from bridle.losses.class_targets import ClassLossOptions, ClassTargets
-from bridle.losses.cross_entropy import evaluate_class_loss, rows_in_blocks
+from bridle.losses.cross_entropy import evaluate_class_loss
+from bridle.losses.score_rows import RowLosses
 
 Array = npt.NDArray[Any]
 
@@ -60,20 +61,22 @@ def nll(
     with np.errstate(divide="ignore", invalid="ignore"):
         wide = values.astype(reference.accumulator_dtype(values.dtype), copy=False)
         log_probabilities = np.log(wide)
-    loss, _ = evaluate_class_loss(
-        log_probabilities,
-        target,
-        weight,
-        _rows_of_logarithms,
-        gradient=False,
-        **options,
-    )
-    return loss
+    return evaluate_class_loss(
+        log_probabilities, target, weight, _rows_of_logarithms, gradient=False, **options
+    ).loss
 
 
-def _rows_of_logarithms(problem: ClassTargets, scale: Any) -> tuple[Array, Array | None]:
-    # 0 − log p, not a minus sign: the certain target's loss is 0, not −0.
-    return rows_in_blocks(problem, scale, lambda logarithms: 0 - logarithms)
+def _rows_of_logarithms(problem: ClassTargets, scale: Any) -> RowLosses:
+    """Return each row's loss, block by block; a distribution has no gradient of its own."""
+    assert scale is None
+    losses = np.empty(len(problem.scores), problem.compute_dtype)
+    for rows in problem.blocks():
+        block = problem.some(rows)
+        # In C order: how a row is summed must depend neither on layout nor on block size.
+        logarithms = np.ascontiguousarray(block.scores, dtype=problem.compute_dtype)
+        # 0 − log p, not a minus sign: the certain target's loss is 0, not −0.
+        losses[rows] = block.settle(reference.weighted_loss(0 - logarithms, block.mass()))
+    return RowLosses(losses, None)
 
 
 def log_likelihood(probabilities: npt.ArrayLike, target: npt.ArrayLike) -> Array:
