@@ -91,7 +91,7 @@ def test_values_and_gradients_are_the_formula_s(
     rng = np.random.default_rng(seed + 1)
     weight = rng.random(classes) if weighted else None
     sample_weight = rng.random(rows) if sampled else None
-    given = {"sample_weight": sample_weight, **numbers}
+    given: dict[str, Any] = {"sample_weight": sample_weight, **numbers}
     right = formula(scores, dense, weight, **given)
     found = bridle.cross_entropy(scores, target, weight, reduction="none", outputs=OUTPUTS, **given)
     for name in OUTPUTS:

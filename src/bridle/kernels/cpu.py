@@ -343,9 +343,13 @@ def _output(plain: Array, out: Array, scores: Scores) -> Scores:
 
 
 def _coefficients(rows: int, *given: Array | None) -> Coefficients:
+    """Return the coefficients as the kernels take them; one number stands for all rows."""
     none = np.empty(0)
-    broad = (none if each is None else np.broadcast_to(each, (rows,)) for each in given)
-    return Coefficients(*(_read_only(np.ascontiguousarray(each, np.float64)) for each in broad))
+    kept = [none if each is None else np.atleast_1d(each) for each in given]
+    for each in kept:
+        if each.shape not in ((0,), (1,), (rows,)):
+            raise ValueError(f"expected 1 or {rows} coefficients, found {each.shape}")
+    return Coefficients(*(_read_only(np.ascontiguousarray(each, np.float64)) for each in kept))
 
 
 def _empty_parts(jobs: int, wanted: Wanted, hard: bool, kind: np.dtype[Any]) -> Reduced:

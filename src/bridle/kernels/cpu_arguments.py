@@ -143,5 +143,7 @@ def store_chunk(d: Any, out: Any, row: int, begin: int, count: int) -> None:
 
 @inlined
 def at(values: Any, row: int) -> float:
-    """Return a coefficient of a row; 0 where there is none."""
-    return np.float64(values[row]) if values.size > 0 else 0.0
+    """Return a coefficient of a row, which may be that of all; 0 where there is none."""
+    if values.size == 0:
+        return 0.0
+    return np.float64(values[row if values.size > 1 else 0])
