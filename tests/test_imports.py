@@ -28,13 +28,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "probabilities": {"checks", "kernels"},
     "losses": {"checks", "kernels", "probabilities"},
     "information": {"checks", "kernels", "probabilities"},
+    "linear": {"checks", "kernels", "losses"},
     # what uses the walk; none of them knows another
     "data": {"checks", "rows"},
     "fit": {
         "checks", "files", "information", "kernels", "losses", "probabilities", "rows",
         "strict_json",
     },
-    "torch": {"checks", "kernels"},
+    "torch": {"checks", "kernels", "losses"},
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "rows", "strict_json",
     },
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # who is passed a tensor is the only one to open the torch room
     "dispatch": {"checks", "torch"},
     # the public names: the walk at once, the heavy rooms when first asked for
-    "__init__": {"checks", "dispatch", "information", "losses", "probabilities"},
+    "__init__": {"checks", "dispatch", "information", "linear", "losses", "probabilities"},
 }  # fmt: skip
 LATE = {"fit", "judge"}
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bridle import information, losses, probabilities
+from bridle import information, linear, losses, probabilities
 from bridle.checks import InputError, MissingExtraError, TargetRangeError
 from bridle.dispatch import takes_tensors, torch_room
 from bridle.information import cross_entropy_of, perplexity, surprisal
+from bridle.linear import linear_cross_entropy_gradient
 from bridle.losses import (
     binary_cross_entropy_gradient,
     cross_entropy_gradient,
@@ -41,6 +42,8 @@ __all__ = [
     "evaluate",
     "kl_divergence",
     "likelihood",
+    "linear_cross_entropy",
+    "linear_cross_entropy_gradient",
     "log_likelihood",
     "log_sigmoid",
     "log_softmax",
@@ -60,6 +63,7 @@ binary_cross_entropy = takes_tensors(losses.binary_cross_entropy)
 cross_entropy = takes_tensors(losses.cross_entropy)
 entropy = takes_tensors(information.entropy)
 kl_divergence = takes_tensors(information.kl_divergence)
+linear_cross_entropy = takes_tensors(linear.linear_cross_entropy)
 log_softmax = takes_tensors(probabilities.log_softmax)
 logsumexp = takes_tensors(probabilities.logsumexp)
 nll = takes_tensors(losses.nll)

@@ -409,6 +409,44 @@ def softcap(value: float) -> float:
     return float(value)
 
 
+def memory_budget(value: Any) -> int | None:
+    """Return a number of bytes, or None where the caller left it to us."""
+    if value is None:
+        return None
+    if not _is_real_number(value) or not value >= 1:
+        raise InputError(f"memory_budget: expected a number of bytes, 1 or above, found {value!r}")
+    return int(value)
+
+
+def linear_head(features: tuple[int, ...], weight: tuple[int, ...]) -> None:
+    """Refuse features and a weight that no product can be made of."""
+    if not features or len(weight) != 2 or features[-1] != weight[1]:
+        raise InputError(
+            f"features: expected (…, D) beside a weight of shape (C, D), found {features} and "
+            f"{weight}"
+        )
+    if weight[0] == 0:
+        raise InputError("weight: expected a row for each of one class or more, found none")
+
+
+def linear_target(target: Any, shape: tuple[int, ...], classes: int) -> Any:
+    """Return targets of positions of that shape as those of rows."""
+    if isinstance(target, tuple) and len(target) == 2:
+        first, second = np.asarray(target[0]), np.asarray(target[1])
+        if not first.ndim or not second.ndim:
+            raise InputError("target: expected indices and probabilities of shape (…, k)")
+        return first.reshape(-1, first.shape[-1]), second.reshape(-1, second.shape[-1])
+    given = np.asarray(target)
+    if given.shape == (*shape, classes) and not (given.shape == shape and given.dtype.kind != "f"):
+        return given.reshape(-1, classes)
+    if given.shape == shape:
+        return given.reshape(-1)
+    raise InputError(
+        f"target: expected class indices of shape {shape}, or distributions of shape "
+        f"{(*shape, classes)}, found {given.shape}"
+    )
+
+
 def unit(value: str) -> None:
     """Refuse a unit of information other than nats and bits."""
     _one_of(value, "unit", get_args(Unit))

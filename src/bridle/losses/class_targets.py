@@ -85,13 +85,26 @@ class ClassTargets:
             share[known] *= self.weight[self.target[known]]
         return share.sum()
 
+    def row_weight(self) -> Array:
+        """Return what each row weighs in the loss by its sample and class weights, in float64."""
+        share = self.counted.astype(np.float64)
+        if self.sample_weight is not None:
+            share *= self.sample_weight
+        if self.weight is None:
+            return share
+        if self.target.ndim == 1:
+            known = self.counted & ~self.unknown
+            return np.asarray(share * self.weight[np.where(known, self.target, 0)])
+        mass = self.target * (self.weight if self.columns is None else self.weight[self.columns])
+        return np.asarray(share * mass.sum(axis=1))
+
     def blocks(self) -> Iterator[slice]:
         """Yield blocks of rows small enough that their temporaries stay in cache."""
         step = max(1, _BLOCK_NUMBERS // self.scores.shape[1])
         for begin in range(0, len(self.scores), step):
             yield slice(begin, min(begin + step, len(self.scores)))
 
-    def some(self, rows: slice) -> ClassTargets:
+    def some(self, rows: slice | Array) -> ClassTargets:
         """Return some of the rows."""
         return replace(
             self,

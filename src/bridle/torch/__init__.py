@@ -12,6 +12,7 @@ file                subject
 ``kernels.py``      which kernel does the rows; ``eager.py`` is plain PyTorch
 ``derivatives.py``  forward and higher derivatives
 ``fused.py``        a sum or mean of losses, whose gradient is known but for a factor
+``linear.py``       the loss of a linear head; ``linear_rows.py`` makes its scores in blocks
 =================== ===========================================================================
 """
 
@@ -22,24 +23,32 @@ from bridle.torch.functional import (
     cross_entropy,
     entropy,
     kl_divergence,
+    linear_cross_entropy,
     log_softmax,
     logsumexp,
     nll,
     quadratic_loss,
     softmax,
 )
-from bridle.torch.modules import BinaryCrossEntropyLoss, CrossEntropyLoss, QuadraticLoss
+from bridle.torch.modules import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    LinearCrossEntropyLoss,
+    QuadraticLoss,
+)
 
 __all__ = [
     "BinaryCrossEntropyLoss",
     "CrossEntropyLoss",
     "CrossEntropyOutputs",
+    "LinearCrossEntropyLoss",
     "QuadraticLoss",
     "binary_cross_entropy",
     "causal_lm_loss",
     "cross_entropy",
     "entropy",
     "kl_divergence",
+    "linear_cross_entropy",
     "log_softmax",
     "logsumexp",
     "nll",

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, class_rows
 from bridle.torch.fused import Summed, can_fuse, fused_loss
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import ordered_sum, reduce_losses
 from bridle.torch.rows import row_parts
-
-Output = Literal["loss", "log_prob", "entropy", "logsumexp", "argmax", "correct"]
-
-
-class CrossEntropyOutputs(NamedTuple):
-    """What `cross_entropy` found in its one pass; None where it was not asked for.
-
-    All but the loss, which follows ``reduction``, have the shape of the positions. Positions that
-    are ignored hold 0 (the argmax −1, correct False).
-    """
-
-    loss: Any = None
-    log_prob: Any = None
-    entropy: Any = None
-    logsumexp: Any = None
-    argmax: Any = None
-    correct: Any = None
 
 
 class Terms(NamedTuple):
@@ -137,10 +121,10 @@ def cross_entropy(
     C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.4.
     B. Zoph et al., *ST-MoE: Designing Stable and Transferable Sparse Expert Models*, 2022 (z-loss).
     """
-    asked = _asked(outputs)
+    asked = asked_outputs(outputs)
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
     scores = arguments.floating(input, "input")
-    _refuse_options(reduction, on_empty, normalizer, softcap)
+    refuse_options(reduction, on_empty, normalizer, softcap)
     if arguments.may_look(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(
@@ -177,7 +161,9 @@ def cross_entropy(
     loss = loss_of(parts)
     if outputs is None:
         return loss
-    return _outputs(asked, loss, rows, parts, options)
+    return collect_outputs(
+        asked, loss, rows, parts, lambda: row_parts(rows.scores, rows.target, None, options)
+    )
 
 
 def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
@@ -245,16 +231,20 @@ def _weighted(mass: Tensor, values: Tensor) -> Tensor:
     return mass * values.masked_fill((mass == 0) & values.isinf(), 0)
 
 
-def _outputs(
-    asked: frozenset[str], loss: Tensor, rows: ClassRows, parts: Parts, options: Options
+def collect_outputs(
+    asked: frozenset[str],
+    loss: Tensor,
+    rows: ClassRows,
+    parts: Parts,
+    unweighted: Callable[[], Parts],
 ) -> CrossEntropyOutputs:
+    """Return what was asked for; ``unweighted`` finds the parts again, without class weights."""
     found: dict[str, Tensor] = {"loss": loss} if "loss" in asked else {}
     if "log_prob" in asked:
         plain = parts
         if rows.weight is not None and rows.target.is_floating_point():
             # The parts of distributions are weighted: the plain ones take a pass of their own.
-            bending = Options(temperature=options.temperature, softcap=options.softcap)
-            plain = row_parts(rows.scores, rows.target, None, bending)
+            plain = unweighted()
         found["log_prob"] = 0 - _target_loss(rows, plain, weighted=False)
         if rows.unknown is not None:
             found["log_prob"] = found["log_prob"].masked_fill(rows.unknown, torch.nan)
@@ -284,20 +274,9 @@ def _target_class(rows: ClassRows) -> Tensor:
     return rows.target.argmax(dim=1) if rows.target.is_floating_point() else rows.target
 
 
-def _asked(outputs: Sequence[str] | None) -> frozenset[str]:
-    asked = frozenset(() if outputs is None else outputs)
-    unknown = sorted(asked - set(get_args(Output)))
-    if isinstance(outputs, str) or unknown:
-        names = ", ".join(get_args(Output))
-        raise checks.InputError(f"outputs: expected some of {names}, found {outputs!r}")
-    return asked
-
-
-def _refuse_options(reduction: str, on_empty: str, normalizer: Any, softcap: float) -> None:
+def refuse_options(reduction: str, on_empty: str, normalizer: Any, softcap: float) -> None:
+    """Refuse what has no meaning, whatever the scores are."""
     checks.reduction(reduction)
     checks.on_empty(on_empty)
-    if normalizer is not None and reduction != "mean":
-        found = f"found it with reduction={reduction!r}"
-        raise checks.InputError(f"normalizer: expected a mean, which it divides, {found}")
-    if not softcap >= 0:
-        raise checks.InputError(f"softcap: expected a number of 0 or above, found {softcap!r}")
+    checks.normalizer(normalizer, reduction)
+    checks.softcap(softcap)

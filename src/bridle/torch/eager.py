@@ -72,6 +72,20 @@ def slope(scores: Tensor, options: Options) -> Tensor | float:
     return (1 - torch.tanh(scores / options.softcap) ** 2) / options.temperature
 
 
+def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:
+    """Filter a gradient in place, as `bridle.kernels.residual_filter` does."""
+    size, level = residual.abs().to(widest_dtype(residual)), threshold[:, None]
+    small = size < level
+    kept = residual.masked_fill(small, 0)
+    if draws is not None:
+        share = (size / level).masked_fill(~small, 0)
+        passed = torch.floor(share.cumsum(dim=1) + draws[:, None])
+        chosen = small & (passed.diff(dim=1, prepend=torch.zeros_like(passed[:, :1])) > 0)
+        kept = torch.where(chosen, (residual.sign() * level).to(residual.dtype), kept)
+    residual.copy_(kept)
+    return (residual != 0).any(dim=0)
+
+
 def _blocks(scores: Tensor) -> list[slice]:
     numbers = _BLOCK_NUMBERS.get(scores.device.type, _DEVICE_BLOCK_NUMBERS)
     step = max(1, numbers // scores.shape[1])

@@ -113,7 +113,7 @@ def _gradient(ctx: Any, factor: Tensor) -> Tensor:
     if not plain:
         moved = _derivatives(asked, len(scores))
         return differentiable_gradient(scores, target, weight, moved, ctx.options)
-    out = scores.detach() if ctx.inplace else kernels.fresh_like(scores)
+    out = scores.detach() if ctx.inplace else kernels.fresh(tuple(scores.shape), scores)
     parts = some_parts({"maximum": maximum, "log_sum": log_sum, "gap": gap})
     kernels.row_gradient(scores.detach(), parts, target, weight, asked, ctx.options, out)
     if ctx.inplace:

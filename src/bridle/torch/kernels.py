@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -132,16 +133,35 @@ def row_parts_and_gradient(
     return _ours(found, scores, target)
 
 
-def fresh_like(scores: Tensor) -> Tensor:
-    """Return memory for a gradient of the scores, in C order.
+def filter_rows(residual: Tensor, threshold: Tensor, *, unbiased: bool) -> Tensor:
+    """Filter a gradient in place; return which columns have an entry left.
+
+    See `bridle.kernels.residual_filter`; what is drawn comes from PyTorch's generator.
+    """
+    draws = torch.rand(len(residual), device=residual.device) if unbiased else None
+    if residual.device.type != "cpu":
+        return eager.filter_rows(residual, threshold, draws)
+    module = import_module("bridle.kernels.cpu_filter")
+    kept = module.filter_rows(
+        _foreign(module, residual),
+        threshold.numpy(),
+        None if draws is None else draws.numpy(),
+        **_further(module, residual),
+    )
+    return torch.from_numpy(kept)
+
+
+def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return memory of a shape in C order, on the device of ``like`` and by default in its dtype.
 
     NumPy asks the system for huge pages, PyTorch does not: at large sizes, half of a backward pass
     would go to page faults.
     """
-    if scores.device.type != "cpu" or scores.numel() < max(COMPILED_NUMBERS, 1):
-        return torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
-    memory = np.empty(scores.numel() * scores.element_size(), np.uint8)
-    return torch.from_numpy(memory).view(scores.dtype).view(scores.shape)
+    dtype = dtype or like.dtype
+    if like.device.type != "cpu" or prod(shape) < max(COMPILED_NUMBERS, 1):
+        return torch.empty(shape, dtype=dtype, device=like.device)
+    memory = np.empty(prod(shape) * dtype.itemsize, np.uint8)
+    return torch.from_numpy(memory).view(dtype).view(shape)
 
 
 def _compiled(scores: Tensor) -> Any:
@@ -165,7 +185,7 @@ def _has_several_indices(target: Tensor) -> bool:
 
 
 def _takes_arrays(module: Any) -> bool:
-    return bool(module.__name__.endswith(".cpu"))
+    return bool(module.__name__.startswith("bridle.kernels.cpu"))
 
 
 def _further(module: Any, scores: Tensor) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from bridle import checks
 from bridle.torch.binary import binary_cross_entropy
 from bridle.torch.cross_entropy import cross_entropy
+from bridle.torch.linear import linear_cross_entropy
 from bridle.torch.quadratic import quadratic_loss
 
 
@@ -81,6 +82,88 @@ class CrossEntropyLoss(torch.nn.Module):
             **self.options,
         }
         return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
+
+class LinearCrossEntropyLoss(torch.nn.Module):
+    """A linear head and its cross-entropy in one; `bridle.torch.linear_cross_entropy`.
+
+    Takes the place of `torch.nn.LinearCrossEntropyLoss` and reads its state.
+
+    Parameters
+    ----------
+    in_features, num_classes : int
+        Sizes of the head; ``linear.weight`` is (num_classes, in_features).
+    bias : bool
+        Whether the head has a bias.
+    device, dtype
+        Where and in what the head lies.
+    weight : Tensor, (C,), optional
+        A weight per class, kept as a buffer.
+    reduction, ignore_index, label_smoothing
+        As in `torch.nn.CrossEntropyLoss`.
+    **options
+        The further options of `linear_cross_entropy`, such as ``memory_budget`` or ``softcap``.
+
+    Examples
+    --------
+    >>> loss = LinearCrossEntropyLoss(2, 3)
+    >>> with torch.no_grad():
+    ...     _ = loss.linear.weight.copy_(torch.tensor([[2.0, 0.0], [1.0, 3.0], [0.0, 0.0]]))
+    >>> round(loss(torch.eye(2), torch.tensor([0, 1])).item(), 4)
+    0.2513
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        reduction: checks.Reduction = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        label_smoothing: float = 0.0,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        checks.reduction(reduction)
+        self.linear = torch.nn.Linear(in_features, num_classes, bias, device, dtype)
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+        self.label_smoothing = label_smoothing
+        self.options = options
+
+    def forward(
+        self,
+        input: Tensor,
+        target: Tensor | tuple[Tensor, Tensor],
+        *,
+        sample_weight: Tensor | None = None,
+        normalizer: Tensor | float | None = None,
+    ) -> Any:
+        """Return the loss; sample weights and normaliser belong to a batch, not to the module."""
+        return linear_cross_entropy(
+            input,
+            self.linear.weight,
+            target,
+            bias=self.linear.bias,
+            class_weight=self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+            sample_weight=sample_weight,
+            normalizer=normalizer,
+            **self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """Return what is shown between the parentheses of the module."""
+        return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
 
 
 class BinaryCrossEntropyLoss(torch.nn.Module):

@@ -77,7 +77,7 @@ class _RowParts(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         _remember(ctx, inputs, output)
         parts = Parts(*output)
-        ctx.mark_non_differentiable(*_constants(parts, inputs[1], ctx.options))
+        ctx.mark_non_differentiable(*constant_parts(parts, inputs[1], ctx.options))
         ctx.set_materialize_grads(False)
         ctx.save_for_forward(*inputs[:3])
 
@@ -137,7 +137,7 @@ def _remember(ctx: Any, inputs: Any, output: Any) -> None:
     ctx.save_for_backward(*kept)
 
 
-def _constants(parts: Parts, target: Tensor, options: Options) -> list[Tensor]:
+def constant_parts(parts: Parts, target: Tensor, options: Options) -> list[Tensor]:
     """Return the parts without a derivative: those not asked for are of them."""
     constants = [parts.maximum, parts.smooth_weight, parts.allowed, parts.argmax]
     if not is_distribution(target):
@@ -168,7 +168,7 @@ def _backward(
 
 
 def _fresh_gradient(kept: _Kept, asked: Coefficients, options: Options) -> Tensor:
-    return _gradient(kept, asked, options, kernels.fresh_like(kept.scores))
+    return _gradient(kept, asked, options, kernels.fresh(tuple(kept.scores.shape), kept.scores))
 
 
 def _gradient_in_place(kept: _Kept, asked: Coefficients, options: Options) -> Tensor:
@@ -200,11 +200,7 @@ def _map_over_batch(
     )
     rows = scores.shape[1]
     if in_dims[2] is not None:  # class weights of each batch entry's own
-        weights = arguments[2].movedim(in_dims[2], 0).unbind(0)
-        each = zip(scores.unbind(0), target.unbind(0), weights, strict=True)
-        results = [function(*tensors, *arguments[3:]) for tensors in each]
-        stacked = tuple(torch.stack(part) for part in zip(*results, strict=True))
-        return stacked, (0,) * len(stacked)
+        return map_by_loop(function, batch, in_dims, arguments)
     flat = function(scores.flatten(0, 1), target.flatten(0, 1), *arguments[2:])
     found = [len(part) == batch * rows for part in flat]
     parts = tuple(
@@ -214,16 +210,33 @@ def _map_over_batch(
     return parts, tuple(0 if full else None for full in found)
 
 
+def map_by_loop(
+    function: Callable[..., Any], batch: int, in_dims: tuple[Any, ...], arguments: tuple[Any, ...]
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """Call a function for each entry of the batch."""
+    results = [
+        function(
+            *(
+                each.select(dim, entry) if isinstance(dim, int) else each
+                for each, dim in zip(arguments, in_dims, strict=True)
+            )
+        )
+        for entry in range(batch)
+    ]
+    stacked = tuple(torch.stack(part) for part in zip(*results, strict=True))
+    return stacked, (0,) * len(stacked)
+
+
 # --- the custom operators, for torch.compile ------------------------------------------------------
 
-_OPTIONS = "bool smoothing, bool entropy, bool argmax, float temperature, float softcap"
-_PARTS = ", ".join(["Tensor"] * len(Parts._fields))
+OPTIONS_SCHEMA = "bool smoothing, bool entropy, bool argmax, float temperature, float softcap"
+PARTS_SCHEMA = ", ".join(["Tensor"] * len(Parts._fields))
 
 
 @torch.library.custom_op(
     "bridle::row_parts",
     mutates_args=(),
-    schema=f"(Tensor scores, Tensor target, Tensor? weight, {_OPTIONS}) -> ({_PARTS})",
+    schema=f"(Tensor scores, Tensor target, Tensor? weight, {OPTIONS_SCHEMA}) -> ({PARTS_SCHEMA})",
 )
 def parts_operator(
     scores: Tensor, target: Tensor, weight: Tensor | None, *options: Any
@@ -236,7 +249,7 @@ def parts_operator(
     "bridle::row_gradient",
     mutates_args=(),
     schema="(Tensor scores, Tensor target, Tensor? weight, Tensor maximum, Tensor log_sum, "
-    f"Tensor gap, Tensor a, Tensor? b, Tensor? s, Tensor? t, {_OPTIONS}) -> Tensor",
+    f"Tensor gap, Tensor a, Tensor? b, Tensor? s, Tensor? t, {OPTIONS_SCHEMA}) -> Tensor",
 )
 def gradient_operator(*arguments: Any) -> Tensor:
     """`kernels.row_gradient` into fresh memory, as an operator."""

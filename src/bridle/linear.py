@@ -1,0 +1,337 @@
+"""(Features, weight, target) → cross-entropy and its gradients, without the scores.
+
+The scores ``features @ weight.T + bias`` of a block of rows are made in memory that every block
+uses again, turned to their gradient there, and multiplied back: see `bridle.kernels.products`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, NamedTuple, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks, kernels
+from bridle.kernels import products, residual_filter
+from bridle.kernels.reference import accumulator_dtype
+from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
+from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs, collect_outputs
+from bridle.losses.reduction import gradient_scale, reduce_losses
+from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
+
+Array = npt.NDArray[Any]
+
+
+class LinearGradient(NamedTuple):
+    """A loss and its gradients; that of a bias there is not is None."""
+
+    loss: Array
+    d_features: Array
+    d_weight: Array
+    d_bias: Array | None
+
+
+class LinearOptions(CrossEntropyOptions, total=False):
+    """The keyword arguments of `linear_cross_entropy` that its gradient has too."""
+
+    bias: npt.ArrayLike | None
+    class_weight: npt.ArrayLike | None
+    memory_budget: int | None
+
+
+def linear_cross_entropy(
+    features: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    target: Any,
+    *,
+    outputs: Sequence[str] | None = None,
+    **options: Unpack[LinearOptions],
+) -> Any:
+    r"""Return the cross-entropy of ``features @ weight.T + bias`` without holding those scores.
+
+    The same as ``cross_entropy(features @ weight.T + bias, target, …)``, with the same meaning of
+    every argument. Ignored rows are not multiplied.
+
+    Parameters
+    ----------
+    features : array_like, (…, D)
+        What the scores are made from. Half precision is multiplied out in float32.
+    weight : array_like, (C, D)
+        A row for each class.
+    target : array_like, or a pair of them
+        Class indices (…), distributions (…, C), or a tuple of indices (…, k) and probabilities
+        (…, k).
+    bias : array_like, (C,), optional
+        A score for each class, whatever the features are.
+    class_weight : array_like, (C,), optional
+        What `cross_entropy` calls ``weight``.
+    outputs, ignore_index, reduction, label_smoothing, sample_weight, normalizer, z_loss, softcap
+        As in `cross_entropy`.
+    temperature, on_empty, check
+        As there.
+    memory_budget : int, optional
+        Bytes that the scores of a block may take; by default 32 MiB, or what 128 rows take. The
+        result depends on it by rounding alone.
+
+    Returns
+    -------
+    ndarray, NumPy scalar or CrossEntropyOutputs
+        As `cross_entropy`.
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `cross_entropy`, and for features, weight and bias that do not fit.
+
+    Examples
+    --------
+    >>> weight = np.array([[2.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
+    >>> float(linear_cross_entropy(np.eye(2), weight, [0, 1]).round(4))
+    0.2513
+
+    References
+    ----------
+    E. Wijmans et al., *Cut Your Losses in Large-Vocabulary Language Models*, 2025.
+    """
+    asked = asked_outputs(outputs)
+    work = _Work.of(features, weight, target, asked, dict(options))
+    pieces = [
+        rows_of_scores(replace(work.problem.some(rows), scores=scores), None, work.recipe)
+        for rows, _, scores in work.blocks()
+    ]
+    found = RowLosses(
+        np.concatenate([piece.losses for piece in pieces]),
+        None,
+        [part for piece in pieces for part in piece.parts],
+        [each for piece in pieces for each in piece.negative_log],
+    )
+    loss = work.reduce(found.losses)
+    if outputs is None:
+        return loss
+    collected = collect_outputs(asked, loss, work.problem, found)
+    return CrossEntropyOutputs(
+        *(
+            value if value is None or name == "loss" else work.spread(value, name)
+            for name, value in collected._asdict().items()
+        )
+    )
+
+
+def linear_cross_entropy_gradient(
+    features: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    target: Any,
+    *,
+    gradient_filter: float | None = None,
+    unbiased: bool = True,
+    random_state: int | np.random.Generator | None = None,
+    **options: Unpack[LinearOptions],
+) -> LinearGradient:
+    """Return ``(loss, d_features, d_weight, d_bias)`` of `linear_cross_entropy`.
+
+    The gradient is made while a block's scores are there: three matrix products. With
+    ``reduction="none"`` a row of ``d_features`` is the gradient of that row's loss, ``d_weight``
+    and ``d_bias`` are those of their sum. Gradients have the dtypes of what they are of.
+
+    Parameters
+    ----------
+    gradient_filter : float, optional
+        Entries of a row's gradient in the scores that are smaller than this share of the row's
+        weight (for class indices: probabilities below it) are not multiplied back.
+    unbiased : bool
+        Keep such an entry p < ε at the value ε with the probability p / ε, so that the expected
+        gradient is exact; False drops it, which with many classes loses much of the mass.
+    random_state : int or Generator, optional
+        What an unbiased filter draws from.
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `linear_cross_entropy`.
+
+    Examples
+    --------
+    >>> weight = np.array([[2.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
+    >>> found = linear_cross_entropy_gradient(np.eye(2), weight, [0, 1])
+    >>> found.d_weight.round(3)
+    array([[-0.167,  0.023],
+           [ 0.122, -0.045],
+           [ 0.045,  0.023]])
+    """
+    work = _Work.of(features, weight, target, frozenset(), dict(options))
+    threshold = 0.0
+    if gradient_filter is not None:
+        threshold = checks.fraction(gradient_filter, "gradient_filter")
+    generator = np.random.default_rng(random_state) if unbiased else None
+    losses = np.empty(len(work.problem.scores), work.problem.compute_dtype)
+    d_features = np.zeros(work.features.shape, work.weight.dtype)
+    d_weight = np.zeros_like(work.weight)
+    d_bias = np.zeros_like(work.weight, shape=len(d_weight))
+    scale = gradient_scale(work.divisor, work.reduction)
+    for rows, block, scores in work.blocks():
+        problem = replace(work.problem.some(rows), scores=scores)
+        losses[rows] = rows_of_scores(problem, scale, work.recipe, out=scores).losses
+        if threshold:
+            _filter(scores, threshold * float(scale) * problem.row_weight(), generator)
+        products.multiply_back(scores, work.weight, d_features[rows])
+        products.add_products(scores, block, d_weight)
+        d_bias += scores.sum(axis=0, dtype=np.float64)
+    return LinearGradient(
+        work.reduce(losses),
+        work.spread_features(d_features),
+        d_weight.astype(work.given_weight.dtype, copy=False),
+        None if work.bias is None else d_bias.astype(work.bias_dtype, copy=False),
+    )
+
+
+def _filter(residual: Array, threshold: Array, generator: np.random.Generator | None) -> None:
+    draws = None if generator is None else generator.random(len(residual))
+    if kernels.worth_compiling(residual.size):
+        from bridle.kernels import cpu_filter
+
+        cpu_filter.filter_rows(residual, threshold, draws)
+    else:
+        residual_filter.filter_rows(residual, threshold, draws)
+
+
+class _Work(NamedTuple):
+    """A checked call: its rows, those that are not ignored, and how they become an answer."""
+
+    features: Array  # (n, D), as given; only the counted rows
+    weight: Array  # (C, D), as it is multiplied
+    bias: Array | None
+    problem: ClassTargets  # of the counted rows
+    recipe: Recipe
+    reduction: checks.Reduction
+    on_empty: checks.OnEmpty
+    divisor: Any
+    step: int
+    kept: Array | None  # which rows are counted; None: all
+    shape: tuple[int, ...]  # of the features
+    given_weight: Array
+    bias_dtype: Any
+
+    @classmethod
+    def of(
+        cls,
+        features: npt.ArrayLike,
+        weight: npt.ArrayLike,
+        target: Any,
+        asked: frozenset[str],
+        options: dict[str, Any],
+    ) -> _Work:
+        """Check the arguments and bring them to rows."""
+        given, matrix = checks.floating(features, "features"), checks.floating(weight, "weight")
+        checks.linear_head(given.shape, matrix.shape)
+        bias, bias_dtype = _bias(options.pop("bias", None), len(matrix))
+        kind = np.result_type(*map(accumulator_dtype, (given.dtype, matrix.dtype)))
+        if kind not in (np.float32, np.float64):
+            raise checks.InputError(f"features: expected float64 or narrower, found {kind}")
+        budget = checks.memory_budget(options.pop("memory_budget", None))
+        step = products.block_rows(len(matrix), kind.itemsize, budget)
+        reduction, on_empty = options.pop("reduction", "mean"), options.pop("on_empty", "nan")
+        normalizer = options.pop("normalizer", None)
+        checks.reduction(reduction)
+        checks.on_empty(on_empty)
+        checks.normalizer(normalizer, reduction)
+        recipe = Recipe(
+            float(options.pop("z_loss", 0.0)),
+            checks.softcap(options.pop("softcap", 0.0)),
+            checks.positive(options.pop("temperature", 1.0), "temperature"),
+            asked,
+        )
+        shape = given.shape[:-1]
+        sample_weight = options.pop("sample_weight", None)
+        stand_in = np.broadcast_to(np.zeros(1, kind), (prod(shape), len(matrix)))
+        problem = class_targets(
+            stand_in,
+            checks.linear_target(target, shape, len(matrix)),
+            options.pop("class_weight", None),
+            sample_weight=_flat_weight(sample_weight, shape),
+            **options,
+        )
+        divisor: Any = 1.0
+        if reduction == "mean":
+            divisor = problem.normalizer() if normalizer is None else normalizer
+        rows = given.reshape(prod(shape), given.shape[-1])
+        kept = None if problem.counted.all() else np.flatnonzero(problem.counted)
+        if kept is not None:
+            # Without the scores, of which a choice of rows would be a copy.
+            rows, problem = rows[kept], replace(problem, scores=stand_in[:, :0]).some(kept)
+            stand_in = stand_in[: len(kept)]
+        problem = replace(problem, scores=stand_in, input_shape=stand_in.shape)
+        return cls(
+            features=rows,
+            weight=np.ascontiguousarray(matrix, kind),
+            bias=None if bias is None else bias.astype(kind),
+            problem=problem,
+            recipe=recipe,
+            reduction=reduction,
+            on_empty=on_empty,
+            divisor=divisor,
+            step=step,
+            kept=kept,
+            shape=given.shape,
+            given_weight=matrix,
+            bias_dtype=bias_dtype,
+        )
+
+    def blocks(self) -> Iterator[tuple[slice, Array, Array]]:
+        """Yield rows, their features, and their scores, which may be overwritten."""
+        count, kind = len(self.features), self.weight.dtype
+        memory = np.empty((min(self.step, count), len(self.weight)), kind)
+        for begin in range(0, max(count, 1), self.step):
+            rows = slice(begin, min(begin + self.step, count))
+            block = np.ascontiguousarray(self.features[rows], kind)
+            scores = memory[: len(block)]
+            products.make_scores(block, self.weight, self.bias, scores)
+            yield rows, block, scores
+
+    def reduce(self, losses: Array) -> Array:
+        """Return the answer of the rows' losses."""
+        if self.reduction == "none":
+            return self.spread(losses, "loss")
+        return reduce_losses(losses, self.divisor, reduction=self.reduction, on_empty=self.on_empty)
+
+    def spread(self, values: Array, name: str) -> Array:
+        """Return the values in the shape of the positions; those of ignored rows say so."""
+        if self.kept is not None:
+            nothing = {"argmax": -1, "correct": False}.get(name, 0)
+            full = np.full(prod(self.shape[:-1]), nothing, values.dtype)
+            full[self.kept] = values
+            values = full
+        return values.reshape(self.shape[:-1])[()]
+
+    def spread_features(self, gradient: Array) -> Array:
+        """Return the gradient in the features, 0 for ignored rows."""
+        kind = self.features.dtype
+        if self.kept is not None:
+            full = np.zeros((prod(self.shape[:-1]), self.shape[-1]), kind)
+            full[self.kept] = gradient
+            gradient = full
+        return gradient.astype(kind, copy=False).reshape(self.shape)
+
+
+def _bias(bias: npt.ArrayLike | None, classes: int) -> tuple[Array | None, Any]:
+    if bias is None:
+        return None, None
+    given = checks.floating(bias, "bias")
+    if given.shape != (classes,):
+        raise checks.InputError(f"bias: expected shape ({classes},), found {given.shape}")
+    return given, given.dtype
+
+
+def _flat_weight(sample_weight: npt.ArrayLike | None, shape: tuple[int, ...]) -> Any:
+    if sample_weight is None:
+        return None
+    given = checks.floating(sample_weight, "sample_weight")
+    if given.shape == shape[:1] and len(shape) > 1:
+        # One weight per sample also serves all of its positions.
+        given = given.reshape(given.shape + (1,) * (len(shape) - 1))
+        given = np.broadcast_to(given, shape)
+    elif given.shape != shape:
+        raise checks.InputError(f"sample_weight: expected shape {shape}, found {given.shape}")
+    return given.reshape(-1)

@@ -1,0 +1,361 @@
+"""Softmax cross-entropy of a linear head, whose scores are never whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bridle import checks
+from bridle.kernels import products
+from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
+from bridle.torch import arguments, kernels
+from bridle.torch.class_rows import ClassRows, class_rows
+from bridle.torch.cross_entropy import (
+    Terms,
+    collect_outputs,
+    mean_divisor,
+    refuse_options,
+    row_losses,
+)
+from bridle.torch.derivatives import coefficients
+from bridle.torch.linear_rows import (
+    Gradients,
+    Head,
+    Plan,
+    blocks,
+    linear_row_parts,
+    stand_in,
+)
+from bridle.torch.parts import Options, Parts
+from bridle.torch.reduction import reduce_losses
+from bridle.torch.rows import is_plain_call
+
+
+def linear_cross_entropy(
+    features: Tensor,
+    weight: Tensor,
+    target: Tensor | tuple[Tensor, Tensor],
+    *,
+    bias: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: Tensor | None = None,
+    normalizer: Tensor | float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
+    outputs: Sequence[str] | None = None,
+    memory_budget: int | None = None,
+    gradient_filter: float | None = None,
+    unbiased: bool = True,
+    check: bool | None = None,
+) -> Any:
+    r"""Return the cross-entropy of ``features @ weight.T + bias`` without holding those scores.
+
+    The same number as ``cross_entropy(features @ weight.T + bias, target, …)``, with the same
+    meaning of every argument, and the same gradients. Blocks of rows are multiplied out, reduced
+    and multiplied back while they are in cache: three matrix products, and memory for one block.
+    Ignored rows are left out of the products, and a gradient that nobody asks for is not made.
+
+    Where one number comes back (a mean or a sum), its gradient is made with it. Otherwise
+    (``reduction="none"``, ``outputs``, `torch.func`, `torch.compile`) backward makes the scores
+    again, block by block. Only a derivative of the gradient holds them all.
+
+    Parameters
+    ----------
+    features : Tensor, (…, D)
+        What the scores are made from, in any float dtype. Half precision is summed in float32.
+    weight : Tensor, (C, D)
+        A row for each class, in the dtype of the features (under autocast, in any).
+    target : Tensor, or a pair of them
+        Class indices (…), distributions (…, C), or sparse distributions: a pair of indices (…, k)
+        and probabilities (…, k).
+    bias : Tensor, (C,), optional
+        A score for each class, whatever the features are.
+    class_weight : Tensor, (C,), optional
+        What `cross_entropy` calls ``weight``.
+    ignore_index, reduction, label_smoothing, sample_weight, normalizer, z_loss, softcap
+        As in `bridle.torch.cross_entropy`.
+    temperature, on_empty, outputs, check
+        As there.
+    memory_budget : int, optional
+        Bytes that the scores of a block may take. The result depends on it by rounding alone. By
+        default 32 MiB, or what 128 rows take.
+    gradient_filter : float, optional
+        Entries of a row's gradient in the scores that are smaller than this share of the row's
+        weight (for class indices: probabilities below it) are not multiplied back. None, the
+        default, leaves nothing out. The loss does not change; see ``docs/performance.md`` for
+        what the gradient loses.
+    unbiased : bool
+        What happens to those entries. True keeps an entry p < ε at the value ε with the
+        probability p / ε, so that the expected gradient is exact (PyTorch's generator draws);
+        False drops it, as *Cut Your Losses* does: with many classes much of the mass may be lost.
+
+    Returns
+    -------
+    Tensor or CrossEntropyOutputs
+        As `cross_entropy`; float32 for half precision.
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `cross_entropy`, and for features, weight and bias that do not fit.
+
+    Examples
+    --------
+    >>> features = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> weight = torch.tensor([[2.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
+    >>> round(linear_cross_entropy(features, weight, torch.tensor([0, 1])).item(), 4)
+    0.2513
+
+    References
+    ----------
+    E. Wijmans et al., *Cut Your Losses in Large-Vocabulary Language Models*, 2025.
+    """
+    asked = asked_outputs(outputs)
+    terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
+    refuse_options(reduction, on_empty, normalizer, softcap)
+    head, loss_shape = _head(features, weight, bias)
+    rows = class_rows(
+        stand_in(head),
+        _flat_target(target, loss_shape, len(weight)),
+        class_weight,
+        ignore_index=ignore_index,
+        sample_weight=None if sample_weight is None else _flat(sample_weight, loss_shape),
+        check=check,
+    )
+    options = Options(
+        smoothing=terms.label_smoothing > 0,
+        entropy="entropy" in asked,
+        argmax="argmax" in asked or "correct" in asked,
+        temperature=checks.positive(temperature, "temperature"),
+        softcap=float(softcap),
+    )
+    threshold = (
+        0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
+    )
+    budget = checks.memory_budget(memory_budget)
+    size = features.element_size()
+    plan = Plan(products.block_rows(len(weight), size, budget), threshold, unbiased)
+    divisor: Tensor | float = 1.0
+    if reduction == "mean":
+        divisor = mean_divisor(rows) if normalizer is None else normalizer
+    kept = _counted_rows(rows)
+    if kept is not None:
+        head, rows = head._replace(features=head.features[kept]), _some(rows, kept)
+
+    def loss_of(parts: Parts) -> Tensor:
+        losses = row_losses(rows, parts, terms)
+        if reduction == "none":
+            return _spread(losses, kept, loss_shape)
+        return reduce_losses(losses, divisor, reduction=reduction, on_empty=on_empty)
+
+    if outputs is None and reduction != "none" and _gradient_is_known(head, rows, divisor):
+        loss: Tensor = _LinearLoss.apply(*head, rows, options, terms, divisor, plan, loss_of)  # type: ignore[no-untyped-call]
+        return loss
+    parts = linear_row_parts(head, rows.target, rows.weight, options, plan)
+    loss = loss_of(parts)
+    if outputs is None:
+        return loss
+    bending = Options(temperature=options.temperature, softcap=options.softcap)
+    found = collect_outputs(
+        asked, loss, rows, parts, lambda: linear_row_parts(head, rows.target, None, bending, plan)
+    )
+    return CrossEntropyOutputs(
+        *(
+            value if value is None or name == "loss" else _spread(value, kept, loss_shape, name)
+            for name, value in found._asdict().items()
+        )
+    )
+
+
+class _LinearLoss(torch.autograd.Function):
+    """A sum or mean of losses; its gradient is made with it, while a block's scores are there."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        rows: ClassRows,
+        options: Options,
+        terms: Terms,
+        divisor: Tensor | float,
+        plan: Plan,
+        loss_of: Callable[[Parts], Tensor],
+    ) -> Tensor:
+        ctx.save_for_backward(features, weight, bias)
+        ctx.again = (rows, options, plan, loss_of)
+        head = Head(features, weight, bias).detached()
+        sink = Gradients(head, ctx.needs_input_grad[:3], plan)
+        pieces = []
+        for block in blocks(head, plan):
+            some = _some(rows, block.rows)
+            parts = kernels.row_parts(block.scores, some.target, some.weight, options)
+            asked = _asked_of(parts, some, options, terms, divisor)
+            kernels.row_gradient(
+                block.scores, parts, some.target, some.weight, asked, options, block.scores
+            )
+            sink.add(block, asked.a)
+            pieces.append(parts)
+        ctx.gradients = sink.results()
+        return loss_of(Parts(*(torch.cat(each) for each in zip(*pieces, strict=True))))
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        (factor,) = cotangents
+        if ctx.gradients is None or torch.is_grad_enabled():
+            gradients = _gradients_again(ctx, factor)
+        else:
+            # Given away: autograd then keeps them, where it would copy what someone else holds.
+            gradients, ctx.gradients = ctx.gradients, None
+            if factor.device.type != "cpu" or factor != 1:  # a GPU would have to be waited for
+                for each in gradients:
+                    if each is not None:
+                        each *= factor
+        return *gradients, None, None, None, None, None, None
+
+
+def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a second backward, or as what can itself be differentiated."""
+    rows, options, plan, loss_of = ctx.again
+    differentiable = torch.is_grad_enabled()
+    given: list[Any] = list(ctx.saved_tensors)
+    if not differentiable:
+        asked = ctx.needs_input_grad[:3]
+        given = [each if each is None else each.detach() for each in given]
+        for each, needed in zip(given, asked, strict=True):
+            if needed:
+                each.requires_grad_()
+    with torch.enable_grad():
+        loss = loss_of(linear_row_parts(Head(*given), rows.target, rows.weight, options, plan))
+        wanted = [each for each in given if each is not None and each.requires_grad]
+        found = iter(torch.autograd.grad(loss, wanted, factor, create_graph=differentiable))
+    return tuple(next(found) if each is not None and each.requires_grad else None for each in given)
+
+
+def _asked_of(
+    parts: Parts, rows: ClassRows, options: Options, terms: Terms, divisor: Tensor | float
+) -> Any:
+    """Return what a block's losses ask of its gradient: the derivative of their composition."""
+    leaves = Parts(*(part.requires_grad_(part.is_floating_point()) for part in parts))
+    with torch.enable_grad():
+        total = row_losses(rows, leaves, terms).sum()
+        floating = [part for part in leaves if part.requires_grad]
+        found = iter(
+            torch.autograd.grad(total, floating, _share(divisor, total), allow_unused=True)
+        )
+    cotangents = tuple(next(found) if part.requires_grad else None for part in leaves)
+    for part in parts:
+        part.requires_grad_(False)
+    return coefficients(cotangents, parts.log_sum, parts.mean_gap, options)
+
+
+def _share(divisor: Tensor | float, like: Tensor) -> Tensor:
+    """Return 1 / divisor; a mean over nothing has the gradient 0."""
+    total = torch.as_tensor(divisor, dtype=torch.float64, device=like.device)
+    return torch.where(total == 0, 0, 1 / total).to(like.dtype)
+
+
+def _gradient_is_known(head: Head, rows: ClassRows, divisor: Tensor | float) -> bool:
+    """Tell whether the gradient of a sum of losses is asked for, and known before backward."""
+    constants = (rows.sample_weight, divisor, rows.target, rows.mass)
+    return (
+        is_plain_call()
+        and torch.is_grad_enabled()
+        and any(each is not None and each.requires_grad for each in head)
+        and not any(isinstance(each, Tensor) and each.requires_grad for each in constants)
+    )
+
+
+def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]:
+    """Return features in rows, weight and bias, in the one dtype they have or autocast gives."""
+    features, weight = (
+        arguments.floating(features, "features"),
+        arguments.floating(weight, "weight"),
+    )
+    if bias is not None:
+        bias = arguments.floating(bias, "bias")
+    checks.linear_head(tuple(features.shape), tuple(weight.shape))
+    if bias is not None and tuple(bias.shape) != (len(weight),):
+        raise checks.InputError(f"bias: expected shape ({len(weight)},), found {tuple(bias.shape)}")
+    given = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
+    device = features.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        given = Head(*(each if each is None else each.to(dtype) for each in given))  # type: ignore[arg-type]
+    dtypes = {each.dtype for each in given if each is not None}
+    if len(dtypes) > 1:
+        names = " and ".join(sorted(map(str, dtypes)))
+        raise checks.InputError(f"weight: expected the dtype of the features, found {names}")
+    return given, tuple(features.shape[:-1])
+
+
+def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
+    """Return the target of (N, C) scores; what does not fit is refused there."""
+    if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
+        return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
+    given = torch.as_tensor(target)
+    shape = tuple(given.shape)
+    if shape == (*loss_shape, classes) and not (
+        shape == loss_shape and not given.is_floating_point()
+    ):
+        return given.reshape(-1, classes)
+    if shape == loss_shape:
+        return given.reshape(-1)
+    raise checks.InputError(
+        f"target: expected class indices of shape {loss_shape}, or distributions of shape "
+        f"{(*loss_shape, classes)}, found {shape}"
+    )
+
+
+def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
+    given = torch.as_tensor(sample_weight)
+    if tuple(given.shape) == loss_shape[:1]:
+        given = given.reshape(given.shape + (1,) * (len(loss_shape) - 1)).expand(loss_shape)
+    elif tuple(given.shape) != loss_shape:
+        raise checks.InputError(
+            f"sample_weight: expected shape {loss_shape}, found {tuple(given.shape)}"
+        )
+    return given.reshape(-1)
+
+
+def _counted_rows(rows: ClassRows) -> Tensor | None:
+    """Return the rows that are not ignored, if some are; None where that cannot be known."""
+    counted = rows.counted
+    if counted is None or counted.device.type != "cpu" or not is_plain_call():
+        return None
+    if bool(counted.all()):
+        return None
+    return counted.nonzero()[:, 0]
+
+
+def _some(rows: ClassRows, kept: slice | Tensor) -> ClassRows:
+    """Return some of the rows; of the scores, which all are the same memory, as many."""
+    each = {
+        name: value[kept]
+        for name in ("target", "mass", "sample_weight", "counted", "unknown")
+        if (value := getattr(rows, name)) is not None
+    }
+    found = rows._replace(**each)
+    count = len(found.target)
+    return found._replace(scores=rows.scores[:count], loss_shape=(count,))
+
+
+def _spread(
+    values: Tensor, kept: Tensor | None, loss_shape: tuple[int, ...], name: str = "loss"
+) -> Tensor:
+    """Return the values in the shape of the positions; those of ignored rows say so."""
+    if kept is not None:
+        nothing = {"argmax": -1, "correct": False}.get(name, 0)
+        full = values.new_full((prod(loss_shape),), nothing)
+        values = full.index_copy(0, kept, values)
+    return values.view(loss_shape)
