@@ -68,7 +68,9 @@ def test_a_loss_is_right_to_two_ulp(who: str, dtype: str, shape: tuple[int, int]
 @pytest.mark.parametrize("dtype", accuracy.DTYPES)
 @pytest.mark.parametrize("who", OURS)
 def test_a_loss_is_never_worse_than_pytorchs(who: str, dtype: str, shape: tuple[int, int]) -> None:
-    bounds = {kind: error + MARGIN for kind, error in losses("PyTorch", dtype, shape).items()}
+    # An error below one last place is no worse than another.
+    errors = losses("PyTorch", dtype, shape).items()
+    bounds = {kind: max(error + MARGIN, 1.0) for kind, error in errors}
     assert not farther(losses(who, dtype, shape), bounds)
 
 

@@ -88,8 +88,8 @@ def linear_cross_entropy(
 
     Examples
     --------
-    >>> weight = np.array([[2.0, 0.0], [1.0, 3.0], [0.0, 0.0]])
-    >>> float(linear_cross_entropy(np.eye(2), weight, [0, 1]).round(4))
+    >>> features, weight = [[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [1.0, 3.0], [0.0, 0.0]]
+    >>> float(linear_cross_entropy(features, weight, [0, 1]).round(4))
     0.2513
 
     References
