@@ -387,12 +387,12 @@ def fraction(value: float, name: str) -> float:
 
 def reduction(value: str) -> None:
     """Refuse a reduction other than torch's three."""
-    _one_of(value, "reduction", get_args(Reduction))
+    one_of(value, "reduction", get_args(Reduction))
 
 
 def on_empty(value: str) -> None:
     """Refuse an answer to an empty mean that we do not give."""
-    _one_of(value, "on_empty", get_args(OnEmpty))
+    one_of(value, "on_empty", get_args(OnEmpty))
 
 
 def normalizer(value: Any, reduction: str) -> None:
@@ -449,7 +449,13 @@ def linear_target(target: Any, shape: tuple[int, ...], classes: int) -> Any:
 
 def unit(value: str) -> None:
     """Refuse a unit of information other than nats and bits."""
-    _one_of(value, "unit", get_args(Unit))
+    one_of(value, "unit", get_args(Unit))
+
+
+def one_of(value: object, name: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the allowed names."""
+    if value not in allowed:
+        raise InputError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
 
 
 def same_shape(first: Array, second: Array, names: tuple[str, str]) -> None:
@@ -477,11 +483,6 @@ def _as_array(values: npt.ArrayLike, name: str) -> Array:
     except ValueError:  # NumPy's own message names no argument
         message = f"{name}: expected an array, found sequences of different lengths"
         raise InputError(message) from None
-
-
-def _one_of(value: object, name: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
 
 
 def _is_real_number(value: object) -> bool:

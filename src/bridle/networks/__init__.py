@@ -1,0 +1,1 @@
+"""Networks of several layers: the same data, the same network, another cost."""
