@@ -29,12 +29,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"checks", "kernels", "probabilities"},
     "information": {"checks", "kernels", "probabilities"},
     "linear": {"checks", "kernels", "losses"},
-    # what uses the walk; none of them knows another
+    # what uses the walk; none of them knows another, but networks what fits share
     "data": {"checks", "rows"},
     "fit": {
         "checks", "files", "information", "kernels", "losses", "probabilities", "rows",
         "strict_json",
     },
+    "networks": {"checks", "fit", "kernels", "probabilities", "rows"},
     "torch": {"checks", "kernels", "losses"},
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "rows", "strict_json",
@@ -42,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # on top; nobody imports them
     "cli": {
         "__init__", "checks", "data", "files", "fit", "information", "judge", "kernels", "losses",
-        "probabilities", "rows", "strict_json",
+        "networks", "probabilities", "rows", "strict_json",
     },
     "__main__": {"cli", "checks"},
     # who is passed a tensor is the only one to open the torch room
@@ -50,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the public names: the walk at once, the heavy rooms when first asked for
     "__init__": {"checks", "dispatch", "information", "linear", "losses", "probabilities"},
 }  # fmt: skip
-LATE = {"fit", "judge"}
+LATE = {"fit", "judge", "networks"}
 
 # What `import bridle` must never load: each takes longer than the rest together, or is optional.
 HEAVY = {

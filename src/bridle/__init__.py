@@ -25,12 +25,14 @@ from bridle.probabilities import log_sigmoid, predicted_class, sigmoid
 if TYPE_CHECKING:
     from bridle.fit import SoftmaxRegression
     from bridle.judge import evaluate
+    from bridle.networks import NetworkClassifier
 
 __version__ = "0.1.0"
 
 __all__ = [
     "InputError",
     "MissingExtraError",
+    "NetworkClassifier",
     "SoftmaxRegression",
     "TargetRangeError",
     "binary_cross_entropy",
@@ -71,7 +73,11 @@ quadratic_loss = takes_tensors(losses.quadratic_loss)
 softmax = takes_tensors(probabilities.softmax)
 
 # scikit-learn takes most of a second to import, PyTorch more; a mere loss never waits for them.
-_LATE = {"SoftmaxRegression": "bridle.fit", "evaluate": "bridle.judge"}
+_LATE = {
+    "NetworkClassifier": "bridle.networks",
+    "SoftmaxRegression": "bridle.fit",
+    "evaluate": "bridle.judge",
+}
 
 
 def __getattr__(name: str) -> Any:

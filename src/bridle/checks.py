@@ -366,6 +366,13 @@ def finite_squares(squares: Array, name: str) -> None:
         )
 
 
+def at_least_zero(value: float, name: str) -> float:
+    """Return a finite number that must be 0 or above."""
+    if not _is_real_number(value) or not 0 <= value < np.inf:
+        raise InputError(f"{name}: expected a finite number of 0 or above, found {value!r}")
+    return float(value)
+
+
 def flag_or_positive(value: bool | float, name: str) -> bool | float:
     """Return True, False, or a finite number above zero."""
     return bool(value) if isinstance(value, bool | np.bool_) else positive(value, name)

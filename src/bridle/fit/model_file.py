@@ -30,28 +30,23 @@ _VERSION = 1
 def save(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
     """Write a fitted model, whole or not at all."""
     description = {
-        "format": _FORMAT,
-        "version": _VERSION,
+        **classifier_description(model),
         "parameters": _plain_parameters(model.get_params()),
-        "classes": _plain_classes(model.classes_),
-        "class_dtype": model.classes_.dtype.str,
-        "feature_names": [str(name) for name in getattr(model, "feature_names_in_", [])],
         "iterations": model.n_iter_,
         "fit_report": model.fit_report_.to_dict(),
     }
     tensors = {"coef": np.ascontiguousarray(model.coef_), "intercept": model.intercept_}
-    content = to_safetensors(tensors, metadata={"bridle": json.dumps(description)})
-    files.write_whole(path, content)
+    write(path, _FORMAT, _VERSION, description, tensors)
 
 
 def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
     """Fill a new model from a file that `save` wrote."""
-    coef, intercept, description = _read(path)
+    tensors, description = read(path, _FORMAT, _VERSION)
     try:
+        coef, intercept = tensors["coef"], tensors["intercept"]
         model.set_params(**_parameters(description["parameters"]))
-        classes = np.array(description["classes"], dtype=np.dtype(description["class_dtype"]))
+        classes, names = classes_and_names(description)
         report = _report(description["fit_report"])
-        names = [str(name) for name in description["feature_names"]]
         iterations = int(description["iterations"])
     except (KeyError, TypeError, ValueError) as error:
         raise checks.InputError(f"{path}: no readable bridle model ({error})") from None
@@ -64,21 +59,65 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         model.feature_names_in_ = np.array(names, dtype=object)
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[Array, Array, dict[str, Any]]:
+def classifier_description(model: Any) -> dict[str, Any]:
+    """Return what every classifier has, in JSON's types."""
+    return {
+        "classes": _plain_classes(model.classes_),
+        "class_dtype": model.classes_.dtype.str,
+        "feature_names": [str(name) for name in getattr(model, "feature_names_in_", [])],
+    }
+
+
+def classes_and_names(description: dict[str, Any]) -> tuple[Array, list[str]]:
+    """Return the classes and the features' names of a description."""
+    classes = np.array(description["classes"], dtype=np.dtype(description["class_dtype"]))
+    return classes, [str(name) for name in description["feature_names"]]
+
+
+def write(
+    path: str | os.PathLike[str],
+    kind: str,
+    version: int,
+    description: dict[str, Any],
+    tensors: dict[str, Array],
+) -> None:
+    """Write a model of some format, whole or not at all."""
+    described = {"format": kind, "version": version, **description}
+    content = to_safetensors(tensors, metadata={"bridle": json.dumps(described)})
+    files.write_whole(path, content)
+
+
+def read(
+    path: str | os.PathLike[str], kind: str, version: int
+) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the tensors, all of them real, and the description of a model of that format."""
+    description = _description(path)
+    if description.get("format") != kind or description.get("version") != version:
+        raise checks.InputError(f"{path}: expected a {kind} file of version {version}")
+    try:
+        with safe_open(os.fspath(path), framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, TypeError, ValueError, OSError) as error:
+        raise checks.InputError(f"{path}: no bridle model ({error})") from None
+    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
+        raise checks.InputError(f"{path}: expected real weights")
+    return tensors, description
+
+
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return the format that a model's file says it has."""
+    return str(_description(path).get("format"))
+
+
+def _description(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise checks.InputError(f"{path}: no such file")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             description = json.loads((file.metadata() or {})["bridle"])
-            tensors = {name: file.get_tensor(name) for name in ("coef", "intercept")}
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise checks.InputError(f"{path}: no bridle model ({error})") from None
-    known = isinstance(description, dict) and description.get("format") == _FORMAT
-    if not known or description.get("version") != _VERSION:
-        raise checks.InputError(f"{path}: expected a {_FORMAT} file of version {_VERSION}")
-    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
-        raise checks.InputError(f"{path}: expected real weights")
-    return tensors["coef"], tensors["intercept"], description
+    return description if isinstance(description, dict) else {}
 
 
 def _plain_classes(classes: Array) -> list[Any]:
@@ -96,23 +135,27 @@ def _plain_classes(classes: Array) -> list[Any]:
 
 
 def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    plain = dict(parameters)
-    # JSON knows neither infinity nor keys that are not strings.
-    plain["C"] = repr(float(plain["C"]))
-    if isinstance(plain["class_weight"], dict):
-        plain["class_weight"] = [
-            [np.asarray(label).item(), float(value)]
-            for label, value in plain["class_weight"].items()
-        ]
-    return plain
+    # JSON knows no infinity.
+    return {**with_plain_class_weight(parameters), "C": repr(float(parameters["C"]))}
 
 
 def _parameters(plain: dict[str, Any]) -> dict[str, Any]:
-    parameters = dict(plain)
-    parameters["C"] = float(parameters["C"])
-    if isinstance(parameters["class_weight"], list):
-        parameters["class_weight"] = dict(parameters["class_weight"])
-    return parameters
+    return {**with_class_weight(plain), "C": float(plain["C"])}
+
+
+def with_plain_class_weight(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters whose class weights are a list of pairs: JSON's keys are all strings."""
+    weights = parameters["class_weight"]
+    if not isinstance(weights, dict):
+        return dict(parameters)
+    pairs = [[np.asarray(label).item(), float(value)] for label, value in weights.items()]
+    return {**parameters, "class_weight": pairs}
+
+
+def with_class_weight(plain: dict[str, Any]) -> dict[str, Any]:
+    """Undo `with_plain_class_weight`."""
+    pairs = plain["class_weight"]
+    return {**plain, "class_weight": dict(pairs) if isinstance(pairs, list) else pairs}
 
 
 def _report(plain: dict[str, Any]) -> FitReport:

@@ -51,6 +51,44 @@ def fit_target(
     return found
 
 
+def known_target(
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None,
+    class_weight: ClassWeight,
+    classes: Array,
+    count: int,
+    name: str = "y",
+) -> FitTarget:
+    """Check ``y`` against sorted classes that are known; some of them may have no sample here."""
+    labels = np.asarray(y)
+    if labels.ndim == 0 or len(labels) != count:
+        raise checks.InputError(
+            f"{name}: expected one entry for each of {count} samples, found shape {labels.shape}"
+        )
+    weight = None if sample_weight is None else _sample_weight(sample_weight, count)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        found = _distributions(labels, weight, class_weight)
+        if len(found.classes) != len(classes):
+            raise checks.InputError(
+                f"{name}: expected {len(classes)} columns, found {len(found.classes)}"
+            )
+        return FitTarget(classes, found.target, weight)
+    column = column_or_1d(labels, warn=True)
+    unknown = ~np.isin(column, classes)
+    if unknown.any():
+        row = int(np.argmax(unknown))
+        raise checks.InputError(f"{name}: row {row} is {column[row]!s}, none of the classes")
+    target = np.searchsorted(classes, column)
+    if class_weight is None:
+        return FitTarget(classes, target, weight)
+    if isinstance(class_weight, str):
+        raise checks.InputError(
+            f"class_weight: expected a dict or None for part of the data, found {class_weight!r}"
+        )
+    per_class = compute_class_weight(class_weight, classes=classes, y=column)
+    return FitTarget(classes, target, per_class[target] * (1.0 if weight is None else weight))
+
+
 def _labels(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
     labels = column_or_1d(y, warn=True)
     try:

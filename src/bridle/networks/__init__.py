@@ -1,1 +1,24 @@
-"""Networks of several layers: the same data, the same network, another cost."""
+"""Networks of several layers: the same data, the same network, another cost.
+
+======================= ==========================================================================
+file                    subject
+======================= ==========================================================================
+``backpropagation.py``  the four equations, to be read beside their text
+``activations.py``      what a hidden layer does
+``costs.py``            outputs, costs, and the error that each pair of them sends back
+``parameters.py``       all weights in one vector; where they start
+``epoch.py``            once over the samples, batch by batch, in plain NumPy: the truth
+``compiled.py``         the same in compiled code
+``training.py``         epoch after epoch: figures, early stopping
+``classifier.py``       the scikit-learn classifier around them
+``settings.py``         its parameters and arguments, checked
+``samples.py``          its features and targets, as an epoch wants them
+``progress.py``         an epoch in a line
+``model_file.py``       a fitted network on disk
+======================= ==========================================================================
+"""
+
+from bridle.networks.classifier import NetworkClassifier
+from bridle.networks.training import Epoch
+
+__all__ = ["Epoch", "NetworkClassifier"]

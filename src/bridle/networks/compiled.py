@@ -192,7 +192,7 @@ def _output_errors(z: Any, bias: Any, target: Any, weight: Any, last: int, sums:
         a, y = z[row], target[row]
         for k in range(classes):
             a[k] += bias[k]
-        if last == SIGMOID_QUADRATIC or last == CROSS_ENTROPY:
+        if last in (SIGMOID_QUADRATIC, CROSS_ENTROPY):
             cost = _sigmoid_costs(a, y, last == SIGMOID_QUADRATIC)
         else:
             cost = _softmax_costs(a, y, last == SOFTMAX_QUADRATIC)
@@ -326,9 +326,7 @@ def _update(
     state.steps[0] += 1
     if settings.adam:
         steps = state.steps[0]
-        rate = number(
-            settings.learning_rate * math.sqrt(1 - BETA_2**steps) / (1 - BETA_1**steps)
-        )
+        rate = number(settings.learning_rate * math.sqrt(1 - BETA_2**steps) / (1 - BETA_1**steps))
     for place in range(len(sizes) - 1):
         start, end = starts[place], starts[place + 1]
         if settings.alpha > 0:

@@ -77,7 +77,7 @@ def last_layer(output: str, cost: str) -> LastLayer:
 
 def output_derivative(a: Array) -> Array:
     """Return ``∂a_k/∂z_k = a_k (1 − a_k)``, the same for both outputs: σ′ of each unit."""
-    return a * (1 - a)
+    return np.asarray(a * (1 - a))
 
 
 def _softmax(z: Array) -> Array:

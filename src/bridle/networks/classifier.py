@@ -1,0 +1,369 @@
+"""A network of any depth, as scikit-learn knows classifiers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from bridle import checks, probabilities
+from bridle.fit.targets import ClassWeight, fit_target
+from bridle.networks import (
+    backpropagation,
+    model_file,
+    parameters,
+    progress,
+    samples,
+    settings,
+    training,
+)
+from bridle.networks.backpropagation import Layer
+from bridle.networks.epoch import Samples, State, new_state
+from bridle.networks.training import Epoch, Watch
+from bridle.rows import Features, Rows
+
+Array = npt.NDArray[Any]
+Validation = tuple[Features, npt.ArrayLike]
+
+_PREDICTED_ROWS = 1024  # at a time
+
+
+class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+    r"""A network of fully connected layers, trained by backpropagation in batches.
+
+    Minimises, over the weights ``w`` and biases of all layers,
+
+        (Σ_i s_i C_i + alpha · ((1 − l1_ratio) ½ Σ w² + l1_ratio Σ |w|)) / Σ_i s_i
+
+    where ``C_i`` is the cost of a sample and ``s_i`` its weight, both sums over a batch. An epoch
+    runs in compiled code.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : sequence of int
+        Units in each hidden layer; empty for none.
+    activation : {"sigmoid", "tanh", "relu", "identity"}
+        Of the hidden layers.
+    output : {"softmax", "sigmoid"}
+        Of the last layer: one distribution, or a yes or no for each class.
+    cost : {"log_likelihood", "cross_entropy", "quadratic"}
+        ``−ln a_y`` (softmax); ``−Σ [y ln a + (1 − y) ln(1 − a)]`` (sigmoid); ``½ Σ (a − y)²``
+        (both). `bridle.networks.costs` tells what each sends back.
+    alpha, l1_ratio : float
+        Strength of the penalty, and how much of it is L1; ``alpha`` as in `MLPClassifier`.
+    learning_rate : float
+        Step per gradient of a batch's mean cost.
+    batch_size : int
+        Samples in a batch, drawn anew without replacement in each epoch; the last one may be
+        smaller.
+    max_epochs : int
+        How often the samples are gone over; each call of `partial_fit` goes over its own once.
+    momentum : float
+        What is kept of the last step in the next, in [0, 1); of ``solver="sgd"`` only.
+    solver : {"sgd", "adam"}
+        Gradient descent, or Adam with its authors' constants.
+    init : {"scaled", "standard_normal"}
+        Weights from N(0, 1 / inputs) and biases 0, or both from N(0, 1).
+    validation_fraction : float
+        The share of each class that is held out in `fit` to be judged after each epoch.
+    early_stopping : bool or int
+        End when the validation cost has found no new low for 10 (or so many) epochs, at the
+        weights of the lowest.
+    warm_start : bool
+        Begin at the last fit's weights.
+    class_weight : dict, "balanced" or None
+        Factors on the sample weights by class, as in scikit-learn.
+    random_state : int, RandomState or None
+        Decides the weights to start from, the validation samples and the batches.
+    verbose : int
+        Above 0, a line per epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray (K,)
+        The labels, sorted; ``0 … K−1`` when fitted on probabilities.
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer, in the dtype of the features.
+    history_ : list of Epoch
+        Cost, accuracy, gradient norms, mean σ′ of the outputs and seconds of each epoch.
+    n_iter_, n_features_in_, feature_names_in_
+        As in scikit-learn; ``n_iter_`` counts epochs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = NetworkClassifier((30,), max_epochs=20, random_state=0).fit(X / 16, y)
+    >>> model.score(X / 16, y) > 0.97
+    True
+    >>> [len(each) for each in model.coefs_], len(model.history_)
+    ([64, 30], 20)
+
+    References
+    ----------
+    M. A. Nielsen, *Neural Networks and Deep Learning*, 2015, chapters 1 to 3. D. Kingma, J. Ba,
+    *Adam: a method for stochastic optimization*, 2015.
+    """
+
+    classes_: Array
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    history_: list[Epoch]
+    _random: np.random.RandomState
+    _state: State
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Sequence[int] = (30,),
+        *,
+        activation: str = "sigmoid",
+        output: str = "softmax",
+        cost: str = "log_likelihood",
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        learning_rate: float = 0.5,
+        batch_size: int = 32,
+        max_epochs: int = 100,
+        momentum: float = 0.0,
+        solver: str = "sgd",
+        init: str = "scaled",
+        validation_fraction: float = 0.0,
+        early_stopping: bool | int = False,
+        warm_start: bool = False,
+        class_weight: ClassWeight = None,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.output = output
+        self.cost = cost
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.momentum = momentum
+        self.solver = solver
+        self.init = init
+        self.validation_fraction = validation_fraction
+        self.early_stopping = early_stopping
+        self.warm_start = warm_start
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Features,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        validation: Validation | None = None,
+        watch: Watch | Sequence[Watch] = (),
+    ) -> Self:
+        """Train for `max_epochs`, or until early stopping.
+
+        Parameters
+        ----------
+        X : array_like or Rows, (N, D)
+            Dense features of any real dtype, best of about unit size.
+        y : array_like, (N,) or (N, K)
+            Labels, or a distribution over K classes per sample.
+        sample_weight : array_like, (N,), optional
+            In a batch that holds all samples, weight k is the same as k copies.
+        validation : (X, y), optional
+            Samples to judge after each epoch, in place of a share of the first.
+        watch : callable or sequence of them, optional
+            Called with each `Epoch` as it ends.
+
+        Raises
+        ------
+        InputError
+            A cost without meaning for the output, features that are not finite or sparse, fewer
+            than two classes, a learning rate too high, …
+        """
+        plan = settings.plan(self, has_validation=validation is not None)
+        features = self._features(X, reset=True)
+        found = fit_target(y, sample_weight, self.class_weight, len(features))
+        values = samples.dense(features)
+        random = check_random_state(self.random_state)
+        sizes = (values.shape[1], *plan.hidden_layer_sizes, len(found.classes))
+        state = self._start(found.classes, sizes, random, values.dtype)
+        learnt = samples.of_target(values, found)
+        judged = None
+        if validation is not None:
+            judged = self._validation(validation, found.classes, values.dtype)
+        elif self.validation_fraction > 0:
+            learnt, judged = samples.split(learnt, self.validation_fraction, random)
+        history = training.train(
+            plan.training(sizes, self.max_epochs, len(learnt.features)),
+            learnt, judged, state, random, self._watchers(watch),
+        )  # fmt: skip
+        self._random, self.history_ = random, history
+        self._keep(found.classes, sizes, state)
+        return self
+
+    def partial_fit(
+        self,
+        X: Features,
+        y: npt.ArrayLike,
+        classes: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        watch: Watch | Sequence[Watch] = (),
+    ) -> Self:
+        """Go over some samples once, from where the last call or fit ended.
+
+        Parameters
+        ----------
+        X, y, sample_weight, watch
+            As in `fit`.
+        classes : array_like, (K,), optional
+            All labels there will be; needed in the first call unless ``y`` holds all of them.
+        """
+        plan = settings.plan(self, has_validation=True)
+        first = not hasattr(self, "coefs_")
+        features = self._features(X, reset=first)
+        if first and classes is None:
+            classes = settings.classes_of(y)
+        known = self.classes_ if classes is None else np.unique(np.asarray(classes))
+        if not first and not np.array_equal(known, self.classes_):
+            raise checks.InputError("classes: expected those of the first call, or None")
+        values = samples.dense(features)
+        if not first:
+            values = values.astype(self.coefs_[0].dtype, copy=False)
+        learnt = samples.of_target(
+            values, settings.partial_target(y, sample_weight, self.class_weight, known, values)
+        )
+        if not hasattr(self, "_random"):
+            self._random = check_random_state(self.random_state)
+        sizes = (values.shape[1], *plan.hidden_layer_sizes, len(known))
+        if first:
+            vector = parameters.initial(sizes, self.init, self._random, values.dtype)
+            state, self.history_ = new_state(vector), []
+        else:
+            state = self._continued(sizes)
+        training_plan = plan.training(sizes, 1, len(learnt.features), len(self.history_) + 1)
+        self.history_ += training.train(
+            training_plan, learnt, None, state, self._random, self._watchers(watch)
+        )
+        self._keep(known, sizes, state)
+        return self
+
+    def predict(self, X: Features) -> Array:
+        """Return each sample's class of the highest output; ties go to the first."""
+        scores = self._scores(X)
+        return np.asarray(self.classes_[probabilities.predicted_class(scores)])
+
+    def predict_proba(self, X: Features) -> Array:
+        """Return the class probabilities (N, K); sigmoid outputs are divided by their sum."""
+        return np.asarray(probabilities.softmax(self._logarithms(X)))
+
+    def predict_log_proba(self, X: Features) -> Array:
+        """Return the logarithms of the class probabilities (N, K), right far below underflow."""
+        return np.asarray(probabilities.log_softmax(self._logarithms(X)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model as safetensors with JSON metadata; see `load`.
+
+        Raises
+        ------
+        InputError
+            Classes that are not plain scalars, a `random_state` that is no number.
+        """
+        check_is_fitted(self)
+        model_file.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> NetworkClassifier:
+        """Read a model that `save` wrote; nothing in the file is executed.
+
+        Raises
+        ------
+        InputError
+            No such file, or none that holds a network of ours.
+        """
+        model = cls()
+        model_file.restore(model, path)
+        return model
+
+    def _logarithms(self, X: Features) -> Array:
+        # The softmax of ln a is a / Σ a, and never 0 / 0.
+        scores = self._scores(X)
+        return scores if self.output == "softmax" else np.asarray(probabilities.log_sigmoid(scores))
+
+    def _scores(self, X: Features) -> Array:
+        check_is_fitted(self)
+        net = backpropagation.network(self.activation, self.output, self.cost)
+        features = self._features(X, reset=False)
+        if features.is_sparse:
+            samples.dense(features)
+        dtype = np.result_type(features.dtype, self.coefs_[0].dtype)
+        layers = [
+            Layer(weight.astype(dtype, copy=False), bias.astype(dtype, copy=False))
+            for weight, bias in zip(self.coefs_, self.intercepts_, strict=True)
+        ]
+        scores = np.empty((len(features), len(self.classes_)), dtype)
+        for rows, block in features.blocks(_PREDICTED_ROWS, dtype):
+            checks.finite_rows(block, "X", rows.start)
+            scores[rows] = backpropagation.forward(net, layers, block).scores
+        return scores
+
+    def _features(self, X: Features, *, reset: bool) -> Rows:
+        return settings.features_of(self, X, validate_data, reset=reset)
+
+    def _validation(self, given: Validation, classes: Array, dtype: np.dtype[Any]) -> Samples:
+        X, y = given
+        values = samples.dense(self._features(X, reset=False), "validation").astype(dtype)
+        found = settings.partial_target(y, None, None, classes, values, name="validation")
+        return samples.of_target(values, found)
+
+    def _start(
+        self,
+        classes: Array,
+        sizes: tuple[int, ...],
+        random: np.random.RandomState,
+        dtype: np.dtype[Any],
+    ) -> State:
+        if self.warm_start and self._fits(classes, sizes):
+            return new_state(self._vector().astype(dtype))
+        return new_state(parameters.initial(sizes, self.init, random, dtype))
+
+    def _fits(self, classes: Array, sizes: tuple[int, ...]) -> bool:
+        return (
+            hasattr(self, "coefs_")
+            and np.array_equal(self.classes_, classes)
+            and tuple(len(each) for each in self.coefs_) == sizes[:-1]
+        )
+
+    def _continued(self, sizes: tuple[int, ...]) -> State:
+        if not self._fits(self.classes_, sizes):
+            raise checks.InputError(
+                "hidden_layer_sizes: partial_fit expected those of the weights there are"
+            )
+        vector = self._vector()
+        if not hasattr(self, "_state"):
+            return new_state(vector)
+        return self._state._replace(vector=vector)
+
+    def _vector(self) -> Array:
+        pairs = zip(self.coefs_, self.intercepts_, strict=True)
+        return np.concatenate([part.ravel() for pair in pairs for part in pair])
+
+    def _keep(self, classes: Array, sizes: tuple[int, ...], state: State) -> None:
+        layers = parameters.layers(state.vector.copy(), sizes)
+        self.classes_, self._state = classes, state
+        self.coefs_ = [layer.weight for layer in layers]
+        self.intercepts_ = [layer.bias for layer in layers]
+        self.n_iter_ = len(self.history_)
+
+    def _watchers(self, watch: Watch | Sequence[Watch]) -> list[Watch]:
+        given = [watch] if callable(watch) else list(watch)
+        return [progress.print_line, *given] if self.verbose else given

@@ -1,0 +1,131 @@
+"""A classifier's parameters and arguments, checked, in the terms of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bridle import checks
+from bridle.fit.targets import ClassWeight, FitTarget, fit_target, known_target
+from bridle.networks import backpropagation, parameters, training
+from bridle.networks.compiled import Kind
+from bridle.networks.epoch import SOLVERS, Rule
+from bridle.rows import Features, Rows
+
+if TYPE_CHECKING:
+    from bridle.networks.classifier import NetworkClassifier
+
+Array = npt.NDArray[Any]
+
+_PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The parameters that do not depend on the data."""
+
+    kind: Kind
+    hidden_layer_sizes: tuple[int, ...]
+    solver: str
+    learning_rate: float
+    momentum: float
+    batch_size: int
+    patience: int
+
+    def training(
+        self, sizes: tuple[int, ...], epochs: int, count: int, first: int = 1
+    ) -> training.Plan:
+        """Return the plan for so many samples."""
+        batch_size = min(self.batch_size, count)
+        rule = Rule(self.solver, self.learning_rate, self.momentum, batch_size)
+        return training.Plan(self.kind, sizes, rule, epochs, self.patience, first)
+
+
+def plan(model: NetworkClassifier, *, has_validation: bool) -> Checked:
+    """Check the parameters of a classifier."""
+    kind = Kind(
+        model.activation,
+        model.output,
+        model.cost,
+        checks.at_least_zero(model.alpha, "alpha"),
+        checks.fraction(model.l1_ratio, "l1_ratio"),
+    )
+    backpropagation.network(*kind)
+    checks.one_of(model.solver, "solver", SOLVERS)
+    checks.one_of(model.init, "init", parameters.INITS)
+    checks.count(model.max_epochs, "max_epochs")
+    share = checks.fraction(model.validation_fraction, "validation_fraction")
+    momentum = checks.fraction(model.momentum, "momentum")
+    if momentum == 1 or share == 1:
+        name = "momentum" if momentum == 1 else "validation_fraction"
+        raise checks.InputError(f"{name}: expected a number below 1, found 1")
+    if model.early_stopping and share == 0 and not has_validation:
+        raise checks.InputError(
+            "early_stopping: expected validation_fraction above 0, or validation samples"
+        )
+    return Checked(
+        kind=kind,
+        hidden_layer_sizes=_hidden(model.hidden_layer_sizes),
+        solver=model.solver,
+        learning_rate=checks.positive(model.learning_rate, "learning_rate"),
+        momentum=momentum,
+        batch_size=checks.count(model.batch_size, "batch_size"),
+        patience=_patience(model.early_stopping),
+    )
+
+
+def features_of(
+    model: NetworkClassifier, X: Features, validate: Callable[..., Any], *, reset: bool
+) -> Rows:
+    """Return the features as rows, and hold their number and names against the model's."""
+    if isinstance(X, Rows):
+        if reset:
+            model.n_features_in_ = X.shape[1]
+            model.__dict__.pop("feature_names_in_", None)
+        elif X.shape[1] != model.n_features_in_:
+            expected = f"{model.n_features_in_} features"
+            raise checks.InputError(f"X: expected {expected}, found {X.shape[1]}")
+        return X
+    if sparse.issparse(X):
+        raise checks.InputError(
+            "X: expected dense features, found a sparse matrix; SoftmaxRegression takes those"
+        )
+    values = validate(model, X, dtype="numeric", ensure_all_finite=False, reset=reset)
+    return Rows([values])
+
+
+def classes_of(y: npt.ArrayLike) -> Array:
+    """Return the classes of a first `partial_fit` that was not told them."""
+    labels = np.asarray(y)
+    distributions = labels.ndim == 2 and labels.shape[1] > 1
+    return np.arange(labels.shape[1]) if distributions else np.unique(labels)
+
+
+def partial_target(
+    y: npt.ArrayLike,
+    sample_weight: npt.ArrayLike | None,
+    class_weight: ClassWeight,
+    classes: Array,
+    features: Array,
+    name: str = "y",
+) -> FitTarget:
+    """Return the targets among classes that are known, of which some may have no sample."""
+    if len(classes) < 2:
+        return fit_target(y, sample_weight, class_weight, len(features))  # says what is wrong
+    return known_target(y, sample_weight, class_weight, classes, len(features), name)
+
+
+def _hidden(sizes: Sequence[int] | int) -> tuple[int, ...]:
+    given = [sizes] if isinstance(sizes, int | np.integer) else list(sizes)
+    return tuple(int(checks.count(size, "hidden_layer_sizes")) for size in given)
+
+
+def _patience(early_stopping: bool | int) -> int:
+    if isinstance(early_stopping, bool | np.bool_):
+        return _PATIENCE if early_stopping else 0
+    return checks.count(early_stopping, "early_stopping")

@@ -1,0 +1,165 @@
+"""Epoch after epoch: order, figures, early stopping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import ThreadpoolController
+
+from bridle import checks
+from bridle.networks import backpropagation, parameters
+from bridle.networks.compiled import Kind, compiled_epoch
+from bridle.networks.epoch import Rule, Samples, State, target_rows
+
+Array = npt.NDArray[Any]
+
+# A judged block's activations stay in cache.
+_JUDGED_ROWS = 512
+# Below so many multiplications in a batch's largest product, a second thread costs more than it
+# brings.
+_THREADED_PRODUCT = 2**23
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch showed.
+
+    Attributes
+    ----------
+    epoch : int
+        1 for the first.
+    cost, accuracy : float
+        Means over the training samples, each taken before the update of its own batch; the cost is
+        without penalty.
+    validation_cost, validation_accuracy : float or None
+        Means over the validation samples at the epoch's end; None if there are none.
+    gradient_norms : tuple of float
+        For each layer the Euclidean norm of the objective's gradient by its weights and biases:
+        root mean square over the batches.
+    output_derivative : float
+        Mean σ′ of the output layer, ``a (1 − a)``, over the training samples: near 0, the outputs
+        are saturated.
+    seconds : float
+        Time of the epoch, validation included.
+    """
+
+    epoch: int
+    cost: float
+    accuracy: float
+    validation_cost: float | None
+    validation_accuracy: float | None
+    gradient_norms: tuple[float, ...]
+    output_derivative: float
+    seconds: float
+
+
+Watch = Callable[[Epoch], object]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, how, and for how long."""
+
+    kind: Kind
+    sizes: tuple[int, ...]
+    rule: Rule
+    max_epochs: int
+    patience: int  # epochs without a lower validation cost; 0: no early stopping
+    first_epoch: int = 1
+
+
+def train(
+    plan: Plan,
+    samples: Samples,
+    validation: Samples | None,
+    state: State,
+    random: np.random.RandomState,
+    watch: Sequence[Watch],
+) -> list[Epoch]:
+    """Train in place; with early stopping, end at the weights of the best epoch.
+
+    Raises
+    ------
+    InputError
+        Weights that grow beyond all numbers, under too high a learning rate.
+    """
+    history: list[Epoch] = []
+    best: tuple[float, int, Array] | None = None
+    with _threads_for(plan):
+        for number in range(plan.first_epoch, plan.first_epoch + plan.max_epochs):
+            found = _epoch(plan, number, samples, validation, state, random)
+            history.append(found)
+            for each in watch:
+                each(found)
+            if plan.patience and found.validation_cost is not None:
+                if best is None or found.validation_cost < best[0]:
+                    best = (found.validation_cost, number, state.vector.copy())
+                elif number - best[1] >= plan.patience:
+                    break
+    if best is not None:
+        state.vector[...] = best[2]
+    return history
+
+
+def judge(plan: Plan, samples: Samples, vector: Array) -> tuple[float, float]:
+    """Return the mean cost, without penalty, and the accuracy."""
+    net = backpropagation.network(*plan.kind)
+    layers = parameters.layers(vector, plan.sizes)
+    sums = np.zeros(2)
+    for start in range(0, len(samples.features), _JUDGED_ROWS):
+        rows = np.arange(start, min(start + _JUDGED_ROWS, len(samples.features)))
+        target, weight = target_rows(samples, rows, plan.sizes[-1]), samples.weight[rows]
+        seen = backpropagation.forward(net, layers, samples.features[rows])
+        costs = net.last.cost(seen.scores, seen.activations[-1], target)
+        correct = seen.scores.argmax(axis=1) == target.argmax(axis=1)
+        sums += [weight @ costs, weight @ correct]
+    cost, accuracy = (sums / samples.weight.sum(dtype=np.float64)).tolist()
+    return cost, accuracy
+
+
+def _epoch(
+    plan: Plan,
+    number: int,
+    samples: Samples,
+    validation: Samples | None,
+    state: State,
+    random: np.random.RandomState,
+) -> Epoch:
+    started = time.perf_counter()
+    order = random.permutation(len(samples.features))
+    figures = compiled_epoch(plan.kind, plan.sizes, samples, order, plan.rule, state)
+    if not (np.isfinite(figures.cost) and np.isfinite(state.vector).all()):
+        raise checks.InputError(
+            f"learning_rate: {plan.rule.learning_rate:g} made the weights grow beyond all numbers "
+            f"in epoch {number}; choose a lower one, or scale the features"
+        )
+    judged = (None, None) if validation is None else judge(plan, validation, state.vector)
+    return Epoch(
+        epoch=number,
+        cost=figures.cost,
+        accuracy=figures.accuracy,
+        validation_cost=judged[0],
+        validation_accuracy=judged[1],
+        gradient_norms=figures.gradient_norms,
+        output_derivative=figures.output_derivative,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _threads_for(plan: Plan) -> AbstractContextManager[Any]:
+    widest = max(before * after for before, after in zip(plan.sizes, plan.sizes[1:], strict=False))
+    if widest * plan.rule.batch_size >= _THREADED_PRODUCT:
+        return nullcontext()
+    return cast(AbstractContextManager[Any], _threadpools().limit(limits=1, user_api="blas"))
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    return ThreadpoolController()
