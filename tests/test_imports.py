@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "losses": {"checks", "kernels", "probabilities"},
     "information": {"checks", "kernels", "probabilities"},
     "linear": {"checks", "kernels", "losses"},
+    "experiments": {"checks", "probabilities"},
     # what uses the walk; none of them knows another, but networks what fits share
     "data": {"checks", "rows"},
     "fit": {
@@ -49,7 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     # who is passed a tensor is the only one to open the torch room
     "dispatch": {"checks", "torch"},
     # the public names: the walk at once, the heavy rooms when first asked for
-    "__init__": {"checks", "dispatch", "information", "linear", "losses", "probabilities"},
+    "__init__": {
+        "checks", "dispatch", "experiments", "information", "linear", "losses", "probabilities",
+    },
 }  # fmt: skip
 LATE = {"fit", "judge", "networks"}
 

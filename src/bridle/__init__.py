@@ -85,6 +85,8 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_LATE[name]), name)
     if name == "torch":
         return torch_room()
+    if name == "experiments":
+        return import_module("bridle.experiments")
     raise AttributeError(f"module 'bridle' has no attribute {name!r}")
 
 

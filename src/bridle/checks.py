@@ -366,6 +366,13 @@ def finite_squares(squares: Array, name: str) -> None:
         )
 
 
+def finite_number(value: float, name: str) -> float:
+    """Return a finite real number."""
+    if not _is_real_number(value) or not np.isfinite(value):
+        raise InputError(f"{name}: expected a finite number, found {value!r}")
+    return float(value)
+
+
 def at_least_zero(value: float, name: str) -> float:
     """Return a finite number that must be 0 or above."""
     if not _is_real_number(value) or not 0 <= value < np.inf:

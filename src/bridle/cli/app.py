@@ -12,6 +12,7 @@ import typer
 
 import bridle
 from bridle import checks
+from bridle.cli import network_options as network
 from bridle.cli.messages import one_line
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
@@ -42,6 +43,18 @@ Target = Annotated[
 Labels = Annotated[
     str | None,
     typer.Option(help="A file of labels, for arrays that carry none.", metavar="FILE"),
+]
+Test = Annotated[str | None, typer.Option(help="Data to judge the model on.", metavar="DATA")]
+TestLabels = Annotated[
+    str | None, typer.Option(help="A file of labels for --test.", metavar="FILE")
+]
+Holdout = Annotated[
+    float | None,
+    typer.Option(
+        help="The share of each class to hold out and judge the model on, spread evenly over "
+        "the data; 0 for none. 0.2 unless --test is given.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -110,20 +123,9 @@ def fit(
     data: Data,
     target: Target = None,
     labels: Labels = None,
-    test: Annotated[
-        str | None, typer.Option(help="Data to judge the model on.", metavar="DATA")
-    ] = None,
-    test_labels: Annotated[
-        str | None, typer.Option(help="A file of labels for --test.", metavar="FILE")
-    ] = None,
-    holdout: Annotated[
-        float | None,
-        typer.Option(
-            help="The share of each class to hold out and judge the model on, spread evenly over "
-            "the data; 0 for none. 0.2 unless --test is given.",
-            show_default=False,
-        ),
-    ] = None,
+    test: Test = None,
+    test_labels: TestLabels = None,
+    holdout: Holdout = None,
     C: Annotated[
         float, typer.Option("--C", help="Inverse strength of the penalty; inf: none.")
     ] = 1.0,
@@ -139,6 +141,26 @@ def fit(
     tol: Annotated[
         float, typer.Option(help="The proven relative gap to the optimum to end at.")
     ] = 1e-10,
+    hidden: network.Hidden = None,
+    activation: network.Activation = "sigmoid",
+    output: network.Output = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a network: quadratic, cross_entropy or log_likelihood; what suits the output, "
+            "if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    alpha: network.Alpha = 0.0,
+    l1_ratio: network.L1Ratio = 0.0,
+    learning_rate: network.LearningRate = network.DEFAULT_RATE,
+    batch_size: network.BatchSize = network.DEFAULT_BATCH,
+    epochs: network.Epochs = network.DEFAULT_EPOCHS,
+    momentum: network.Momentum = 0.0,
+    solver: network.Solver = "sgd",
+    init: network.Init = "scaled",
+    seed: network.Seed = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -148,9 +170,17 @@ def fit(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit a softmax classifier to its exact optimum, judge it, and report."""
+    """Fit a softmax classifier to its exact optimum (or train a network), judge it, and report."""
     from bridle.cli import fitting
 
+    options = None
+    if hidden is not None:
+        options = network.NetworkOptions(
+            hidden, activation, output, cost, alpha, l1_ratio, learning_rate, batch_size, epochs,
+            momentum, solver, init, seed,
+        )  # fmt: skip
+    elif output is not None or cost is not None:
+        raise checks.InputError("--output, --cost: expected with --hidden, found them alone")
     fitting.fit(
         fitting.Plan(
             data=data,
@@ -162,11 +192,89 @@ def fit(
             C=C,
             standardize=standardize,
             tol=tol,
+            network=options,
             out=out,
             json=json,
             quiet=quiet,
         )
     )
+
+
+@app.command(
+    epilog="\b\nExample: bridle compare digits --out curves.png\n"
+    "Example: bridle compare digits --cost quadratic --cost cross_entropy --learning-rate 1",
+)
+def compare(
+    data: Data,
+    target: Target = None,
+    labels: Labels = None,
+    test: Test = None,
+    test_labels: TestLabels = None,
+    holdout: Holdout = None,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="quadratic, cross_entropy, log_likelihood: once for each; all three if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option(
+            help="The accuracy to count epochs to; the lowest final one if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    hidden: network.Hidden = "30",
+    activation: network.Activation = "sigmoid",
+    output: network.Output = None,
+    alpha: network.Alpha = 0.0,
+    l1_ratio: network.L1Ratio = 0.0,
+    learning_rate: network.LearningRate = network.DEFAULT_RATE,
+    batch_size: network.BatchSize = network.DEFAULT_BATCH,
+    epochs: network.Epochs = network.DEFAULT_EPOCHS,
+    momentum: network.Momentum = 0.0,
+    solver: network.Solver = "sgd",
+    init: network.Init = "scaled",
+    seed: network.Seed = 0,
+    standardize: Annotated[
+        bool | None,
+        typer.Option(
+            "--standardize/--no-standardize",
+            help="Train on features of mean 0 and deviation 1. On, unless they are pixels, which "
+            "are taken as 0 … 1.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A picture of the curves, .png or .svg.", metavar="FILE")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the same network from the same weights on the same batches under each cost."""
+    from bridle.cli import comparing
+
+    comparing.compare(
+        comparing.Plan(
+            data=data,
+            target=target,
+            labels=labels,
+            test=test,
+            test_labels=test_labels,
+            holdout=holdout,
+            costs=cost or ["quadratic", "cross_entropy", "log_likelihood"],
+            network=network.NetworkOptions(
+                hidden or "30", activation, output, None, alpha, l1_ratio, learning_rate,
+                batch_size, epochs, momentum, solver, init, seed,
+            ),
+            standardize=standardize,
+            accuracy=accuracy,
+            out=out,
+            json=json,
+            quiet=quiet,
+        )
+    )  # fmt: skip
 
 
 @app.command(

@@ -11,56 +11,42 @@ import numpy.typing as npt
 
 import bridle
 from bridle import checks, data, strict_json
-from bridle.cli import outputs
+from bridle.cli import network_training, outputs
 from bridle.cli.messages import about, one_line
+from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
-from bridle.cli.splitting import holdout_split
+from bridle.cli.sampling import Samples, Source, check_source, samples_of
 from bridle.data import Dataset
 from bridle.fit import SoftmaxRegression
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
-from bridle.rows import Rows
+from bridle.networks import NetworkClassifier
 
 Array = npt.NDArray[Any]
+Model = SoftmaxRegression | NetworkClassifier
 
-_CHECKED_ROWS = 1024  # at a time
+DEFAULT_C, DEFAULT_TOL = 1.0, 1e-10
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Source):
     """The command's arguments."""
 
-    data: str
-    target: str | None
-    labels: str | None
-    test: str | None
-    test_labels: str | None
-    holdout: float | None
     C: float
     standardize: bool | None
     tol: float
+    network: NetworkOptions | None
     out: Path | None
     json: bool
     quiet: bool
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Samples to fit or to judge: where from, features, targets, and what to call them."""
-
-    source: str
-    features: Rows
-    target: Array
-    ids: list[int | str]
-    role: str
 
 
 def fit(plan: Plan) -> None:
     """Load, split, fit, judge, print and write."""
     _check(plan)
     dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
-    train, judged = _samples(plan, dataset)
-    model = _fitted(plan, dataset, train)
+    train, judged = samples_of(plan, dataset)
+    model = _fitted(plan, dataset, train, judged)
     evaluation = _judged(model, judged)
     metrics = _metrics(plan, dataset, model, train, judged, evaluation)
     if plan.out is not None:
@@ -75,89 +61,39 @@ def fit(plan: Plan) -> None:
 def _check(plan: Plan) -> None:
     checks.positive(plan.C, "--C", infinite=True)
     checks.positive(plan.tol, "--tol")
-    if plan.test is not None and plan.holdout is not None:
-        raise checks.InputError("--holdout: expected without --test, found both")
-    if plan.test is None and plan.test_labels is not None:
-        raise checks.InputError("--test-labels: expected with --test, found it alone")
-    if plan.holdout is not None and not 0 <= plan.holdout < 1:
-        raise checks.InputError(f"--holdout: expected a share in [0, 1), found {plan.holdout:g}")
+    check_source(plan)
+    if plan.network is not None and (plan.C != DEFAULT_C or plan.tol != DEFAULT_TOL):
+        raise checks.InputError("--C, --tol: expected without --hidden; a network has --alpha")
     if plan.out is not None:
         outputs.check_folder(plan.out)
 
 
-def _samples(plan: Plan, dataset: Dataset) -> tuple[Samples, Samples]:
-    everything = _all_samples(dataset, "training")
-    if plan.test is not None:
-        return everything, _test_samples(plan, plan.test, dataset)
-    share = 0.2 if plan.holdout is None else plan.holdout
-    if share == 0:
-        return everything, everything
-    with about(dataset.source):
-        kept, held = holdout_split(everything.target, share)
-    return _chosen(everything, kept, "training"), _chosen(everything, held, "held-out")
+def _fitted(plan: Plan, dataset: Dataset, train: Samples, judged: Samples) -> Model:
+    if plan.network is None:
+        model: Model = _fitted_to_optimum(plan, dataset, train)
+    else:
+        model = _trained(plan, plan.network, dataset, train, judged)
+    if dataset.feature_names is not None:
+        model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+    return model
 
 
-def _all_samples(dataset: Dataset, role: str) -> Samples:
-    assert dataset.target is not None  # load refuses data without labels
-    _check_labels(dataset.source, dataset.target)
-    _check_finite(dataset)
-    ids: list[int | str] = list(dataset.ids or range(len(dataset.target)))
-    return Samples(dataset.source, dataset.features, dataset.target, ids, role)
+def _trained(
+    plan: Plan, options: NetworkOptions, dataset: Dataset, train: Samples, judged: Samples
+) -> NetworkClassifier:
+    model = network_training.classifier(options)
+    units = network_training.units_of(train.features, dataset, plan.standardize)
+    wanted = not (plan.json or plan.quiet)
+    with network_training.live_epochs("training", wanted=wanted) as watch:
+        return network_training.trained(model, train, judged, units, watch)
 
 
-def _check_labels(source: str, target: Array) -> None:
-    if target.ndim == 1 and target.dtype.kind == "f":
-        fraction = target[np.argmax(target != np.trunc(target))]
-        raise checks.InputError(
-            f"{source}: target: expected whole numbers or texts as labels, found {fraction:g}"
-        )
-
-
-def _check_finite(dataset: Dataset) -> None:
-    # Before the split, which would count other rows; and before a long fit, which a NaN among the
-    # held-out samples would waste.
-    for rows, block in dataset.features.blocks(_CHECKED_ROWS):
-        checks.finite_rows(block, dataset.source, rows.start)
-
-
-def _chosen(samples: Samples, rows: Array, role: str) -> Samples:
-    return Samples(
-        source=samples.source,
-        features=samples.features.take(rows),
-        target=samples.target[rows],
-        ids=[samples.ids[row] for row in rows],
-        role=role,
-    )
-
-
-def _test_samples(plan: Plan, source: str, dataset: Dataset) -> Samples:
-    test = data.load(
-        source,
-        target=plan.target,
-        labels=plan.test_labels,
-        feature_names=dataset.feature_names,
-        width=dataset.features.shape[1],
-    )
-    found = _all_samples(test, "test")
-    if _are_texts(dataset.target) and not _are_texts(found.target):
-        # Texts that all look like numbers are read as numbers; the other file shows they are not.
-        return replace(found, target=found.target.astype(str))
-    return found
-
-
-def _are_texts(target: Array | None) -> bool:
-    return target is not None and target.dtype.kind in "OU"
-
-
-def _fitted(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
+def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
     scale = _default_scale(dataset) if plan.standardize is None else plan.standardize
     model = SoftmaxRegression(plan.C, standardize=scale, tol=plan.tol)
     wanted = not (plan.json or plan.quiet)
     with about(train.source), live_line(plan.tol, wanted=wanted) as progress:
-        model.fit(train.features, train.target, progress=progress)
-    if dataset.feature_names is not None:
-        model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
-    return model
+        return model.fit(train.features, train.target, progress=progress)
 
 
 def _default_scale(dataset: Dataset) -> bool | float:
@@ -166,7 +102,7 @@ def _default_scale(dataset: Dataset) -> bool | float:
     return 255.0 if dataset.pixels else True
 
 
-def _judged(model: SoftmaxRegression, samples: Samples) -> Evaluation:
+def _judged(model: Model, samples: Samples) -> Evaluation:
     # A distribution as target is judged by its most probable class.
     target = samples.target if samples.target.ndim == 1 else samples.target.argmax(axis=1)
     with about(samples.source):
@@ -181,7 +117,7 @@ def _judged(model: SoftmaxRegression, samples: Samples) -> Evaluation:
 def _metrics(
     plan: Plan,
     dataset: Dataset,
-    model: SoftmaxRegression,
+    model: Model,
     train: Samples,
     judged: Samples,
     evaluation: Evaluation,
@@ -197,23 +133,30 @@ def _metrics(
             "judged_on": judged.role,
             "notes": dataset.notes,
         },
-        "model": {"C": model.C, "standardize": model.standardize, "tol": model.tol},
-        "fit": model.fit_report_.to_dict(),
+        **_of_model(model),
         "evaluation": evaluation.to_dict(),
     }
 
 
-def _print(
-    metrics: dict[str, Any], model: SoftmaxRegression, evaluation: Evaluation, out: Path | None
-) -> None:
+def _of_model(model: Model) -> dict[str, Any]:
+    if isinstance(model, SoftmaxRegression):
+        parameters = {"C": model.C, "standardize": model.standardize, "tol": model.tol}
+        return {"model": parameters, "fit": model.fit_report_.to_dict()}
+    return {"model": model.get_params(), "fit": {"history": model.history_}}
+
+
+def _print(metrics: dict[str, Any], model: Model, evaluation: Evaluation, out: Path | None) -> None:
     found = metrics["data"]
     counts = f"{found['training_samples']} samples, {found['features']} features"
     print(one_line(f"{found['source']}: {counts}, {len(model.classes_)} classes"))
     for note in found["notes"]:
         print(f"  {one_line(note)}")
-    if model.standardize == 255:
-        print("  pixels are penalised on one scale, 0 to 1 (--standardize: each on its own)")
-    print(outputs.fit_line(model.fit_report_))
+    if isinstance(model, NetworkClassifier):
+        print(outputs.training_line(model))
+    else:
+        if model.standardize == 255:
+            print("  pixels are penalised on one scale, 0 to 1 (--standardize: each on its own)")
+        print(outputs.fit_line(model.fit_report_))
     print(f"\n{found['judged_on']} accuracy {evaluation.accuracy:.4f}\n")
     print(evaluation)
     if out is None:

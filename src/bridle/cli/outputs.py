@@ -15,9 +15,13 @@ import numpy.typing as npt
 
 from bridle import checks, files, strict_json
 from bridle.fit import FitReport, SoftmaxRegression
+from bridle.fit import model_file
 from bridle.judge import Evaluation
+from bridle.networks import NetworkClassifier
+from bridle.networks.model_file import FORMAT as NETWORK_FORMAT
 
 Array = npt.NDArray[Any]
+Model = SoftmaxRegression | NetworkClassifier
 
 MODEL, METRICS, PREDICTIONS = "model.safetensors", "metrics.json", "predictions.csv"
 
@@ -39,6 +43,16 @@ def fit_line(report: FitReport) -> str:
     return (
         f"{ending}: {bound}, objective {report.objective:.9g} nats, "
         f"{report.passes} passes, {report.seconds:.2f} s"
+    )
+
+
+def training_line(model: NetworkClassifier) -> str:
+    """Return the figures of a network's training as a line of text."""
+    sizes = [len(model.coefs_[0]), *(len(bias) for bias in model.intercepts_)]
+    last, seconds = model.history_[-1], sum(epoch.seconds for epoch in model.history_)
+    return (
+        f"network {'-'.join(map(str, sizes))}, {model.output} with {model.cost}: "
+        f"{model.n_iter_} epochs, cost {last.cost:.6g}, {seconds:.2f} s"
     )
 
 
@@ -112,9 +126,7 @@ def _check_writable(out: Path, folder: Path) -> None:
         raise checks.InputError(f"--out {out}: no permission to write in {folder}")
 
 
-def write_fit(
-    folder: Path, model: SoftmaxRegression, metrics: dict[str, Any], predictions: str
-) -> None:
+def write_fit(folder: Path, model: Model, metrics: dict[str, Any], predictions: str) -> None:
     """Write the model, its metrics and its predictions, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / MODEL)
@@ -127,12 +139,15 @@ def write_text(path: Path, text: str) -> None:
     files.write_whole(path, text.encode(errors="backslashreplace"))
 
 
-def features_of(model: SoftmaxRegression) -> dict[str, Any]:
+def features_of(model: Model) -> dict[str, Any]:
     """Return what `bridle.data.load` has to know of the features that a model was fitted to."""
     names = getattr(model, "feature_names_in_", None)
     return {"feature_names": names, "width": model.n_features_in_}
 
 
-def load_model(path: Path) -> SoftmaxRegression:
+def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that ``bridle fit`` wrote it to."""
-    return SoftmaxRegression.load(path / MODEL if path.is_dir() else path)
+    file = path / MODEL if path.is_dir() else path
+    if model_file.format_of(file) == NETWORK_FORMAT:
+        return NetworkClassifier.load(file)
+    return SoftmaxRegression.load(file)

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 _JUDGED_ROWS = 512
 # Below so many multiplications in a batch's largest product, a second thread costs more than it
 # brings.
-_THREADED_PRODUCT = 2**23
+_THREADED_PRODUCT = 2**26
 
 
 @dataclass(frozen=True)

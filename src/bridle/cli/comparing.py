@@ -1,0 +1,141 @@
+"""``bridle compare``: the same network, first weights and batches under one cost after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+from bridle import checks, data, strict_json
+from bridle.cli import outputs
+from bridle.cli.curves import check_picture, draw
+from bridle.cli.messages import one_line
+from bridle.cli.network_options import NetworkOptions
+from bridle.cli.network_training import classifier, live_epochs, trained, units_of
+from bridle.cli.sampling import Source, check_source, samples_of
+from bridle.networks import Epoch
+
+
+@dataclass(frozen=True)
+class Plan(Source):
+    """The command's arguments."""
+
+    costs: Sequence[str]
+    network: NetworkOptions
+    standardize: bool | None
+    accuracy: float | None
+    out: Path | None
+    json: bool
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one cost led to; `epochs` and `seconds` are those to the accuracy asked for."""
+
+    cost: str
+    output: str
+    epochs: int | None
+    seconds: float | None
+    accuracy: float
+    final_cost: float
+    first_gradient_norms: tuple[float, ...]
+    final_gradient_norms: tuple[float, ...]
+    history: list[Epoch]
+
+
+def compare(plan: Plan) -> None:
+    """Load, split, train under each cost, print and draw."""
+    _check(plan)
+    untrained = [classifier(plan.network.with_cost(cost)) for cost in plan.costs]
+    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    train, judged = samples_of(plan, dataset)
+    units = units_of(train.features, dataset, plan.standardize)
+    histories = []
+    for model in untrained:
+        with live_epochs(model.cost, wanted=not (plan.json or plan.quiet)) as watch:
+            histories.append(trained(model, train, judged, units, watch).history_)
+    goal = min(_accuracies(each)[-1] for each in histories)
+    goal = goal if plan.accuracy is None else plan.accuracy
+    runs = [
+        _run(model.cost, model.output, history, goal)
+        for model, history in zip(untrained, histories, strict=True)
+    ]
+    if plan.out is not None:
+        named = [(f"{run.cost} ({run.output})", run.history) for run in runs]
+        draw(plan.out, f"{dataset.source}: {plan.network.hidden} hidden", judged.role, named)
+    if plan.json:
+        print(strict_json.to_text({"accuracy": goal, "runs": runs}, indent=2))
+    elif not plan.quiet:
+        layers = f"{train.features.shape[1]}-{plan.network.hidden.replace(',', '-')}"
+        counts = f"{len(train.target)} samples, {len(judged.target)} {judged.role}"
+        print(one_line(f"{dataset.source}: {counts}; network {layers}-{_classes(untrained[0])}"))
+        print(f"\n{_table(runs, goal, judged.role)}")
+        _print_ending(plan.out)
+
+
+def _check(plan: Plan) -> None:
+    check_source(plan)
+    if plan.accuracy is not None:
+        checks.fraction(plan.accuracy, "--accuracy")
+    if len(set(plan.costs)) < len(plan.costs):
+        raise checks.InputError("--cost: expected each cost once")
+    if plan.out is not None:
+        check_picture(plan.out)
+        outputs.check_file(plan.out)
+
+
+def _classes(model: Any) -> int:
+    return len(model.classes_)
+
+
+def _accuracies(history: list[Epoch]) -> list[float]:
+    return [float(epoch.validation_accuracy or 0.0) for epoch in history]
+
+
+def _run(cost: str, output: str, history: list[Epoch], goal: float) -> Run:
+    accuracies = _accuracies(history)
+    reached = next((place for place, each in enumerate(accuracies) if each >= goal), None)
+    seconds = list(accumulate(epoch.seconds for epoch in history))
+    return Run(
+        cost=cost,
+        output=output,
+        epochs=None if reached is None else reached + 1,
+        seconds=None if reached is None else seconds[reached],
+        accuracy=accuracies[-1],
+        final_cost=history[-1].cost,
+        first_gradient_norms=history[0].gradient_norms,
+        final_gradient_norms=history[-1].gradient_norms,
+        history=history,
+    )
+
+
+def _table(runs: Sequence[Run], goal: float, role: str) -> str:
+    to_goal = f"to {role} {goal:.4f}"
+    lines = [
+        f"{'':16}{'':9}{to_goal:>24}{'at the end':>23}   gradient norm by layer",
+        f"{'cost':16}{'output':9}{'epochs':>14}{'seconds':>10}{'accuracy':>12}{'cost':>11}   "
+        f"first epoch → last",
+    ]
+    for run in runs:
+        epochs = "not reached" if run.epochs is None else str(run.epochs)
+        seconds = "" if run.seconds is None else f"{run.seconds:.2f}"
+        lines.append(
+            f"{run.cost:16}{run.output:9}{epochs:>14}{seconds:>10}{run.accuracy:>12.4f}"
+            f"{run.final_cost:>11.4g}   "
+            f"{_norms(run.first_gradient_norms)} → {_norms(run.final_gradient_norms)}"
+        )
+    return "\n".join(lines)
+
+
+def _norms(norms: Sequence[float]) -> str:
+    return " ".join(f"{norm:.2g}" for norm in norms)
+
+
+def _print_ending(out: Path | None) -> None:
+    if out is None:
+        print("\nnothing drawn; --out curves.png (or .svg) draws the curves")
+    else:
+        print(f"\n{one_line(f'drawn to {out}')}")
