@@ -54,5 +54,5 @@ def _measures(role: str) -> list[tuple[str, str, Callable[[Epoch, Epoch], Any]]]
         (f"{role} accuracy", "linear", lambda each, _first: each.validation_accuracy),
         ("training cost / its first epoch's", "log", lambda each, first: each.cost / first.cost),
         ("gradient norm, first layer", "log", lambda each, _first: each.gradient_norms[0]),
-        ("mean σ′ of the outputs", "log", lambda each, _first: each.output_derivative),
+        ("mean slope a(1 - a) of the outputs", "log", lambda each, _first: each.output_derivative),
     ]

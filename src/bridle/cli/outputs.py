@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, files, strict_json
-from bridle.fit import FitReport, SoftmaxRegression
-from bridle.fit import model_file
+from bridle.fit import FitReport, SoftmaxRegression, model_file
 from bridle.judge import Evaluation
 from bridle.networks import NetworkClassifier
 from bridle.networks.model_file import FORMAT as NETWORK_FORMAT

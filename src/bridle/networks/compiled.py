@@ -49,7 +49,9 @@ class Kind(NamedTuple):
     l1_ratio: float
 
 
-class _Settings(NamedTuple):
+class Settings(NamedTuple):
+    """A network and its rule in the numbers that compiled code takes."""
+
     hidden: int
     last: int
     alpha: float
@@ -60,11 +62,19 @@ class _Settings(NamedTuple):
     batch_size: int
 
 
+def prepare(sizes: tuple[int, ...], samples: Samples, state: State) -> None:
+    """Compile, or read what was compiled before, so that no epoch's time holds it."""
+    nothing = Settings(0, 0, 0.0, 0.0, False, 0.0, 0.0, 1)
+    order = np.zeros(0, np.int64)
+    sums, squares = np.zeros(4), np.zeros(len(sizes) - 1)
+    _epoch(nothing, np.array(sizes, np.int64), samples, order, state, sums, squares)
+
+
 def compiled_epoch(
     kind: Kind, sizes: tuple[int, ...], samples: Samples, order: Array, rule: Rule, state: State
 ) -> Figures:
     """Do what `epoch.plain_epoch` does."""
-    settings = _Settings(
+    settings = Settings(
         _HIDDEN[kind.activation],
         _LAST[kind.output, kind.cost],
         float(kind.alpha),

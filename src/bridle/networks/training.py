@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from bridle import checks
 from bridle.networks import backpropagation, parameters
-from bridle.networks.compiled import Kind, compiled_epoch
+from bridle.networks.compiled import Kind, compiled_epoch, prepare
 from bridle.networks.epoch import Rule, Samples, State, target_rows
 
 Array = npt.NDArray[Any]
@@ -92,6 +92,7 @@ def train(
     """
     history: list[Epoch] = []
     best: tuple[float, int, Array] | None = None
+    prepare(plan.sizes, samples, state)
     with _threads_for(plan):
         for number in range(plan.first_epoch, plan.first_epoch + plan.max_epochs):
             found = _epoch(plan, number, samples, validation, state, random)

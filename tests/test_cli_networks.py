@@ -1,0 +1,170 @@
+"""``bridle fit --hidden`` and ``bridle compare``, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from bridle import NetworkClassifier
+from bridle.data import load
+
+pytest.importorskip("typer")
+from bridle.cli import run
+
+MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
+Command = Callable[..., tuple[int, str, str]]
+FAST = ("--epochs", "2")
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_fit_trains_a_network_that_predict_reads(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    code, text, _ = command(
+        "fit", "digits", "--hidden", "30", "--output", "sigmoid", "--cost", "quadratic",
+        "--learning-rate", "1", "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    assert "network 64-30-10, sigmoid with quadratic: 30 epochs" in text
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["evaluation"]["accuracy"] > 0.95
+    assert metrics["model"]["cost"] == "quadratic"
+    last = metrics["fit"]["history"][-1]
+    # Judged in the features' own units: the scaling is in the weights.
+    assert last["validation_accuracy"] == pytest.approx(metrics["evaluation"]["accuracy"])
+    assert command("predict", out, "digits")[0] == 0
+    assert command("evaluate", "--model", out, "digits")[0] == 0
+    model = NetworkClassifier.load(out / "model.safetensors")
+    dataset = load("digits")
+    assert dataset.target is not None
+    assert model.score(dataset.features, dataset.target) > 0.95
+
+
+def test_features_of_any_unit_are_learnt(command: Command, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 150)
+    X = np.stack([y * 1e-6 + 1e-3, random.normal(size=150) * 1e7, np.ones(150)], axis=1)
+    np.savez(tmp_path / "odd.npz", X=X, y=y)
+    code, text, _ = command("fit", tmp_path / "odd.npz", "--hidden", "8", "--json", "--epochs", 60)
+    assert code == 0
+    assert json.loads(text)["evaluation"]["accuracy"] > 0.95
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--hidden", "none"), "--hidden: expected sizes as 30 or 100,50, found 'none'"),
+        (("--hidden", "30", "--C", "2"), "--C, --tol: expected without --hidden"),
+        (("--cost", "quadratic"), "--output, --cost: expected with --hidden"),
+        (("--hidden", "30", "--cost", "hinge"), "--cost: expected one of quadratic"),
+        (
+            ("--hidden", "30", "--cost", "cross_entropy", "--output", "softmax"),
+            "cost: 'cross_entropy' has no meaning for output='softmax'",
+        ),
+        (("--hidden", "30", "--learning-rate", "-1"), "learning_rate: expected"),
+    ],
+)
+def test_fit_refuses_what_means_nothing(
+    command: Command, arguments: tuple[str, ...], message: str
+) -> None:
+    code, text, error = command("fit", "digits", *arguments)
+    assert (code, text) == (2, "")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_compare_puts_three_costs_side_by_side(command: Command) -> None:
+    code, text, _ = command("compare", "digits")
+    assert code == 0
+    rows = {
+        line.split()[0]: line.split()
+        for line in text.splitlines()
+        if line.startswith(("quadratic", "cross_entropy", "log_likelihood"))
+    }
+    assert [cells[1] for cells in rows.values()] == ["sigmoid", "sigmoid", "softmax"]
+    epochs = {cost: int(cells[2]) for cost, cells in rows.items()}
+    assert min(epochs["cross_entropy"], epochs["log_likelihood"]) < epochs["quadratic"]
+
+
+def test_compare_starts_each_cost_alike(command: Command) -> None:
+    options = ("--cost", "quadratic", "--cost", "cross_entropy", "--json", "--learning-rate", 1e-12)
+    code, text, _ = command("compare", "digits", *options, *FAST)
+    assert code == 0
+    one, other = json.loads(text)["runs"]
+    # Nothing was learnt: the same outputs, hence the same accuracy, from the same weights.
+    assert [each["accuracy"] for each in one["history"]] == [
+        each["accuracy"] for each in other["history"]
+    ]
+    assert len(one["history"]) == 2
+
+
+def test_an_accuracy_that_is_not_reached_is_said(command: Command) -> None:
+    code, text, _ = command("compare", "digits", "--accuracy", "1", *FAST)
+    assert code == 0
+    assert text.count("not reached") == 3
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_compare_draws(command: Command, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / f"curves.{kind}"
+    code, text, _ = command("compare", "digits", "--out", out, *FAST)
+    assert code == 0
+    assert "drawn to" in text
+    if kind == "svg":
+        ElementTree.fromstring(out.read_bytes())
+    else:
+        assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_missing_extra_is_told_with_its_command(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, error = command("compare", "digits", "--out", tmp_path / "curves.png")
+    assert code == 2
+    assert "drawing curves needs matplotlib: pip install 'bridle[report]'" in error
+    assert command("compare", "digits", *FAST)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--out", "curves.pdf"), "expected a name that ends in .png or .svg"),
+        (("--out", "no-such-folder/curves.png"), "no folder no-such-folder"),
+        (("--cost", "quadratic", "--cost", "quadratic"), "--cost: expected each cost once"),
+        (("--accuracy", "2"), "--accuracy: expected a number in [0, 1]"),
+        (("--cost", "log_likelihood", "--output", "sigmoid"), "has no meaning for output"),
+        (("--learning-rate", "1e30", "--activation", "relu"), "learning_rate: 1e+30 made"),
+    ],
+)
+def test_compare_refuses_what_means_nothing(
+    command: Command, arguments: tuple[str, ...], message: str
+) -> None:
+    code, text, error = command("compare", "digits", *arguments)
+    assert (code, text) == (2, "")
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.skipif(not MNIST.exists(), reason="no MNIST beside the repository")
+def test_a_hundred_units_on_8000_digits(command: Command) -> None:
+    code, text, _ = command("fit", MNIST, "--hidden", "100", "--epochs", "20", "--json")
+    assert code == 0
+    found = json.loads(text)
+    assert found["data"]["training_samples"] == 8000
+    assert found["evaluation"]["accuracy"] >= 0.94
