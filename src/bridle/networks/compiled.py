@@ -1,8 +1,8 @@
 """An epoch in compiled code: `epoch.plain_epoch` within rounding, without its overhead.
 
 At a batch of ten samples a small network's arithmetic takes some microseconds, and every call from
-Python about one: so the loop over the batches is compiled, and its products are the library's
-(BLAS), called from there. Buffers are made once an epoch.
+Python about one: so the loop over the batches is compiled, and so are its products
+(`bridle.kernels.small_products`). Buffers are made once an epoch.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bridle.kernels.exponential import (
     power_exponential,
 )
 from bridle.kernels.machine import add
+from bridle.kernels.small_products import multiply
 from bridle.networks import epoch
 from bridle.networks.epoch import BETA_1, BETA_2, EPSILON, Figures, Rule, Samples, State
 
@@ -47,6 +48,19 @@ class Kind(NamedTuple):
     cost: str
     alpha: float
     l1_ratio: float
+
+
+# A product with the transposed weights takes them turned round once there are so many rows, or so
+# few weights, that turning them costs little beside it.
+_ROWS_WORTH_TURNING, _TURNED_AT_ONCE = 128, 4096
+
+
+class Buffers(NamedTuple):
+    """Memory of an epoch, flat."""
+
+    errors: Any  # of the hidden layers, laid out as the activations
+    gradient: Any  # of the parameters, laid out as they are
+    turned: Any  # a layer's weights, transposed
 
 
 class Settings(NamedTuple):
@@ -296,34 +310,54 @@ def _forward(hidden: int, sizes: Any, starts: Any, units: Any, rows: int, w: Any
     """Compute the activations, but for the last layer's bias and output."""
     for place in range(len(sizes) - 1):
         inputs, outputs = sizes[place], sizes[place + 1]
-        z = _view(a, units[place + 1] * rows, rows, outputs)
-        before = _view(a, units[place] * rows, rows, inputs)
-        np.dot(before, _view(w, starts[place], inputs, outputs), z)
+        multiply(a, units[place + 1] * rows, rows, outputs, a, units[place] * rows, inputs, 1,
+                 w, starts[place], inputs)  # fmt: skip
         if place < len(sizes) - 2:
+            z = _view(a, units[place + 1] * rows, rows, outputs)
             bias = w[starts[place] + inputs * outputs : starts[place + 1]]
             _add_bias_and_activate(z, bias, hidden)
 
 
 @inlined
 def _backward(
-    hidden: int, sizes: Any, starts: Any, units: Any, rows: int, w: Any, a: Any, d: Any, g: Any
+    hidden: int, sizes: Any, starts: Any, units: Any, rows: int, w: Any, a: Any, buffers: Any
 ) -> None:
-    """Compute the gradients ``g`` from the last layer's errors, which stand where a^L did."""
-    error = _view(a, units[len(sizes) - 1] * rows, rows, sizes[len(sizes) - 1])
+    """Compute the gradients from the last layer's errors, which stand where a^L did."""
+    errors, at = a, units[len(sizes) - 1] * rows
     for place in range(len(sizes) - 2, -1, -1):
         inputs, outputs = sizes[place], sizes[place + 1]
-        before = _view(a, units[place] * rows, rows, inputs)
-        np.dot(before.T, error, _view(g, starts[place], inputs, outputs))  # BP4
-        bias = g[starts[place] + inputs * outputs : starts[place + 1]]
+        # BP4
+        multiply(buffers.gradient, starts[place], inputs, outputs,
+                 a, units[place] * rows, 1, inputs, errors, at, rows)  # fmt: skip
+        error = _view(errors, at, rows, outputs)
+        bias = buffers.gradient[starts[place] + inputs * outputs : starts[place + 1]]
         bias[:] = 0
         for row in range(rows):  # BP3
             for k in range(outputs):
                 bias[k] += error[row, k]
         if place > 0:  # BP2
-            hidden_error = _view(d, units[place] * rows, rows, inputs)
-            np.dot(error, _view(w, starts[place], inputs, outputs).T, hidden_error)
-            _times_derivative(hidden_error, before, hidden)
-            error = hidden_error
+            weight = _view(w, starts[place], inputs, outputs)
+            hidden_error = _view(buffers.errors, units[place] * rows, rows, inputs)
+            _through(error, weight, hidden_error, errors, at, buffers, units[place] * rows)
+            _times_derivative(hidden_error, _view(a, units[place] * rows, rows, inputs), hidden)
+            errors, at = buffers.errors, units[place] * rows
+
+
+@inlined
+def _through(
+    error: Any, weight: Any, out: Any, errors: Any, at: int, buffers: Any, out_at: int
+) -> None:
+    """Write ``error @ weight.T``; the weights are turned round first where that pays."""
+    (rows, outputs), inputs = error.shape, len(weight)
+    if rows < _ROWS_WORTH_TURNING and inputs * outputs > _TURNED_AT_ONCE:
+        np.dot(error, weight.T, out)
+        return
+    turned = _view(buffers.turned, 0, outputs, inputs)
+    for j in range(inputs):
+        for k in range(outputs):
+            turned[k, j] = weight[j, k]
+    multiply(buffers.errors, out_at, rows, inputs, errors, at, outputs, 1,
+             buffers.turned, 0, outputs)  # fmt: skip
 
 
 @inlined
@@ -365,8 +399,11 @@ def _entry(revision: str) -> Any:
         features, classes = sizes[0], sizes[layers]
         w = state.vector
         a = np.empty(units[layers + 1] * batch_size, w.dtype)
-        d = np.empty(units[layers + 1] * batch_size, w.dtype)
-        g = np.empty(len(w), w.dtype)
+        buffers = Buffers(
+            np.empty(units[layers + 1] * batch_size, w.dtype),
+            np.empty(len(w), w.dtype),
+            np.empty(len(w) - starts[1], w.dtype),
+        )
         targets = np.empty((batch_size, classes), w.dtype)
         weights = np.empty(batch_size, w.dtype)
         for begin in range(0, len(order), batch_size):
@@ -378,8 +415,8 @@ def _entry(revision: str) -> Any:
             scores = _view(a, units[layers] * rows, rows, classes)
             bias = w[len(w) - classes :]
             _output_errors(scores, bias, target, weight, settings.last, sums)
-            _backward(settings.hidden, sizes, starts, units, rows, w, a, d, g)
-            _update(settings, sizes, starts, state, g, weight.sum(), squares)
+            _backward(settings.hidden, sizes, starts, units, rows, w, a, buffers)
+            _update(settings, sizes, starts, state, buffers.gradient, weight.sum(), squares)
         return revision
 
     return run_epoch

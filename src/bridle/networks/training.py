@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +21,6 @@ Array = npt.NDArray[Any]
 
 # A judged block's activations stay in cache.
 _JUDGED_ROWS = 512
-# Below so many multiplications in a batch's largest product, a second thread costs more than it
-# brings.
-_THREADED_PRODUCT = 2**26
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,8 @@ def train(
     history: list[Epoch] = []
     best: tuple[float, int, Array] | None = None
     prepare(plan.sizes, samples, state)
-    with _threads_for(plan):
+    # The products of a batch are done before a second thread of the library has begun.
+    with _threadpools().limit(limits=1, user_api="blas"):
         for number in range(plan.first_epoch, plan.first_epoch + plan.max_epochs):
             found = _epoch(plan, number, samples, validation, state, random)
             history.append(found)
@@ -152,13 +149,6 @@ def _epoch(
         output_derivative=figures.output_derivative,
         seconds=time.perf_counter() - started,
     )
-
-
-def _threads_for(plan: Plan) -> AbstractContextManager[Any]:
-    widest = max(before * after for before, after in zip(plan.sizes, plan.sizes[1:], strict=False))
-    if widest * plan.rule.batch_size >= _THREADED_PRODUCT:
-        return nullcontext()
-    return cast(AbstractContextManager[Any], _threadpools().limit(limits=1, user_api="blas"))
 
 
 @cache

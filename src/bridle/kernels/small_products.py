@@ -1,0 +1,191 @@
+"""Products of matrices too small for a library: at ten rows its packing takes longer than they do.
+
+``C = A B`` in tiles of a few rows by two vectors, which stay in registers while the common
+dimension is gone through. ``A`` may lie transposed. The last vector of a row is read and written
+under a mask, so that no width needs padding.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from numba.core import types
+
+from bridle.kernels.compiling import inlined, instruction
+
+# By name: neither has types to check against.
+ir: Any = import_module("llvmlite.ir")
+binding: Any = import_module("llvmlite.binding")
+
+VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
+
+
+def _tile(rows: int) -> Any:
+    """Return a building block that computes so many rows of C, in two vectors of columns."""
+
+    @instruction
+    def product(
+        _typing: Any, c: Any, c_at: Any, c_step: Any, a: Any, a_at: Any, a_step: Any,
+        a_depth: Any, b: Any, b_at: Any, b_step: Any, depth: Any, columns: Any,
+    ) -> Any:  # fmt: skip
+        """``C[r, k] = Σ_d A[r, d] B[d, k]`` for k below ``columns``.
+
+        Arrays are flat; ``_at`` is where a matrix begins, ``_step`` how far its rows are apart,
+        ``a_depth`` how far A's entries of a row are.
+        """
+        del c_at, c_step, a_at, a_step, a_depth, b_at, b_step, depth, columns
+        size = types.intp
+        signature = types.none(c, size, size, a, size, size, size, b, size, size, size, size)
+        lanes = VECTOR_BYTES // (c.dtype.bitwidth // 8)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _generate(context, builder, signature, arguments, rows, lanes)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return product
+
+
+def _generate(
+    context: Any, builder: Any, signature: Any, arguments: Any, rows: int, lanes: int
+) -> None:
+    c, c_at, c_step, a, a_at, a_step, a_depth, b, b_at, b_step, depth, columns = arguments
+    c, a, b = (
+        context.make_array(signature.args[place])(context, builder, array).data
+        for place, array in ((0, c), (3, a), (7, b))
+    )
+    vectors = _Vectors(context.get_value_type(signature.args[0].dtype), lanes, builder)
+    word = c_at.type
+    masks = [
+        vectors.mask(columns),
+        vectors.mask(builder.sub(columns, word(lanes))),
+    ]
+    before, loop, after = (
+        builder.block, builder.append_basic_block("depth"), builder.append_basic_block("done"),
+    )  # fmt: skip
+    builder.cbranch(builder.icmp_signed(">", depth, word(0)), loop, after)
+    builder.position_at_end(loop)
+    step = builder.phi(word)
+    step.add_incoming(word(0), before)
+    sums = [[builder.phi(vectors.kind) for _ in masks] for _ in range(rows)]
+    line = builder.add(b_at, builder.mul(step, b_step))
+    right = [
+        vectors.load(b, builder.add(line, word(part * lanes)), mask)
+        for part, mask in enumerate(masks)
+    ]
+    left = builder.add(a_at, builder.mul(step, a_depth))
+    totals = []
+    for row in range(rows):
+        place = builder.add(left, builder.mul(word(row), a_step))
+        factor = vectors.splat(builder.load(builder.gep(a, [place])))
+        totals.append(
+            [vectors.multiply_add(factor, *pair) for pair in zip(right, sums[row], strict=True)]
+        )
+    following = builder.add(step, word(1))
+    step.add_incoming(following, loop)
+    for row in range(rows):
+        for part in range(len(masks)):
+            sums[row][part].add_incoming(vectors.zero, before)
+            sums[row][part].add_incoming(totals[row][part], loop)
+    builder.cbranch(builder.icmp_signed("<", following, depth), loop, after)
+    builder.position_at_end(after)
+    for row in range(rows):
+        for part in range(len(masks)):
+            result = builder.phi(vectors.kind)
+            result.add_incoming(vectors.zero, before)
+            result.add_incoming(totals[row][part], loop)
+            totals[row][part] = result
+    for row in range(rows):
+        for part, mask in enumerate(masks):
+            start = builder.add(c_at, builder.mul(word(row), c_step))
+            place = builder.add(start, word(part * lanes))
+            vectors.store(totals[row][part], c, place, mask)
+
+
+class _Vectors:
+    """What LLVM calls the operations on vectors of one kind."""
+
+    def __init__(self, number: Any, lanes: int, builder: Any) -> None:
+        self._number, self._lanes, self._builder = number, lanes, builder
+        self.kind = ir.VectorType(number, lanes)
+        self.zero = ir.Constant(self.kind, [ir.Constant(number, 0.0)] * lanes)
+        self._name = f"v{lanes}f{64 if isinstance(number, ir.DoubleType) else 32}"
+        self._bits = ir.VectorType(ir.IntType(1), lanes)
+
+    def splat(self, value: Any) -> Any:
+        kind = ir.VectorType(value.type, self._lanes)
+        first = self._builder.insert_element(
+            ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0)
+        )
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), self._lanes), [0] * self._lanes)
+        return self._builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), everywhere)
+
+    def mask(self, columns: Any) -> Any:
+        kind = ir.VectorType(columns.type, self._lanes)
+        places = ir.Constant(kind, list(range(self._lanes)))
+        return self._builder.icmp_signed("<", places, self.splat(columns))
+
+    def load(self, array: Any, place: Any, mask: Any) -> Any:
+        pointer = self._pointer(array, place)
+        function = self._function(
+            f"llvm.masked.load.{self._name}.p0",
+            self.kind, [pointer.type, ir.IntType(32), self._bits, self.kind],
+        )  # fmt: skip
+        return self._builder.call(function, [pointer, self._alignment(), mask, self.zero])
+
+    def store(self, value: Any, array: Any, place: Any, mask: Any) -> None:
+        pointer = self._pointer(array, place)
+        function = self._function(
+            f"llvm.masked.store.{self._name}.p0",
+            ir.VoidType(), [self.kind, pointer.type, ir.IntType(32), self._bits],
+        )  # fmt: skip
+        self._builder.call(function, [value, pointer, self._alignment(), mask])
+
+    def multiply_add(self, left: Any, right: Any, term: Any) -> Any:
+        function = self._function(f"llvm.fmuladd.{self._name}", self.kind, [self.kind] * 3)
+        return self._builder.call(function, [left, right, term])
+
+    def _pointer(self, array: Any, place: Any) -> Any:
+        return self._builder.bitcast(self._builder.gep(array, [place]), self.kind.as_pointer())
+
+    def _alignment(self) -> Any:
+        return ir.IntType(32)(8 if isinstance(self._number, ir.DoubleType) else 4)
+
+    def _function(self, name: str, result: Any, arguments: Any) -> Any:
+        return self._builder.module.declare_intrinsic(name, (), ir.FunctionType(result, arguments))
+
+
+# Two vectors of each of six rows, two of B and one of A: what an older machine has registers for.
+_rows_6, _rows_4, _rows_2, _rows_1 = _tile(6), _tile(4), _tile(2), _tile(1)
+
+
+@inlined
+def multiply(
+    c: Any, c_at: Any, rows: int, columns: int, a: Any, a_at: Any, a_step: int, a_depth: int,
+    b: Any, b_at: Any, depth: int,
+) -> None:  # fmt: skip
+    """``C = A B``, where C (rows, columns) and B (depth, columns) lie row by row in flat arrays.
+
+    A's entry (r, d) is ``a[a_at + r · a_step + d · a_depth]``.
+    """
+    width = 2 * (VECTOR_BYTES // c.itemsize)
+    for k in range(0, columns, width):
+        left = columns - k
+        row = 0
+        while row + 6 <= rows:
+            _rows_6(c, c_at + row * columns + k, columns, a, a_at + row * a_step, a_step, a_depth,
+                    b, b_at + k, columns, depth, left)  # fmt: skip
+            row += 6
+        if row + 4 <= rows:
+            _rows_4(c, c_at + row * columns + k, columns, a, a_at + row * a_step, a_step, a_depth,
+                    b, b_at + k, columns, depth, left)  # fmt: skip
+            row += 4
+        if row + 2 <= rows:
+            _rows_2(c, c_at + row * columns + k, columns, a, a_at + row * a_step, a_step, a_depth,
+                    b, b_at + k, columns, depth, left)  # fmt: skip
+            row += 2
+        if row < rows:
+            _rows_1(c, c_at + row * columns + k, columns, a, a_at + row * a_step, a_step, a_depth,
+                    b, b_at + k, columns, depth, left)  # fmt: skip
