@@ -38,7 +38,7 @@ Array = npt.NDArray[Any]
 Sizes = tuple[int, ...]
 
 RATE = 0.05
-EPOCHS = 2  # in each call, so that what is done once per fit weighs less
+EPOCHS = 4  # in each call, so that what is done once per fit weighs less
 KIND = Kind("relu", "softmax", "log_likelihood", 0.0, 0.0)
 
 

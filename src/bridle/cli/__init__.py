@@ -1,17 +1,22 @@
-"""The command: fit · predict · evaluate. It sits on top, and nothing of ours imports it.
+"""The command: fit · compare · predict · evaluate. It sits on top, and nothing of ours imports it.
 
-================= ================================================================
-file              subject
-================= ================================================================
-``app.py``        arguments and their help; errors become one line and a code
-``fitting.py``    ``bridle fit``
-``predicting.py`` ``bridle predict``
-``evaluating.py`` ``bridle evaluate``
-``splitting.py``  which samples are held out
-``progress.py``   the live line of a fit
-``outputs.py``    what is printed, and the files that are written
-``messages.py``   what goes wrong, in one line that says where
-================= ================================================================
+======================= ==============================================================
+file                    subject
+======================= ==============================================================
+``app.py``              arguments and their help; errors become one line and a code
+``fitting.py``          ``bridle fit``
+``comparing.py``        ``bridle compare``
+``predicting.py``       ``bridle predict``
+``evaluating.py``       ``bridle evaluate``
+``sampling.py``         what is learnt from and what is judged on
+``splitting.py``        which samples are held out
+``network_options.py``  the options of a network
+``network_training.py`` a network trained on samples in whatever units
+``curves.py``           a picture of trainings side by side
+``progress.py``         the live line of a fit
+``outputs.py``          what is printed, and the files that are written
+``messages.py``         what goes wrong, in one line that says where
+======================= ==============================================================
 """
 
 from bridle.cli.app import run
