@@ -3,12 +3,15 @@
     python benchmarks/networks.py                                # about three minutes
     python benchmarks/networks.py --sizes 784-30-10 --batches 10 --rounds 7
 
-The same samples, shaped as MNIST's training images of `--rows` rows, the same layers (ReLU,
-softmax, log-likelihood), batch, gradient descent, float32. All contenders run in turn, round after
-round, so that what disturbs the machine disturbs all; a time is the least over the rounds, a ratio
-the median over the rounds of (their time / ours). PyTorch runs on one thread and on all, and the
-faster counts. ``plain`` is `bridle.networks.epoch.plain_epoch`; ``difference`` is that of the mean
-cost of the last epoch, relative, from the same start with the same batches.
+The same samples, shaped as MNIST's images, the same layers (ReLU, softmax, log-likelihood), batch,
+gradient descent, float32. All contenders run in turn, round after round, so that what disturbs the
+machine disturbs all; a time is the least over the rounds, a ratio the median over the rounds of
+(their time / ours). The others run on one thread and on all, and the faster counts: on a machine
+with other work, two threads that wait for each other can take a hundred times as long as one.
+
+``plain`` is `bridle.networks.epoch.plain_epoch`; ``difference`` is that of the mean cost of the
+last epoch, relative, from the same start with the same batches. ``others`` is the share of the
+machine that other processes took meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import time
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,14 +72,19 @@ def plain(sizes: Sizes, batch: int, X: Array, y: Array) -> Callable[[], float]:
     return run
 
 
-def scikit(sizes: Sizes, batch: int, X: Array, y: Array) -> Callable[[], float]:
+def scikit(sizes: Sizes, batch: int, X: Array, y: Array, threads: int) -> Callable[[], float]:
     """Return scikit-learn's training."""
     model = MLPClassifier(
         sizes[1:-1], activation="relu", solver="sgd", alpha=0.0, batch_size=batch,
         learning_rate_init=RATE, momentum=0.0, nesterovs_momentum=False, max_iter=EPOCHS,
         random_state=0,
     )  # fmt: skip
-    return lambda: float(model.fit(X, y).loss_)
+
+    def run() -> float:
+        with threadpool_limits(threads):
+            return float(model.fit(X, y).loss_)
+
+    return run
 
 
 def pytorch(sizes: Sizes, batch: int, X: Array, y: Array, threads: int) -> Callable[[], float]:
@@ -105,35 +114,53 @@ def pytorch(sizes: Sizes, batch: int, X: Array, y: Array, threads: int) -> Calla
     return run
 
 
+def machine_seconds() -> float:
+    """Return the seconds of processor that all processes of the machine have had, where it says."""
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return float("nan")
+    user, nice, system = map(int, stat.read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
 def compare(sizes: Sizes, batch: int, rows: int, rounds: int) -> None:
     """Print a line for one network and batch."""
     random = np.random.RandomState(1)
     X = random.rand(rows, sizes[0]).astype(np.float32)
     y = random.randint(0, sizes[-1], rows).astype(np.int64)
+    every = os.cpu_count() or 1
     contenders = {
         "ours": ours(sizes, batch, X, y),
-        "sklearn": scikit(sizes, batch, X, y),
-        "torch 1": pytorch(sizes, batch, X, y, 1),
-        "torch all": pytorch(sizes, batch, X, y, os.cpu_count() or 1),
+        "sklearn, one": scikit(sizes, batch, X, y, 1),
+        "torch, one": pytorch(sizes, batch, X, y, 1),
         "plain": plain(sizes, batch, X, y),
+        "sklearn, all": scikit(sizes, batch, X, y, every),
+        "torch, all": pytorch(sizes, batch, X, y, every),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     costs = {name: run() for name, run in contenders.items()}
+    machine, own = machine_seconds(), time.process_time()
+    started = time.perf_counter()
     for _ in range(rounds):
         for name, run in contenders.items():
-            started = time.perf_counter()
+            began = time.perf_counter()
             run()
-            seconds[name].append((time.perf_counter() - started) / EPOCHS)
-    fastest = min(("torch 1", "torch all"), key=lambda name: min(seconds[name]))
-    names = {"sklearn": "sklearn", fastest: "torch", "plain": "plain"}
+            seconds[name].append((time.perf_counter() - began) / EPOCHS)
+    others = machine_seconds() - machine - (time.process_time() - own)
+    share = max(0.0, others / (time.perf_counter() - started) / every)
     cells = [f"{min(seconds['ours']):.4f}"]
-    for name in names:
-        pairs = zip(seconds[name], seconds["ours"], strict=True)
+    for who in ("sklearn", "torch", "plain"):
+        names = [name for name in seconds if name.startswith(who)]
+        fastest = min(names, key=lambda name: min(seconds[name]))
+        pairs = zip(seconds[fastest], seconds["ours"], strict=True)
         ratio = statistics.median(theirs / mine for theirs, mine in pairs)
-        cells += [f"{min(seconds[name]):.4f}", f"{ratio:.1f}"]
+        cells += [f"{min(seconds[fastest]):.4f}", f"{ratio:.1f}"]
     difference = abs(costs["ours"] / costs["plain"] - 1)
     label = "-".join(map(str, sizes))
-    print(f"| {label} | {batch} | " + " | ".join(cells) + f" | {difference:.0e} |", flush=True)
+    print(
+        f"| {label} | {batch} | " + " | ".join(cells) + f" | {difference:.0e} | {share:.0%} |",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -145,12 +172,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    print("| network | batch | ours s | sklearn s | x | torch s | x | plain s | x | difference |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| network | batch | ours s | sklearn s | x | torch s | x | plain s | x | difference "
+        "| others |"
+    )
+    print("|" + "---|" * 11)
     for sizes in chosen.sizes:
         for batch in chosen.batches:
-            with threadpool_limits(os.cpu_count()):
-                compare(tuple(map(int, sizes.split("-"))), batch, chosen.rows, chosen.rounds)
+            compare(tuple(map(int, sizes.split("-"))), batch, chosen.rows, chosen.rounds)
 
 
 if __name__ == "__main__":
