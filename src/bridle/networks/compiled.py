@@ -50,17 +50,13 @@ class Kind(NamedTuple):
     l1_ratio: float
 
 
-# A product with the transposed weights takes them turned round once there are so many rows, or so
-# few weights, that turning them costs little beside it.
-_ROWS_WORTH_TURNING, _TURNED_AT_ONCE = 128, 4096
-
-
 class Buffers(NamedTuple):
     """Memory of an epoch, flat."""
 
     errors: Any  # of the hidden layers, laid out as the activations
     gradient: Any  # of the parameters, laid out as they are
-    turned: Any  # a layer's weights, transposed
+    turned: Any  # a layer's weights or errors, transposed
+    product: Any  # a layer's errors, transposed
 
 
 class Settings(NamedTuple):
@@ -336,28 +332,37 @@ def _backward(
             for k in range(outputs):
                 bias[k] += error[row, k]
         if place > 0:  # BP2
-            weight = _view(w, starts[place], inputs, outputs)
+            _through(rows, inputs, outputs, errors, at, w, starts[place],
+                     buffers, units[place] * rows)  # fmt: skip
             hidden_error = _view(buffers.errors, units[place] * rows, rows, inputs)
-            _through(error, weight, hidden_error, errors, at, buffers, units[place] * rows)
             _times_derivative(hidden_error, _view(a, units[place] * rows, rows, inputs), hidden)
             errors, at = buffers.errors, units[place] * rows
 
 
 @inlined
+def _turn(matrix: Any, start: int, rows: int, columns: int, out: Any) -> None:
+    """Write the transpose of a matrix in a flat array to the front of another."""
+    for row in range(rows):
+        for column in range(columns):
+            out[column * rows + row] = matrix[start + row * columns + column]
+
+
+@inlined
 def _through(
-    error: Any, weight: Any, out: Any, errors: Any, at: int, buffers: Any, out_at: int
-) -> None:
-    """Write ``error @ weight.T``; the weights are turned round first where that pays."""
-    (rows, outputs), inputs = error.shape, len(weight)
-    if rows < _ROWS_WORTH_TURNING and inputs * outputs > _TURNED_AT_ONCE:
-        np.dot(error, weight.T, out)
+    rows: int, inputs: int, outputs: int, errors: Any, at: int, w: Any, w_at: int,
+    buffers: Any, out_at: int,
+) -> None:  # fmt: skip
+    """Write ``δ wᵀ`` of a layer; what is smaller is turned round, the weights or the errors."""
+    if inputs * outputs <= rows * (inputs + outputs):
+        _turn(w, w_at, inputs, outputs, buffers.turned)
+        multiply(buffers.errors, out_at, rows, inputs, errors, at, outputs, 1,
+                 buffers.turned, 0, outputs)  # fmt: skip
         return
-    turned = _view(buffers.turned, 0, outputs, inputs)
+    _turn(errors, at, rows, outputs, buffers.turned)
+    multiply(buffers.product, 0, inputs, rows, w, w_at, outputs, 1, buffers.turned, 0, outputs)
     for j in range(inputs):
-        for k in range(outputs):
-            turned[k, j] = weight[j, k]
-    multiply(buffers.errors, out_at, rows, inputs, errors, at, outputs, 1,
-             buffers.turned, 0, outputs)  # fmt: skip
+        for row in range(rows):
+            buffers.errors[out_at + row * inputs + j] = buffers.product[j * rows + row]
 
 
 @inlined
@@ -402,7 +407,8 @@ def _entry(revision: str) -> Any:
         buffers = Buffers(
             np.empty(units[layers + 1] * batch_size, w.dtype),
             np.empty(len(w), w.dtype),
-            np.empty(len(w) - starts[1], w.dtype),
+            np.empty(len(w) - starts[1] + units[layers + 1] * batch_size, w.dtype),
+            np.empty(units[layers + 1] * batch_size, w.dtype),
         )
         targets = np.empty((batch_size, classes), w.dtype)
         weights = np.empty(batch_size, w.dtype)
