@@ -20,13 +20,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,10 +32,17 @@ from torch import Tensor
 import bridle
 from bridle.kernels import cpu
 from bridle.torch import functional
+from measuring import (
+    Call,
+    extra_memory,
+    in_own_process,
+    processor_seconds,
+    seconds,
+    share_of_others,
+)
 
 SHAPES = ("4096x32000", "512x256000", "65536x1000", "1000000x10")
 DTYPES = ("float32", "bfloat16")
-Call = Callable[[], object]
 
 
 class Computed(torch.autograd.Function):
@@ -128,13 +130,6 @@ def make_problem(shape: str, dtype: str) -> tuple[Tensor, Tensor]:
     return scores, torch.randint(0, classes, (rows,), generator=generator)
 
 
-def seconds(call: Call) -> float:
-    """Return how long a call takes."""
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
-
-
 def measure_times(shape: str, dtype: str, rounds: int) -> list[dict[str, Any]]:
     """Return one line for each kind of work: everyone's median, the median ratios, the limit."""
     scores, target = make_problem(shape, dtype)
@@ -158,30 +153,9 @@ def measure_times(shape: str, dtype: str, rounds: int) -> list[dict[str, Any]]:
             for name, spent in times.items()
         }
         medians = {name: statistics.median(spent) * 1e3 for name, spent in times.items()}
-        all_of_them, busy, own = (
-            after - earlier for after, earlier in zip(processor_seconds(), before, strict=True)
-        )
-        others = max(0.0, busy - own) / all_of_them
+        others = share_of_others(before)
         lines.append({"kind": kind, "milliseconds": medians, "ratios": ratios, "others": others})
     return lines
-
-
-def processor_seconds() -> tuple[float, float, float]:
-    """Return the machine's processor time so far, how much of it was busy, how much was ours."""
-    first = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-    ticks = [int(number) / os.sysconf("SC_CLK_TCK") for number in first]
-    own = os.times()
-    idle = ticks[3] + ticks[4]
-    ours = own.user + own.system + own.children_user + own.children_system
-    return sum(ticks), sum(ticks) - idle, ours
-
-
-def status(field: str) -> int:
-    """Return a number of bytes from this process's status."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(field)
 
 
 def measure_memory(shape: str, dtype: str, kind: str, name: str) -> float:
@@ -189,19 +163,7 @@ def measure_memory(shape: str, dtype: str, kind: str, name: str) -> float:
     scores, target = make_problem(shape, dtype)
     call = (contenders(scores, target) | array_contenders(scores, target))[kind][name]
     call()
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = status("VmRSS")
-    call()
-    return (status("VmHWM") - before) / (scores.numel() * scores.element_size())
-
-
-def in_own_process(*arguments: str) -> Any:
-    """Run this file with arguments, and return what it prints."""
-    command = [sys.executable, __file__, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return extra_memory(call) / (scores.numel() * scores.element_size())
 
 
 def print_tables(shapes: list[str], dtypes: list[str], rounds: int, *, memory: bool) -> None:
@@ -213,7 +175,7 @@ def print_tables(shapes: list[str], dtypes: list[str], rounds: int, *, memory: b
     print("|---|---|---|---|---|---|---|---|---|")
     for shape in shapes:
         for dtype in dtypes:
-            for line in in_own_process("--times", shape, dtype, str(rounds)):
+            for line in in_own_process(__file__, "--times", shape, dtype, str(rounds)):
                 print_line(shape, dtype, line)
     if memory:
         print("\n| scores | dtype | work | who | extra memory / gradient |")
@@ -222,7 +184,7 @@ def print_tables(shapes: list[str], dtypes: list[str], rounds: int, *, memory: b
             for dtype in dtypes:
                 for kind in ("forward", "forward + backward", "in place"):
                     for name in ("eager", "compiled", "bridle"):
-                        extra = in_own_process("--memory", shape, dtype, kind, name)
+                        extra = in_own_process(__file__, "--memory", shape, dtype, kind, name)
                         line = f"| {shape} | {dtype} | {kind} | {name} | {extra:.3f} |"
                         print(line, flush=True)
 
