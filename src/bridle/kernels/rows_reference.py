@@ -93,6 +93,9 @@ def row_gradient(
     array([[ 0.5, -0.5]])
     """
     del parts  # rounded to the accumulator's dtype: the truth finds its own
+    rows = (len(scores),)  # one coefficient may stand for all
+    a = np.broadcast_to(a, rows)
+    b, s, t = (None if each is None else np.broadcast_to(each, rows) for each in (b, s, t))
     z = bent(scores, temperature, softcap)
     _, shifted, log_sum = shifted_parts(z)
     with np.errstate(invalid="ignore"):

@@ -91,9 +91,12 @@ def _evaluate(
     known = block.counted & ~block.unknown
     target = _kernel_target(block, known)
     wide = np.result_type(np.float64, block.compute_dtype)
-    share = known.astype(wide)
-    if block.sample_weight is not None:
-        share[known] = block.sample_weight[known]
+    if known.all() and block.sample_weight is None:
+        share = np.ones(1, wide)  # for all rows
+    else:
+        share = known.astype(wide)
+        if block.sample_weight is not None:
+            share[known] = block.sample_weight[known]
     bend: dict[str, Any] = {
         "weight": block.weight,
         "temperature": recipe.temperature,
@@ -138,7 +141,8 @@ def _kernel_target(block: ClassTargets, known: Array) -> Array:
         return np.full(len(block.scores), -1, np.int64)
     if block.target.ndim == 2:
         return block.target
-    return np.where(known, block.target, -1).astype(np.int64)
+    indices = block.target if known.all() else np.where(known, block.target, -1)
+    return indices.astype(np.int64, copy=False)
 
 
 def _gap(block: ClassTargets, parts: RowParts, recipe: Recipe) -> Array | None:
@@ -228,4 +232,7 @@ def _at_columns(block: ClassTargets, columns: Array, t: Array, recipe: Recipe) -
 
 def _times(mass: Array | float, loss: Array) -> Array:
     """Multiply, with 0 · inf = 0 and 0 · NaN = NaN: no mass asks nothing, a broken row says so."""
-    return np.asarray(mass * np.where((np.asarray(mass) == 0) & np.isinf(loss), 0, loss))
+    nothing = np.asarray(mass) == 0
+    if nothing.any():
+        loss = np.where(nothing & np.isinf(loss), 0, loss)
+    return np.asarray(mass * loss)
