@@ -144,7 +144,8 @@ def measure_times(shape: str, dtype: str, rounds: int) -> list[dict[str, Any]]:
         times: dict[str, list[float]] = {name: [] for name in calls}
         for turn in range(rounds + 1):
             for name, call in calls.items():
-                scores.copy_(kept)
+                if kind == "in place":
+                    scores.copy_(kept)
                 spent = seconds(call)
                 if turn:  # the first warms up
                     times[name].append(spent)
