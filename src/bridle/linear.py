@@ -73,7 +73,7 @@ def linear_cross_entropy(
     temperature, on_empty, check
         As there.
     memory_budget : int, optional
-        Bytes that the scores of a block may take; by default 32 MiB, or what 128 rows take. The
+        Bytes that the scores of a block may take; by default 16 MiB, or what 256 rows take. The
         result depends on it by rounding alone.
 
     Returns

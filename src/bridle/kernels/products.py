@@ -17,15 +17,15 @@ Array = npt.NDArray[Any]
 
 # What the scores of a block may take by default, and the fewest rows that a product is efficient
 # with: for very many classes the second decides.
-DEFAULT_MEMORY = 2**25
-FEWEST_ROWS = 128
+DEFAULT_MEMORY = 2**24
+FEWEST_ROWS = 256
 
 
 def block_rows(classes: int, itemsize: int, memory_budget: int | None) -> int:
     """Return how many rows' scores are made at a time.
 
     >>> block_rows(1000, 4, 8000), block_rows(10**6, 4, None)
-    (2, 128)
+    (2, 256)
     """
     if memory_budget is None:
         return max(FEWEST_ROWS, DEFAULT_MEMORY // (classes * itemsize))

@@ -87,7 +87,7 @@ def linear_cross_entropy(
         As there.
     memory_budget : int, optional
         Bytes that the scores of a block may take. The result depends on it by rounding alone. By
-        default 32 MiB, or what 128 rows take.
+        default 16 MiB, or what 256 rows take.
     gradient_filter : float, optional
         Entries of a row's gradient in the scores that are smaller than this share of the row's
         weight (for class indices: probabilities below it) are not multiplied back. None, the
