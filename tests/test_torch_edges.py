@@ -332,3 +332,54 @@ def test_a_tensor_on_no_device_of_numbers_is_not_looked_at() -> None:
     assert functional.nll(scores, target, reduction="none").shape == (3,)
     assert functional.entropy(scores).shape == (3,)
     assert functional.binary_cross_entropy(scores, scores).shape == ()
+
+
+# --- the same, compiled: lines whose cases above run eager ----------------------------------------
+
+
+@pytest.fixture(name="compiled")
+def _compiled() -> Callable[..., Any]:
+    torch._dynamo.reset()
+    made: Callable[..., Any] = torch.compile(
+        functional.cross_entropy, fullgraph=True, backend="aot_eager", dynamic=False
+    )
+    return made
+
+
+def assert_as_eager(compiled: Callable[..., Any], scores: Any, target: Any, **options: Any) -> None:
+    found, right = (
+        both(loss, scores, target, **options) for loss in (compiled, functional.cross_entropy)
+    )
+    exact = 2e-15 if scores.dtype == torch.float64 else 2e-7
+    np.testing.assert_allclose(found[0], right[0], rtol=exact, atol=exact)
+    least = 2e-15 if scores.dtype == torch.float64 else float(torch.finfo(scores.dtype).eps)
+    np.testing.assert_allclose(oracle.long(found[1]), oracle.long(right[1]), rtol=least, atol=least)
+
+
+def test_compiled_integers_of_any_width_and_booleans(compiled: Callable[..., Any]) -> None:
+    target = torch.arange(7) % 2
+    scores = torch.randn(7, 2, requires_grad=True)
+    for width in ("int8", "int16", "uint8", "uint16", "uint64", "bool"):
+        assert_as_eager(compiled, scores, target.to(getattr(torch, width)))
+
+
+def test_compiled_largest_scores(compiled: Callable[..., Any]) -> None:
+    for dtype, large in ((torch.float32, 1e38), (torch.float16, 65504.0), (torch.float32, 1e6)):
+        rows = [[large, -large, 0], [large, large, large - 8], [-large, -large, -large]]
+        scores = scores_of(rows, dtype)
+        assert_as_eager(compiled, scores, torch.tensor([1, 2, 0]), reduction="none")
+
+
+def test_compiled_one_class_two_classes_one_sample(compiled: Callable[..., Any]) -> None:
+    for shape in ((1,), (2,), (1, 1), (5, 1), (1, 7), (2, 1, 3)):
+        scores = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        classes = shape[min(len(shape) - 1, 1)]
+        target = torch.randint(0, classes, (*shape[:1], *shape[2:]) if len(shape) > 1 else ())
+        assert_as_eager(compiled, scores, target)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_compiled_layouts(compiled: Callable[..., Any], layout: str) -> None:
+    scores = LAYOUTS[layout](torch.randn(6, 5)).requires_grad_()
+    target = torch.tensor([0, 4, 2, 2, 1, 3])
+    assert_as_eager(compiled, scores, target, label_smoothing=0.1)

@@ -498,6 +498,24 @@ def test_the_number_of_threads_changes_no_bit(shape: tuple[int, int]) -> None:
         assert all(torch.equal(*pair) for pair in zip(answer, answers[0], strict=True))
 
 
+@pytest.mark.parametrize("shape", [(64, 1000), (500, 130), (2000, 60), (3000, 70), (1, 60_000)])
+def test_the_number_of_threads_changes_no_bit_of_a_mean(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    scores = torch.randn(*shape, generator=generator).requires_grad_()
+    target = torch.randint(0, shape[1], shape[:1], generator=generator)
+    before, answers = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            loss = functional.cross_entropy(scores, target, label_smoothing=0.1)
+            answers.append((loss.item(), gradient_of(loss, scores)))
+    finally:
+        torch.set_num_threads(before)
+    for loss, gradient in answers[1:]:
+        assert loss == answers[0][0]
+        assert torch.equal(gradient, answers[0][1])
+
+
 def test_a_sum_over_many_rows_has_one_order() -> None:
     from bridle.torch.reduction import ordered_sum
 
