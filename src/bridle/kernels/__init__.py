@@ -3,8 +3,9 @@
 The contract
 ------------
 Scores come as a matrix ``(N, C)`` with unit stride along the classes and any along the rows; a
-kernel never sees a layout, an option's default or a user's error. It reads each row once, where it
-lies, keeps its sums in at least float32 (float64 for float64), and returns *parts*, not the loss.
+kernel never sees a layout, an option's default or a user's error. It reads each row where it lies,
+once from memory, keeps its sums in at least float32 (float64 for float64), and returns *parts*, not
+the loss.
 
 With ``z = softcap · tanh(score / softcap) / temperature`` (no cap if softcap is 0), these are
 
@@ -34,7 +35,8 @@ has the gradient 0, whatever it holds. A target that is neither a class nor −1
 The bits of a result depend neither on the number of threads nor on the rows beside.
 
 ``reference`` and ``rows_reference`` are NumPy and are the truth; every faster kernel is tested
-against them in float64. ``cpu`` is compiled by numba, ``gpu`` by Triton.
+against them in float64. ``cpu`` is compiled by numba, ``gpu`` by Triton. ``products`` holds the
+matrix products of a linear head, ``residual_filter`` what may be left out of them.
 """
 
 # Below this many scores plain NumPy takes milliseconds. Above it a compiled kernel saves more than
