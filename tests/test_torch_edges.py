@@ -14,7 +14,7 @@ import oracle
 
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
-from bridle.torch import functional, kernels  # noqa: E402
+from bridle.torch import eager, functional, kernels  # noqa: E402
 from tensors import DTYPES, array_of, gradient_of  # noqa: E402
 
 INFINITY = float("inf")
@@ -186,6 +186,25 @@ def test_largest_scores_and_a_common_offset(dtype: Any, large: float) -> None:
             oracle.assert_close(gradient, right.gradients, array_of(scores).dtype, ulps=2, scale=1)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_scores(
+    cross_entropy: Callable[..., Any], dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(4)
+    scores = (5 * torch.randn(700, 301, generator=generator)).to(dtype).requires_grad_()
+    target = torch.randint(0, 301, (700,), generator=generator)
+    losses = set()
+    for numbers in (eager._BLOCK_NUMBERS["cpu"], 64 * 301, 7 * 301, 301):
+        monkeypatch.setitem(eager._BLOCK_NUMBERS, "cpu", numbers)
+        loss, gradient = both(cross_entropy, scores, target)
+        assert loss.dtype == np.float32
+        assert gradient.dtype == array_of(scores).dtype
+        losses.add(loss.item())
+    right = torch.nn.functional.cross_entropy(scores.double(), target).item()
+    (found,) = losses  # the same for any size of the block
+    assert found == pytest.approx(right, rel=2 * float(np.finfo(np.float32).eps))
+
+
 def test_probabilities_given_where_scores_are_expected() -> None:
     probabilities = torch.softmax(torch.randn(5, 3), dim=1)
     target = torch.zeros(5, dtype=torch.long)
@@ -220,14 +239,17 @@ def test_one_class_two_classes_one_sample_one_dimension(shape: tuple[int, ...]) 
         assert (gradient == 0).all()
 
 
-def test_more_than_two_to_the_31_numbers() -> None:
-    """Rows that share their memory: as many numbers to address, few to keep."""
-    rows, classes = 2**15 + 3, 2**16
-    shared = torch.randn(classes, dtype=torch.float16).expand(rows, classes)[-2:]
-    assert shared.untyped_storage().nbytes() < 2**20
-    found = functional.cross_entropy(shared, torch.tensor([5, classes - 1]), reduction="none")
-    right = torch.logsumexp(shared[0].double(), 0) - shared[0, [5, -1]].double()
-    np.testing.assert_allclose(array_of(found), array_of(right), rtol=1e-6)
+def test_more_than_two_to_the_31_numbers(cross_entropy: Callable[..., Any]) -> None:
+    """Rows 2³⁰ numbers apart: what lies between them is never touched, so it is never there."""
+    apart, rows, classes = 2**30 + 7, 3, 5
+    memory = torch.from_numpy(np.empty((rows - 1) * apart + classes, np.float16))
+    far = memory.as_strided((rows, classes), (apart, 1))
+    far.copy_(torch.arange(rows * classes).view(rows, classes).sin())
+    near, target = far.clone(), torch.tensor([4, 0, 3])
+    found = both(cross_entropy, far.requires_grad_(), target)
+    right = both(functional.cross_entropy, near.requires_grad_(), target)
+    np.testing.assert_array_equal(found[0], right[0])
+    np.testing.assert_array_equal(found[1], right[1])
 
 
 LAYOUTS: dict[str, Callable[[Any], Any]] = {
@@ -311,9 +333,11 @@ def test_soft_targets_that_do_not_sum_to_one_and_negative_weights() -> None:
 def test_probability_zero_at_the_target(dtype: Any) -> None:
     probabilities = torch.tensor([[0.0, 1], [1, 0]], dtype=dtype)
     target = torch.tensor([0, 0])
-    found = functional.nll(probabilities, target, reduction="none")
-    assert found.tolist() == [INFINITY, 0]
-    assert functional.nll(probabilities, target).item() == INFINITY
+    torch._dynamo.reset()
+    compiled = torch.compile(functional.nll, fullgraph=True, backend="aot_eager")
+    for nll in (functional.nll, compiled):
+        assert nll(probabilities, target, reduction="none").tolist() == [INFINITY, 0]
+        assert nll(probabilities, target).item() == INFINITY
 
 
 def test_binary_scores_at_the_infinities() -> None:
@@ -368,6 +392,19 @@ def test_compiled_largest_scores(compiled: Callable[..., Any]) -> None:
         rows = [[large, -large, 0], [large, large, large - 8], [-large, -large, -large]]
         scores = scores_of(rows, dtype)
         assert_as_eager(compiled, scores, torch.tensor([1, 2, 0]), reduction="none")
+
+
+def test_compiled_in_place_leaves_the_scores_alone(compiled: Callable[..., Any]) -> None:
+    """A compiler plans the memory of a program itself."""
+    scores, target = scores_of([[1.0, 2, 3], [3, -INFINITY, 1]]), torch.tensor([0, 2])
+    computed = scores * 1
+    before = computed.detach().clone()
+    found, right = (
+        array_of(gradient_of(compiled(computed, target, inplace=inplace), scores))
+        for inplace in (True, False)
+    )
+    np.testing.assert_array_equal(found, right)
+    assert torch.equal(computed, before)
 
 
 def test_compiled_one_class_two_classes_one_sample(compiled: Callable[..., Any]) -> None:
