@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
+from scipy import sparse
 
 from bridle import probabilities
 from bridle.fit.objective import Objective
@@ -30,6 +30,8 @@ Array = npt.NDArray[Any]
 
 # Above this width the D × D eigenproblem costs more than the passes that it saves.
 _WIDEST_EIGENPROBLEM = 2048
+# Rows of the sample that are gathered at a time.
+_BLOCK_ROWS = 2048
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,13 @@ def sample_size(objective: Objective) -> int:
 
 def build_metric(objective: Objective, parameters: Array, rows: Array | None) -> Metric:
     """Build the metric at ``parameters`` from the given rows (all of them for None)."""
-    block, probability, share = _sample(objective, parameters, rows)
-    spread = 1 - np.einsum("nk,nk->n", probability, probability)
+    sample = objective.some(rows)
+    spread, share, mean, square = _predictions(sample, parameters)
     # Samples the model is sure of bend nothing. Their twentieth part keeps S from losing rank.
     mean_spread = float(share @ spread)
     importance = 0.05 + 0.95 * spread / mean_spread if mean_spread > 0 else np.ones(len(spread))
-    class_curvature, class_basis = _class_side(probability, share, floor=1e-3)
-    feature_curvature, feature_basis = _feature_side(objective, block, share * importance)
+    class_curvature, class_basis = _class_side(mean, square, floor=1e-3)
+    feature_curvature, feature_basis = _feature_side(sample, share * importance)
     curvature = np.outer(feature_curvature, class_curvature) + objective.alpha
     return Metric(feature_basis, class_basis, curvature, class_curvature, objective.fit_intercept)
 
@@ -80,58 +82,64 @@ def intercept_step(
     objective: Objective, parameters: Array, rows: Array | None, slope: Array
 ) -> Array:
     """Return the Newton step of the intercept alone, from its curvature at ``parameters``."""
-    _, probability, share = _sample(objective, parameters, rows)
-    step = -_invert(*_class_side(probability, share, floor=1e-10), slope)
+    _, _, mean, square = _predictions(objective.some(rows), parameters)
+    step = -_invert(*_class_side(mean, square, floor=1e-10), slope)
     # The same constant for all classes changes no probability; rounding must not drift along it.
     return np.asarray(step - step.mean())
 
 
-def _sample(
-    objective: Objective, parameters: Array, rows: Array | None
-) -> tuple[Any, Array, Array]:
-    """Return the features, probabilities and shares (of 1) of the given rows."""
-    features = objective.features if rows is None else objective.features.take(rows)
-    block = features.to_array()
-    weight, offset = objective.in_feature_units(parameters)
-    probability = probabilities.softmax(block @ weight.astype(block.dtype) + offset)
-    return block, probability, _share(objective, rows)
+def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Array, Array]:
+    """Return each row's ``1 − ‖p‖²`` and its share of 1, and the means of ``p`` and ``p pᵀ``."""
+    count, classes = len(sample.features), sample.classes
+    weight, offset = sample.in_feature_units(parameters)
+    weight, offset = weight.astype(sample.features.dtype), offset.astype(sample.features.dtype)
+    share = np.full(count, 1 / count)
+    if sample.sample_weight is not None:
+        share = sample.sample_weight / sample.sample_weight.sum()
+    spread, mean, square = np.empty(count), np.zeros(classes), np.zeros((classes, classes))
+    for rows, block in sample.features.blocks(_BLOCK_ROWS):
+        probability = probabilities.softmax(block @ weight + offset)
+        weighted = probability * share[rows, None].astype(probability.dtype)
+        spread[rows] = 1 - np.einsum("nk,nk->n", probability, probability)
+        mean += weighted.sum(axis=0, dtype=np.float64)
+        square += probability.T @ weighted
+    return spread, share, mean, square
 
 
 def _invert(curvature: Array, basis: Array, slope: Array) -> Array:
     return np.asarray(basis @ ((basis.T @ slope) / curvature))
 
 
-def _share(objective: Objective, rows: Array | None) -> Array:
-    if objective.sample_weight is None:
-        count = len(objective.features) if rows is None else len(rows)
-        return np.full(count, 1 / count)
-    weight = objective.sample_weight if rows is None else objective.sample_weight[rows]
-    return np.asarray(weight / weight.sum())
-
-
-def _class_side(probability: Array, share: Array, floor: float) -> tuple[Array, Array]:
-    weighted = probability * share[:, None]
-    hessian = np.diag(weighted.sum(axis=0)) - probability.T @ weighted
-    curvature, basis = linalg.eigh(hessian, check_finite=False)
+def _class_side(mean: Array, square: Array, floor: float) -> tuple[Array, Array]:
+    curvature, basis = np.linalg.eigh(np.diag(mean) - square)
     # The direction that adds a constant to all scores has no curvature, and no gradient either.
     least = max(floor * float(curvature.mean()), np.finfo(np.float64).tiny)
     return np.maximum(curvature, least), basis
 
 
-def _feature_side(objective: Objective, block: Any, share: Array) -> tuple[Array, Array | None]:
-    if objective.features.is_sparse or block.shape[1] > _WIDEST_EIGENPROBLEM:
-        squares = (
-            np.asarray(share @ block.multiply(block))
-            if objective.features.is_sparse
-            else (share @ (block * block))
-        )
-        mean = np.asarray(share @ block)
-        diagonal = squares - 2 * objective.shift * mean + objective.shift**2 * share.sum()
-        return _floored(diagonal / objective.scale**2), None
-    centred = (block - objective.shift) / objective.scale
-    moment = centred.T @ (centred * share[:, None])
-    curvature, basis = linalg.eigh(moment, check_finite=False, overwrite_a=True)
+def _feature_side(sample: Objective, share: Array) -> tuple[Array, Array | None]:
+    if sample.features.is_sparse or sample.features.shape[1] > _WIDEST_EIGENPROBLEM:
+        return _floored(_diagonal(sample, share)), None
+    width, dtype = sample.features.shape[1], sample.features.dtype
+    shift, scale = sample.shift.astype(dtype), sample.scale.astype(dtype)
+    moment = np.zeros((width, width))
+    for rows, block in sample.features.blocks(_BLOCK_ROWS):
+        centred = (block - shift) / scale
+        moment += centred.T @ (centred * share[rows, None].astype(dtype))
+    curvature, basis = np.linalg.eigh(moment)
     return _floored(curvature), basis
+
+
+def _diagonal(sample: Objective, share: Array) -> Array:
+    """Return ``Σ share u²`` of each feature."""
+    squares, mean = np.zeros(sample.features.shape[1]), np.zeros(sample.features.shape[1])
+    for rows, block in sample.features.blocks(_BLOCK_ROWS):
+        squares += share[rows] @ (
+            block.multiply(block) if sparse.issparse(block) else block * block
+        )
+        mean += share[rows] @ block
+    diagonal = squares - 2 * sample.shift * mean + sample.shift**2 * share.sum()
+    return np.asarray(diagonal / sample.scale**2)
 
 
 def _floored(curvature: Array) -> Array:

@@ -21,7 +21,7 @@ of most data. It happens in the algebra: ``u V + c = x W + b`` with ``W = V / sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,10 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
-from bridle.kernels import reference
+from bridle.fit.passes import Sums, block_rows, sums_over
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
-
-# Scores of a block (16 MB of float64): large enough for the matrix product to run at full rate.
-_BLOCK_NUMBERS = 2**21
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,13 @@ class Objective:
         """The shape of the parameters."""
         return self.features.shape[1] + self.fit_intercept, self.classes
 
+    def some(self, rows: Array | None) -> Objective:
+        """Return the objective with a choice of its rows, for estimates; all of them for None."""
+        if rows is None:
+            return self
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return replace(self, features=self.features.take(rows), sample_weight=weight)
+
     def split(self, parameters: Array) -> tuple[Array, Array]:
         """Return ``(V, c)`` of stacked parameters; ``c`` is 0 without an intercept."""
         if self.fit_intercept:
@@ -92,42 +96,21 @@ class Objective:
         """Return value and gradient at ``parameters``, with the products taken in ``dtype``."""
         scaled, offset = self.in_feature_units(parameters)
         weight, offset = scaled.astype(dtype), offset.astype(dtype)
-        product = np.zeros((self.features.shape[1], self.classes))
-        residual_sum = np.zeros(self.classes)
-        total, worst = 0.0, 0.0
-        for rows, block in self.features.blocks(block_rows(self.classes), dtype):
-            scores = block @ weight
-            scores += offset
-            share = None if self.sample_weight is None else self.sample_weight[rows].astype(dtype)
-            losses = reference.residual_in_place(scores, self.target[rows], share)
-            if share is not None:
-                worst = max(worst, float(losses.max(initial=0.0, where=share > 0)))
-                losses = losses * share
-            else:
-                worst = max(worst, float(losses.max(initial=0.0)))
-            total += float(losses.sum(dtype=np.float64))
-            product += block.T @ scores
-            residual_sum += scores.sum(axis=0, dtype=np.float64)
-        return self._assemble(parameters, total, product, residual_sum, worst)
+        sums = sums_over(self.features, self.target, self.sample_weight, weight, offset)
+        return self._assemble(parameters, sums)
 
-    def _assemble(
-        self, parameters: Array, total: float, product: Array, residual_sum: Array, worst: float
-    ) -> Evaluation:
+    def _assemble(self, parameters: Array, sums: Sums) -> Evaluation:
         weight, _ = self.split(parameters)
-        loss = total / self.total_weight
-        product -= np.outer(self.shift, residual_sum)
+        loss = sums.loss / self.total_weight
+        product = sums.product
+        product -= np.outer(self.shift, sums.residual)
         product /= (self.scale * self.total_weight)[:, None]
         product += self.alpha * weight
         gradient = product
         if self.fit_intercept:
-            gradient = np.vstack([product, residual_sum / self.total_weight])
+            gradient = np.vstack([product, sums.residual / self.total_weight])
         value = loss + self.alpha / 2 * float(np.vdot(weight, weight))
-        return Evaluation(parameters, value, loss, gradient, worst)
-
-
-def block_rows(classes: int) -> int:
-    """Return how many rows of scores are in the works at a time."""
-    return max(64, _BLOCK_NUMBERS // classes)
+        return Evaluation(parameters, value, loss, gradient, sums.worst_loss)
 
 
 def build_objective(

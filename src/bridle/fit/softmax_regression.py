@@ -18,7 +18,8 @@ from threadpoolctl import ThreadpoolController
 
 from bridle import checks, probabilities
 from bridle.fit import model_file
-from bridle.fit.objective import Objective, block_rows, build_objective
+from bridle.fit.objective import Objective, build_objective
+from bridle.fit.passes import block_rows
 from bridle.fit.report import FitReport
 from bridle.fit.solver import Progress, Solution, solve
 from bridle.fit.targets import ClassWeight, fit_target

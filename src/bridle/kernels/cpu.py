@@ -230,16 +230,7 @@ def _lanes(
     write = out or scores._replace(flat=np.empty(0, scores.flat.dtype))
 
     def work(first: int, last: int) -> None:
-        tile = cpu_lanes.Tile(
-            z=np.zeros((scores.columns, cpu_lanes.ROWS), kind),
-            best=np.empty(cpu_lanes.ROWS, kind),
-            others=np.empty(cpu_lanes.ROWS),
-            lost=np.empty(cpu_lanes.ROWS),
-            ties=np.empty(cpu_lanes.ROWS),
-            factor=np.empty(cpu_lanes.ROWS, kind),
-            log_sum=np.empty(cpu_lanes.ROWS),
-            gap=np.empty(cpu_lanes.ROWS),
-        )
+        tile = cpu_lanes.new_tile(scores.columns, kind)
         wants = (reduced is not None, parts, out is not None, given, write)
         cpu_lanes.lanes(scores, target, tile, first, last, *wants)
 

@@ -34,6 +34,20 @@ class Tile(NamedTuple):
     gap: Any
 
 
+def new_tile(columns: int, kind: Any) -> Tile:
+    """Return the memory of one thread."""
+    return Tile(
+        z=np.zeros((columns, ROWS), kind),
+        best=np.empty(ROWS, kind),
+        others=np.empty(ROWS),
+        lost=np.empty(ROWS),
+        ties=np.empty(ROWS),
+        factor=np.empty(ROWS, kind),
+        log_sum=np.empty(ROWS),
+        gap=np.empty(ROWS),
+    )
+
+
 def turn_in(line: Any, bfloat16: bool, z: Any, lane: int) -> None:
     """Copy one row to its lane of the tile."""
     raise NotImplementedError
@@ -79,13 +93,15 @@ def _turn_out_halves(z: Any, lane: Any, bfloat16: Any, line: Any) -> Any:
 
 
 @inlined
-def _line(matrix: Any, row: int, columns: int) -> Any:
+def line_of(matrix: Any, row: int, columns: int) -> Any:
+    """Return a row of scores, or of what is to be written."""
     start = matrix.start + row * matrix.step
     return matrix.flat[start : start + columns]
 
 
 @inlined
-def _find_largest(tile: Any) -> None:
+def find_largest(tile: Any) -> None:
+    """Find each row's largest score, and what its exponentials are taken against."""
     z, best, shift = tile.z, tile.best, tile.factor
     for i in range(ROWS):
         best[i] = z[0, i]
@@ -97,7 +113,7 @@ def _find_largest(tile: Any) -> None:
 
 
 @inlined
-def _find_gaps(scores: Any, target: Any, tile: Any, first: int, rows: int) -> None:
+def find_gaps(scores: Any, target: Any, tile: Any, first: int, rows: int) -> None:
     """Find how far each target's score is below the largest; NaN for a target that is no class."""
     for i in range(rows):
         index = target.index[first + i]
@@ -107,7 +123,7 @@ def _find_gaps(scores: Any, target: Any, tile: Any, first: int, rows: int) -> No
 
 
 @inlined
-def _exponentiate(scores: Any, tile: Any) -> None:
+def exponentiate(scores: Any, tile: Any) -> None:
     """Turn the scores to exponentials, and find the sum of all but 1 and its logarithm."""
     z, shift, others, lost, ties = tile.z, tile.factor, tile.others, tile.lost, tile.ties
     others[:] = 0
@@ -146,9 +162,10 @@ def _write_parts(scores: Any, tile: Any, first: int, rows: int, reduced: Any) ->
 
 
 @inlined
-def _write_gradient(
+def write_gradient(
     scores: Any, target: Any, tile: Any, first: int, rows: int, coefficients: Any, out: Any
 ) -> None:
+    """Turn the exponentials to the gradient, and the tile back to rows."""
     z, factor = tile.z, tile.factor
     for i in range(rows):
         a = at(coefficients.a, first + i) / scores.temperature
@@ -159,7 +176,7 @@ def _write_gradient(
     for i in range(rows):
         index = target.index[first + i]
         a, t = at(coefficients.a, first + i), at(coefficients.t, first + i)
-        line = _line(out, first + i, scores.columns)
+        line = line_of(out, first + i, scores.columns)
         if a == 0 and t == 0:
             z[:, i] = 0
         elif np.isnan(tile.gap[i]) or np.isnan(tile.log_sum[i]):
@@ -199,14 +216,14 @@ def _entry(revision: str) -> Any:
         for begin in range(first, last, ROWS):
             rows = min(ROWS, last - begin)
             for i in range(rows):
-                turn_in(_line(scores, begin + i, scores.columns), scores.bfloat16, tile.z, i)
-            _find_largest(tile)
-            _find_gaps(scores, target, tile, begin, rows)
-            _exponentiate(scores, tile)
+                turn_in(line_of(scores, begin + i, scores.columns), scores.bfloat16, tile.z, i)
+            find_largest(tile)
+            find_gaps(scores, target, tile, begin, rows)
+            exponentiate(scores, tile)
             if parts:
                 _write_parts(scores, tile, begin, rows, reduced)
             if gradient:
-                _write_gradient(scores, target, tile, begin, rows, coefficients, out)
+                write_gradient(scores, target, tile, begin, rows, coefficients, out)
         return revision
 
     return lanes

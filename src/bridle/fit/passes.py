@@ -1,0 +1,103 @@
+"""One pass over the data: the sums that an objective and its gradient are made of.
+
+Few classes go through a kernel that reads each row once for both of its products; otherwise the
+products are a library's, block by block, with the residual made in place between them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bridle.kernels import reference
+from bridle.rows import Features, Rows
+
+Array = npt.NDArray[Any]
+
+# Scores of a block (16 MB of float64): large enough for the matrix product to run at full rate.
+_BLOCK_NUMBERS = 2**21
+# Up to so many classes one reading wins, by a factor of 2 to 3 (measured from 2 to 64), in data of
+# so many numbers: below, loading compiled code would take longer than all passes of a fit.
+_FEW_CLASSES = 64
+_KERNEL_NUMBERS = 2**24
+
+
+class Sums(NamedTuple):
+    """What a pass over the rows adds up, in float64."""
+
+    loss: float  # Σ s · loss
+    worst_loss: float  # the largest loss of a row that counts
+    product: Array  # (D, K): Σ s x (p − t)ᵀ
+    residual: Array  # (K,): Σ s (p − t)
+
+
+def block_rows(classes: int) -> int:
+    """Return how many rows of scores are in the works at a time."""
+    return max(64, _BLOCK_NUMBERS // classes)
+
+
+def sums_over(
+    features: Rows,
+    target: Array,
+    sample_weight: Array | None,
+    weight: Array,
+    offset: Array,
+) -> Sums:
+    """Return the sums at scores ``features @ weight + offset``, taken in the weight's dtype."""
+    depth, classes = weight.shape
+    total, worst = 0.0, 0.0
+    product, residual = np.zeros((depth, classes)), np.zeros(classes)
+    one_reading = (
+        classes <= _FEW_CLASSES and target.ndim == 1 and features.shape[0] * depth > _KERNEL_NUMBERS
+    )
+    # One block's scores, again and again: fresh memory would be faulted in page by page.
+    memory = np.empty((0, classes), weight.dtype)
+    for rows, block in features.blocks(block_rows(classes), weight.dtype):
+        share = None if sample_weight is None else sample_weight[rows]
+        if one_reading and not sparse.issparse(block) and block.flags.c_contiguous:
+            part = _in_one_reading(block, weight, offset, target[rows], share)
+        else:
+            if len(memory) < block.shape[0]:
+                memory = np.empty((block.shape[0], classes), weight.dtype)
+            scores = memory[: block.shape[0]]
+            part = _by_products(block, weight, offset, target[rows], share, scores)
+        total += part.loss
+        worst = max(worst, part.worst_loss)
+        product += part.product
+        residual += part.residual
+    return Sums(total, worst, product, residual)
+
+
+def _in_one_reading(
+    block: Array, weight: Array, offset: Array, target: Array, share: Array | None
+) -> Sums:
+    from bridle.kernels import cpu_pass
+
+    return Sums(*cpu_pass.pass_sums(block, weight, offset, target, share))
+
+
+def _by_products(
+    block: Features,
+    weight: Array,
+    offset: Array,
+    target: Array,
+    share: Array | None,
+    scores: Array,
+) -> Sums:
+    """Return a block's sums; ``scores`` is memory for them."""
+    if sparse.issparse(block):
+        scores[:] = block @ weight
+    else:
+        np.matmul(block, weight, out=scores)
+    scores += offset
+    narrow = None if share is None else share.astype(scores.dtype)
+    losses = reference.residual_in_place(scores, target, narrow)
+    if share is None:
+        loss, worst = losses.sum(dtype=np.float64), losses.max(initial=0.0)
+    else:
+        loss, worst = np.vdot(losses, share), losses.max(initial=0.0, where=share > 0)
+    residual = scores.sum(axis=0, dtype=np.float64)
+    return Sums(float(loss), float(worst), np.asarray(block.T @ scores), residual)

@@ -1,0 +1,84 @@
+"""The pass that reads each row once, against the plain products in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridle.fit import passes
+from bridle.kernels import reference
+from bridle.kernels.cpu_pass import PassSums, pass_sums
+from bridle.rows import Rows
+
+
+def plain_sums(X: Any, W: Any, b: Any, target: Any, share: Any) -> PassSums:
+    scores = X.astype(np.float64) @ W.astype(np.float64) + b
+    losses = reference.residual_in_place(scores, target, share)
+    weight = np.ones(len(X)) if share is None else share
+    worst = losses.max(initial=0.0, where=weight > 0)
+    return PassSums(float(losses @ weight), float(worst), X.T @ scores, scores.sum(axis=0))
+
+
+def problem(count: int, depth: int, classes: int, dtype: str, *, weighted: bool) -> Any:
+    random = np.random.default_rng(count + classes)
+    X = random.normal(size=(count, depth)).astype(dtype)
+    W = random.normal(size=(depth, classes)).astype(dtype)
+    share = random.uniform(0, 3, count) * (random.random(count) > 0.2) if weighted else None
+    return (
+        X,
+        W,
+        random.normal(size=classes).astype(dtype),
+        random.integers(classes, size=count),
+        share,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [1, 2, 3, 10, 16, 17, 33, 64])
+@pytest.mark.parametrize(("count", "depth"), [(1, 1), (63, 5), (64, 12), (65, 13), (5000, 29)])
+def test_sums_are_those_of_the_plain_products(
+    count: int, depth: int, classes: int, dtype: str
+) -> None:
+    for weighted in (False, True):
+        given = problem(count, depth, classes, dtype, weighted=weighted)
+        found, true = pass_sums(*given), plain_sums(*given)
+        exact = 1e-12 if dtype == "float64" else 1e-5
+        assert found.loss == pytest.approx(true.loss, rel=exact, abs=exact)
+        assert found.worst_loss == pytest.approx(true.worst_loss, rel=exact, abs=exact)
+        np.testing.assert_allclose(found.product, true.product, rtol=0, atol=exact * count)
+        np.testing.assert_allclose(found.residual, true.residual, rtol=0, atol=exact * count)
+
+
+def test_sums_do_not_depend_on_the_number_of_threads() -> None:
+    given = problem(20_011, 7, 3, "float32", weighted=True)
+    one, two = pass_sums(*given, threads=1), pass_sums(*given, threads=2)
+    assert (one.loss, one.worst_loss) == (two.loss, two.worst_loss)
+    np.testing.assert_array_equal(one.product, two.product)
+
+
+def test_a_certain_sample_keeps_its_small_loss() -> None:
+    X, W = np.array([[1.0]]), np.array([[40.0, 0.0]])
+    found = pass_sums(X, W, np.zeros(2), np.array([0]), None)
+    assert found.loss == pytest.approx(np.exp(-40), rel=1e-12)
+    assert found.residual[0] == pytest.approx(-np.exp(-40), rel=1e-12)
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "uint8", "parts"])
+def test_a_fits_pass_chooses_it_and_gets_the_same(storage: str, monkeypatch: Any) -> None:
+    X, W, b, target, share = problem(999, 11, 5, "float32", weighted=True)
+    X = np.round(8 * X) % 200
+    if storage == "parts":
+        rows = Rows([X[:500].astype("float32"), X[500:].astype("float32")])
+    else:
+        rows = Rows([X.astype(storage)])
+    plain = passes.sums_over(rows, target, share, W / 100, b)
+    asked = []
+    monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 0)
+    real = passes._in_one_reading
+    monkeypatch.setattr(passes, "_in_one_reading", lambda *given: asked.append(1) or real(*given))
+    found = passes.sums_over(rows, target, share, W / 100, b)
+    assert asked
+    assert found.loss == pytest.approx(plain.loss, rel=1e-6)
+    np.testing.assert_allclose(found.product, plain.product, rtol=1e-4, atol=0.5)
