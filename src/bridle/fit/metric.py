@@ -78,14 +78,24 @@ def build_metric(objective: Objective, parameters: Array, rows: Array | None) ->
     return Metric(feature_basis, class_basis, curvature, class_curvature, objective.fit_intercept)
 
 
-def intercept_step(
-    objective: Objective, parameters: Array, rows: Array | None, slope: Array
-) -> Array:
-    """Return the Newton step of the intercept alone, from its curvature at ``parameters``."""
-    _, _, mean, square = _predictions(objective.some(rows), parameters)
-    step = -_invert(*_class_side(mean, square, floor=1e-10), slope)
-    # The same constant for all classes changes no probability; rounding must not drift along it.
-    return np.asarray(step - step.mean())
+@dataclass(frozen=True)
+class InterceptCurvature:
+    """The Hessian of the intercept alone."""
+
+    curvature: Array  # (K,)
+    basis: Array  # (K, K)
+
+    @classmethod
+    def at(cls, objective: Objective, parameters: Array, rows: Array | None) -> InterceptCurvature:
+        """Estimate it at ``parameters`` from the given rows (all of them for None)."""
+        _, _, mean, square = _predictions(objective.some(rows), parameters)
+        return cls(*_class_side(mean, square, floor=1e-10))
+
+    def step(self, slope: Array) -> Array:
+        """Return the Newton step of the intercept alone."""
+        step = -_invert(self.curvature, self.basis, slope)
+        # The same constant for all classes changes no probability; rounding must not drift along.
+        return np.asarray(step - step.mean())
 
 
 def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Array, Array]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.fit.gap import duality_gap
-from bridle.fit.metric import Metric, build_metric, intercept_step, sample_size
+from bridle.fit.metric import InterceptCurvature, Metric, build_metric, sample_size
 from bridle.fit.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
 
@@ -32,6 +32,7 @@ _REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is buil
 _SUFFICIENT_DECREASE = 1e-4
 _CURVATURE = 0.9
 _LONGEST_SEARCH = 30
+_INTERCEPT_STEPS = 6
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, 
     objective = search.objective
     if objective.alpha == 0:
         return point, False
-    for _ in range(4):
+    intercept_curvature, steps = None, 0
+    while True:
         gap = duality_gap(objective, point)
         search.tell(point, gap)
         if gap <= tol * (point.value - gap):
@@ -104,15 +106,17 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, 
             continue
         slope, intercept_slope = objective.split(point.gradient)
         hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
-        if not objective.fit_intercept or hoped > tol * (point.value - hoped):
-            break
+        within_reach = objective.fit_intercept and hoped <= tol * (point.value - hoped)
+        if not within_reach or steps == _INTERCEPT_STEPS:
+            return point, False
+        if intercept_curvature is None:
+            intercept_curvature = InterceptCurvature.at(objective, point.parameters, search.rows())
         moved = point.parameters.copy()
-        moved[-1] += intercept_step(objective, point.parameters, search.rows(), intercept_slope)
+        moved[-1] += intercept_curvature.step(intercept_slope)
         better = search.evaluate(moved)
         if np.linalg.norm(better.gradient[-1]) >= np.linalg.norm(intercept_slope):
-            break
-        point = better
-    return point, False
+            return point, False
+        point, steps = better, steps + 1
 
 
 def _unpenalised_end(
