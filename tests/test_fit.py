@@ -213,7 +213,7 @@ class TestObjective:
         whole = objective_of(X, y, 3, 1.0)
         point = np.random.default_rng(0).normal(size=whole.shape)
         expected = whole.evaluate(point, np.dtype(np.float64))
-        monkeypatch.setattr("bridle.fit.objective.block_rows", lambda _: 7)
+        monkeypatch.setattr("bridle.fit.passes.block_rows", lambda *_: 7)
         in_blocks = objective_of(X, y, 3, 1.0)
         found = in_blocks.evaluate(point, np.dtype(np.float64))
         assert found.value == pytest.approx(expected.value, rel=1e-14)

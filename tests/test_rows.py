@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from bridle import InputError
-from bridle.rows import Rows
+from bridle.rows import Rows, _releaser
 
 
 def joined(rows: Any, size: Any, dtype: Any = None) -> Any:
@@ -85,11 +86,10 @@ def test_a_block_of_the_right_dtype_is_a_view_of_the_memory_map(tmp_path: Any) -
         assert np.shares_memory(block, mapped)
 
 
-def test_converted_blocks_are_bounded(monkeypatch: Any) -> None:
-    monkeypatch.setattr("bridle.rows._CONVERTED_NUMBERS", 10)
+def test_converted_blocks_are_bounded() -> None:
     rows = Rows([np.ones((9, 3), np.float16)])
-    assert max(len(block) for _, block in rows.blocks(9)) == 3
-    assert max(len(block) for _, block in rows.take(np.arange(9)).blocks(9)) == 3
+    assert max(len(block) for _, block in rows.blocks(9, numbers=10)) == 3
+    assert max(len(block) for _, block in rows.take(np.arange(9)).blocks(9, numbers=10)) == 3
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,32 @@ def test_converted_blocks_are_bounded(monkeypatch: Any) -> None:
 def test_parts_that_do_not_fit_together(parts: Any, message: Any) -> None:
     with pytest.raises(InputError, match=message):
         Rows(parts)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="the system cannot be told")
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_large_mapped_file_gives_its_memory_back(
+    dtype: str, tmp_path: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("bridle.rows._RESIDENT_BYTES", 1000)
+    values = np.arange(4099 * 7).reshape(4099, 7) % 1000
+    np.save(tmp_path / "x.npy", values.astype(dtype))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    returned = []
+    monkeypatch.setattr("bridle.rows._releaser", lambda part: lambda: returned.append(part))
+    assert _releaser(mapped) is not None
+    rows = Rows([mapped])
+    for features in (rows, rows.take(np.arange(4099))):
+        found = np.concatenate([block for _, block in features.blocks(1000, np.dtype("float32"))])
+        np.testing.assert_array_equal(found, values)
+    assert len(returned) >= 10
+
+
+def test_only_mapped_files_without_changes_are_given_back(tmp_path: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("bridle.rows._RESIDENT_BYTES", 10)
+    np.save(tmp_path / "x.npy", np.ones((50, 3)))
+    assert _releaser(np.ones((50, 3))) is None
+    changed = np.load(tmp_path / "x.npy", mmap_mode="c")
+    changed[0] = 7
+    assert _releaser(changed) is None
+    assert _releaser(np.asarray(np.load(tmp_path / "x.npy", mmap_mode="r"))) is not None

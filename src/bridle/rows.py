@@ -7,7 +7,8 @@ converted or gathered, never the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import mmap
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ Features = Any  # a dense array, or a sparse one: SciPy publishes no type for ei
 
 # A block that has to be converted or gathered holds at most this many numbers (16 MB of float32).
 _CONVERTED_NUMBERS = 2**22
+# What has been read of a larger mapped file does not stay: memory is bounded, not the data.
+_RESIDENT_BYTES = 2**28
 
 
 class Rows:
@@ -78,6 +81,13 @@ class Rows:
         )
         return np.dtype(np.float64 if wide else np.float32)
 
+    @property
+    def nbytes(self) -> int:
+        """What all rows take in `dtype`; of sparse ones, the stored numbers of all parts."""
+        if self.is_sparse:
+            return int(sum(part.nnz for part in self._parts)) * self.dtype.itemsize
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
     def take(self, index: Array) -> Rows:
         """Return a choice of rows; nothing is read or copied."""
         chosen = np.asarray(index)
@@ -86,22 +96,31 @@ class Rows:
         return Rows(self._parts, chosen if self._index is None else self._index[chosen])
 
     def blocks(
-        self, rows: int, dtype: np.dtype[Any] | None = None
+        self,
+        rows: int,
+        dtype: np.dtype[Any] | None = None,
+        *,
+        numbers: int = _CONVERTED_NUMBERS,
     ) -> Iterator[tuple[slice, Features]]:
         """Yield ``(which rows, their features in dtype)``, at most ``rows`` of them at a time.
 
-        A block is a view where the storage already has the dtype, else a copy of bounded size.
+        A block is a view where the storage already has the dtype, else a copy of at most
+        ``numbers`` numbers, or of one row.
         """
         dtype = self.dtype if dtype is None else dtype
         if self._index is not None:
-            yield from self._gathered_blocks(rows, dtype)
+            yield from self._gathered_blocks(self._bounded(rows, numbers), dtype)
             return
         for start, part in zip(self._starts, self._parts, strict=False):
-            step = rows if part.dtype == dtype else self._bounded(rows)
+            release = _releaser(part)
+            viewed = part.dtype == dtype and release is None
+            step = rows if viewed else self._bounded(rows, numbers)
             for begin in range(0, part.shape[0], step):
                 end = min(begin + step, part.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
                 yield which, part[begin:end].astype(dtype, copy=False)
+                if release is not None:
+                    release()
 
     def to_array(self) -> Features:
         """Return all rows as one dense or sparse array in `dtype`."""
@@ -113,12 +132,14 @@ class Rows:
             return sparse.csr_array(empty) if self.is_sparse else empty
         return sparse.vstack(blocks, format="csr") if self.is_sparse else np.concatenate(blocks)
 
-    def _gathered_blocks(self, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Features]]:
+    def _gathered_blocks(self, step: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Features]]:
         assert self._index is not None
-        step = self._bounded(rows)
+        releases = [release for part in self._parts if (release := _releaser(part)) is not None]
         for begin in range(0, len(self), step):
             chosen = self._index[begin : begin + step]
             yield slice(begin, begin + len(chosen)), self._gather(chosen, dtype)
+            for release in releases:
+                release()
 
     def _gather(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
         if len(self._parts) == 1:
@@ -133,8 +154,26 @@ class Rows:
         joined = sparse.vstack(pieces, format="csr") if self.is_sparse else np.concatenate(pieces)
         return joined[np.argsort(order)]
 
-    def _bounded(self, rows: int) -> int:
+    def _bounded(self, rows: int, numbers: int) -> int:
         if self.is_sparse:
             return rows
-        fitting: int = _CONVERTED_NUMBERS // max(self.shape[1], 1)
+        fitting: int = numbers // max(self.shape[1], 1)
         return max(1, min(rows, fitting))
+
+
+def _releaser(part: Features) -> Callable[[], None] | None:
+    """Return what gives a large mapped file's memory back; None where there is nothing to give.
+
+    The next read maps it again. Not so where the mapping may hold changes that no file has.
+    """
+    if not isinstance(part, np.ndarray) or part.nbytes <= _RESIDENT_BYTES:
+        return None
+    base: Any = part
+    read_only = False
+    while isinstance(base, np.ndarray):
+        read_only = read_only or getattr(base, "mode", None) == "r"
+        base = base.base
+    if not (read_only and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")):
+        return None
+    mapping = base
+    return lambda: mapping.madvise(mmap.MADV_DONTNEED)

@@ -7,8 +7,9 @@ invert by two small eigendecompositions:
     S = mean w_i u_i u_iᵀ = Q diag(e) Qᵀ,   H = mean (diag p_i − p_i p_iᵀ) = U diag(λ) Uᵀ
     M⁻¹ G = Q [(Qᵀ G U) / (e λᵀ + α)] Uᵀ
 
-The intercept sees ``H`` alone. Where the features are sparse, or too many for an eigenproblem of
-their own, ``S`` is taken as diagonal.
+The intercept sees ``H`` alone. Where one of the eigenproblems would cost more than the passes that
+it saves, less is known: of very wide features the leading directions, with the same curvature τ in
+all others (``S = Q diag(e − τ) Qᵀ + τ I``); of sparse ones, and of very many classes, the diagonal.
 
 Reference: J. Martens, R. Grosse, *Optimizing Neural Networks with Kronecker-factored Approximate
 Curvature*, 2015, for the factoring; here it is a metric for an exact method.
@@ -28,36 +29,56 @@ from bridle.fit.objective import Objective
 
 Array = npt.NDArray[Any]
 
-# Above this width the D × D eigenproblem costs more than the passes that it saves.
+# Above these the eigenproblems cost more than the passes that they save.
 _WIDEST_EIGENPROBLEM = 2048
-# Rows of the sample that are gathered at a time.
-_BLOCK_ROWS = 2048
+_MOST_CLASSES = 2048
+# What shows the leading directions of wider features: so many rows, of so many numbers at most.
+_LEADING_ROWS, _LEADING_NUMBERS = 1024, 2**23
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """A positive matrix ``Q diag(values) Qᵀ``; without a basis Q, the diagonal itself.
+
+    With fewer columns than rows, Q holds the leading directions, and ``rest`` is the value of all
+    others.
+    """
+
+    values: Array
+    basis: Array | None
+    rest: float | None = None
 
 
 @dataclass(frozen=True)
 class Metric:
-    """An approximate Hessian that is easily inverted."""
+    """An approximate Hessian that is easily inverted: ``S ⊗ H + α``, and H for the intercept."""
 
-    feature_basis: Array | None  # Q (D, D); None stands for the identity
-    class_basis: Array  # U (K, K)
-    curvature: Array  # (D, K): e λᵀ + α
-    class_curvature: Array  # λ (K,)
+    features: Curvature  # S (D, D)
+    classes: Curvature  # H (K, K)
+    alpha: float
     fit_intercept: bool
 
     def invert(self, gradient: Array) -> Array:
         """Return M⁻¹ times a gradient in the parameters' shape."""
         slope = gradient[:-1] if self.fit_intercept else gradient
-        rotated = slope @ self.class_basis
-        if self.feature_basis is not None:
-            rotated = self.feature_basis.T @ rotated
-        rotated /= self.curvature
-        if self.feature_basis is not None:
-            rotated = self.feature_basis @ rotated
-        direction = rotated @ self.class_basis.T
+        basis = self.classes.basis
+        direction = self._invert_features(slope if basis is None else slope @ basis)
+        if basis is not None:
+            direction = direction @ basis.T
         if not self.fit_intercept:
             return np.asarray(direction)
-        intercept = _invert(self.class_curvature, self.class_basis, gradient[-1])
-        return np.vstack([direction, intercept])
+        return np.vstack([direction, _solve(self.classes, gradient[-1])])
+
+    def _invert_features(self, slope: Array) -> Array:
+        basis, rest = self.features.basis, self.features.rest
+        curvature = np.outer(self.features.values, self.classes.values) + self.alpha
+        if basis is None:
+            return np.asarray(slope / curvature)
+        rotated = (basis.T @ slope) / curvature
+        if rest is None:
+            return np.asarray(basis @ rotated)
+        remaining = rest * self.classes.values + self.alpha
+        return np.asarray(slope / remaining + basis @ (rotated - (basis.T @ slope) / remaining))
 
 
 def sample_size(objective: Objective) -> int:
@@ -68,82 +89,115 @@ def sample_size(objective: Objective) -> int:
 def build_metric(objective: Objective, parameters: Array, rows: Array | None) -> Metric:
     """Build the metric at ``parameters`` from the given rows (all of them for None)."""
     sample = objective.some(rows)
-    spread, share, mean, square = _predictions(sample, parameters)
+    spread, share, hessian = _predictions(sample, parameters)
     # Samples the model is sure of bend nothing. Their twentieth part keeps S from losing rank.
     mean_spread = float(share @ spread)
     importance = 0.05 + 0.95 * spread / mean_spread if mean_spread > 0 else np.ones(len(spread))
-    class_curvature, class_basis = _class_side(mean, square, floor=1e-3)
-    feature_curvature, feature_basis = _feature_side(sample, share * importance)
-    curvature = np.outer(feature_curvature, class_curvature) + objective.alpha
-    return Metric(feature_basis, class_basis, curvature, class_curvature, objective.fit_intercept)
+    return Metric(
+        _feature_side(sample, share * importance),
+        _class_side(hessian, floor=1e-3),
+        objective.alpha,
+        objective.fit_intercept,
+    )
 
 
 @dataclass(frozen=True)
 class InterceptCurvature:
     """The Hessian of the intercept alone."""
 
-    curvature: Array  # (K,)
-    basis: Array  # (K, K)
+    hessian: Curvature  # (K, K)
 
     @classmethod
     def at(cls, objective: Objective, parameters: Array, rows: Array | None) -> InterceptCurvature:
         """Estimate it at ``parameters`` from the given rows (all of them for None)."""
-        _, _, mean, square = _predictions(objective.some(rows), parameters)
-        return cls(*_class_side(mean, square, floor=1e-10))
+        _, _, hessian = _predictions(objective.some(rows), parameters)
+        return cls(_class_side(hessian, floor=1e-10))
 
     def step(self, slope: Array) -> Array:
         """Return the Newton step of the intercept alone."""
-        step = -_invert(self.curvature, self.basis, slope)
+        step = -_solve(self.hessian, slope)
         # The same constant for all classes changes no probability; rounding must not drift along.
         return np.asarray(step - step.mean())
 
 
-def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Array, Array]:
-    """Return each row's ``1 − ‖p‖²`` and its share of 1, and the means of ``p`` and ``p pᵀ``."""
-    count, classes = len(sample.features), sample.classes
-    weight, offset = sample.in_feature_units(parameters)
-    weight, offset = weight.astype(sample.features.dtype), offset.astype(sample.features.dtype)
+def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Array]:
+    """Return each row's ``1 − ‖p‖²`` and its share of 1, and the mean of ``diag p − p pᵀ``.
+
+    Of very many classes, its diagonal.
+    """
+    count, classes, dtype = len(sample.features), sample.classes, sample.features.dtype
+    weight, offset = (part.astype(dtype) for part in sample.in_feature_units(parameters))
     share = np.full(count, 1 / count)
     if sample.sample_weight is not None:
         share = sample.sample_weight / sample.sample_weight.sum()
-    spread, mean, square = np.empty(count), np.zeros(classes), np.zeros((classes, classes))
-    for rows, block in sample.features.blocks(_BLOCK_ROWS):
+    many = classes > _MOST_CLASSES
+    spread, mean = np.empty(count), np.zeros(classes)
+    square = np.zeros(classes if many else (classes, classes))
+    for rows, block in sample.blocks(classes):
         probability = probabilities.softmax(block @ weight + offset)
-        weighted = probability * share[rows, None].astype(probability.dtype)
+        weighted = probability * share[rows, None].astype(dtype)
         spread[rows] = 1 - np.einsum("nk,nk->n", probability, probability)
         mean += weighted.sum(axis=0, dtype=np.float64)
-        square += probability.T @ weighted
-    return spread, share, mean, square
+        if many:
+            square += np.einsum("nk,nk->k", probability, weighted)
+        else:
+            square += probability.T @ weighted
+    return spread, share, mean - square if many else np.diag(mean) - square
 
 
-def _invert(curvature: Array, basis: Array, slope: Array) -> Array:
-    return np.asarray(basis @ ((basis.T @ slope) / curvature))
+def _solve(matrix: Curvature, slope: Array) -> Array:
+    if matrix.basis is None:
+        return np.asarray(slope / matrix.values)
+    return np.asarray(matrix.basis @ ((matrix.basis.T @ slope) / matrix.values))
 
 
-def _class_side(mean: Array, square: Array, floor: float) -> tuple[Array, Array]:
-    curvature, basis = np.linalg.eigh(np.diag(mean) - square)
+def _class_side(hessian: Array, floor: float) -> Curvature:
+    curvature, basis = (hessian, None) if hessian.ndim == 1 else np.linalg.eigh(hessian)
     # The direction that adds a constant to all scores has no curvature, and no gradient either.
     least = max(floor * float(curvature.mean()), np.finfo(np.float64).tiny)
-    return np.maximum(curvature, least), basis
+    return Curvature(np.maximum(curvature, least), basis)
 
 
-def _feature_side(sample: Objective, share: Array) -> tuple[Array, Array | None]:
-    if sample.features.is_sparse or sample.features.shape[1] > _WIDEST_EIGENPROBLEM:
-        return _floored(_diagonal(sample, share)), None
+def _feature_side(sample: Objective, share: Array) -> Curvature:
+    if sample.features.is_sparse:
+        return Curvature(_floored(_diagonal(sample, share)), None)
     width, dtype = sample.features.shape[1], sample.features.dtype
+    if width > _WIDEST_EIGENPROBLEM:
+        return _leading_directions(sample, share)
     shift, scale = sample.shift.astype(dtype), sample.scale.astype(dtype)
     moment = np.zeros((width, width))
-    for rows, block in sample.features.blocks(_BLOCK_ROWS):
+    for rows, block in sample.blocks(width):
         centred = (block - shift) / scale
         moment += centred.T @ (centred * share[rows, None].astype(dtype))
     curvature, basis = np.linalg.eigh(moment)
-    return _floored(curvature), basis
+    return Curvature(_floored(curvature), basis)
+
+
+def _leading_directions(sample: Objective, share: Array) -> Curvature:
+    """Return what a few rows tell of very wide features: their span, and the mean of the rest."""
+    count, width = sample.features.shape
+    few = min(count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
+    chosen = np.linspace(0, count - 1, few).astype(np.intp)
+    weight = share[chosen] / share[chosen].sum() * share.sum()
+    rows = sample.features.take(chosen).to_array()
+    rows = (rows - sample.shift.astype(rows.dtype)) / sample.scale.astype(rows.dtype)
+    rows *= np.sqrt(weight)[:, None].astype(rows.dtype)
+    gram = (rows @ rows.T).astype(np.float64)
+    curvature, left = np.linalg.eigh(gram)
+    kept = curvature > 1e-6 * curvature[-1]
+    # The smaller half is mostly the sample's noise: its trace goes to the directions not seen.
+    kept[: few // 2] = False
+    basis = rows.T @ (left[:, kept] / np.sqrt(curvature[kept])).astype(rows.dtype)
+    rest = float(curvature[~kept].sum()) / (width - int(kept.sum()))
+    least = max(1e-10 * float(curvature[-1]), np.finfo(np.float64).tiny)
+    return Curvature(curvature[kept], basis, max(rest, least))
 
 
 def _diagonal(sample: Objective, share: Array) -> Array:
     """Return ``Σ share u²`` of each feature."""
-    squares, mean = np.zeros(sample.features.shape[1]), np.zeros(sample.features.shape[1])
-    for rows, block in sample.features.blocks(_BLOCK_ROWS):
+    width = sample.features.shape[1]
+    squares, mean = np.zeros(width), np.zeros(width)
+    for rows, block in sample.blocks(width):
         squares += share[rows] @ (
             block.multiply(block) if sparse.issparse(block) else block * block
         )

@@ -21,6 +21,7 @@ of most data. It happens in the algebra: ``u V + c = x W + b`` with ``W = V / sc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
-from bridle.fit.passes import Sums, block_rows, sums_over
+from bridle.fit.passes import DEFAULT_MEMORY, Sums, blocks_of, sums_over
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
@@ -61,6 +62,7 @@ class Objective:
     total_weight: float
     target_mean: Array  # (K,): Σ s t / Σ s
     target_product: Array  # (D, K): Σ s u tᵀ / Σ s
+    memory_budget: int  # bytes beside the features and the weights
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,6 +75,10 @@ class Objective:
             return self
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         return replace(self, features=self.features.take(rows), sample_weight=weight)
+
+    def blocks(self, columns: int) -> Iterator[tuple[slice, Features]]:
+        """Yield rows and their features, few enough for so many columns of results each."""
+        return blocks_of(self.features, columns, self.features.dtype, self.memory_budget // 2)
 
     def split(self, parameters: Array) -> tuple[Array, Array]:
         """Return ``(V, c)`` of stacked parameters; ``c`` is 0 without an intercept."""
@@ -96,7 +102,9 @@ class Objective:
         """Return value and gradient at ``parameters``, with the products taken in ``dtype``."""
         scaled, offset = self.in_feature_units(parameters)
         weight, offset = scaled.astype(dtype), offset.astype(dtype)
-        sums = sums_over(self.features, self.target, self.sample_weight, weight, offset)
+        sums = sums_over(
+            self.features, self.target, self.sample_weight, weight, offset, self.memory_budget
+        )
         return self._assemble(parameters, sums)
 
     def _assemble(self, parameters: Array, sums: Sums) -> Evaluation:
@@ -122,11 +130,13 @@ def build_objective(
     fit_intercept: bool,
     standardize: bool | float,
     sample_weight: Array | None,
+    memory_budget: int = DEFAULT_MEMORY,
 ) -> Objective:
     """Check the features, take their statistics in one or two passes, and state the objective."""
     count, width = features.shape
     total = float(count) if sample_weight is None else float(sample_weight.sum())
-    mean, deviation, product = _statistics(features, target, classes, sample_weight, total)
+    weighting = target, classes, sample_weight, total
+    mean, deviation, product = _statistics(features, *weighting, memory_budget)
     shift = mean if fit_intercept else np.zeros(width)
     scale = deviation if standardize is True else np.full(width, float(standardize) or 1.0)
     target_mean = target_sum(target, classes, sample_weight) / total
@@ -144,6 +154,7 @@ def build_objective(
         total_weight=total,
         target_mean=target_mean,
         target_product=target_product,
+        memory_budget=memory_budget,
     )
 
 
@@ -155,16 +166,22 @@ def target_sum(target: Array, classes: int, sample_weight: Array | None) -> Arra
 
 
 def _statistics(
-    features: Rows, target: Array, classes: int, sample_weight: Array | None, total: float
+    features: Rows,
+    target: Array,
+    classes: int,
+    sample_weight: Array | None,
+    total: float,
+    memory_budget: int,
 ) -> tuple[Array, Array, Array]:
     """Return each feature's mean and deviation, and Σ s x tᵀ, in one pass in float64."""
     width = features.shape[1]
     product = np.zeros((width, classes))
     mean, squares, seen = np.zeros(width), np.zeros(width), 0.0
-    for rows, block in features.blocks(block_rows(max(classes, width)), np.dtype(np.float64)):
+    wider = max(classes, width)
+    for rows, block in blocks_of(features, wider, np.dtype(np.float64), memory_budget):
         checks.finite_rows(block, "X", rows.start)
         share = np.ones(block.shape[0]) if sample_weight is None else sample_weight[rows]
-        product += block.T @ _weighted_target(target[rows], classes, share)
+        product += _target_product(block, target[rows], classes, share)
         weight = float(share.sum())
         if weight == 0:
             continue
@@ -198,9 +215,11 @@ def _deviation(variance: Array, mean: Array, count: int) -> Array:
     return np.where(variance <= noise, 1.0, np.sqrt(np.maximum(variance, 0)))
 
 
-def _weighted_target(target: Array, classes: int, share: Array) -> Features:
+def _target_product(block: Features, target: Array, classes: int, share: Array) -> Array:
+    """Return ``Σ s x tᵀ`` (D, K) of a block."""
     if target.ndim == 2:
-        return target * share[:, None]
-    rows = np.arange(len(target))
-    shape = (len(target), classes)
-    return sparse.csr_array((share, (rows, target)), shape=shape).toarray()
+        return np.asarray(block.T @ (target * share[:, None]))
+    indices = (share, (target, np.arange(len(target))))
+    chosen = sparse.csr_array(indices, shape=(classes, len(target)))
+    product = chosen @ block
+    return np.asarray((product.toarray() if sparse.issparse(product) else product).T)

@@ -6,6 +6,7 @@ products are a library's, block by block, with the residual made in place betwee
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,12 @@ from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
 
-# Scores of a block (16 MB of float64): large enough for the matrix product to run at full rate.
-_BLOCK_NUMBERS = 2**21
+# What a fit may take beside the features and a few copies of its weights. A 128th part of it are
+# a block's scores (2²¹ of them: enough for the products to run at full rate), a 64th what a block
+# is converted to, a quarter the solver's remembered steps; the rest is the metric's.
+DEFAULT_MEMORY = 2**28
+# A block of so many rows takes no more than the weights do; fewer make the products slow.
+_EFFICIENT_ROWS = 256
 # Up to so many classes one reading wins, by a factor of 2 to 3 (measured from 2 to 64), in data of
 # so many numbers: below, loading compiled code would take longer than all passes of a fit.
 _FEW_CLASSES = 64
@@ -34,9 +39,21 @@ class Sums(NamedTuple):
     residual: Array  # (K,): Σ s (p − t)
 
 
-def block_rows(classes: int) -> int:
-    """Return how many rows of scores are in the works at a time."""
-    return max(64, _BLOCK_NUMBERS // classes)
+def block_rows(depth: int, classes: int, memory_budget: int = DEFAULT_MEMORY) -> int:
+    """Return how many rows of scores are in the works at a time.
+
+    >>> block_rows(512, 1000), block_rows(512, 100_000)
+    (2097, 256)
+    """
+    return max(memory_budget // 128 // classes, min(depth, _EFFICIENT_ROWS), 1)
+
+
+def blocks_of(
+    features: Rows, classes: int, dtype: np.dtype[Any], memory_budget: int
+) -> Iterator[tuple[slice, Features]]:
+    """Yield blocks of rows for which scores are made."""
+    rows = block_rows(features.shape[1], classes, memory_budget)
+    return features.blocks(rows, dtype, numbers=memory_budget // 64)
 
 
 def sums_over(
@@ -45,6 +62,7 @@ def sums_over(
     sample_weight: Array | None,
     weight: Array,
     offset: Array,
+    memory_budget: int = DEFAULT_MEMORY,
 ) -> Sums:
     """Return the sums at scores ``features @ weight + offset``, taken in the weight's dtype."""
     depth, classes = weight.shape
@@ -55,7 +73,7 @@ def sums_over(
     )
     # One block's scores, again and again: fresh memory would be faulted in page by page.
     memory = np.empty((0, classes), weight.dtype)
-    for rows, block in features.blocks(block_rows(classes), weight.dtype):
+    for rows, block in blocks_of(features, classes, weight.dtype, memory_budget):
         share = None if sample_weight is None else sample_weight[rows]
         if one_reading and not sparse.issparse(block) and block.flags.c_contiguous:
             part = _in_one_reading(block, weight, offset, target[rows], share)

@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 from bridle import checks, probabilities
 from bridle.fit import model_file
 from bridle.fit.objective import Objective, build_objective
-from bridle.fit.passes import block_rows
+from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
 from bridle.fit.report import FitReport
 from bridle.fit.solver import Progress, Solution, solve
 from bridle.fit.targets import ClassWeight, fit_target
@@ -62,6 +62,9 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         had gone through `StandardScaler`; a number, those of features divided by it (255 for
         pixels in bytes). Nothing is copied, and the fitted weights are those of the features as
         given.
+    memory_budget : int, optional
+        Bytes that the fit may take beside the features, as they are stored, and some ten copies of
+        its weights; 256 MB by default. Fewer make it slower; the optimum is the same.
     verbose : int
         Above 0, a line per step.
 
@@ -107,6 +110,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         max_iter: int = 1000,
         warm_start: bool = False,
         standardize: bool | float = False,
+        memory_budget: int | None = None,
         verbose: int = 0,
     ) -> None:
         self.C = C
@@ -116,6 +120,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.max_iter = max_iter
         self.warm_start = warm_start
         self.standardize = standardize
+        self.memory_budget = memory_budget
         self.verbose = verbose
 
     def fit(
@@ -158,6 +163,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             fit_intercept=self.fit_intercept,
             standardize=checks.flag_or_positive(self.standardize, "standardize"),
             sample_weight=found.sample_weight,
+            memory_budget=checks.memory_budget(self.memory_budget) or DEFAULT_MEMORY,
         )
         start = np.zeros(objective.shape)
         if self.warm_start and self._fits(found.classes, features.shape[1]):
@@ -230,7 +236,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         dtype = features.dtype
         weight, intercept = self.coef_.T.astype(dtype), self.intercept_.astype(dtype)
         scores = np.empty((len(features), len(self.classes_)), dtype)
-        for rows, block in features.blocks(block_rows(len(self.classes_)), dtype):
+        for rows, block in blocks_of(features, len(self.classes_), dtype, DEFAULT_MEMORY):
             checks.finite_rows(block, "X", rows.start)
             scores[rows] = block @ weight
             scores[rows] += intercept

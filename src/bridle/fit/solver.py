@@ -11,6 +11,7 @@ Wolfe condition.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ from bridle.fit.report import Stopped
 Array = npt.NDArray[Any]
 Progress = Callable[[int, float, float], None]  # (passes, objective, relative gap)
 
-_MEMORY_BYTES = 2**28
+# What the remembered steps may take: a part of what the features do, and of the budget.
+# For many classes few are left, and few are enough: 6 do nearly what 50 do.
+_MEMORY_SHARE = 1 / 8
+_FEWEST_PAIRS, _MOST_PAIRS = 6, 50
 _REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is built anew
 _SUFFICIENT_DECREASE = 1e-4
 _CURVATURE = 0.9
@@ -63,7 +67,7 @@ def solve(
     search = _Search(objective, progress)
     point = search.evaluate(start)
     metric = search.metric(point)
-    memory = _Memory(point.parameters.nbytes)
+    memory = _Memory(objective)
     for iteration in range(max_iter):
         if iteration in _REFRESHES:
             metric = search.metric(point)
@@ -224,10 +228,13 @@ class _Search:
 
 
 class _Memory:
-    """The last steps and what they did to the gradient."""
+    """The last steps and what they did to the gradient, in the features' precision."""
 
-    def __init__(self, bytes_each: int) -> None:
-        length = int(np.clip(_MEMORY_BYTES // (2 * bytes_each), 5, 50))
+    def __init__(self, objective: Objective) -> None:
+        self._dtype = objective.features.dtype
+        budget = min(_MEMORY_SHARE * objective.features.nbytes, objective.memory_budget / 4)
+        pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
+        length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))
         self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=length)
 
     def __len__(self) -> int:
@@ -240,7 +247,8 @@ class _Memory:
         inner = float(np.vdot(step, change))
         # A pair without positive curvature is rounding: the objective is convex.
         if inner > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
-            self._pairs.append((step, change, inner))
+            narrow = step.astype(self._dtype), change.astype(self._dtype)
+            self._pairs.append((*narrow, inner))
 
     def direction(self, gradient: Array, metric: Metric) -> Array:
         """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
