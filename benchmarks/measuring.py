@@ -54,10 +54,13 @@ def status(field: str) -> int:
     raise KeyError(field)
 
 
-def in_own_process(file: str, *arguments: str) -> Any:
-    """Run a benchmark's file with arguments, and return what it prints."""
+def in_own_process(file: str, *arguments: str, timeout: float | None = None) -> Any:
+    """Run a benchmark's file with arguments, and return what it prints.
+
+    It is killed after so many seconds, and `subprocess.TimeoutExpired` raised.
+    """
     command = [sys.executable, file, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout)
     if done.returncode:
         raise RuntimeError(f"{' '.join(arguments)}: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
