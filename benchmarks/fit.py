@@ -286,7 +286,8 @@ def print_summary(cases: list[dict[str, Any]]) -> None:
             f"| {case['name']} | {case['C']:g} | {' | '.join(ratios)} |"
             f" {case['best']['1e-05'][1]} | {ours['passes'].get('1e-05', '')} | {proven} |"
             f" {rate['pass']:.0f} | {rate['products']:.0f} |"
-            f" {rate['pass'] / rate['products']:.2f} | {ours['proven seconds'] / bare:.2f} | {ours['memory']:.0%} |"
+            f" {rate['pass'] / rate['products']:.2f} | {ours['proven seconds'] / bare:.2f} |"
+            f" {ours['memory']:.0%} |"
         )
 
 

@@ -48,10 +48,11 @@ class Trace:
     def add(self, weight: Array, intercept: Array) -> None:
         """Write down where a solver is now; the time that takes is not the solver's."""
         now = time.perf_counter()
-        self.seconds.append(now - self._begin - self._paused)
         self._shapes = weight.shape, intercept.shape
         for part in (weight, intercept):
             self._file.write(np.ascontiguousarray(part, np.float64).tobytes())
+        # Last, as a time limit may have come in between: such a point does not count.
+        self.seconds.append(now - self._begin - self._paused)
         self._paused += time.perf_counter() - now
 
     def __len__(self) -> int:
