@@ -17,6 +17,7 @@ Curvature*, 2015, for the factoring; here it is a metric for an exact method.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ Array = npt.NDArray[Any]
 # Above these the eigenproblems cost more than the passes that they save.
 _WIDEST_EIGENPROBLEM = 2048
 _MOST_CLASSES = 2048
+TINY = float(np.finfo(np.float64).tiny)
 # What shows the leading directions of wider features: so many rows, of so many numbers at most.
 _LEADING_ROWS, _LEADING_NUMBERS = 1024, 2**23
 
@@ -93,12 +95,26 @@ def build_metric(objective: Objective, parameters: Array, rows: Array | None) ->
     # Samples the model is sure of bend nothing. Their twentieth part keeps S from losing rank.
     mean_spread = float(share @ spread)
     importance = 0.05 + 0.95 * spread / mean_spread if mean_spread > 0 else np.ones(len(spread))
+    features = _feature_side(sample, share * importance)
+    least = _remaining_curvature(objective, parameters, features)
     return Metric(
-        _feature_side(sample, share * importance),
-        _class_side(hessian, floor=1e-3),
+        features,
+        _class_side(hessian, floor=1e-3, least=least),
         objective.alpha,
         objective.fit_intercept,
     )
+
+
+def _remaining_curvature(objective: Objective, parameters: Array, features: Curvature) -> float:
+    """Return the mean class curvature that will be left at the optimum, roughly.
+
+    Where an early step has made the model far too sure of itself, there is no curvature to be seen,
+    and steps would be as long as the penalty alone allows. But at the optimum ``α W`` is a mean of
+    ``u (t − p)``: so much of every distribution must stay off its target.
+    """
+    weight, _ = objective.split(parameters)
+    spread = features.values.sum() + (features.rest or 0.0)
+    return objective.alpha * float(np.linalg.norm(weight)) / math.sqrt(spread) / objective.classes
 
 
 @dataclass(frozen=True)
@@ -109,7 +125,9 @@ class InterceptCurvature:
 
     @classmethod
     def at(cls, objective: Objective, parameters: Array, rows: Array | None) -> InterceptCurvature:
-        """Estimate it at ``parameters`` from the given rows (all of them for None)."""
+        """Find it at ``parameters`` from all rows, or the given ones where all would cost more."""
+        if objective.classes <= objective.features.shape[1]:
+            rows = None
         _, _, hessian = _predictions(objective.some(rows), parameters)
         return cls(_class_side(hessian, floor=1e-10))
 
@@ -151,11 +169,11 @@ def _solve(matrix: Curvature, slope: Array) -> Array:
     return np.asarray(matrix.basis @ ((matrix.basis.T @ slope) / matrix.values))
 
 
-def _class_side(hessian: Array, floor: float) -> Curvature:
+def _class_side(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
     curvature, basis = (hessian, None) if hessian.ndim == 1 else np.linalg.eigh(hessian)
     # The direction that adds a constant to all scores has no curvature, and no gradient either.
-    least = max(floor * float(curvature.mean()), np.finfo(np.float64).tiny)
-    return Curvature(np.maximum(curvature, least), basis)
+    mean = max(float(curvature.mean()), least)
+    return Curvature(np.maximum(curvature, max(floor * mean, least, TINY)), basis)
 
 
 def _feature_side(sample: Objective, share: Array) -> Curvature:
@@ -188,8 +206,8 @@ def _leading_directions(sample: Objective, share: Array) -> Curvature:
     # The smaller half is mostly the sample's noise: its trace goes to the directions not seen.
     kept[: few // 2] = False
     basis = rows.T @ (left[:, kept] / np.sqrt(curvature[kept])).astype(rows.dtype)
-    rest = float(curvature[~kept].sum()) / (width - int(kept.sum()))
-    least = max(1e-10 * float(curvature[-1]), np.finfo(np.float64).tiny)
+    rest = max(float(curvature[~kept].sum()), 0.0) / max(width - int(kept.sum()), 1)
+    least = max(1e-10 * float(curvature[-1]), TINY)
     return Curvature(curvature[kept], basis, max(rest, least))
 
 
@@ -209,4 +227,4 @@ def _diagonal(sample: Objective, share: Array) -> Array:
 def _floored(curvature: Array) -> Array:
     # Without a penalty a direction that the rows do not span would be divided by 0.
     top = float(curvature.max(initial=0.0))
-    return np.maximum(curvature, max(1e-10 * top, np.finfo(np.float64).tiny))
+    return np.maximum(curvature, max(1e-10 * top, TINY))

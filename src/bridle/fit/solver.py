@@ -14,14 +14,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle.fit.gap import duality_gap
-from bridle.fit.metric import InterceptCurvature, Metric, build_metric, sample_size
+from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
 from bridle.fit.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
 
@@ -36,7 +36,8 @@ _REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is buil
 _SUFFICIENT_DECREASE = 1e-4
 _CURVATURE = 0.9
 _LONGEST_SEARCH = 30
-_INTERCEPT_STEPS = 6
+# A Newton step gains more than this, or it is at rounding.
+_INTERCEPT_STEPS, _INTERCEPT_GAIN = 6, 4.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def solve(
                 return search.solution(point, iteration, ending, gap)
         following = _advance(search, memory, metric, point, direction)
         if following is None:
-            return search.solution(point, iteration, "precision")
+            return _end_at_rounding(search, point, direction, tol, iteration)
         point = following
     return search.solution(point, max_iter, "max_iter")
 
@@ -117,10 +118,16 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, 
             intercept_curvature = InterceptCurvature.at(objective, point.parameters, search.rows())
         moved = point.parameters.copy()
         moved[-1] += intercept_curvature.step(intercept_slope)
-        better = search.evaluate(moved)
-        if np.linalg.norm(better.gradient[-1]) >= np.linalg.norm(intercept_slope):
-            return point, False
-        point, steps = better, steps + 1
+        better, steps = search.evaluate(moved), steps + 1
+        before, after = (float(np.linalg.norm(g[-1])) for g in (point.gradient, better.gradient))
+        gained = before / max(after, TINY)
+        if gained > 1:
+            point = better
+        if gained < _INTERCEPT_GAIN:
+            # Rounding hides the rest of the slope.
+            if not search.sharpen():
+                return point, False
+            point = search.evaluate(point.parameters)
 
 
 def _unpenalised_end(
@@ -135,6 +142,20 @@ def _unpenalised_end(
         return "separable"
     # A quadratic model's word is taken only well below the tolerance, and not of the first steps.
     return "decrement" if iteration >= 5 and decrement <= 0.01 * tol * point.value else None
+
+
+def _end_at_rounding(
+    search: _Search, point: Evaluation, direction: Array, tol: float, iteration: int
+) -> Solution:
+    """Say what is known of a point that rounding lets nobody leave.
+
+    With a very weak penalty the bound may stay loose where the last step's expected decrease is
+    far below the tolerance: then that estimate is all there is.
+    """
+    decrement = -float(np.vdot(point.gradient, direction)) / 2
+    if search.objective.alpha > 0 and 0 <= decrement <= 0.01 * tol * point.value:
+        return replace(search.solution(point, iteration, "decrement", decrement), proven=False)
+    return search.solution(point, iteration, "precision")
 
 
 def _advance(
@@ -152,6 +173,16 @@ def _advance(
     elif search.sharpen():
         following = search.evaluate(point.parameters)
     return following
+
+
+def _turning_point(low: float, high: float) -> float:
+    """Return where, as a part of an interval, slopes ``low`` < 0 and ``high`` let expect 0.
+
+    The middle serves, unless the slopes place it far before: halves alone would come back from a
+    step that is too long by powers of ten in as many passes as there are powers of two.
+    """
+    expected = -low / (high - low) if high > 0 else 0.5
+    return 0.5 if expected > 0.1 else max(expected, 0.01)
 
 
 class _Search:
@@ -203,6 +234,7 @@ class _Search:
             return None
         noise = 2 * np.finfo(self._dtype).eps * abs(point.value)
         low, high, length = 0.0, np.inf, 1.0
+        low_slope, high_slope = slope, np.inf
         for _ in range(_LONGEST_SEARCH):
             trial = self.evaluate(point.parameters + length * direction)
             trial_slope = float(np.vdot(trial.gradient, direction))
@@ -211,12 +243,15 @@ class _Search:
                 (2 * _SUFFICIENT_DECREASE - 1) * slope
             )
             if not (decreased or level):
-                high = length
+                high, high_slope = length, trial_slope
             elif trial_slope < _CURVATURE * slope:
-                low = length
+                low, low_slope = length, trial_slope
             else:
                 return trial
-            length = 2 * length if np.isinf(high) else (low + high) / 2
+            if np.isinf(high):
+                length *= 2
+            else:
+                length = low + (high - low) * _turning_point(low_slope, high_slope)
         return None
 
     def solution(
