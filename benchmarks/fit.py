@@ -89,7 +89,7 @@ def measure_ours(folder: Path, name: str, C: float, optimum: float) -> dict[str,
     told: list[tuple[float, int, float]] = []
     began = time.perf_counter()
 
-    def progress(passes: int, objective: float, _: float) -> None:
+    def progress(passes: int, objective: float, *_: float) -> None:
         told.append((time.perf_counter() - began, passes, objective))
 
     model = SoftmaxRegression(C=C, tol=GAPS[-1]).fit(X, y, progress=progress)

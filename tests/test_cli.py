@@ -1230,10 +1230,31 @@ def test_the_live_line_is_shown_on_a_terminal(interrupted: Terminal) -> None:
     assert re.search(r"pass \d+   objective \d+\.\d+   gap \d", interrupted.shown)
 
 
+def test_a_checkpoint_is_kept_and_gone_on_from(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "iris.checkpoint"
+    arguments = ("fit", "iris", "--holdout", "0", "--checkpoint", path, "--json")
+    passes = []
+    for _ in range(2):
+        code, out, error = command(*arguments)
+        assert (code, error) == (0, "")
+        passes.append(json.loads(out)["fit"]["passes"])
+    assert passes[1] < passes[0] / 2
+    code, out, error = command("fit", "wine", "--checkpoint", path)
+    assert (code, out) == (2, "")
+    assert "expected a checkpoint of 3 classes and 13 features" in error
+    code, _, error = command("fit", "iris", "--hidden", "3", "--checkpoint", path)
+    assert (code, error) == (2, "bridle: --checkpoint: expected without --hidden\n")
+
+
 def test_an_interrupted_fit(interrupted: Terminal) -> None:
     assert interrupted.code == 130
-    assert interrupted.out == b""
-    assert not interrupted.folder.exists()
+    assert b"interrupted at the best weights seen: proven gap" in interrupted.out
+    assert sorted(path.name for path in interrupted.folder.iterdir()) == [
+        "metrics.json",
+        "model.safetensors",
+        "predictions.csv",
+    ]
+    assert "bridle: warning: interrupted after" in interrupted.shown
     assert interrupted.shown.count("bridle: interrupted") == 1
     assert interrupted.shown.endswith("bridle: interrupted\r\n")
     assert "Traceback" not in interrupted.shown

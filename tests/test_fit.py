@@ -438,10 +438,70 @@ class TestInScikitLearn:
 
     def test_progress_is_told(self) -> None:
         X, y = random_problem(18)
-        told: list[tuple[int, float, float]] = []
+        told: list[tuple[int, float, float, float]] = []
         SoftmaxRegression().fit(X, y, progress=lambda *step: told.append(step))
         assert told[-1][2] <= 1e-6
-        assert [step[0] for step in told] == sorted(step[0] for step in told)
+        assert [step[0] for step in told] == list(range(2, len(told) + 2))
+        for falling in (1, 2):
+            column = [step[falling] for step in told]
+            assert column == sorted(column, reverse=True)
+        assert told[-1][3] > 0
+
+    def test_an_interruption_ends_at_the_best_point(self) -> None:
+        X, y = load_digits(return_X_y=True)
+        told: list[float] = []
+
+        def interrupt(passes: int, objective: float, *_: float) -> None:
+            told.append(objective)
+            if passes == 9:
+                raise KeyboardInterrupt
+
+        with pytest.warns(ConvergenceWarning, match="interrupted after 9 passes"):
+            model = SoftmaxRegression(C=0.01).fit(X, y, progress=interrupt)
+        assert model.fit_report_.stopped == "interrupted"
+        assert model.fit_report_.objective == told[-1]
+        value = direct_objective(model.coef_.T, model.intercept_, X, y, 0.01)
+        assert value == pytest.approx(told[-1], rel=1e-12)
+
+
+class TestCheckpoint:
+    def interrupted(self, path: Any, monkeypatch: Any) -> Any:
+        monkeypatch.setattr("bridle.fit.checkpoint._EVERY", 0.0)
+        X, y = load_digits(return_X_y=True)
+        y = np.array([f"digit {label}" for label in y])
+
+        def interrupt(passes: int, *_: float) -> None:
+            if passes == 15:
+                raise SystemExit
+
+        with pytest.raises(SystemExit):
+            SoftmaxRegression(C=0.01).fit(X, y, progress=interrupt, checkpoint=path)
+        return X, y
+
+    def test_a_fit_goes_on_from_it(self, tmp_path: Any, monkeypatch: Any) -> None:
+        path = tmp_path / "fit.checkpoint"
+        X, y = self.interrupted(path, monkeypatch)
+        whole = SoftmaxRegression(C=0.01).fit(X, y)
+        rest = SoftmaxRegression(C=0.01).fit(X, y, checkpoint=path)
+        assert rest.fit_report_.proven
+        assert rest.fit_report_.passes < whole.fit_report_.passes - 4
+        again = SoftmaxRegression(C=0.01).fit(X, y, checkpoint=path)
+        assert again.fit_report_.passes < 6
+
+    def test_of_something_else_is_refused(self, tmp_path: Any, monkeypatch: Any) -> None:
+        path = tmp_path / "fit.checkpoint"
+        X, y = self.interrupted(path, monkeypatch)
+        with pytest.raises(InputError, match="expected a checkpoint of 10 classes and 3 features"):
+            SoftmaxRegression().fit(X[:, :3], y, checkpoint=path)
+        with pytest.raises(InputError, match="other classes"):
+            SoftmaxRegression().fit(X, np.char.add(y, "!"), checkpoint=path)
+        model = SoftmaxRegression().fit(X, y)
+        model.save(path)
+        with pytest.raises(InputError, match=r"expected a bridle\.Checkpoint file"):
+            SoftmaxRegression().fit(X, y, checkpoint=path)
+        path.write_bytes(b"nothing")
+        with pytest.raises(InputError, match="no bridle model"):
+            SoftmaxRegression().fit(X, y, checkpoint=path)
 
 
 class TestModelFile:

@@ -141,6 +141,15 @@ def fit(
     tol: Annotated[
         float, typer.Option(help="The proven relative gap to the optimum to end at.")
     ] = 1e-10,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the best weights here every half minute, and go on from them if they are "
+            "there.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     hidden: network.Hidden = None,
     activation: network.Activation = "sigmoid",
     output: network.Output = None,
@@ -192,6 +201,7 @@ def fit(
             C=C,
             standardize=standardize,
             tol=tol,
+            checkpoint=checkpoint,
             network=options,
             out=out,
             json=json,

@@ -35,6 +35,7 @@ class Plan(Source):
     C: float
     standardize: bool | None
     tol: float
+    checkpoint: Path | None
     network: NetworkOptions | None
     out: Path | None
     json: bool
@@ -56,6 +57,9 @@ def fit(plan: Plan) -> None:
         print(strict_json.to_text(metrics, indent=2))
     elif not plan.quiet:
         _print(metrics, model, evaluation, plan.out)
+    if isinstance(model, SoftmaxRegression) and model.fit_report_.stopped == "interrupted":
+        # What there was is judged and written; the exit code still says how it ended.
+        raise KeyboardInterrupt
 
 
 def _check(plan: Plan) -> None:
@@ -64,6 +68,8 @@ def _check(plan: Plan) -> None:
     check_source(plan)
     if plan.network is not None and (plan.C != DEFAULT_C or plan.tol != DEFAULT_TOL):
         raise checks.InputError("--C, --tol: expected without --hidden; a network has --alpha")
+    if plan.network is not None and plan.checkpoint is not None:
+        raise checks.InputError("--checkpoint: expected without --hidden")
     if plan.out is not None:
         outputs.check_folder(plan.out)
 
@@ -93,7 +99,9 @@ def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxR
     model = SoftmaxRegression(plan.C, standardize=scale, tol=plan.tol)
     wanted = not (plan.json or plan.quiet)
     with about(train.source), live_line(plan.tol, wanted=wanted) as progress:
-        return model.fit(train.features, train.target, progress=progress)
+        return model.fit(
+            train.features, train.target, progress=progress, checkpoint=plan.checkpoint
+        )
 
 
 def _default_scale(dataset: Dataset) -> bool | float:

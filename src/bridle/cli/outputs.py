@@ -31,13 +31,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 def fit_line(report: FitReport) -> str:
     """Return the figures of a fit as a line of text."""
     gap = f"{report.relative_gap:.1e}" if np.isfinite(report.relative_gap) else "unknown"
-    bound = f"proven gap {gap}" if report.proven else f"estimated gap {gap} (no penalty, no proof)"
+    bound = f"proven gap {gap}" if report.proven else f"estimated gap {gap}, not proven"
     ending = {
         "gap": "optimum reached",
         "decrement": "optimum reached",
         "separable": "separable: there is no optimum",
         "precision": "stopped by rounding",
         "max_iter": "stopped at the limit of steps",
+        "interrupted": "interrupted at the best weights seen",
     }[report.stopped]
     return (
         f"{ending}: {bound}, objective {report.objective:.9g} nats, "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bridle.fit.solver import Progress
+from bridle.fit.softmax_regression import Progress
 
 
 @contextmanager
@@ -23,8 +22,8 @@ def live_line(tol: float, *, wanted: bool) -> Iterator[Progress | None]:
     estimate = TimeLeft(tol)
     with Console(stderr=True).status("reading the data once") as status:
 
-        def show(passes: int, objective: float, gap: float) -> None:
-            left = estimate.seconds(time.monotonic(), gap)
+        def show(passes: int, objective: float, gap: float, seconds: float) -> None:
+            left = estimate.seconds(seconds, gap)
             ending = "" if left is None else f"   about {left:.0f} s left"
             status.update(f"pass {passes}   objective {objective:.6f}   gap {gap:.1e}{ending}")
 

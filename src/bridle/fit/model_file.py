@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,16 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
 
 def classifier_description(model: Any) -> dict[str, Any]:
     """Return what every classifier has, in JSON's types."""
+    names = [str(name) for name in getattr(model, "feature_names_in_", [])]
+    return class_description(model.classes_, names)
+
+
+def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return classes, and names of features if there are any, in JSON's types."""
     return {
-        "classes": _plain_classes(model.classes_),
-        "class_dtype": model.classes_.dtype.str,
-        "feature_names": [str(name) for name in getattr(model, "feature_names_in_", [])],
+        "classes": _plain_classes(classes),
+        "class_dtype": classes.dtype.str,
+        "feature_names": list(feature_names),
     }
 
 

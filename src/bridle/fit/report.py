@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from bridle import strict_json
 
-Stopped = Literal["gap", "decrement", "separable", "precision", "max_iter"]
+Stopped = Literal["gap", "decrement", "separable", "precision", "max_iter", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class FitReport:
     relative_gap : float
         A bound on ``(objective − optimum) / optimum``; see `proven`.
     proven : bool
-        True: the bound is a duality gap, and holds whatever the data. False (no penalty, hence no
-        dual point): it is estimated from the last step's expected decrease.
+        True: the bound is a duality gap, and holds whatever the data. False: it is estimated from
+        the last step's expected decrease, because there is no penalty, hence no dual point, or one
+        so weak that rounding leaves the bound loose.
     iterations, passes : int
         Steps of the solver; sweeps over the data, those for statistics and line searches included.
     seconds : float
@@ -35,7 +36,8 @@ class FitReport:
     stopped : str
         ``"gap"``: the proven gap is at most `tol`; ``"decrement"``: the estimate is;
         ``"separable"``: the classes are separated perfectly and there is no penalty, so there is
-        no optimum; ``"precision"``: rounding forbids more progress; ``"max_iter"``.
+        no optimum; ``"precision"``: rounding forbids more progress; ``"max_iter"``;
+        ``"interrupted"``: by Ctrl-C, at the best point seen.
     """
 
     objective: float

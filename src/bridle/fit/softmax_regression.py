@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Self, cast
@@ -17,15 +18,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from bridle import checks, probabilities
-from bridle.fit import model_file
+from bridle.fit import model_file, solver
+from bridle.fit.checkpoint import Checkpoint
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
 from bridle.fit.report import FitReport
-from bridle.fit.solver import Progress, Solution, solve
+from bridle.fit.solver import Solution, solve
 from bridle.fit.targets import ClassWeight, fit_target
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
+Progress = Callable[[int, float, float, float], None]
 
 # Below so many multiplications a product gains nothing from a second thread.
 _THREADED_PRODUCT = 2**23
@@ -130,6 +133,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         sample_weight: npt.ArrayLike | None = None,
         *,
         progress: Progress | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit to the optimum.
 
@@ -142,7 +146,13 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         sample_weight : array_like, (N,), optional
             Weight k is the same as k copies of the sample.
         progress : callable, optional
-            Called after each step with ``(passes, objective, bound on the relative gap)``.
+            Called after each pass over the data with ``(passes, lowest objective, bound on its
+            relative gap, seconds)``.
+        checkpoint : path, optional
+            A file that keeps the best weights every half minute, and from which a fit goes on if
+            it is there. It is left behind at the end.
+
+        An interruption (Ctrl-C) ends the fit at the best weights seen, with a warning.
 
         Raises
         ------
@@ -165,18 +175,21 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             sample_weight=found.sample_weight,
             memory_budget=checks.memory_budget(self.memory_budget) or DEFAULT_MEMORY,
         )
-        start = np.zeros(objective.shape)
-        if self.warm_start and self._fits(found.classes, features.shape[1]):
-            start = objective.in_fit_units(self.coef_.T, self.intercept_)
+        kept = None
+        if checkpoint is not None:
+            kept = Checkpoint(checkpoint, found.classes, features.shape[1])
         with _threads_for(objective):
             solution = solve(
                 objective,
-                start,
+                self._start(objective, found.classes, kept),
                 tol=tol,
                 max_iter=checks.count(self.max_iter, "max_iter"),
-                progress=progress or (_print_step if self.verbose else None),
+                progress=_timed(progress or (_print_step if self.verbose else None), started),
+                keep=None if kept is None else _keeper(kept, objective),
             )
         weight, intercept = objective.in_feature_units(solution.point.parameters)
+        if kept is not None:
+            kept.save(weight, intercept)
         self.classes_ = found.classes
         self.coef_ = np.ascontiguousarray(weight.T)
         self.intercept_ = intercept
@@ -257,6 +270,12 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         )
         return Rows([values])
 
+    def _start(self, objective: Objective, classes: Array, kept: Checkpoint | None) -> Array:
+        found = None if kept is None else kept.load()
+        if found is None and self.warm_start and self._fits(classes, objective.features.shape[1]):
+            found = self.coef_.T, self.intercept_
+        return np.zeros(objective.shape) if found is None else objective.in_fit_units(*found)
+
     def _fits(self, classes: Array, width: int) -> bool:
         return (
             hasattr(self, "coef_")
@@ -303,8 +322,26 @@ def _report(solution: Solution, seconds: float) -> FitReport:
     )
 
 
-def _print_step(passes: int, objective: float, gap: float) -> None:
-    print(f"pass {passes:4d}   objective {objective:.9f}   gap {gap:.2e}")
+def _timed(progress: Progress | None, started: float) -> solver.Progress | None:
+    if progress is None:
+        return None
+
+    def told(passes: int, objective: float, gap: float) -> None:
+        progress(passes, objective, gap, time.perf_counter() - started)
+
+    return told
+
+
+def _keeper(kept: Checkpoint, objective: Objective) -> solver.Keep:
+    def keep(parameters: Array) -> None:
+        if kept.due:
+            kept.save(*objective.in_feature_units(parameters))
+
+    return keep
+
+
+def _print_step(passes: int, objective: float, gap: float, seconds: float) -> None:
+    print(f"pass {passes:4d}   objective {objective:.9f}   gap {gap:.2e}   {seconds:.1f} s")
 
 
 def _warn_unless_optimal(report: FitReport, model: SoftmaxRegression) -> None:
@@ -322,6 +359,11 @@ def _warn_unless_optimal(report: FitReport, model: SoftmaxRegression) -> None:
         message = (
             f"rounding ended the fit at a relative gap of {report.relative_gap:.1e}, above "
             f"tol={model.tol:g}; scale the features or choose a smaller C"
+        )
+    elif report.stopped == "interrupted":
+        message = (
+            f"interrupted after {report.passes} passes at a relative gap of "
+            f"{report.relative_gap:.1e}: these are the best weights seen"
         )
     else:
         return

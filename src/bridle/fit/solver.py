@@ -26,7 +26,9 @@ from bridle.fit.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
 
 Array = npt.NDArray[Any]
-Progress = Callable[[int, float, float], None]  # (passes, objective, relative gap)
+# (passes, lowest objective, bound on its relative gap), after each pass
+Progress = Callable[[int, float, float], None]
+Keep = Callable[[Array], None]  # the best parameters, after each pass that found better ones
 
 # What the remembered steps may take: a part of what the features do, and of the budget.
 # For many classes few are left, and few are enough: 6 do nearly what 50 do.
@@ -59,17 +61,29 @@ def solve(
     tol: float,
     max_iter: int,
     progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> Solution:
     """Minimise ``objective`` from ``start`` until the gap, relative to it, is at most ``tol``.
 
     Products are taken in the features' dtype; where float32 cannot prove the gap, the last steps
-    are taken in float64, block by block.
+    are taken in float64, block by block. An interruption (Ctrl-C) ends it at the best point seen.
     """
-    search = _Search(objective, progress)
+    search = _Search(objective, progress, keep)
+    try:
+        return _minimise(search, start, tol, max_iter)
+    except KeyboardInterrupt:
+        if search.best is None:
+            raise
+        return search.solution(search.best, search.iteration, "interrupted")
+
+
+def _minimise(search: _Search, start: Array, tol: float, max_iter: int) -> Solution:
+    objective = search.objective
     point = search.evaluate(start)
     metric = search.metric(point)
     memory = _Memory(objective)
     for iteration in range(max_iter):
+        search.iteration = iteration
         if iteration in _REFRESHES:
             metric = search.metric(point)
         point, proven = _prove(search, point, tol)
@@ -102,7 +116,6 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, 
     intercept_curvature, steps = None, 0
     while True:
         gap = duality_gap(objective, point)
-        search.tell(point, gap)
         if gap <= tol * (point.value - gap):
             if not search.sharpen():
                 return point, True
@@ -134,7 +147,7 @@ def _unpenalised_end(
     search: _Search, point: Evaluation, decrement: float, tol: float, iteration: int
 ) -> Stopped | None:
     """Tell whether a fit without penalty is over, where no dual point bounds the gap."""
-    search.tell(point, decrement)
+    search.estimate = decrement
     hard = search.objective.target.ndim == 1
     if hard and point.worst_loss < np.log(2):
         # Every sample's own class has more than half the probability: the weights times a growing
@@ -188,20 +201,29 @@ def _turning_point(low: float, high: float) -> float:
 class _Search:
     """The objective with its bookkeeping: dtype in use, passes, progress, sample of rows."""
 
-    def __init__(self, objective: Objective, progress: Progress | None) -> None:
+    def __init__(self, objective: Objective, progress: Progress | None, keep: Keep | None) -> None:
         self.objective = objective
         self.passes = 1  # the statistics were the first
+        self.iteration = 0
+        self.best: Evaluation | None = None
+        self.estimate = np.inf  # of the gap, where there is no bound
+        self._least = 0.0  # no objective is below
         self._dtype = objective.features.dtype
-        self._progress = progress
+        self._progress, self._keep = progress, keep
         self._generator = np.random.default_rng(0)
 
     def evaluate(self, parameters: Array) -> Evaluation:
         self.passes += 1
-        return self.objective.evaluate(parameters, self._dtype)
-
-    def tell(self, point: Evaluation, gap: float) -> None:
+        point = self.objective.evaluate(parameters, self._dtype)
+        if self.best is None or point.value < self.best.value:
+            self.best = point
+            if self._keep is not None:
+                self._keep(parameters)
         if self._progress is not None:
-            self._progress(self.passes, point.value, gap / point.value)
+            self._least = max(self._least, point.value - duality_gap(self.objective, point))
+            gap = self.best.value - self._least if self.objective.alpha > 0 else self.estimate
+            self._progress(self.passes, self.best.value, gap / self.best.value)
+        return point
 
     def sharpen(self) -> bool:
         """Go on in float64; False if it was float64 already."""
