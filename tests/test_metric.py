@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from bridle import SoftmaxRegression
+from bridle.fit.hessian import Hessian
 from bridle.fit.metric import Curvature, Metric
+from bridle.fit.objective import build_objective
+from bridle.rows import Rows
 
 
 def random_problem(count: int, width: int, classes: int) -> Any:
@@ -63,6 +66,7 @@ def test_inverting_undoes_the_kronecker_product(
 def test_less_curvature_reaches_the_same_optimum(limit: str, C: float, monkeypatch: Any) -> None:
     X, y = random_problem(300, 29, 5)
     whole = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
+    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
     monkeypatch.setattr(f"bridle.fit.metric.{limit}", 2)
     less = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
     assert less.fit_report_.proven
@@ -70,6 +74,7 @@ def test_less_curvature_reaches_the_same_optimum(limit: str, C: float, monkeypat
 
 
 def test_leading_directions_beat_the_diagonal(monkeypatch: Any) -> None:
+    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
     X, y = random_problem(2000, 60, 3)
     monkeypatch.setattr("bridle.fit.metric._WIDEST_EIGENPROBLEM", 2)
     monkeypatch.setattr("bridle.fit.metric._LEADING_ROWS", 50)
@@ -80,9 +85,42 @@ def test_leading_directions_beat_the_diagonal(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("memory_budget", [1, 10_000, None])
-def test_the_optimum_does_not_depend_on_the_memory(memory_budget: int | None) -> None:
+def test_the_optimum_does_not_depend_on_the_memory(
+    memory_budget: int | None, monkeypatch: Any
+) -> None:
     X, y = random_problem(300, 29, 5)
+    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
     model = SoftmaxRegression(C=0.1, tol=1e-9, memory_budget=memory_budget).fit(X, y)
     expected = SoftmaxRegression(C=0.1, tol=1e-9).fit(X, y)
     assert model.fit_report_.proven
     np.testing.assert_allclose(model.predict_proba(X), expected.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("C", [1e-2, 1e4, np.inf])
+def test_the_hessian_is_the_gradients_slope(fit_intercept: bool, C: float) -> None:
+    X, y = random_problem(40, 3, 4)
+    weight = np.random.default_rng(1).uniform(0, 2, 40)
+    objective = build_objective(
+        Rows([X]), y, 4, C=C, fit_intercept=fit_intercept, standardize=True, sample_weight=weight
+    )
+    random = np.random.default_rng(2)
+    point, direction = random.normal(size=(2, *objective.shape))
+    direction -= direction.mean(axis=1, keepdims=True)  # else no probability changes
+    ahead, behind = (
+        objective.evaluate(point + sign * 1e-5 * direction, np.dtype(np.float64)).gradient
+        for sign in (1, -1)
+    )
+    slope = (ahead - behind) / 2e-5
+    found = Hessian.at(objective, point).invert(slope)
+    np.testing.assert_allclose(found, direction, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("C", [1e-6, 1.0, 1e6])
+def test_where_all_else_fails_the_hessian_is_asked(C: float, monkeypatch: Any) -> None:
+    X, y = random_problem(200, 5, 3)
+    X *= np.logspace(-6, 6, 5)
+    asked = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
+    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
+    last = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
+    assert last.fit_report_.objective == pytest.approx(asked.fit_report_.objective, rel=1e-8)

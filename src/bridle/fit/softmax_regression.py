@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from bridle import checks, probabilities
-from bridle.fit import model_file, solver
+from bridle.fit import hessian, model_file, solver
 from bridle.fit.checkpoint import Checkpoint
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
@@ -296,8 +296,11 @@ def _threads_for(objective: Objective) -> AbstractContextManager[Any]:
     wait for it ten times as long as the product takes.
     """
     count, width = objective.features.shape
-    if count * width * objective.classes >= _THREADED_PRODUCT:
+    multiplications = count * width * objective.classes
+    if multiplications >= _THREADED_PRODUCT:
         return nullcontext()
+    if multiplications < hessian.SINGLE_THREADED and hessian.tiny(objective):
+        return nullcontext()  # and looking for the libraries would take longer than the fit
     return cast(AbstractContextManager[Any], _threadpools().limit(limits=1, user_api="blas"))
 
 

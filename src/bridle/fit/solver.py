@@ -21,11 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.fit.gap import duality_gap
+from bridle.fit.hessian import Hessian, first_choice, last_resort
 from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
 from bridle.fit.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
 
 Array = npt.NDArray[Any]
+Curved = Metric | Hessian  # what turns a gradient into a step
 # (passes, lowest objective, bound on its relative gap), after each pass
 Progress = Callable[[int, float, float], None]
 Keep = Callable[[Array], None]  # the best parameters, after each pass that found better ones
@@ -35,6 +37,8 @@ Keep = Callable[[Array], None]  # the best parameters, after each pass that foun
 _MEMORY_SHARE = 1 / 8
 _FEWEST_PAIRS, _MOST_PAIRS = 6, 50
 _REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is built anew
+# After so many iterations the whole Hessian is worth its cost, wherever it can be had.
+_PATIENCE = 100
 _SUFFICIENT_DECREASE = 1e-4
 _CURVATURE = 0.9
 _LONGEST_SEARCH = 30
@@ -80,15 +84,20 @@ def solve(
 def _minimise(search: _Search, start: Array, tol: float, max_iter: int) -> Solution:
     objective = search.objective
     point = search.evaluate(start)
-    metric = search.metric(point)
+    small = first_choice(objective)
+    metric: Curved = Hessian.at(objective, start) if small else search.metric(point)
     memory = _Memory(objective)
     for iteration in range(max_iter):
         search.iteration = iteration
-        if iteration in _REFRESHES:
-            metric = search.metric(point)
         point, proven = _prove(search, point, tol)
         if proven:
             return search.solution(point, iteration, "gap")
+        small = small or (iteration == _PATIENCE and last_resort(objective))
+        if small:
+            metric = Hessian.at(objective, point.parameters)
+            memory.clear()
+        elif iteration in _REFRESHES:
+            metric = search.metric(point)
         direction = memory.direction(point.gradient, metric)
         if objective.alpha == 0:
             decrement = -float(np.vdot(point.gradient, direction)) / 2
@@ -98,9 +107,12 @@ def _minimise(search: _Search, start: Array, tol: float, max_iter: int) -> Solut
                 gap = np.inf if ending == "separable" else decrement
                 return search.solution(point, iteration, ending, gap)
         following = _advance(search, memory, metric, point, direction)
-        if following is None:
+        if following is None and not small and last_resort(objective):
+            small = True
+        elif following is None:
             return _end_at_rounding(search, point, direction, tol, iteration)
-        point = following
+        else:
+            point = following
     return search.solution(point, max_iter, "max_iter")
 
 
@@ -172,7 +184,7 @@ def _end_at_rounding(
 
 
 def _advance(
-    search: _Search, memory: _Memory, metric: Metric, point: Evaluation, direction: Array
+    search: _Search, memory: _Memory, metric: Curved, point: Evaluation, direction: Array
 ) -> Evaluation | None:
     """Return the next point, or the same one seen more sharply; None if rounding hides any."""
     if search.blind_to(point, direction) and search.sharpen():
@@ -307,7 +319,7 @@ class _Memory:
             narrow = step.astype(self._dtype), change.astype(self._dtype)
             self._pairs.append((*narrow, inner))
 
-    def direction(self, gradient: Array, metric: Metric) -> Array:
+    def direction(self, gradient: Array, metric: Curved) -> Array:
         """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
         working = gradient.copy()
         factors = []
@@ -320,7 +332,7 @@ class _Memory:
             working += (factor - float(np.vdot(change, working)) / inner) * step
         return -working
 
-    def _scale(self, metric: Metric) -> float:
+    def _scale(self, metric: Curved) -> float:
         if not self._pairs:
             return 1.0
         _, change, inner = self._pairs[-1]
