@@ -106,7 +106,8 @@ def test_the_hessian_is_the_gradients_slope(fit_intercept: bool, C: float) -> No
     )
     random = np.random.default_rng(2)
     point, direction = random.normal(size=(2, *objective.shape))
-    direction -= direction.mean(axis=1, keepdims=True)  # else no probability changes
+    for some in (point, direction):
+        some -= some.mean(axis=1, keepdims=True)  # what adds the same to all classes is apart
     ahead, behind = (
         objective.evaluate(point + sign * 1e-5 * direction, np.dtype(np.float64)).gradient
         for sign in (1, -1)
@@ -114,6 +115,16 @@ def test_the_hessian_is_the_gradients_slope(fit_intercept: bool, C: float) -> No
     slope = (ahead - behind) / 2e-5
     found = Hessian.at(objective, point).invert(slope)
     np.testing.assert_allclose(found, direction, rtol=0, atol=1e-5)
+
+
+def test_a_newton_step_brings_the_mean_over_the_classes_to_0() -> None:
+    X, y = random_problem(40, 3, 4)
+    objective = build_objective(
+        Rows([X]), y, 4, C=1.0, fit_intercept=False, standardize=False, sample_weight=None
+    )
+    point = objective.evaluate(np.full(objective.shape, 7.0), np.dtype(np.float64))
+    step = Hessian.at(objective, point.parameters).invert(point.gradient)
+    assert (point.parameters - step).mean(axis=1) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("C", [1e-6, 1.0, 1e6])

@@ -38,6 +38,8 @@ def duality_gap(objective: Objective, point: Evaluation) -> float:
         return own
     product = slope - alpha * weight  # Σ s u (p − t)ᵀ / Σ s
     probability = objective.target_mean + intercept_slope
+    if (probability <= 0).any():
+        return np.inf  # a class that the model rules out cannot be given its share by mixing
     epsilon = max(0.0, float(np.max(intercept_slope / probability)))
     tilt = float(intercept @ intercept_slope)
     if epsilon == 0:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
+from scipy import linalg, sparse
 
 from bridle import probabilities
 from bridle.fit.objective import Objective
@@ -48,47 +48,41 @@ def tiny(objective: Objective) -> bool:
 
 def _within(objective: Objective, rows: int, multiplications: int) -> bool:
     size = objective.shape[0] * objective.classes
-    dense = not objective.features.is_sparse
-    return dense and size <= rows and len(objective.features) * size**2 <= multiplications
+    return size <= rows and len(objective.features) * size**2 <= multiplications
 
 
 @dataclass(frozen=True)
 class Hessian:
-    """The Hessian, ready to be inverted."""
+    """The Hessian at a point, ready to be inverted.
+
+    A constant added to all scores of a row changes no probability. Along such directions the
+    penalty alone bends the objective, by too little for rounding to see beside the rest: the system
+    is solved for weights that sum to 0 over the classes, and their mean steps to its optimum, 0.
+    """
 
     solve: Callable[[Array], Array]
-    fit_intercept: bool
+    contrasts: Array  # (K, K − 1), orthonormal, of columns that sum to 0
+    excess: Array  # (D, 1): the weights' mean over the classes
 
     @classmethod
     def at(cls, objective: Objective, parameters: Array) -> Hessian:
         """Make it from all rows, in float64."""
-        matrix = _matrix(objective, parameters)
-        _fill_gauge(matrix, objective)
+        contrasts = linalg.helmert(objective.classes).T
+        matrix = _matrix(objective, parameters, contrasts)
         # Large and small columns, each in its own unit: rounding then treats them alike.
         diagonal = np.diagonal(matrix)
         scale = np.sqrt(np.maximum(diagonal, diagonal.max() * 1e-32))
         solve = _solver_of(matrix / np.outer(scale, scale))
-        return cls(lambda slope: solve(slope / scale) / scale, objective.fit_intercept)
+        weight, _ = objective.split(parameters)
+        excess = weight.mean(axis=1, keepdims=True)
+        return cls(lambda slope: solve(slope / scale) / scale, contrasts, excess)
 
     def invert(self, gradient: Array) -> Array:
         """Return the inverse times a gradient in the parameters' shape."""
-        step = self.solve(gradient.ravel()).reshape(gradient.shape)
-        if self.fit_intercept:
-            # The same constant for all classes changes no probability; rounding must not drift.
-            step[-1] -= step[-1].mean()
+        slope = gradient @ self.contrasts
+        step = self.solve(slope.ravel()).reshape(slope.shape) @ self.contrasts.T
+        step[: len(self.excess)] += self.excess
         return np.asarray(step)
-
-
-def _fill_gauge(matrix: Array, objective: Objective) -> None:
-    """Give the directions that change no probability, and no penalty, a curvature, in place.
-
-    They add the same number to all classes; a gradient has no part in them.
-    """
-    depth, classes = objective.shape
-    view = matrix.reshape(depth, classes, depth, classes)
-    free = range(depth) if objective.alpha == 0 else range(objective.features.shape[1], depth)
-    for row in free:
-        view[row, :, row, :] += np.diagonal(view[row, :, row, :]).mean() / classes
 
 
 def _solver_of(matrix: Array) -> Callable[[Array], Array]:
@@ -102,30 +96,29 @@ def _solver_of(matrix: Array) -> Callable[[Array], Array]:
     return lambda slope: np.asarray(linalg.cho_solve(factor, slope, check_finite=False))
 
 
-def _matrix(objective: Objective, parameters: Array) -> Array:
-    """Return the Hessian (P, P), with the parameters in the order of their rows."""
-    depth, classes = objective.shape
-    size = depth * classes
-    weight, offset = objective.split(parameters)
-    outer = np.zeros((size, size))
-    moments = np.zeros((depth, classes, depth, classes))
-    rows_at_a_time = max(1, _BLOCK_NUMBERS // size)
-    if tiny(objective):
-        rows_at_a_time = SINGLE_THREADED // size**2
-    for rows, block in objective.features.blocks(rows_at_a_time, np.dtype(np.float64)):
+def _matrix(objective: Objective, parameters: Array, contrasts: Array) -> Array:
+    """Return the second derivatives between the contrasts of every row of the parameters."""
+    (depth, classes), width = objective.shape, objective.features.shape[1]
+    size = depth * (classes - 1)
+    weight, offset = objective.in_feature_units(parameters)
+    shares = np.ones(len(objective.features))
+    if objective.sample_weight is not None:
+        shares = objective.sample_weight
+    moments, outer = np.zeros((classes, depth, depth)), np.zeros((size, size))
+    step = SINGLE_THREADED // size**2 if tiny(objective) else max(1, _BLOCK_NUMBERS // size)
+    for rows, block in objective.features.blocks(step, np.dtype(np.float64)):
+        probability = probabilities.softmax(block @ weight + offset)
         features = np.ones((block.shape[0], depth))
-        features[:, : block.shape[1]] = (block - objective.shift) / objective.scale
-        scores = features[:, : block.shape[1]] @ weight + offset
-        probability = probabilities.softmax(scores)
-        share = np.full(len(scores), 1.0)
-        if objective.sample_weight is not None:
-            share = objective.sample_weight[rows]
-        share = share / objective.total_weight
-        combined = (features[:, :, None] * probability[:, None, :]).reshape(-1, size)
-        outer += combined.T @ (combined * share[:, None])
+        dense = block.toarray() if sparse.issparse(block) else block
+        features[:, :width] = (dense - objective.shift) / objective.scale
+        share = shares[rows, None] / objective.total_weight
+        combined = features[:, :, None] * (probability @ contrasts)[:, None, :]
+        combined = combined.reshape(-1, size)
+        outer += combined.T @ (combined * share)
         for c in range(classes):
-            moments[:, c, :, c] += features.T @ (features * (share * probability[:, c])[:, None])
-    matrix = moments.reshape(size, size) - outer
-    penalised = objective.features.shape[1] * classes
-    matrix[np.arange(penalised), np.arange(penalised)] += objective.alpha
+            moments[c] += features.T @ (features * (share * probability[:, c, None]))
+    bent = np.tensordot(contrasts[:, :, None] * contrasts[:, None, :], moments, (0, 0))
+    matrix = bent.transpose(2, 0, 3, 1).reshape(size, size) - outer
+    penalised = np.arange(width * (classes - 1))
+    matrix[penalised, penalised] += objective.alpha
     return np.asarray(matrix)
