@@ -15,15 +15,17 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
-# SciPy's test files, some of which run against ours, carry these; strict marks must know them.
-SCIPY_MARKS = (
+# The test files of SciPy and scikit-learn, some of which run against ours, carry these; strict
+# marks must know them.
+FOREIGN_MARKS = (
     "array_api_backends",
     "skip_xp_backends",
+    "thread_unsafe",
     "uses_xp_capabilities",
     "xfail_xp_backends",
 )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    for mark in SCIPY_MARKS:
-        config.addinivalue_line("markers", f"{mark}: SciPy's own")
+    for mark in FOREIGN_MARKS:
+        config.addinivalue_line("markers", f"{mark}: SciPy's or scikit-learn's own")
