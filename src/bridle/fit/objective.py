@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from bridle import checks
+from bridle.fit.sparse import SparseFeatures, prepare_sparse, sparse_statistics, weighted_target
 from bridle.kernels import reference
 from bridle.rows import Features, Rows
 
@@ -64,6 +64,8 @@ class Objective:
     total_weight: float
     target_mean: Array  # (K,): Σ s t / Σ s
     target_product: Array  # (D, K): Σ s u tᵀ / Σ s
+    second_moment: Array  # (D,): Σ s u² / Σ s
+    sparse: SparseFeatures | None  # sparse features once more, as their products want them
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -108,11 +110,12 @@ class Objective:
             total += float(losses.sum(dtype=np.float64))
             product += block.T @ scores
             residual_sum += scores.sum(axis=0, dtype=np.float64)
-        return self._assemble(parameters, total, product, residual_sum, worst)
+        return self.assemble(parameters, total, product, residual_sum, worst)
 
-    def _assemble(
+    def assemble(
         self, parameters: Array, total: float, product: Array, residual_sum: Array, worst: float
     ) -> Evaluation:
+        """Return the evaluation from Σ s · loss, Σ s x (p − t)ᵀ (overwritten) and Σ s (p − t)."""
         weight, _ = self.split(parameters)
         loss = total / self.total_weight
         product -= np.outer(self.shift, residual_sum)
@@ -143,7 +146,14 @@ def build_objective(
     """Check the features, take their statistics in one or two passes, and state the objective."""
     count, width = features.shape
     total = float(count) if sample_weight is None else float(sample_weight.sum())
-    mean, deviation, product = _statistics(features, target, classes, sample_weight, total)
+    thin = prepare_sparse(features, classes) if features.is_sparse else None
+    mean, squares, product = (
+        _statistics(features, target, classes, sample_weight)
+        if thin is None
+        else sparse_statistics(thin, target, classes, sample_weight)
+    )
+    variance = squares / total
+    deviation = _deviation(variance, mean, count)
     shift = mean if fit_intercept else np.zeros(width)
     scale = deviation if standardize is True else np.full(width, float(standardize) or 1.0)
     target_mean = target_sum(target, classes, sample_weight) / total
@@ -161,6 +171,8 @@ def build_objective(
         total_weight=total,
         target_mean=target_mean,
         target_product=target_product,
+        second_moment=(variance + (mean - shift) ** 2) / scale**2,
+        sparse=thin,
     )
 
 
@@ -172,16 +184,16 @@ def target_sum(target: Array, classes: int, sample_weight: Array | None) -> Arra
 
 
 def _statistics(
-    features: Rows, target: Array, classes: int, sample_weight: Array | None, total: float
+    features: Rows, target: Array, classes: int, sample_weight: Array | None
 ) -> tuple[Array, Array, Array]:
-    """Return each feature's mean and deviation, and Σ s x tᵀ, in one pass in float64."""
+    """Return each feature's mean, its sum of squares about it, and Σ s x tᵀ, in float64."""
     width = features.shape[1]
     product = np.zeros((width, classes))
     mean, squares, seen = np.zeros(width), np.zeros(width), 0.0
     for rows, block in features.blocks(block_rows(max(classes, width)), np.dtype(np.float64)):
         checks.finite_rows(block, "X", rows.start)
         share = np.ones(block.shape[0]) if sample_weight is None else sample_weight[rows]
-        product += block.T @ _weighted_target(target[rows], classes, share)
+        product += block.T @ weighted_target(target[rows], classes, share)
         weight = float(share.sum())
         if weight == 0:
             continue
@@ -192,20 +204,13 @@ def _statistics(
         mean += (block_mean - mean) * (weight / (seen + weight))
         seen += weight
     checks.finite_squares(squares, "X")
-    return mean, _deviation(squares / total, mean, len(features)), product
+    return mean, squares, product
 
 
 def _moments(block: Features, share: Array, weight: float) -> tuple[Array, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean = np.asarray(share @ block) / weight
-        if not sparse.issparse(block):
-            return mean, np.asarray(share @ (block - mean) ** 2)
-        # Σ s (x − m)² over stored entries, and m² for each entry that is not stored.
-        entries = block.tocoo()
-        terms = share[entries.row] * (
-            (entries.data - mean[entries.col]) ** 2 - mean[entries.col] ** 2
-        )
-        return mean, np.bincount(entries.col, terms, len(mean)) + weight * mean**2
+        return mean, np.asarray(share @ (block - mean) ** 2)
 
 
 def _deviation(variance: Array, mean: Array, count: int) -> Array:
@@ -213,11 +218,3 @@ def _deviation(variance: Array, mean: Array, count: int) -> Array:
     epsilon = np.finfo(np.float64).eps
     noise = count * epsilon * np.maximum(variance, 0) + (count * epsilon * mean) ** 2
     return np.where(variance <= noise, 1.0, np.sqrt(np.maximum(variance, 0)))
-
-
-def _weighted_target(target: Array, classes: int, share: Array) -> Features:
-    if target.ndim == 2:
-        return target * share[:, None]
-    rows = np.arange(len(target))
-    shape = (len(target), classes)
-    return sparse.csr_array((share, (rows, target)), shape=shape).toarray()

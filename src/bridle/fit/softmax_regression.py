@@ -18,6 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 from bridle import checks, probabilities
 from bridle.fit import model_file
+from bridle.fit.newton import solve_newton
 from bridle.fit.objective import Objective, block_rows, build_objective
 from bridle.fit.report import FitReport
 from bridle.fit.solver import Progress, Solution, solve
@@ -162,7 +163,8 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         if self.warm_start and self._fits(found.classes, features.shape[1]):
             start = objective.in_fit_units(self.coef_.T, self.intercept_)
         with _threads_for(objective):
-            solution = solve(
+            penalised_sparse = objective.sparse is not None and objective.alpha > 0
+            solution = (solve_newton if penalised_sparse else solve)(
                 objective,
                 start,
                 tol=tol,
@@ -264,13 +266,14 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
 
 def _threads_for(objective: Objective) -> AbstractContextManager[Any]:
-    """Keep the products of a small problem on one thread.
+    """Keep the products of a small problem on one thread, and what few a sparse one has.
 
-    Such a product is done before a second thread has begun, and on a busy machine the first would
-    wait for it ten times as long as the product takes.
+    A small product is done before a second thread has begun, and on a busy machine the first would
+    wait for it ten times as long as the product takes. Beside sparse kernels the library's threads
+    would keep a core busy with waiting.
     """
     count, width = objective.features.shape
-    if count * width * objective.classes >= _THREADED_PRODUCT:
+    if not objective.features.is_sparse and count * width * objective.classes >= _THREADED_PRODUCT:
         return nullcontext()
     return cast(AbstractContextManager[Any], _threadpools().limit(limits=1, user_api="blas"))
 

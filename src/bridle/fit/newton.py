@@ -1,0 +1,177 @@
+r"""Newton's method for sparse features, its equations solved by conjugate gradients.
+
+Each step solves ``H d = −∇f`` only as far as it pays, by conjugate gradients preconditioned with
+
+    M = Var(u_j) · mean_i p_ik (1 − p_ik) + α
+
+for feature j and class k: the Hessian's diagonal, if features and probabilities were independent.
+Products with H are cheaper than evaluations and may be taken in float32: they make the step, while
+value, gradient and proof are float64.
+
+Reference: J. Nocedal, S. Wright, *Numerical Optimization*, 2006, chapter 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit.gap import duality_gap
+from bridle.fit.objective import Evaluation, Objective
+from bridle.fit.report import Stopped
+from bridle.fit.solver import Progress, Solution
+from bridle.fit.sparse_pass import Hessian, SparsePass
+
+Array = npt.NDArray[Any]
+
+_LONGEST_SOLVE = 250
+_SUFFICIENT_DECREASE = 1e-4
+_LONGEST_SEARCH = 30
+
+
+@dataclass
+class _Newton:
+    """The state between steps."""
+
+    passes: SparsePass
+    dtype: np.dtype[Any]  # of the products with the Hessian
+    progress: Progress | None
+
+    def tell(self, point: Evaluation, gap: float) -> None:
+        if self.progress is not None:
+            self.progress(self.passes.count + 1, point.value, gap / point.value)
+
+    def sharpen(self) -> bool:
+        """Go on in float64; False if it was float64 already."""
+        if self.dtype == np.float64:
+            return False
+        self.dtype = np.dtype(np.float64)
+        return True
+
+
+def solve_newton(
+    objective: Objective,
+    start: Array,
+    *,
+    tol: float,
+    max_iter: int,
+    progress: Progress | None = None,
+) -> Solution:
+    """Minimise a penalised objective from ``start`` until the gap, relative to it, is ``tol``."""
+    passes = SparsePass(objective)
+    assert objective.sparse is not None
+    fast = np.dtype(np.float32 if objective.sparse.compiled else np.float64)
+    newton = _Newton(passes, fast, progress)
+    point = passes.evaluate(start)
+    for iteration in range(max_iter):
+        point, proven = _prove(newton, point, tol)
+        if proven:
+            return _solution(newton, point, iteration, "gap")
+        following = _step(newton, point)
+        while following is None and newton.sharpen():
+            following = _step(newton, point)
+        if following is None:
+            return _solution(newton, point, iteration, "precision")
+        point = following
+    return _solution(newton, point, max_iter, "max_iter")
+
+
+def _solution(newton: _Newton, point: Evaluation, iterations: int, stopped: Stopped) -> Solution:
+    gap = duality_gap(newton.passes.objective, point)
+    # The statistics were a pass too.
+    return Solution(point, gap, True, iterations, newton.passes.count + 1, stopped)
+
+
+def _prove(newton: _Newton, point: Evaluation, tol: float) -> tuple[Evaluation, bool]:
+    """Return the point, its intercept perfected if that may prove the gap, and whether it did."""
+    objective = newton.passes.objective
+    for _ in range(4):
+        slope, intercept_slope = objective.split(point.gradient)
+        hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
+        if hoped > tol * (point.value - hoped):
+            newton.tell(point, hoped)
+            return point, False
+        gap = duality_gap(objective, point)
+        newton.tell(point, gap)
+        if gap <= tol * (point.value - gap):
+            return point, True
+        if not objective.fit_intercept:
+            return point, False
+        moved = point.parameters.copy()
+        moved[-1] += _intercept_step(newton.passes, point, intercept_slope)
+        better = newton.passes.evaluate(moved)
+        if np.linalg.norm(better.gradient[-1]) >= np.linalg.norm(intercept_slope):
+            return point, False
+        point = better
+    return point, False
+
+
+def _intercept_step(passes: SparsePass, point: Evaluation, slope: Array) -> Array:
+    """Return the Newton step of the intercept alone."""
+    curvature = passes.hessian(point, np.dtype(np.float64)).intercept_curvature()
+    # The same constant for all classes changes no probability, and is no part of the step.
+    step = np.linalg.lstsq(curvature, -slope, rcond=1e-12)[0]
+    return np.asarray(step - step.mean())
+
+
+def _step(newton: _Newton, point: Evaluation) -> Evaluation | None:
+    hessian = newton.passes.hessian(point, newton.dtype)
+    direction = _direction(newton, hessian, point)
+    if direction is None:
+        return None
+    return _search(newton.passes, point, direction)
+
+
+def _direction(newton: _Newton, hessian: Hessian, point: Evaluation) -> Array | None:
+    """Return roughly ``−H⁻¹ ∇f``, by conjugate gradients; None if rounding forbids."""
+    inverse = hessian.preconditioner()
+    residual = -point.gradient.astype(newton.dtype)
+    preconditioned = residual * inverse
+    first = product = float(np.vdot(residual, preconditioned))
+    if not first > 0:
+        return None
+    direction = preconditioned.copy()
+    solution = np.zeros_like(residual)
+    # In the metric of M, twice the decrease that the step hopes for: relative to f it tells how far
+    # the quadratic model can be trusted.
+    wanted = max(0.01, min(0.25, np.sqrt(first / point.value))) ** 2 * first
+    for _ in range(_LONGEST_SOLVE):
+        curved = hessian.multiply(direction)
+        bend = float(np.vdot(direction, curved))
+        if not bend > 0:
+            break
+        length = product / bend
+        solution += newton.dtype.type(length) * direction
+        residual -= newton.dtype.type(length) * curved
+        preconditioned = residual * inverse
+        previous, product = product, float(np.vdot(residual, preconditioned))
+        if product <= wanted:
+            break
+        direction *= newton.dtype.type(product / previous)
+        direction += preconditioned
+    else:
+        newton.sharpen()
+    return solution.astype(np.float64) if solution.any() else None
+
+
+def _search(passes: SparsePass, point: Evaluation, direction: Array) -> Evaluation | None:
+    """Return the first of the points at 1, ½, ¼, … of ``direction`` that decreases enough."""
+    slope = float(np.vdot(point.gradient, direction))
+    if not slope < 0:
+        return None
+    noise = 2 * np.finfo(np.float64).eps * abs(point.value)
+    length = 1.0
+    for _ in range(_LONGEST_SEARCH):
+        trial = passes.evaluate(point.parameters + length * direction)
+        if trial.value <= point.value + _SUFFICIENT_DECREASE * length * slope:
+            return trial
+        # Where rounding hides the decrease, the slope still shows it (Hager, Zhang 2005).
+        trial_slope = float(np.vdot(trial.gradient, direction))
+        level = trial.value <= point.value + noise
+        if level and trial_slope <= (2 * _SUFFICIENT_DECREASE - 1) * slope:
+            return trial
+        length /= 2
+    return None

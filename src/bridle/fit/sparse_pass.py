@@ -1,0 +1,152 @@
+r"""Passes over sparse features: the objective with its gradient, and products with its Hessian.
+
+    H d = Σ_i s_i u_i [(diag p_i − p_i p_iᵀ) (u_i d)]ᵀ / Σ s + α d
+
+The probabilities come from the residuals of the point, which are kept where they fit in memory and
+found again where they do not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit.objective import Evaluation, Objective
+from bridle.fit.sparse import SparseBlock, SparseFeatures, weighted_target
+
+Array = npt.NDArray[Any]
+
+_KEPT_BYTES = 2**28
+
+
+class SparsePass:
+    """The objective as a Newton method wants it; always evaluated in float64."""
+
+    def __init__(self, objective: Objective) -> None:
+        assert objective.sparse is not None
+        self.objective = objective
+        self.features: SparseFeatures = objective.sparse
+        self.count = 0
+        kept = len(objective.target) * objective.classes * 8 <= _KEPT_BYTES
+        self._residuals: list[Array] | None = None
+        if kept:
+            self._residuals = [
+                np.empty((block.rows.stop - block.rows.start, objective.classes))
+                for block in self.features.blocks
+            ]
+        self._at: Evaluation | None = None  # whose residuals these are
+
+    def evaluate(self, parameters: Array) -> Evaluation:
+        """Return value and gradient at ``parameters``."""
+        objective = self.objective
+        self.count += 1
+        weight, offset = objective.in_feature_units(parameters)
+        product = np.zeros((self.features.shape[1], objective.classes))
+        residual_sum = np.zeros(objective.classes)
+        total, worst = 0.0, 0.0
+        for place, block in enumerate(self.features.blocks):
+            residual, losses = self._residual(place, block, weight, offset)
+            share = self.share(block)
+            if share is not None:
+                losses = np.where(share > 0, losses, 0.0)
+            worst = max(worst, float(losses.max(initial=0.0)))
+            total += float(losses.sum() if share is None else share @ losses)
+            residual_sum += residual.sum(axis=0)
+            self.features.add_product(block.by_feature, residual, product)
+        self._at = objective.assemble(parameters, total, product, residual_sum, worst)
+        return self._at
+
+    def hessian(self, point: Evaluation, dtype: np.dtype[Any]) -> Hessian:
+        """Return the Hessian at ``point``, to be multiplied in ``dtype``."""
+        if self._at is not point and self._residuals is not None:
+            self.evaluate(point.parameters)
+            self._at = point
+        return Hessian(self, point, dtype)
+
+    def residuals(self, point: Evaluation) -> Any:
+        """Yield each block with its residuals at the point that `hessian` was asked for."""
+        weight, offset = (
+            (None, None)
+            if self._residuals is not None
+            else self.objective.in_feature_units(point.parameters)
+        )
+        for place, block in enumerate(self.features.blocks):
+            if self._residuals is not None:
+                yield block, self._residuals[place]
+            else:
+                yield block, self._residual(place, block, weight, offset)[0]
+
+    def _residual(
+        self, place: int, block: SparseBlock, weight: Any, offset: Any
+    ) -> tuple[Array, Array]:
+        shape = (block.rows.stop - block.rows.start, self.objective.classes)
+        scores = np.empty(shape) if self._residuals is None else self._residuals[place]
+        scores[:] = offset
+        self.features.add_product(block.by_row, weight, scores)
+        target = self.objective.target[block.rows]
+        return scores, self.features.residual_in_place(scores, target, self.share(block))
+
+    def share(self, block: SparseBlock) -> Array | None:
+        """Return the sample weights of a block."""
+        weight = self.objective.sample_weight
+        return None if weight is None else weight[block.rows]
+
+
+class Hessian:
+    """The second derivative at a point, as products with directions in the parameters' shape."""
+
+    def __init__(self, passes: SparsePass, point: Evaluation, dtype: np.dtype[Any]) -> None:
+        self._pass, self._point, self._dtype = passes, point, dtype
+        objective = passes.objective
+        self._shift = objective.shift.astype(dtype)[:, None]
+        scale = (objective.scale * np.sqrt(objective.total_weight)).astype(dtype)[:, None]
+        self._scale = scale
+
+    def multiply(self, direction: Array) -> Array:
+        """Return the product with ``direction``, in its dtype."""
+        passes, objective = self._pass, self._pass.objective
+        passes.count += 1
+        weight, intercept = objective.split(direction)
+        weight = weight / self._scale
+        offset = intercept / np.sqrt(objective.total_weight) - self._shift[:, 0] @ weight
+        product = np.zeros(direction.shape, direction.dtype)
+        slope = product[: len(weight)]
+        total = np.zeros(objective.classes, direction.dtype)
+        for block, residual in passes.residuals(self._point):
+            scores = np.empty(residual.shape, direction.dtype)
+            scores[:] = offset
+            passes.features.add_product(block.by_row, weight, scores)
+            target, share = objective.target[block.rows], passes.share(block)
+            passes.features.curve_rows(scores, residual, target, share)
+            total += scores.sum(axis=0)
+            passes.features.add_product(block.by_feature, scores, slope)
+        slope -= self._shift * total
+        slope /= self._scale
+        if objective.fit_intercept:
+            product[-1] = total / np.sqrt(objective.total_weight)
+        slope += objective.alpha * direction[: len(weight)]
+        return product
+
+    def preconditioner(self) -> Array:
+        """Return the inverse of M, in the parameters' shape and the products' dtype."""
+        objective = self._pass.objective
+        curvature = np.diagonal(self.intercept_curvature())
+        inverse = np.multiply.outer(objective.second_moment, curvature)
+        inverse += objective.alpha
+        if objective.fit_intercept:
+            inverse = np.vstack([inverse, np.maximum(curvature, np.finfo(np.float32).tiny)])
+        return np.asarray((1 / inverse).astype(self._dtype))
+
+    def intercept_curvature(self) -> Array:
+        """Return the intercept's own part, ``mean_i (diag p_i − p_i p_iᵀ)`` (K, K)."""
+        objective = self._pass.objective
+        total = np.zeros((objective.classes, objective.classes))
+        for block, residual in self._pass.residuals(self._point):
+            share = self._pass.share(block)
+            target = objective.target[block.rows]
+            mass = residual + weighted_target(target, objective.classes, share)
+            probability = mass if share is None else mass / np.where(share > 0, share, 1)[:, None]
+            total += np.diag(mass.sum(axis=0)) - mass.T @ probability
+        return total / objective.total_weight
