@@ -24,6 +24,7 @@ Array = npt.NDArray[Any]
 _COMPILED_PRODUCTS = 2**24
 # Scores of a block: what is gathered by feature stays close to the processor's cache.
 _BLOCK_NUMBERS = 2**21
+_LEAST_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def prepare_sparse(features: Rows, classes: int) -> SparseFeatures:
     InputError
         The first entry that is not finite.
     """
-    step = max(1024, _BLOCK_NUMBERS // classes)
+    step = max(_LEAST_ROWS, _BLOCK_NUMBERS // classes)
     parts = [
         (rows, _canonical(block, rows.start))
         for rows, block in features.blocks(step, features.dtype)
