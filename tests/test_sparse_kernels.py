@@ -175,7 +175,7 @@ class TestFit:
         ]
         objectives = [fit.fit_report_.objective for fit in fits]
         assert fits[0].fit_report_.stopped == "gap"
-        np.testing.assert_allclose(*objectives, rtol=3e-9)
+        np.testing.assert_allclose(objectives[0], objectives[1], rtol=3e-9)
 
     @pytest.mark.parametrize("data", ["float32", "float64"])
     @pytest.mark.parametrize("indices", ["int32", "int64"])

@@ -137,7 +137,7 @@ def _direction(newton: _Newton, hessian: Hessian, point: Evaluation) -> Array | 
     solution = np.zeros_like(residual)
     # In the metric of M, twice the decrease that the step hopes for: relative to f it tells how far
     # the quadratic model can be trusted.
-    wanted = max(0.01, min(0.25, np.sqrt(first / point.value))) ** 2 * first
+    wanted = max(0.1, min(0.3, np.sqrt(first / point.value))) ** 2 * first
     for _ in range(_LONGEST_SOLVE):
         curved = hessian.multiply(direction)
         bend = float(np.vdot(direction, curved))
