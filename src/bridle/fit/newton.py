@@ -23,7 +23,7 @@ from bridle.fit.gap import duality_gap
 from bridle.fit.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
 from bridle.fit.solver import Progress, Solution
-from bridle.fit.sparse_pass import Hessian, SparsePass
+from bridle.fit.sparse_pass import Hessian, SparsePass, feature_blocks
 
 Array = npt.NDArray[Any]
 
@@ -143,11 +143,13 @@ def _direction(newton: _Newton, hessian: Hessian, point: Evaluation) -> Array | 
         bend = float(np.vdot(direction, curved))
         if not bend > 0:
             break
-        length = product / bend
-        solution += newton.dtype.type(length) * direction
-        residual -= newton.dtype.type(length) * curved
-        preconditioned = residual * inverse
-        previous, product = product, float(np.vdot(residual, preconditioned))
+        length = newton.dtype.type(product / bend)
+        previous, product = product, 0.0
+        for part in feature_blocks(*residual.shape):
+            solution[part] += length * direction[part]
+            residual[part] -= length * curved[part]
+            np.multiply(residual[part], inverse[part], out=preconditioned[part])
+            product += float(np.vdot(residual[part], preconditioned[part]))
         if product <= wanted:
             break
         direction *= newton.dtype.type(product / previous)

@@ -81,8 +81,8 @@ class Objective:
     def in_feature_units(self, parameters: Array) -> tuple[Array, Array]:
         """Return ``(W, b)`` on the features as stored, from parameters of the fit."""
         weight, intercept = self.split(parameters)
-        scaled = weight / self.scale[:, None]
-        return scaled, intercept - self.shift @ scaled
+        scaled = weight if np.all(self.scale == 1) else weight / self.scale[:, None]
+        return scaled, intercept - self.shift.astype(scaled.dtype, copy=False) @ scaled
 
     def in_fit_units(self, weight: Array, intercept: Array) -> Array:
         """Return the fit's parameters of ``(W, b)``: the inverse of `in_feature_units`."""
@@ -110,12 +110,11 @@ class Objective:
             total += float(losses.sum(dtype=np.float64))
             product += block.T @ scores
             residual_sum += scores.sum(axis=0, dtype=np.float64)
-        return self.assemble(parameters, total, product, residual_sum, worst)
+        return self._assemble(parameters, total, product, residual_sum, worst)
 
-    def assemble(
+    def _assemble(
         self, parameters: Array, total: float, product: Array, residual_sum: Array, worst: float
     ) -> Evaluation:
-        """Return the evaluation from Σ s · loss, Σ s x (p − t)ᵀ (overwritten) and Σ s (p − t)."""
         weight, _ = self.split(parameters)
         loss = total / self.total_weight
         product -= np.outer(self.shift, residual_sum)

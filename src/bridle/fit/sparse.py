@@ -53,6 +53,17 @@ class SparseFeatures:
         else:
             sparse_reference.add_product(matrix, dense, out)
 
+    def add_squares(
+        self, matrix: Any, mean: Array, weight: Array, squares: Array, seen: Array
+    ) -> None:
+        """Do what `sparse_reference.add_squares` does."""
+        if self.compiled:
+            from bridle.kernels import cpu_sparse
+
+            cpu_sparse.add_squares(matrix, mean, weight, squares, seen)
+        else:
+            sparse_reference.add_squares(matrix, mean, weight, squares, seen)
+
     def residual_in_place(self, scores: Array, target: Array, weight: Array | None) -> Array:
         """Do what `reference.residual_in_place` does."""
         if not self.compiled:
@@ -86,10 +97,9 @@ def prepare_sparse(features: Rows, classes: int) -> SparseFeatures:
         The first entry that is not finite.
     """
     step = max(_LEAST_ROWS, _BLOCK_NUMBERS // classes)
-    parts = [
-        (rows, _canonical(block, rows.start))
-        for rows, block in features.blocks(step, features.dtype)
-    ]
+    parts = list(features.blocks(step, features.dtype))
+    for rows, part in parts:
+        checks.finite_rows(part, "X", rows.start)
     entries = sum(len(part.data) for _, part in parts)
     compiled = entries * classes >= _COMPILED_PRODUCTS
     layout = _compiled_block if compiled else _plain_block
@@ -108,21 +118,16 @@ def sparse_statistics(
         features.add_product(block.by_feature, weighted, product)
     # A sample's target sums to 1.
     mean = product.sum(axis=1) / total
-    squares = np.zeros((features.shape[1], 1))
-    seen = np.zeros((features.shape[1], 1))
-    for block in features.blocks:
-        count = block.rows.stop - block.rows.start
-        share = np.ones(count) if sample_weight is None else sample_weight[block.rows]
-        entries = block.by_feature
-        distance = entries.data - np.repeat(mean, np.diff(entries.indptr))
-        with np.errstate(over="ignore", invalid="ignore"):
-            _add_sums(features, entries, distance**2, share, squares)
-        _add_sums(features, entries, np.ones_like(distance), share, seen)
-    # An entry that is not stored is a 0, at the distance of the mean.
+    squares, seen = np.zeros(len(mean)), np.zeros(len(mean))
     with np.errstate(over="ignore", invalid="ignore"):
-        squares[:, 0] += mean**2 * np.maximum(total - seen[:, 0], 0)
-    checks.finite_squares(squares[:, 0], "X")
-    return mean, squares[:, 0], product
+        for block in features.blocks:
+            count = block.rows.stop - block.rows.start
+            share = np.ones(count) if sample_weight is None else sample_weight[block.rows]
+            features.add_squares(block.by_feature, mean, share, squares, seen)
+        # An entry that is not stored is a 0, at the distance of the mean.
+        squares += mean**2 * np.maximum(total - seen, 0)
+    checks.finite_squares(squares, "X")
+    return mean, squares, product
 
 
 def weighted_target(target: Array, classes: int, share: Array | None) -> Array:
@@ -134,34 +139,14 @@ def weighted_target(target: Array, classes: int, share: Array | None) -> Array:
     return weighted
 
 
-def _add_sums(
-    features: SparseFeatures, entries: Any, values: Array, share: Array, sums: Array
-) -> None:
-    """Add each feature's Σ s v over its entries, where v stands in the entries' place."""
-    if features.compiled:
-        features.add_product(entries._replace(data=values), share[:, None], sums)
-    else:
-        place = np.repeat(np.arange(len(sums)), np.diff(entries.indptr))
-        sums[:, 0] += np.bincount(place, values * share[entries.indices], len(sums))
-
-
-def _canonical(block: Any, first_row: int) -> Any:
-    checks.finite_rows(block, "X", first_row)
-    if block.has_canonical_format:
-        return block
-    merged = block.copy()
-    merged.sum_duplicates()
-    return merged
-
-
 def _plain_block(rows: slice, part: Any) -> SparseBlock:
+    if not part.has_canonical_format:
+        part = part.copy()
+        part.sum_duplicates()
     return SparseBlock(rows, part, part.T.tocsr())
 
 
 def _compiled_block(rows: slice, part: Any) -> SparseBlock:
     from bridle.kernels import cpu_sparse
 
-    turned = part.T.tocsr()
-    # A block has few rows: their numbers need half the memory, which is what a product waits for.
-    turned.indices = turned.indices.astype(np.int32, copy=False)
-    return SparseBlock(rows, cpu_sparse.compressed(part), cpu_sparse.compressed(turned))
+    return SparseBlock(rows, cpu_sparse.compressed(part), cpu_sparse.transposed(part))

@@ -8,6 +8,7 @@ found again where they do not.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,14 @@ from bridle.fit.sparse import SparseBlock, SparseFeatures, weighted_target
 Array = npt.NDArray[Any]
 
 _KEPT_BYTES = 2**28
+_CACHED_NUMBERS = 2**15
+
+
+def feature_blocks(width: int, classes: int) -> Iterator[slice]:
+    """Yield slices of the features whose weights stay in cache from one operation to the next."""
+    step = max(1, _CACHED_NUMBERS // classes)
+    for begin in range(0, width, step):
+        yield slice(begin, min(begin + step, width))
 
 
 class SparsePass:
@@ -43,7 +52,8 @@ class SparsePass:
         objective = self.objective
         self.count += 1
         weight, offset = objective.in_feature_units(parameters)
-        product = np.zeros((self.features.shape[1], objective.classes))
+        gradient = np.zeros(objective.shape)
+        product, _ = objective.split(gradient)
         residual_sum = np.zeros(objective.classes)
         total, worst = 0.0, 0.0
         for place, block in enumerate(self.features.blocks):
@@ -55,8 +65,25 @@ class SparsePass:
             total += float(losses.sum() if share is None else share @ losses)
             residual_sum += residual.sum(axis=0)
             self.features.add_product(block.by_feature, residual, product)
-        self._at = objective.assemble(parameters, total, product, residual_sum, worst)
+        self.finish(gradient, residual_sum, parameters)
+        own, _ = objective.split(parameters)
+        loss = total / objective.total_weight
+        value = loss + objective.alpha / 2 * float(np.vdot(own, own))
+        self._at = Evaluation(parameters, value, loss, gradient, worst)
         return self._at
+
+    def finish(self, product: Array, residual_sum: Array, parameters: Array) -> None:
+        """Turn ``Σ s x rᵀ`` into ``Σ s u rᵀ / Σ s + α V``, in the parameters' shape, in place."""
+        objective = self.objective
+        divisor = objective.scale * objective.total_weight
+        weight, _ = objective.split(parameters)
+        for part in feature_blocks(len(weight), objective.classes):
+            slope = product[part]
+            slope -= np.outer(objective.shift[part], residual_sum).astype(slope.dtype, copy=False)
+            slope /= divisor[part, None].astype(slope.dtype, copy=False)
+            slope += slope.dtype.type(objective.alpha) * weight[part]
+        if objective.fit_intercept:
+            product[-1] = residual_sum / objective.total_weight
 
     def hessian(self, point: Evaluation, dtype: np.dtype[Any]) -> Hessian:
         """Return the Hessian at ``point``, to be multiplied in ``dtype``."""
@@ -84,7 +111,8 @@ class SparsePass:
         shape = (block.rows.stop - block.rows.start, self.objective.classes)
         scores = np.empty(shape) if self._residuals is None else self._residuals[place]
         scores[:] = offset
-        self.features.add_product(block.by_row, weight, scores)
+        if weight.any():  # a fit begins at 0
+            self.features.add_product(block.by_row, weight, scores)
         target = self.objective.target[block.rows]
         return scores, self.features.residual_in_place(scores, target, self.share(block))
 
@@ -99,21 +127,16 @@ class Hessian:
 
     def __init__(self, passes: SparsePass, point: Evaluation, dtype: np.dtype[Any]) -> None:
         self._pass, self._point, self._dtype = passes, point, dtype
-        objective = passes.objective
-        self._shift = objective.shift.astype(dtype)[:, None]
-        scale = (objective.scale * np.sqrt(objective.total_weight)).astype(dtype)[:, None]
-        self._scale = scale
 
     def multiply(self, direction: Array) -> Array:
         """Return the product with ``direction``, in its dtype."""
         passes, objective = self._pass, self._pass.objective
         passes.count += 1
-        weight, intercept = objective.split(direction)
-        weight = weight / self._scale
-        offset = intercept / np.sqrt(objective.total_weight) - self._shift[:, 0] @ weight
+        weight, offset = objective.in_feature_units(direction)
+        weight = weight.astype(direction.dtype, copy=False)
         product = np.zeros(direction.shape, direction.dtype)
-        slope = product[: len(weight)]
-        total = np.zeros(objective.classes, direction.dtype)
+        slope, _ = objective.split(product)
+        total = np.zeros(objective.classes)
         for block, residual in passes.residuals(self._point):
             scores = np.empty(residual.shape, direction.dtype)
             scores[:] = offset
@@ -122,11 +145,7 @@ class Hessian:
             passes.features.curve_rows(scores, residual, target, share)
             total += scores.sum(axis=0)
             passes.features.add_product(block.by_feature, scores, slope)
-        slope -= self._shift * total
-        slope /= self._scale
-        if objective.fit_intercept:
-            product[-1] = total / np.sqrt(objective.total_weight)
-        slope += objective.alpha * direction[: len(weight)]
+        passes.finish(product, total, direction)
         return product
 
     def preconditioner(self) -> Array:

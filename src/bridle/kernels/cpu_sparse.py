@@ -16,7 +16,12 @@ import numpy.typing as npt
 from bridle.kernels.compiling import inlined, kernel, source_revision
 from bridle.kernels.machine import add, borrowed
 from bridle.kernels.sparse_lines import add_row_product
-from bridle.kernels.threads import RANGES_PER_THREAD, available, for_ranges
+from bridle.kernels.threads import (
+    NUMBERS_PER_THREAD,
+    RANGES_PER_THREAD,
+    available,
+    for_ranges,
+)
 
 Array = npt.NDArray[Any]
 
@@ -43,12 +48,77 @@ def compressed(matrix: Any) -> Compressed:
     >>> compressed(sparse.csr_array(np.eye(3))).edges[[0, -1]]
     array([0, 3])
     """
-    rows = matrix.shape[0]
-    work = matrix.indptr[1:] + _ROW_AS_ENTRIES * np.arange(1, rows + 1)
+    return _balanced(matrix.data, matrix.indices, matrix.indptr)
+
+
+def _balanced(data: Array, indices: Array, indptr: Array) -> Compressed:
+    rows = len(indptr) - 1
+    work = indptr[1:] + _ROW_AS_ENTRIES * np.arange(1, rows + 1)
     ranges = RANGES_PER_THREAD * available()
     goals = (work[-1] if rows else 0) * np.arange(1, ranges) / ranges
     edges = np.unique(np.concatenate([[0], np.searchsorted(work, goals), [rows]]))
-    return Compressed(matrix.data, matrix.indices, matrix.indptr, edges)
+    return Compressed(data, indices, indptr, edges)
+
+
+def transposed(matrix: Any) -> Compressed:
+    """Return the transpose of a SciPy matrix in CSR, each row's entries in the matrix's order.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> turned = transposed(sparse.csr_array([[0.0, 2.0], [3.0, 4.0]]))
+    >>> turned.data, turned.indices, turned.indptr
+    (array([3., 2., 4.]), array([1, 0, 1], dtype=int32), array([0, 1, 3]))
+    """
+    rows, width = matrix.shape
+    pieces = min(available(), rows, max(1, len(matrix.data) // NUMBERS_PER_THREAD))
+    edges = [rows * piece // pieces for piece in range(pieces + 1)]
+    # Where each piece of rows writes its next entry of each column.
+    places = np.zeros((pieces, width), np.int64)
+
+    def count(first: int, last: int) -> None:
+        for piece in range(first, last):
+            begin, end = matrix.indptr[edges[piece]], matrix.indptr[edges[piece + 1]]
+            _count(matrix.indices, begin, end, places[piece])
+
+    for_ranges(count, pieces, len(matrix.data), None)
+    indptr = np.concatenate([[0], np.cumsum(places.sum(axis=0))])
+    places[:] = indptr[:-1] + np.cumsum(places, axis=0) - places
+    data = np.empty_like(matrix.data)
+    # Few matrices have more rows than that, and a product waits for memory.
+    indices = np.empty(len(data), np.int32 if rows < 2**31 else np.int64)
+
+    def turn(first: int, last: int) -> None:
+        for piece in range(first, last):
+            span = edges[piece], edges[piece + 1]
+            _turn(matrix.data, matrix.indices, matrix.indptr, *span, places[piece], data, indices)
+
+    for_ranges(turn, pieces, len(matrix.data), None)
+    return _balanced(data, indices, indptr)
+
+
+def add_squares(
+    matrix: Compressed, mean: Array, weight: Array, squares: Array, seen: Array
+) -> None:
+    """Add to each row's sums over its entries: see `sparse_reference.add_squares`.
+
+    Entries of one place, which must be neighbours, are added first.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> squares, seen = np.zeros(1), np.zeros(1)
+    >>> matrix = compressed(sparse.csr_array([[3.0, 0.0]]))
+    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, seen)
+    >>> squares, seen
+    (array([8.]), array([2.]))
+    """
+
+    def work(first: int, last: int) -> None:
+        begin, end = matrix.edges[first], matrix.edges[last]
+        _add_squares(*matrix[:3], begin, end, mean, weight, squares, seen)
+
+    for_ranges(work, len(matrix.edges) - 1, len(matrix.data), None)
 
 
 def add_product(
@@ -124,6 +194,46 @@ def _add_product(
         add_row_product(
             out, row * columns, dense, columns, data, indices, indptr[row], indptr[row + 1]
         )
+
+
+@kernel
+def _count(indices: Any, first: int, last: int, counts: Any) -> None:
+    _ = _REVISION
+    for entry in range(first, last):
+        counts[indices[entry]] += 1
+
+
+@kernel
+def _turn(
+    data: Any, indices: Any, indptr: Any, first: int, last: int,
+    places: Any, turned: Any, rows: Any,
+) -> None:  # fmt: skip
+    _ = _REVISION
+    for row in range(first, last):
+        for entry in range(indptr[row], indptr[row + 1]):
+            place = places[indices[entry]]
+            places[indices[entry]] = place + 1
+            turned[place] = data[entry]
+            rows[place] = row
+
+
+@kernel
+def _add_squares(
+    data: Any, indices: Any, indptr: Any, first: int, last: int,
+    mean: Any, weight: Any, squares: Any, seen: Any,
+) -> None:  # fmt: skip
+    _ = _REVISION
+    for row in range(first, last):
+        square, mass, value = 0.0, 0.0, -mean[row]
+        for entry in range(indptr[row], indptr[row + 1]):
+            value += data[entry]
+            column = indices[entry]
+            if entry + 1 == indptr[row + 1] or indices[entry + 1] != column:
+                square += weight[column] * value * value
+                mass += weight[column]
+                value = -mean[row]
+        squares[row] += square
+        seen[row] += mass
 
 
 @kernel

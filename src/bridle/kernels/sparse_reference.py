@@ -60,3 +60,30 @@ def curve_rows(scores: Array, residual: Array, target: Array, weight: Array | No
     mean = np.divide(total, share, out=np.zeros_like(total), where=share > 0)
     scores -= mean[:, None]
     scores *= mass
+
+
+def add_squares(matrix: Any, mean: Array, weight: Array, squares: Array, seen: Array) -> None:
+    """Add ``Σ_e s_e (x_e − mean)²`` of each row's entries to ``squares``, ``Σ_e s_e`` to ``seen``.
+
+    Parameters
+    ----------
+    matrix
+        (D, N) in CSR, no place twice: features in rows.
+    mean, squares, seen
+        (D,).
+    weight
+        (N,) s.
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> squares, seen = np.zeros(1), np.zeros(1)
+    >>> matrix = sparse.csr_array([[3.0, 0.0]])
+    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, seen)
+    >>> squares, seen
+    (array([8.]), array([2.]))
+    """
+    row = np.repeat(np.arange(len(mean)), np.diff(matrix.indptr))
+    share = weight[matrix.indices]
+    squares += np.bincount(row, share * (matrix.data - mean[row]) ** 2, len(mean))
+    seen += np.bincount(row, share, len(mean))
