@@ -99,7 +99,7 @@ def curved_rows(draw: st.DrawFn) -> tuple[Array, Array, Array, Array | None]:
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     rows, classes = draw(st.sampled_from([0, 1, 2, 13])), draw(st.sampled_from([1, 2, 3, 7, 20]))
     other = generator.normal(size=(rows, classes)) * draw(st.sampled_from([1.0, 30.0]))
-    target = generator.integers(classes, size=rows)
+    target: Array = generator.integers(classes, size=rows)
     if draw(st.booleans()):
         target = generator.dirichlet(np.ones(classes), rows)
     weight = generator.integers(0, 3, rows).astype(np.float64) if draw(st.booleans()) else None

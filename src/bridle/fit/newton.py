@@ -40,9 +40,10 @@ class _Newton:
     dtype: np.dtype[Any]  # of the products with the Hessian
     progress: Progress | None
 
-    def tell(self, point: Evaluation, gap: float) -> None:
+    def tell(self, point: Evaluation, gap: float | None = None) -> None:
         if self.progress is not None:
-            self.progress(self.passes.count + 1, point.value, gap / point.value)
+            bound = duality_gap(self.passes.objective, point) if gap is None else gap
+            self.progress(self.passes.count + 1, point.value, bound / point.value)
 
     def sharpen(self) -> bool:
         """Go on in float64; False if it was float64 already."""
@@ -67,9 +68,9 @@ def solve_newton(
     newton = _Newton(passes, fast, progress)
     point = passes.evaluate(start)
     for iteration in range(max_iter):
-        point, proven = _prove(newton, point, tol)
-        if proven:
-            return _solution(newton, point, iteration, "gap")
+        point, gap = _prove(newton, point, tol)
+        if gap is not None:
+            return _solution(newton, point, iteration, "gap", gap)
         following = _step(newton, point)
         while following is None and newton.sharpen():
             following = _step(newton, point)
@@ -79,34 +80,43 @@ def solve_newton(
     return _solution(newton, point, max_iter, "max_iter")
 
 
-def _solution(newton: _Newton, point: Evaluation, iterations: int, stopped: Stopped) -> Solution:
-    gap = duality_gap(newton.passes.objective, point)
+def _solution(
+    newton: _Newton,
+    point: Evaluation,
+    iterations: int,
+    stopped: Stopped,
+    gap: float | None = None,
+) -> Solution:
+    bound = duality_gap(newton.passes.objective, point) if gap is None else gap
     # The statistics were a pass too.
-    return Solution(point, gap, True, iterations, newton.passes.count + 1, stopped)
+    return Solution(point, bound, True, iterations, newton.passes.count + 1, stopped)
 
 
-def _prove(newton: _Newton, point: Evaluation, tol: float) -> tuple[Evaluation, bool]:
-    """Return the point, its intercept perfected if that may prove the gap, and whether it did."""
+def _prove(newton: _Newton, point: Evaluation, tol: float) -> tuple[Evaluation, float | None]:
+    """Return the point, its intercept perfected if that may prove the gap, and the gap if proven.
+
+    The bound is quadratic in the weights' gradient but linear in the intercept's: see `solver`.
+    """
     objective = newton.passes.objective
     for _ in range(4):
         slope, intercept_slope = objective.split(point.gradient)
         hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
         if hoped > tol * (point.value - hoped):
-            newton.tell(point, hoped)
-            return point, False
+            newton.tell(point)
+            return point, None
         gap = duality_gap(objective, point)
         newton.tell(point, gap)
         if gap <= tol * (point.value - gap):
-            return point, True
+            return point, gap
         if not objective.fit_intercept:
-            return point, False
+            return point, None
         moved = point.parameters.copy()
         moved[-1] += _intercept_step(newton.passes, point, intercept_slope)
         better = newton.passes.evaluate(moved)
         if np.linalg.norm(better.gradient[-1]) >= np.linalg.norm(intercept_slope):
-            return point, False
+            return point, None
         point = better
-    return point, False
+    return point, None
 
 
 def _intercept_step(passes: SparsePass, point: Evaluation, slope: Array) -> Array:
@@ -128,7 +138,8 @@ def _step(newton: _Newton, point: Evaluation) -> Evaluation | None:
 def _direction(newton: _Newton, hessian: Hessian, point: Evaluation) -> Array | None:
     """Return roughly ``−H⁻¹ ∇f``, by conjugate gradients; None if rounding forbids."""
     inverse = hessian.preconditioner()
-    residual = -point.gradient.astype(newton.dtype)
+    residual = point.gradient.astype(newton.dtype)
+    np.negative(residual, out=residual)
     preconditioned = residual * inverse
     first = product = float(np.vdot(residual, preconditioned))
     if not first > 0:
@@ -167,7 +178,9 @@ def _search(passes: SparsePass, point: Evaluation, direction: Array) -> Evaluati
     noise = 2 * np.finfo(np.float64).eps * abs(point.value)
     length = 1.0
     for _ in range(_LONGEST_SEARCH):
-        trial = passes.evaluate(point.parameters + length * direction)
+        moved = direction * length
+        moved += point.parameters
+        trial = passes.evaluate(moved)
         if trial.value <= point.value + _SUFFICIENT_DECREASE * length * slope:
             return trial
         # Where rounding hides the decrease, the slope still shows it (Hager, Zhang 2005).

@@ -171,7 +171,7 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 max_iter=checks.count(self.max_iter, "max_iter"),
                 progress=progress or (_print_step if self.verbose else None),
             )
-        weight, intercept = objective.in_feature_units(solution.point.parameters)
+            weight, intercept = objective.in_feature_units(solution.point.parameters)
         self.classes_ = found.classes
         self.coef_ = np.ascontiguousarray(weight.T)
         self.intercept_ = intercept

@@ -21,6 +21,7 @@ Array = npt.NDArray[Any]
 
 _KEPT_BYTES = 2**28
 _CACHED_NUMBERS = 2**15
+_LEAST_CURVATURE = 1e-30  # its inverse is still a float32
 
 
 def feature_blocks(width: int, classes: int) -> Iterator[slice]:
@@ -151,21 +152,37 @@ class Hessian:
     def preconditioner(self) -> Array:
         """Return the inverse of M, in the parameters' shape and the products' dtype."""
         objective = self._pass.objective
-        curvature = np.diagonal(self.intercept_curvature())
-        inverse = np.multiply.outer(objective.second_moment, curvature)
-        inverse += objective.alpha
+        total = np.zeros(objective.classes)
+        for mass, probability in self._masses():
+            total += mass.sum(axis=0) - np.einsum("nk,nk->k", mass, probability)
+        curvature = np.maximum(total / objective.total_weight, _LEAST_CURVATURE)
+        inverse = np.empty(objective.shape, self._dtype)
+        for part in feature_blocks(self._pass.features.shape[1], objective.classes):
+            diagonal = np.multiply.outer(objective.second_moment[part], curvature)
+            inverse[part] = 1 / (diagonal + max(objective.alpha, _LEAST_CURVATURE))
         if objective.fit_intercept:
-            inverse = np.vstack([inverse, np.maximum(curvature, np.finfo(np.float32).tiny)])
-        return np.asarray((1 / inverse).astype(self._dtype))
+            inverse[-1] = 1 / curvature
+        return inverse
 
     def intercept_curvature(self) -> Array:
         """Return the intercept's own part, ``mean_i (diag p_i − p_i p_iᵀ)`` (K, K)."""
         objective = self._pass.objective
         total = np.zeros((objective.classes, objective.classes))
-        for block, residual in self._pass.residuals(self._point):
-            share = self._pass.share(block)
-            target = objective.target[block.rows]
-            mass = residual + weighted_target(target, objective.classes, share)
-            probability = mass if share is None else mass / np.where(share > 0, share, 1)[:, None]
+        for mass, probability in self._masses():
             total += np.diag(mass.sum(axis=0)) - mass.T @ probability
         return total / objective.total_weight
+
+    def _masses(self) -> Iterator[tuple[Array, Array]]:
+        """Yield the probabilities of each block times the sample weights, and as they are."""
+        objective = self._pass.objective
+        for block, residual in self._pass.residuals(self._point):
+            share = self._pass.share(block)
+            if objective.target.ndim == 2:
+                mass = residual + weighted_target(
+                    objective.target[block.rows], objective.classes, share
+                )
+            else:
+                mass = residual.copy()
+                own = np.arange(len(mass)), objective.target[block.rows]
+                mass[own] += 1.0 if share is None else share
+            yield mass, mass if share is None else mass / np.where(share > 0, share, 1)[:, None]
