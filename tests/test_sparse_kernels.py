@@ -238,8 +238,25 @@ class TestFit:
         ) / 2e-5
         hessian = passes.hessian(passes.evaluate(point), np.dtype("float64"))
         np.testing.assert_allclose(hessian.multiply(direction), slope, atol=1e-8)
-        dense = objective.evaluate(point, np.dtype("float64"))
-        np.testing.assert_allclose(passes.evaluate(point).gradient, dense.gradient, atol=1e-12)
+
+    @pytest.mark.parametrize("intercept", [True, False])
+    @pytest.mark.parametrize("cold", [True, False])
+    def test_evaluation_is_the_objectives_own(self, intercept: bool, cold: bool) -> None:
+        X, y = sparse_problem(11, 130, 13, 3)
+        weight = np.random.default_rng(0).integers(0, 3, 130).astype(float)
+        objective = build_objective(
+            Rows([X]), y, 3, C=1.0, fit_intercept=intercept, standardize=True, sample_weight=weight
+        )
+        point = np.random.default_rng(1).normal(size=objective.shape)
+        objective.split(point)[0][:] *= 0 if cold else 1
+        found = sparse_pass.SparsePass(objective).evaluate(point)
+        exact = objective.evaluate(point, np.dtype("float64"))
+        np.testing.assert_allclose(found.gradient, exact.gradient, atol=1e-12)
+        np.testing.assert_allclose(
+            [found.value, found.loss, found.worst_loss],
+            [exact.value, exact.loss, exact.worst_loss],
+            rtol=1e-12,
+        )
 
 
 def test_statistics_are_those_of_the_dense_features(compiled: bool) -> None:

@@ -53,6 +53,18 @@ class SparseFeatures:
         else:
             sparse_reference.add_product(matrix, dense, out)
 
+    def add_target_product(
+        self, block: SparseBlock, target: Array, share: Array, product: Array
+    ) -> None:
+        """Add ``Σ s x tᵀ`` of a block to ``product`` (D, K)."""
+        if self.compiled and target.ndim == 1:
+            from bridle.kernels import cpu_sparse
+
+            cpu_sparse.add_by_class(block.by_feature, target, share, product)
+        else:
+            weighted = weighted_target(target, product.shape[1], share)
+            self.add_product(block.by_feature, weighted, product)
+
     def add_squares(
         self, matrix: Any, mean: Array, weight: Array, squares: Array, seen: Array
     ) -> None:
@@ -111,19 +123,16 @@ def sparse_statistics(
 ) -> tuple[Array, Array, Array]:
     """Return each feature's mean, its sum of squares about that, and Σ s x tᵀ, in float64."""
     total = float(features.shape[0]) if sample_weight is None else float(sample_weight.sum())
+    shares = np.ones(features.shape[0]) if sample_weight is None else sample_weight
     product = np.zeros((features.shape[1], classes))
     for block in features.blocks:
-        share = None if sample_weight is None else sample_weight[block.rows]
-        weighted = weighted_target(target[block.rows], classes, share)
-        features.add_product(block.by_feature, weighted, product)
+        features.add_target_product(block, target[block.rows], shares[block.rows], product)
     # A sample's target sums to 1.
     mean = product.sum(axis=1) / total
     squares, seen = np.zeros(len(mean)), np.zeros(len(mean))
     with np.errstate(over="ignore", invalid="ignore"):
         for block in features.blocks:
-            count = block.rows.stop - block.rows.start
-            share = np.ones(count) if sample_weight is None else sample_weight[block.rows]
-            features.add_squares(block.by_feature, mean, share, squares, seen)
+            features.add_squares(block.by_feature, mean, shares[block.rows], squares, seen)
         # An entry that is not stored is a 0, at the distance of the mean.
         squares += mean**2 * np.maximum(total - seen, 0)
     checks.finite_squares(squares, "X")

@@ -53,20 +53,27 @@ class SparsePass:
         objective = self.objective
         self.count += 1
         weight, offset = objective.in_feature_units(parameters)
+        cold = objective.fit_intercept and not weight.any()
         gradient = np.zeros(objective.shape)
         product, _ = objective.split(gradient)
         residual_sum = np.zeros(objective.classes)
         total, worst = 0.0, 0.0
         for place, block in enumerate(self.features.blocks):
-            residual, losses = self._residual(place, block, weight, offset)
+            residual, losses = self._residual(place, block, None if cold else weight, offset)
             share = self.share(block)
             if share is not None:
                 losses = np.where(share > 0, losses, 0.0)
             worst = max(worst, float(losses.max(initial=0.0)))
             total += float(losses.sum() if share is None else share @ losses)
             residual_sum += residual.sum(axis=0)
-            self.features.add_product(block.by_feature, residual, product)
-        self.finish(gradient, residual_sum, parameters)
+            if not cold:
+                self.features.add_product(block.by_feature, residual, product)
+        if cold:
+            # All samples have the same probabilities, and centred features have the sum 0.
+            np.negative(objective.target_product, out=product)
+            gradient[-1] = residual_sum / objective.total_weight
+        else:
+            self.finish(gradient, residual_sum, parameters)
         own, _ = objective.split(parameters)
         loss = total / objective.total_weight
         value = loss + objective.alpha / 2 * float(np.vdot(own, own))
@@ -112,7 +119,7 @@ class SparsePass:
         shape = (block.rows.stop - block.rows.start, self.objective.classes)
         scores = np.empty(shape) if self._residuals is None else self._residuals[place]
         scores[:] = offset
-        if weight.any():  # a fit begins at 0
+        if weight is not None:
             self.features.add_product(block.by_row, weight, scores)
         target = self.objective.target[block.rows]
         return scores, self.features.residual_in_place(scores, target, self.share(block))

@@ -121,6 +121,26 @@ def add_squares(
     for_ranges(work, len(matrix.edges) - 1, len(matrix.data), None)
 
 
+def add_by_class(matrix: Compressed, target: Array, weight: Array, out: Array) -> None:
+    """Add each row's ``Σ_i s_i x_i`` over the columns of each class to ``out`` (D, K).
+
+    Examples
+    --------
+    >>> from scipy import sparse
+    >>> out = np.zeros((1, 2))
+    >>> matrix = compressed(sparse.csr_array([[3.0, 4.0, 5.0]]))
+    >>> add_by_class(matrix, np.array([1, 0, 1]), np.ones(3), out)
+    >>> out
+    array([[4., 8.]])
+    """
+
+    def work(first: int, last: int) -> None:
+        begin, end = matrix.edges[first], matrix.edges[last]
+        _add_by_class(*matrix[:3], begin, end, target, weight, out)
+
+    for_ranges(work, len(matrix.edges) - 1, len(matrix.data), None)
+
+
 def add_product(
     matrix: Compressed, dense: Array, out: Array, *, threads: int | None = None
 ) -> None:
@@ -215,6 +235,17 @@ def _turn(
             places[indices[entry]] = place + 1
             turned[place] = data[entry]
             rows[place] = row
+
+
+@kernel
+def _add_by_class(
+    data: Any, indices: Any, indptr: Any, first: int, last: int, target: Any, weight: Any, out: Any
+) -> None:
+    _ = _REVISION
+    for row in range(first, last):
+        for entry in range(indptr[row], indptr[row + 1]):
+            column = indices[entry]
+            out[row, target[column]] += weight[column] * data[entry]
 
 
 @kernel
