@@ -111,20 +111,12 @@ def _prove(newton: _Newton, point: Evaluation, tol: float) -> tuple[Evaluation, 
         if not objective.fit_intercept:
             return point, None
         moved = point.parameters.copy()
-        moved[-1] += _intercept_step(newton.passes, point, intercept_slope)
+        moved[-1] += newton.passes.hessian(point, newton.dtype).intercept_step()
         better = newton.passes.evaluate(moved)
         if np.linalg.norm(better.gradient[-1]) >= np.linalg.norm(intercept_slope):
             return point, None
         point = better
     return point, None
-
-
-def _intercept_step(passes: SparsePass, point: Evaluation, slope: Array) -> Array:
-    """Return the Newton step of the intercept alone."""
-    curvature = passes.hessian(point, np.dtype(np.float64)).intercept_curvature()
-    # The same constant for all classes changes no probability, and is no part of the step.
-    step = np.linalg.lstsq(curvature, -slope, rcond=1e-12)[0]
-    return np.asarray(step - step.mean())
 
 
 def _step(newton: _Newton, point: Evaluation) -> Evaluation | None:

@@ -8,19 +8,22 @@ found again where they do not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle.fit.objective import Evaluation, Objective
-from bridle.fit.sparse import SparseBlock, SparseFeatures, weighted_target
+from bridle.fit.sparse import SparseBlock, SparseFeatures
 
 Array = npt.NDArray[Any]
+RowResults = tuple[SparseBlock, Array, Array]  # a block of rows, its residuals and losses
 
 _KEPT_BYTES = 2**28
 _CACHED_NUMBERS = 2**15
+# The intercept's gradient below which Newton's steps lead straight to its end, which is here.
+_NEAR, _ROUNDING = 1e-2, 1e-13
 _LEAST_CURVATURE = 1e-30  # its inverse is still a float32
 
 
@@ -58,8 +61,12 @@ class SparsePass:
         product, _ = objective.split(gradient)
         residual_sum = np.zeros(objective.classes)
         total, worst = 0.0, 0.0
-        for place, block in enumerate(self.features.blocks):
-            residual, losses = self._residual(place, block, None if cold else weight, offset)
+        rows: Iterable[RowResults] = self._rows(None if cold else weight, offset)
+        if self._residuals is not None and objective.fit_intercept:
+            rows, step = self._perfected(list(rows))
+            parameters = parameters.copy()
+            parameters[-1] += step
+        for block, residual, losses in rows:
             share = self.share(block)
             if share is not None:
                 losses = np.where(share > 0, losses, 0.0)
@@ -92,6 +99,76 @@ class SparsePass:
             slope += slope.dtype.type(objective.alpha) * weight[part]
         if objective.fit_intercept:
             product[-1] = residual_sum / objective.total_weight
+
+    def _rows(self, weight: Array | None, offset: Array) -> Iterator[RowResults]:
+        for place, block in enumerate(self.features.blocks):
+            yield block, *self._residual(place, block, weight, offset)
+
+    def _perfected(self, rows: list[RowResults]) -> tuple[list[RowResults], Array]:
+        """Return the rows at a better intercept, if the given one is close to the best; its step.
+
+        The proof wants the intercept's gradient to be 0, and moving it needs no product.
+        """
+        objective = self.objective
+        total_step = np.zeros(objective.classes)
+        slope = self._intercept_slope(rows)
+        while _ROUNDING < np.abs(slope).max() < _NEAR:
+            curvature = self.intercept_curvature((block, residual) for block, residual, _ in rows)
+            step = newton_step(curvature, slope)
+            moved = [self._tilted(*row, step) for row in rows]
+            moved_slope = self._intercept_slope(moved)
+            if np.linalg.norm(moved_slope) > np.linalg.norm(slope) / 2:
+                break
+            rows, slope = moved, moved_slope
+            total_step += step
+        self._residuals = [residual for _, residual, _ in rows]
+        return rows, total_step
+
+    def _intercept_slope(self, rows: list[RowResults]) -> Array:
+        total = np.zeros(self.objective.classes)
+        for _, residual, _ in rows:
+            total += residual.sum(axis=0)
+        return total / self.objective.total_weight
+
+    def _tilted(
+        self, block: SparseBlock, residual: Array, losses: Array, step: Array
+    ) -> RowResults:
+        """Return what a row's scores plus ``step`` give: ``p exp(step)``, normalised."""
+        target, share = self.objective.target[block.rows], self.share(block)
+        _, probability = self.masses(block, residual)
+        tilted = probability * np.exp(step)
+        norm = tilted.sum(axis=1)
+        # A sample of weight 0 has a residual of 0, which tells no probabilities; it has no say.
+        np.divide(tilted, norm[:, None], out=tilted, where=norm[:, None] > 0)
+        moved = np.log(norm, out=np.zeros_like(norm), where=norm > 0)
+        if target.ndim == 1:
+            tilted[np.arange(len(tilted)), target] -= 1
+            moved -= step[target]
+        else:
+            tilted -= target
+            moved -= target @ step
+        if share is not None:
+            tilted *= share[:, None]
+        return block, tilted, losses + moved
+
+    def intercept_curvature(self, rows: Iterable[tuple[SparseBlock, Array]]) -> Array:
+        """Return ``mean_i (diag p_i − p_i p_iᵀ)`` (K, K)."""
+        total = np.zeros((self.objective.classes, self.objective.classes))
+        for block, residual in rows:
+            mass, probability = self.masses(block, residual)
+            total += np.diag(mass.sum(axis=0)) - mass.T @ probability
+        return total / self.objective.total_weight
+
+    def masses(self, block: SparseBlock, residual: Array) -> tuple[Array, Array]:
+        """Return a block's probabilities times the sample weights, and as they are."""
+        target, share = self.objective.target[block.rows], self.share(block)
+        mass = residual.copy()
+        if target.ndim == 1:
+            mass[np.arange(len(mass)), target] += 1.0 if share is None else share
+        else:
+            mass += target if share is None else target * share[:, None]
+        np.maximum(mass, 0, out=mass)
+        return mass, mass if share is None else mass / np.where(share > 0, share, 1)[:, None]
 
     def hessian(self, point: Evaluation, dtype: np.dtype[Any]) -> Hessian:
         """Return the Hessian at ``point``, to be multiplied in ``dtype``."""
@@ -160,7 +237,8 @@ class Hessian:
         """Return the inverse of M, in the parameters' shape and the products' dtype."""
         objective = self._pass.objective
         total = np.zeros(objective.classes)
-        for mass, probability in self._masses():
+        for block, residual in self._pass.residuals(self._point):
+            mass, probability = self._pass.masses(block, residual)
             total += mass.sum(axis=0) - np.einsum("nk,nk->k", mass, probability)
         curvature = np.maximum(total / objective.total_weight, _LEAST_CURVATURE)
         inverse = np.empty(objective.shape, self._dtype)
@@ -171,25 +249,16 @@ class Hessian:
             inverse[-1] = 1 / curvature
         return inverse
 
-    def intercept_curvature(self) -> Array:
-        """Return the intercept's own part, ``mean_i (diag p_i − p_i p_iᵀ)`` (K, K)."""
-        objective = self._pass.objective
-        total = np.zeros((objective.classes, objective.classes))
-        for mass, probability in self._masses():
-            total += np.diag(mass.sum(axis=0)) - mass.T @ probability
-        return total / objective.total_weight
+    def intercept_step(self) -> Array:
+        """Return the Newton step of the intercept alone."""
+        rows = self._pass.residuals(self._point)
+        return newton_step(self._pass.intercept_curvature(rows), self._point.gradient[-1])
 
-    def _masses(self) -> Iterator[tuple[Array, Array]]:
-        """Yield the probabilities of each block times the sample weights, and as they are."""
-        objective = self._pass.objective
-        for block, residual in self._pass.residuals(self._point):
-            share = self._pass.share(block)
-            if objective.target.ndim == 2:
-                mass = residual + weighted_target(
-                    objective.target[block.rows], objective.classes, share
-                )
-            else:
-                mass = residual.copy()
-                own = np.arange(len(mass)), objective.target[block.rows]
-                mass[own] += 1.0 if share is None else share
-            yield mass, mass if share is None else mass / np.where(share > 0, share, 1)[:, None]
+
+def newton_step(curvature: Array, slope: Array) -> Array:
+    """Return the intercept's step to where its gradient ends.
+
+    The same constant for all classes changes no probability, and is no part of the step.
+    """
+    step = np.linalg.lstsq(curvature, -slope, rcond=1e-12)[0]
+    return np.asarray(step - step.mean())
