@@ -66,6 +66,11 @@ def solve_newton(
     assert objective.sparse is not None
     fast = np.dtype(np.float32 if objective.sparse.compiled else np.float64)
     newton = _Newton(passes, fast, progress)
+    if objective.fit_intercept and not start.any():
+        # Without weights the best intercept is known: it gives the classes' frequencies.
+        start = start.copy()
+        start[-1] = np.log(np.maximum(objective.target_mean, np.finfo(np.float64).tiny))
+        start[-1] -= start[-1].mean()
     point = passes.evaluate(start)
     for iteration in range(max_iter):
         point, gap = _prove(newton, point, tol)
