@@ -232,7 +232,7 @@ class TestFit:
         objective = build_objective(
             Rows([X]), y, 3, C=1.0, fit_intercept=True, standardize=True, sample_weight=None
         )
-        passes = sparse_pass.SparsePass(objective)
+        passes = sparse_pass.SparsePass(objective, 1e-12)
         generator = np.random.default_rng(0)
         point, direction = generator.normal(size=(2, *objective.shape))
         step = 1e-5 * direction
@@ -250,7 +250,7 @@ class TestFit:
         objective = build_objective(
             Rows([X]), target, 4, C=1.0, fit_intercept=True, standardize=True, sample_weight=weight
         )
-        passes = sparse_pass.SparsePass(objective)
+        passes = sparse_pass.SparsePass(objective, 1e-12)
         point = np.random.default_rng(1).normal(size=objective.shape)
         for _ in range(30):  # damped steps, until the intercept is close
             at = passes.evaluate(point)
@@ -274,7 +274,7 @@ class TestFit:
         )
         point = np.random.default_rng(1).normal(size=objective.shape)
         objective.split(point)[0][:] *= 0 if cold else 1
-        found = sparse_pass.SparsePass(objective).evaluate(point)
+        found = sparse_pass.SparsePass(objective, 1e-12).evaluate(point)
         exact = objective.evaluate(point, np.dtype("float64"))
         np.testing.assert_allclose(found.gradient, exact.gradient, atol=1e-12)
         np.testing.assert_allclose(

@@ -62,7 +62,7 @@ def solve_newton(
     progress: Progress | None = None,
 ) -> Solution:
     """Minimise a penalised objective from ``start`` until the gap, relative to it, is ``tol``."""
-    passes = SparsePass(objective)
+    passes = SparsePass(objective, tol)
     assert objective.sparse is not None
     fast = np.dtype(np.float32 if objective.sparse.compiled else np.float64)
     newton = _Newton(passes, fast, progress)

@@ -22,8 +22,7 @@ RowResults = tuple[SparseBlock, Array, Array]  # a block of rows, its residuals 
 
 _KEPT_BYTES = 2**28
 _CACHED_NUMBERS = 2**15
-# The intercept's gradient below which Newton's steps lead straight to its end, which is here.
-_NEAR, _ROUNDING = 1e-2, 1e-13
+_NEAR = 1e-2  # the intercept's gradient from where Newton's steps lead straight to the end
 _LEAST_CURVATURE = 1e-30  # its inverse is still a float32
 
 
@@ -35,12 +34,17 @@ def feature_blocks(width: int, classes: int) -> Iterator[slice]:
 
 
 class SparsePass:
-    """The objective as a Newton method wants it; always evaluated in float64."""
+    """The objective as a Newton method wants it; always evaluated in float64.
 
-    def __init__(self, objective: Objective) -> None:
+    ``tol`` is the relative gap that will be asked for.
+    """
+
+    def __init__(self, objective: Objective, tol: float) -> None:
         assert objective.sparse is not None
         self.objective = objective
         self.features: SparseFeatures = objective.sparse
+        # The gap is about as large as the intercept's gradient.
+        self._intercept_tolerance = max(1e-13, 1e-3 * tol)
         self.count = 0
         kept = len(objective.target) * objective.classes * 8 <= _KEPT_BYTES
         self._residuals: list[Array] | None = None
@@ -112,7 +116,7 @@ class SparsePass:
         objective = self.objective
         total_step = np.zeros(objective.classes)
         slope = self._intercept_slope(rows)
-        while _ROUNDING < np.abs(slope).max() < _NEAR:
+        while self._intercept_tolerance < np.abs(slope).max() < _NEAR:
             curvature = self.intercept_curvature((block, residual) for block, residual, _ in rows)
             step = newton_step(curvature, slope)
             moved = [self._tilted(*row, step) for row in rows]
