@@ -101,7 +101,7 @@ class Rows:
             for begin in range(0, part.shape[0], step):
                 end = min(begin + step, part.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
-                yield which, part[begin:end].astype(dtype, copy=False)
+                yield which, _row_range(part, begin, end).astype(dtype, copy=False)
 
     def to_array(self) -> Features:
         """Return all rows as one dense or sparse array in `dtype`."""
@@ -138,3 +138,15 @@ class Rows:
             return rows
         fitting: int = _CONVERTED_NUMBERS // max(self.shape[1], 1)
         return max(1, min(rows, fitting))
+
+
+def _row_range(part: Features, begin: int, end: int) -> Features:
+    """Return a view of some rows, where SciPy's own slice would be a copy."""
+    if not sparse.issparse(part):
+        return part[begin:end]
+    first, last = part.indptr[begin], part.indptr[end]
+    view = sparse.csr_array((end - begin, part.shape[1]), dtype=part.dtype)
+    # Given to the constructor, a small part of the entries would be copied.
+    view.data, view.indices = part.data[first:last], part.indices[first:last]
+    view.indptr = part.indptr[begin : end + 1] - first
+    return view
