@@ -133,3 +133,13 @@ def test_only_mapped_files_without_changes_are_given_back(tmp_path: Any, monkeyp
     changed[0] = 7
     assert _releaser(changed) is None
     assert _releaser(np.asarray(np.load(tmp_path / "x.npy", mmap_mode="r"))) is not None
+
+
+def test_blocks_of_sparse_rows_are_views() -> None:
+    matrix = sparse.random_array((11, 7), density=0.5, format="csr", rng=np.random.default_rng(0))
+    blocks = list(Rows([matrix]).blocks(4))
+    assert [block.shape for _, block in blocks] == [(4, 7), (4, 7), (3, 7)]
+    assert all(np.shares_memory(block.data, matrix.data) for _, block in blocks)
+    assert all(np.shares_memory(block.indices, matrix.indices) for _, block in blocks)
+    for rows, block in blocks:
+        np.testing.assert_array_equal(block.toarray(), matrix.toarray()[rows])

@@ -8,7 +8,8 @@ import numba
 import numpy as np
 import pytest
 
-from bridle.kernels.small_products import VECTOR_BYTES, multiply
+from bridle.kernels.small_products import multiply
+from bridle.kernels.vectors import VECTOR_BYTES
 
 GUARD = 7.0
 

@@ -118,7 +118,7 @@ class Rows:
             for begin in range(0, part.shape[0], step):
                 end = min(begin + step, part.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
-                yield which, part[begin:end].astype(dtype, copy=False)
+                yield which, _row_range(part, begin, end).astype(dtype, copy=False)
                 if release is not None:
                     release()
 
@@ -177,3 +177,15 @@ def _releaser(part: Features) -> Callable[[], None] | None:
         return None
     mapping = base
     return lambda: mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _row_range(part: Features, begin: int, end: int) -> Features:
+    """Return a view of some rows, where SciPy's own slice would be a copy."""
+    if not sparse.issparse(part):
+        return part[begin:end]
+    first, last = part.indptr[begin], part.indptr[end]
+    view = sparse.csr_array((end - begin, part.shape[1]), dtype=part.dtype)
+    # Given to the constructor, a small part of the entries would be copied.
+    view.data, view.indices = part.data[first:last], part.indices[first:last]
+    view.indptr = part.indptr[begin : end + 1] - first
+    return view

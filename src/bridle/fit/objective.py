@@ -31,6 +31,7 @@ from scipy import sparse
 
 from bridle import checks
 from bridle.fit.passes import DEFAULT_MEMORY, Sums, blocks_of, sums_over
+from bridle.fit.sparse import SparseFeatures, prepare_sparse, sparse_statistics, weighted_target
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
@@ -63,6 +64,8 @@ class Objective:
     target_mean: Array  # (K,): Σ s t / Σ s
     target_product: Array  # (D, K): Σ s u tᵀ / Σ s
     memory_budget: int  # bytes beside the features and the weights
+    second_moment: Array  # (D,): Σ s u² / Σ s
+    sparse: SparseFeatures | None  # sparse features once more, as their products want them
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -89,8 +92,8 @@ class Objective:
     def in_feature_units(self, parameters: Array) -> tuple[Array, Array]:
         """Return ``(W, b)`` on the features as stored, from parameters of the fit."""
         weight, intercept = self.split(parameters)
-        scaled = weight / self.scale[:, None]
-        return scaled, intercept - self.shift @ scaled
+        scaled = weight if np.all(self.scale == 1) else weight / self.scale[:, None]
+        return scaled, intercept - self.shift.astype(scaled.dtype, copy=False) @ scaled
 
     def in_fit_units(self, weight: Array, intercept: Array) -> Array:
         """Return the fit's parameters of ``(W, b)``: the inverse of `in_feature_units`."""
@@ -135,8 +138,14 @@ def build_objective(
     """Check the features, take their statistics in one or two passes, and state the objective."""
     count, width = features.shape
     total = float(count) if sample_weight is None else float(sample_weight.sum())
-    weighting = target, classes, sample_weight, total
-    mean, deviation, product = _statistics(features, *weighting, memory_budget)
+    thin = prepare_sparse(features, classes) if features.is_sparse else None
+    mean, squares, product = (
+        _statistics(features, target, classes, sample_weight, memory_budget)
+        if thin is None
+        else sparse_statistics(thin, target, classes, sample_weight)
+    )
+    variance = squares / total
+    deviation = _deviation(variance, mean, count)
     shift = mean if fit_intercept else np.zeros(width)
     scale = deviation if standardize is True else np.full(width, float(standardize) or 1.0)
     target_mean = target_sum(target, classes, sample_weight) / total
@@ -155,6 +164,8 @@ def build_objective(
         target_mean=target_mean,
         target_product=target_product,
         memory_budget=memory_budget,
+        second_moment=(variance + (mean - shift) ** 2) / scale**2,
+        sparse=thin,
     )
 
 
@@ -170,10 +181,9 @@ def _statistics(
     target: Array,
     classes: int,
     sample_weight: Array | None,
-    total: float,
     memory_budget: int,
 ) -> tuple[Array, Array, Array]:
-    """Return each feature's mean and deviation, and Σ s x tᵀ, in one pass in float64."""
+    """Return each feature's mean, its sum of squares about it, and Σ s x tᵀ, in float64."""
     width = features.shape[1]
     product = np.zeros((width, classes))
     mean, squares, seen = np.zeros(width), np.zeros(width), 0.0
@@ -192,20 +202,13 @@ def _statistics(
         mean += (block_mean - mean) * (weight / (seen + weight))
         seen += weight
     checks.finite_squares(squares, "X")
-    return mean, _deviation(squares / total, mean, len(features)), product
+    return mean, squares, product
 
 
 def _moments(block: Features, share: Array, weight: float) -> tuple[Array, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean = np.asarray(share @ block) / weight
-        if not sparse.issparse(block):
-            return mean, np.asarray(share @ (block - mean) ** 2)
-        # Σ s (x − m)² over stored entries, and m² for each entry that is not stored.
-        entries = block.tocoo()
-        terms = share[entries.row] * (
-            (entries.data - mean[entries.col]) ** 2 - mean[entries.col] ** 2
-        )
-        return mean, np.bincount(entries.col, terms, len(mean)) + weight * mean**2
+        return mean, np.asarray(share @ (block - mean) ** 2)
 
 
 def _deviation(variance: Array, mean: Array, count: int) -> Array:
@@ -218,8 +221,6 @@ def _deviation(variance: Array, mean: Array, count: int) -> Array:
 def _target_product(block: Features, target: Array, classes: int, share: Array) -> Array:
     """Return ``Σ s x tᵀ`` (D, K) of a block."""
     if target.ndim == 2:
-        return np.asarray(block.T @ (target * share[:, None]))
+        return np.asarray(block.T @ weighted_target(target, classes, share))
     indices = (share, (target, np.arange(len(target))))
-    chosen = sparse.csr_array(indices, shape=(classes, len(target)))
-    product = chosen @ block
-    return np.asarray((product.toarray() if sparse.issparse(product) else product).T)
+    return np.asarray((sparse.csr_array(indices, shape=(classes, len(target))) @ block).T)

@@ -18,12 +18,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from bridle import checks, probabilities
-from bridle.fit import hessian, model_file, solver
+from bridle.fit import hessian, model_file, watch
 from bridle.fit.checkpoint import Checkpoint
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
 from bridle.fit.report import FitReport
-from bridle.fit.solver import Solution, solve
+from bridle.fit.solver import solve
 from bridle.fit.targets import ClassWeight, fit_target
 from bridle.rows import Features, Rows
 
@@ -290,14 +290,15 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
 
 def _threads_for(objective: Objective) -> AbstractContextManager[Any]:
-    """Keep the products of a small problem on one thread.
+    """Keep the products of a small problem on one thread, and what few a sparse one has.
 
-    Such a product is done before a second thread has begun, and on a busy machine the first would
-    wait for it ten times as long as the product takes.
+    A small product is done before a second thread has begun, and on a busy machine the first would
+    wait for it ten times as long as the product takes. Beside sparse kernels the library's threads
+    would keep a core busy with waiting.
     """
     count, width = objective.features.shape
     multiplications = count * width * objective.classes
-    if multiplications >= _THREADED_PRODUCT:
+    if not objective.features.is_sparse and multiplications >= _THREADED_PRODUCT:
         return nullcontext()
     if multiplications < hessian.SINGLE_THREADED and hessian.tiny(objective):
         return nullcontext()  # and looking for the libraries would take longer than the fit
@@ -309,7 +310,7 @@ def _threadpools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _report(solution: Solution, seconds: float) -> FitReport:
+def _report(solution: watch.Solution, seconds: float) -> FitReport:
     point = solution.point
     least = point.value - solution.gap
     return FitReport(
@@ -325,7 +326,7 @@ def _report(solution: Solution, seconds: float) -> FitReport:
     )
 
 
-def _timed(progress: Progress | None, started: float) -> solver.Progress | None:
+def _timed(progress: Progress | None, started: float) -> watch.Progress | None:
     if progress is None:
         return None
 
@@ -335,7 +336,7 @@ def _timed(progress: Progress | None, started: float) -> solver.Progress | None:
     return told
 
 
-def _keeper(kept: Checkpoint, objective: Objective) -> solver.Keep:
+def _keeper(kept: Checkpoint, objective: Objective) -> watch.Keep:
     def keep(parameters: Array) -> None:
         if kept.due:
             kept.save(*objective.in_feature_units(parameters))

@@ -24,8 +24,9 @@ from bridle.kernels.cpu_lanes import (
     write_gradient,
 )
 from bridle.kernels.machine import borrowed
-from bridle.kernels.small_products import VECTOR_BYTES, add_narrow_transposed, multiply_narrow
+from bridle.kernels.small_products import add_narrow_transposed, multiply_narrow
 from bridle.kernels.threads import for_ranges
+from bridle.kernels.vectors import VECTOR_BYTES
 
 Array = npt.NDArray[Any]
 

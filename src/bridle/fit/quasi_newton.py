@@ -1,0 +1,284 @@
+"""L-BFGS in the curvature metric, until the gap is proven.
+
+The limited-memory Hessian starts from ``γ M⁻¹`` of `metric` in place of a multiple of the identity,
+so it has only to learn what the Kronecker factors miss. Steps meet the weak Wolfe conditions; close
+to rounding the objective no longer tells better from worse, and the slope alone decides.
+
+References: J. Nocedal, S. Wright, *Numerical Optimization*, 2006, chapters 3 and 7; W. Hager,
+H. Zhang, *A new conjugate gradient method with guaranteed descent*, 2005, for the approximate
+Wolfe condition.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit.gap import duality_gap
+from bridle.fit.hessian import Hessian, first_choice, last_resort
+from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
+from bridle.fit.objective import Evaluation, Objective
+from bridle.fit.report import Stopped
+from bridle.fit.watch import Solution, Watch
+
+Array = npt.NDArray[Any]
+Curved = Metric | Hessian  # what turns a gradient into a step
+# What the remembered steps may take: a part of what the features do, and of the budget.
+# For many classes few are left, and few are enough: 6 do nearly what 50 do.
+_MEMORY_SHARE = 1 / 8
+_FEWEST_PAIRS, _MOST_PAIRS = 6, 50
+_REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is built anew
+# After so many iterations the whole Hessian is worth its cost, wherever it can be had.
+_PATIENCE = 100
+_SUFFICIENT_DECREASE = 1e-4
+_CURVATURE = 0.9
+_LONGEST_SEARCH = 30
+# A Newton step gains more than this, or it is at rounding.
+_INTERCEPT_STEPS, _INTERCEPT_GAIN = 6, 4.0
+
+
+def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Solution:
+    """Minimise the watched objective from ``start`` until the gap, relative to it, is ``tol``.
+
+    Products are taken in the features' dtype; where float32 cannot prove the gap, the last steps
+    are taken in float64, block by block.
+    """
+    objective, search = watch.objective, _Search(watch)
+    point = search.evaluate(start)
+    small = first_choice(objective)
+    metric: Curved = Hessian.at(objective, start) if small else search.metric(point)
+    memory = _Memory(objective)
+    for iteration in range(max_iter):
+        watch.iteration = iteration
+        point, proven = _prove(search, point, tol)
+        if proven:
+            return watch.solution(point, "gap")
+        small = small or (iteration == _PATIENCE and last_resort(objective))
+        if small:
+            metric = Hessian.at(objective, point.parameters)
+            memory.clear()
+        elif iteration in _REFRESHES:
+            metric = search.metric(point)
+        direction = memory.direction(point.gradient, metric)
+        if objective.alpha == 0:
+            decrement = -float(np.vdot(point.gradient, direction)) / 2
+            ending = _unpenalised_end(search, point, decrement, tol, iteration)
+            if ending is not None:
+                # Separable: the objective's infimum is 0, which nothing is relatively close to.
+                gap = np.inf if ending == "separable" else decrement
+                return watch.solution(point, ending, gap)
+        following = _advance(search, memory, metric, point, direction)
+        if following is None and not small and last_resort(objective):
+            small = True
+        elif following is None:
+            return _end_at_rounding(watch, point, direction, tol)
+        else:
+            point = following
+    watch.iteration = max_iter
+    return watch.solution(point, "max_iter")
+
+
+def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, bool]:
+    """Return the point, its intercept perfected if that may prove the gap, and whether it did.
+
+    The bound is quadratic in the weights' gradient but linear in the intercept's. Once the first
+    is small enough, steps along the intercept alone bring the second to rounding.
+    """
+    objective = search.objective
+    if objective.alpha == 0:
+        return point, False
+    intercept_curvature, steps = None, 0
+    while True:
+        gap = duality_gap(objective, point)
+        if gap <= tol * (point.value - gap):
+            if not search.sharpen():
+                return point, True
+            # A proof is given in float64 or not at all.
+            point = search.evaluate(point.parameters)
+            continue
+        slope, intercept_slope = objective.split(point.gradient)
+        hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
+        within_reach = objective.fit_intercept and hoped <= tol * (point.value - hoped)
+        if not within_reach or steps == _INTERCEPT_STEPS:
+            return point, False
+        if intercept_curvature is None:
+            intercept_curvature = InterceptCurvature.at(objective, point.parameters, search.rows())
+        moved = point.parameters.copy()
+        moved[-1] += intercept_curvature.step(intercept_slope)
+        better, steps = search.evaluate(moved), steps + 1
+        before, after = (float(np.linalg.norm(g[-1])) for g in (point.gradient, better.gradient))
+        gained = before / max(after, TINY)
+        if gained > 1:
+            point = better
+        if gained < _INTERCEPT_GAIN:
+            # Rounding hides the rest of the slope.
+            if not search.sharpen():
+                return point, False
+            point = search.evaluate(point.parameters)
+
+
+def _unpenalised_end(
+    search: _Search, point: Evaluation, decrement: float, tol: float, iteration: int
+) -> Stopped | None:
+    """Tell whether a fit without penalty is over, where no dual point bounds the gap."""
+    search.watch.estimate = decrement
+    hard = search.objective.target.ndim == 1
+    if hard and point.worst_loss < np.log(2):
+        # Every sample's own class has more than half the probability: the weights times a growing
+        # factor bring the loss to 0, and no weights attain it.
+        return "separable"
+    # A quadratic model's word is taken only well below the tolerance, and not of the first steps.
+    return "decrement" if iteration >= 5 and decrement <= 0.01 * tol * point.value else None
+
+
+def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: float) -> Solution:
+    """Say what is known of a point that rounding lets nobody leave.
+
+    With a very weak penalty the bound may stay loose where the last step's expected decrease is
+    far below the tolerance: then that estimate is all there is.
+    """
+    decrement = -float(np.vdot(point.gradient, direction)) / 2
+    if watch.objective.alpha > 0 and 0 <= decrement <= 0.01 * tol * point.value:
+        return replace(watch.solution(point, "decrement", decrement), proven=False)
+    return watch.solution(point, "precision")
+
+
+def _advance(
+    search: _Search, memory: _Memory, metric: Curved, point: Evaluation, direction: Array
+) -> Evaluation | None:
+    """Return the next point, or the same one seen more sharply; None if rounding hides any."""
+    if search.blind_to(point, direction) and search.sharpen():
+        return search.evaluate(point.parameters)
+    following = search.step(point, direction)
+    if following is None and memory:
+        memory.clear()
+        following = search.step(point, memory.direction(point.gradient, metric))
+    if following is not None:
+        memory.add(following.parameters - point.parameters, following.gradient - point.gradient)
+    elif search.sharpen():
+        following = search.evaluate(point.parameters)
+    return following
+
+
+def _turning_point(low: float, high: float) -> float:
+    """Return where, as a part of an interval, slopes ``low`` < 0 and ``high`` let expect 0.
+
+    The middle serves, unless the slopes place it far before: halves alone would come back from a
+    step that is too long by powers of ten in as many passes as there are powers of two.
+    """
+    expected = -low / (high - low) if high > 0 else 0.5
+    return 0.5 if expected > 0.1 else max(expected, 0.01)
+
+
+class _Search:
+    """The objective as it is evaluated: the dtype in use, the sample of rows."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.objective = watch.objective
+        self.watch = watch
+        self._dtype = watch.objective.features.dtype
+        self._generator = np.random.default_rng(0)
+
+    def evaluate(self, parameters: Array) -> Evaluation:
+        self.watch.passes += 1
+        return self.watch.saw(self.objective.evaluate(parameters, self._dtype))
+
+    def sharpen(self) -> bool:
+        """Go on in float64; False if it was float64 already."""
+        if self._dtype == np.float64:
+            return False
+        self._dtype = np.dtype(np.float64)
+        return True
+
+    def blind_to(self, point: Evaluation, direction: Array) -> bool:
+        """Tell whether a step's expected decrease is below what float32 sums can show."""
+        if self._dtype == np.float64:
+            return False
+        expected = -float(np.vdot(point.gradient, direction)) / 2
+        return expected <= float(np.finfo(self._dtype).eps) * abs(point.value)
+
+    def rows(self) -> Array | None:
+        """Return the rows that a curvature is estimated from, new ones each time; None for all."""
+        count, size = len(self.objective.features), sample_size(self.objective)
+        if count <= size:
+            return None
+        return np.sort(self._generator.choice(count, size, replace=False))
+
+    def metric(self, point: Evaluation) -> Metric:
+        return build_metric(self.objective, point.parameters, self.rows())
+
+    def step(self, point: Evaluation, direction: Array) -> Evaluation | None:
+        """Search along ``direction`` for a weak Wolfe point; None if rounding hides it."""
+        slope = float(np.vdot(point.gradient, direction))
+        if not slope < 0:
+            return None
+        noise = 2 * np.finfo(self._dtype).eps * abs(point.value)
+        low, high, length = 0.0, np.inf, 1.0
+        low_slope, high_slope = slope, np.inf
+        for _ in range(_LONGEST_SEARCH):
+            trial = self.evaluate(point.parameters + length * direction)
+            trial_slope = float(np.vdot(trial.gradient, direction))
+            decreased = trial.value <= point.value + _SUFFICIENT_DECREASE * length * slope
+            level = trial.value <= point.value + noise and trial_slope <= (
+                (2 * _SUFFICIENT_DECREASE - 1) * slope
+            )
+            if not (decreased or level):
+                high, high_slope = length, trial_slope
+            elif trial_slope < _CURVATURE * slope:
+                low, low_slope = length, trial_slope
+            else:
+                return trial
+            if np.isinf(high):
+                length *= 2
+            else:
+                length = low + (high - low) * _turning_point(low_slope, high_slope)
+        return None
+
+
+class _Memory:
+    """The last steps and what they did to the gradient, in the features' precision."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._dtype = objective.features.dtype
+        budget = min(_MEMORY_SHARE * objective.features.nbytes, objective.memory_budget / 4)
+        pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
+        length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))
+        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=length)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def clear(self) -> None:
+        self._pairs.clear()
+
+    def add(self, step: Array, change: Array) -> None:
+        inner = float(np.vdot(step, change))
+        # A pair without positive curvature is rounding: the objective is convex.
+        if inner > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
+            narrow = step.astype(self._dtype), change.astype(self._dtype)
+            self._pairs.append((*narrow, inner))
+
+    def direction(self, gradient: Array, metric: Curved) -> Array:
+        """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
+        working = gradient.copy()
+        factors = []
+        for step, change, inner in reversed(self._pairs):
+            factor = float(np.vdot(step, working)) / inner
+            working -= factor * change
+            factors.append(factor)
+        working = metric.invert(working) * self._scale(metric)
+        for (step, change, inner), factor in zip(self._pairs, reversed(factors), strict=True):
+            working += (factor - float(np.vdot(change, working)) / inner) * step
+        return -working
+
+    def _scale(self, metric: Curved) -> float:
+        if not self._pairs:
+            return 1.0
+        _, change, inner = self._pairs[-1]
+        measured = float(np.vdot(change, metric.invert(change)))
+        return float(np.clip(inner / measured, 1e-2, 1e4))

@@ -1,0 +1,62 @@
+"""What is known of a fit while it runs: its best point, its bound, and who is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit.gap import duality_gap
+from bridle.fit.objective import Evaluation, Objective
+from bridle.fit.report import Stopped
+
+Array = npt.NDArray[Any]
+# (passes, lowest objective, bound on its relative gap), after each pass
+Progress = Callable[[int, float, float], None]
+Keep = Callable[[Array], None]  # the best parameters, after each pass that found better ones
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Where the solver ended, and what is known of that point."""
+
+    point: Evaluation
+    gap: float  # absolute; a proven bound if `proven`
+    proven: bool
+    iterations: int
+    passes: int
+    stopped: Stopped
+
+
+class Watch:
+    """Counts passes, remembers the best point, and tells of them."""
+
+    def __init__(self, objective: Objective, progress: Progress | None, keep: Keep | None) -> None:
+        self.objective = objective
+        self.passes = 1  # the statistics were the first
+        self.iteration = 0
+        self.best: Evaluation | None = None
+        self.estimate = np.inf  # of the gap, where there is no bound
+        self._least = 0.0  # no objective is below
+        self._progress, self._keep = progress, keep
+
+    def saw(self, point: Evaluation) -> Evaluation:
+        """Take note of a point after a pass, and return it."""
+        if self.best is None or point.value < self.best.value:
+            self.best = point
+            if self._keep is not None:
+                self._keep(point.parameters)
+        if self._progress is not None:
+            self._least = max(self._least, point.value - duality_gap(self.objective, point))
+            gap = self.best.value - self._least if self.objective.alpha > 0 else self.estimate
+            self._progress(self.passes, self.best.value, gap / self.best.value)
+        return point
+
+    def solution(self, point: Evaluation, stopped: Stopped, gap: float | None = None) -> Solution:
+        """Return what the fit ended with: a bound on its gap, or an estimate without a penalty."""
+        proven = self.objective.alpha > 0
+        bound = duality_gap(self.objective, point) if gap is None else gap
+        return Solution(point, bound, proven, self.iteration, self.passes, stopped)
