@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from typing import Any
 
@@ -311,3 +313,17 @@ def test_nothing_is_ever_dense() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 80e6
+
+
+def test_a_small_fit_loads_no_compiler() -> None:
+    program = """
+import sys
+import numpy as np
+from scipy import sparse
+from bridle import SoftmaxRegression
+X = sparse.random_array((300, 40), density=0.1, format="csr", rng=np.random.default_rng(0))
+SoftmaxRegression().fit(X, np.arange(300) % 3).predict_proba(X)
+print("numba" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
