@@ -288,3 +288,16 @@ class TestThirtyProblems:
         model = fitted(problem, np.float32, 1e-6)
         assert model.fit_report_.relative_gap <= 1e-6
         assert relative_excess(problem, model, np.float32) <= 1e-6
+
+
+@pytest.mark.parametrize("C", [100.0, 1e4])
+def test_classes_far_apart_in_float32(C: float) -> None:
+    # A first step past the optimum leaves no loss, and no curvature to measure.
+    generator = np.random.default_rng(0)
+    y = generator.integers(40, size=2000)
+    means = 4 * generator.normal(size=(40, 64))
+    spectrum = np.arange(1, 65) ** -0.5
+    X = (means[y] + generator.normal(size=(2000, 64))) * spectrum
+    report = SoftmaxRegression(C=C).fit(X.astype(np.float32), y).fit_report_
+    assert (report.stopped, report.proven) == ("gap", True)
+    assert report.relative_gap <= 1e-6

@@ -245,7 +245,11 @@ class TestFit:
         np.testing.assert_allclose(hessian.multiply(direction), slope, atol=1e-8)
 
     @pytest.mark.parametrize("soft", [True, False])
-    def test_close_to_its_best_the_intercept_is_perfected(self, soft: bool) -> None:
+    @pytest.mark.parametrize("many", [True, False])
+    def test_close_to_its_best_the_intercept_is_perfected(
+        self, soft: bool, many: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sparse_pass, "_LARGEST_SYSTEM", 3 if many else 4)
         X, y = sparse_problem(12, 130, 13, 4)
         target = 0.9 * np.eye(4)[y] + 0.025 if soft else y
         weight = np.random.default_rng(0).integers(0, 3, 130).astype(float)
@@ -254,7 +258,7 @@ class TestFit:
         )
         passes = sparse_pass.SparsePass(objective, 1e-12)
         point = np.random.default_rng(1).normal(size=objective.shape)
-        for _ in range(30):  # damped steps, until the intercept is close
+        for _ in range(200):  # damped steps, until the intercept is close
             at = passes.evaluate(point)
             point = point + 0.7 * np.vstack(
                 [np.zeros((13, 4)), passes.hessian(at, np.dtype("float64")).intercept_step()[None]]

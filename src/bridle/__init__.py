@@ -23,7 +23,7 @@ from bridle.losses import (
 from bridle.probabilities import log_sigmoid, predicted_class, sigmoid
 
 if TYPE_CHECKING:
-    from bridle.fit import SoftmaxRegression
+    from bridle.fit import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
     from bridle.judge import evaluate
     from bridle.networks import NetworkClassifier
 
@@ -34,6 +34,7 @@ __all__ = [
     "MissingExtraError",
     "NetworkClassifier",
     "SoftmaxRegression",
+    "SoftmaxRegressionCV",
     "TargetRangeError",
     "binary_cross_entropy",
     "binary_cross_entropy_gradient",
@@ -57,6 +58,7 @@ __all__ = [
     "quadratic_loss_gradient",
     "sigmoid",
     "softmax",
+    "softmax_regression_path",
     "surprisal",
 ]
 
@@ -76,7 +78,9 @@ softmax = takes_tensors(probabilities.softmax)
 _LATE = {
     "NetworkClassifier": "bridle.networks",
     "SoftmaxRegression": "bridle.fit",
+    "SoftmaxRegressionCV": "bridle.fit",
     "evaluate": "bridle.judge",
+    "softmax_regression_path": "bridle.fit",
 }
 
 

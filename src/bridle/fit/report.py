@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from bridle import strict_json
+
+if TYPE_CHECKING:
+    from bridle.fit.watch import Solution
 
 Stopped = Literal["gap", "decrement", "separable", "precision", "max_iter", "interrupted"]
 
@@ -49,6 +54,23 @@ class FitReport:
     passes: int
     seconds: float
     stopped: Stopped
+
+    @classmethod
+    def of(cls, solution: Solution, seconds: float) -> FitReport:
+        """Return the report of what a solver ended with."""
+        point = solution.point
+        least = point.value - solution.gap
+        return cls(
+            objective=point.value,
+            loss=point.loss,
+            gradient_norm=float(np.linalg.norm(point.gradient)),
+            relative_gap=solution.gap / least if least > 0 else np.inf,
+            proven=solution.proven,
+            iterations=solution.iterations,
+            passes=solution.passes,
+            seconds=seconds,
+            stopped=solution.stopped,
+        )
 
     @property
     def separable(self) -> bool:

@@ -6,35 +6,29 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import ThreadpoolController
+from sklearn.utils.validation import check_is_fitted
 
-from bridle import checks, probabilities
-from bridle.fit import hessian, model_file, watch
+from bridle import checks
+from bridle.fit import model_file, watch
 from bridle.fit.checkpoint import Checkpoint
 from bridle.fit.objective import Objective, build_objective
-from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
+from bridle.fit.passes import DEFAULT_MEMORY
+from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
 from bridle.fit.solver import solve
 from bridle.fit.targets import ClassWeight, fit_target
-from bridle.rows import Features, Rows
+from bridle.rows import Features
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, float, float, float], None]
 
-# Below so many multiplications a product gains nothing from a second thread.
-_THREADED_PRODUCT = 2**23
 
-
-class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+class SoftmaxRegression(SoftmaxClassifier):
     r"""Softmax (multinomial logistic) regression, fitted to its proven optimum.
 
     Minimises, over weights ``W`` (D, K) and an unpenalised intercept ``b`` (K,),
@@ -98,9 +92,6 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     4.4.
     """
 
-    classes_: Array
-    coef_: Array
-    intercept_: Array
     fit_report_: FitReport
 
     def __init__(
@@ -178,15 +169,14 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         kept = None
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, found.classes, features.shape[1])
-        with _threads_for(objective):
-            solution = solve(
-                objective,
-                self._start(objective, found.classes, kept),
-                tol=tol,
-                max_iter=checks.count(self.max_iter, "max_iter"),
-                progress=_timed(progress or (_print_step if self.verbose else None), started),
-                keep=None if kept is None else _keeper(kept, objective),
-            )
+        solution = solve(
+            objective,
+            self._start(objective, found.classes, kept),
+            tol=tol,
+            max_iter=checks.count(self.max_iter, "max_iter"),
+            progress=_timed(progress or (_print_step if self.verbose else None), started),
+            keep=None if kept is None else _keeper(kept, objective),
+        )
         weight, intercept = objective.in_feature_units(solution.point.parameters)
         if kept is not None:
             kept.save(weight, intercept)
@@ -194,30 +184,9 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.coef_ = np.ascontiguousarray(weight.T)
         self.intercept_ = intercept
         self.n_iter_ = max(1, solution.iterations)
-        self.fit_report_ = _report(solution, time.perf_counter() - started)
+        self.fit_report_ = FitReport.of(solution, time.perf_counter() - started)
         _warn_unless_optimal(self.fit_report_, self)
         return self
-
-    def decision_function(self, X: Features) -> Array:
-        """Return the scores ``X W + b``, (N, K); for two classes ``z₁ − z₀``, (N,).
-
-        The second is scikit-learn's convention; its sigmoid is the second class's probability.
-        """
-        scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
-
-    def predict(self, X: Features) -> Array:
-        """Return each sample's most probable class; ties go to the first."""
-        scores = self._scores(X)
-        return np.asarray(self.classes_[probabilities.predicted_class(scores)])
-
-    def predict_proba(self, X: Features) -> Array:
-        """Return the class probabilities (N, K), in the order of ``classes_``."""
-        return probabilities.softmax(self._scores(X))
-
-    def predict_log_proba(self, X: Features) -> Array:
-        """Return the logarithms of the class probabilities (N, K), right far below underflow."""
-        return probabilities.log_softmax(self._scores(X))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model as safetensors with JSON metadata; see `load`.
@@ -243,33 +212,6 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         model_file.restore(model, path)
         return model
 
-    def _scores(self, X: Features) -> Array:
-        check_is_fitted(self)
-        features = self._features(X, reset=False)
-        dtype = features.dtype
-        weight, intercept = self.coef_.T.astype(dtype), self.intercept_.astype(dtype)
-        scores = np.empty((len(features), len(self.classes_)), dtype)
-        for rows, block in blocks_of(features, len(self.classes_), dtype, DEFAULT_MEMORY):
-            checks.finite_rows(block, "X", rows.start)
-            scores[rows] = block @ weight
-            scores[rows] += intercept
-        return scores
-
-    def _features(self, X: Features, *, reset: bool) -> Rows:
-        if isinstance(X, Rows):
-            if reset:
-                self.n_features_in_ = X.shape[1]
-                self.__dict__.pop("feature_names_in_", None)
-            elif X.shape[1] != self.n_features_in_:
-                expected = f"{self.n_features_in_} features"
-                raise checks.InputError(f"X: expected {expected}, found {X.shape[1]}")
-            return X
-        # Finite or not is told block by block, with the row; dtypes are left for Rows to convert.
-        values = validate_data(
-            self, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
-        )
-        return Rows([values])
-
     def _start(self, objective: Objective, classes: Array, kept: Checkpoint | None) -> Array:
         found = None if kept is None else kept.load()
         if found is None and self.warm_start and self._fits(classes, objective.features.shape[1]):
@@ -282,48 +224,6 @@ class SoftmaxRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             and self.coef_.shape == (len(classes), width)
             and np.array_equal(self.classes_, classes)
         )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
-def _threads_for(objective: Objective) -> AbstractContextManager[Any]:
-    """Keep the products of a small problem on one thread, and what few a sparse one has.
-
-    A small product is done before a second thread has begun, and on a busy machine the first would
-    wait for it ten times as long as the product takes. Beside sparse kernels the library's threads
-    would keep a core busy with waiting.
-    """
-    count, width = objective.features.shape
-    multiplications = count * width * objective.classes
-    if not objective.features.is_sparse and multiplications >= _THREADED_PRODUCT:
-        return nullcontext()
-    if multiplications < hessian.SINGLE_THREADED and hessian.tiny(objective):
-        return nullcontext()  # and looking for the libraries would take longer than the fit
-    return cast(AbstractContextManager[Any], _threadpools().limit(limits=1, user_api="blas"))
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def _report(solution: watch.Solution, seconds: float) -> FitReport:
-    point = solution.point
-    least = point.value - solution.gap
-    return FitReport(
-        objective=point.value,
-        loss=point.loss,
-        gradient_norm=float(np.linalg.norm(point.gradient)),
-        relative_gap=solution.gap / least if least > 0 else np.inf,
-        proven=solution.proven,
-        iterations=solution.iterations,
-        passes=solution.passes,
-        seconds=seconds,
-        stopped=solution.stopped,
-    )
 
 
 def _timed(progress: Progress | None, started: float) -> watch.Progress | None:

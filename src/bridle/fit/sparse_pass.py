@@ -23,6 +23,7 @@ RowResults = tuple[SparseBlock, Array, Array]  # a block of rows, its residuals 
 _KEPT_BYTES = 2**28
 _CACHED_NUMBERS = 2**15
 _NEAR = 1e-2  # the intercept's gradient from where Newton's steps lead straight to the end
+_LARGEST_SYSTEM = 1024  # classes
 _LEAST_CURVATURE = 1e-30  # its inverse is still a float32
 
 
@@ -117,8 +118,7 @@ class SparsePass:
         total_step = np.zeros(objective.classes)
         slope = self._intercept_slope(rows)
         while self._intercept_tolerance < np.abs(slope).max() < _NEAR:
-            curvature = self.intercept_curvature((block, residual) for block, residual, _ in rows)
-            step = newton_step(curvature, slope)
+            step = self.intercept_step(((block, residual) for block, residual, _ in rows), slope)
             moved = [self._tilted(*row, step) for row in rows]
             moved_slope = self._intercept_slope(moved)
             if np.linalg.norm(moved_slope) > np.linalg.norm(slope) / 2:
@@ -155,13 +155,27 @@ class SparsePass:
             tilted *= share[:, None]
         return block, tilted, losses + moved
 
-    def intercept_curvature(self, rows: Iterable[tuple[SparseBlock, Array]]) -> Array:
-        """Return ``mean_i (diag p_i − p_i p_iᵀ)`` (K, K)."""
-        total = np.zeros((self.objective.classes, self.objective.classes))
+    def intercept_step(self, rows: Iterable[tuple[SparseBlock, Array]], slope: Array) -> Array:
+        """Return the intercept's Newton step, from ``mean_i (diag p_i − p_i p_iᵀ)`` of the rows.
+
+        The same constant for all classes changes no probability, and is no part of the step. For
+        very many classes ``p pᵀ`` is left out: it is small, and without it no step is too long.
+        """
+        classes = self.objective.classes
+        many = classes > _LARGEST_SYSTEM
+        mean = np.zeros(classes)
+        outer = np.zeros((0, 0) if many else (classes, classes))
         for block, residual in rows:
             mass, probability = self.masses(block, residual)
-            total += np.diag(mass.sum(axis=0)) - mass.T @ probability
-        return total / self.objective.total_weight
+            mean += mass.sum(axis=0)
+            if not many:
+                outer += mass.T @ probability
+        slope = slope * self.objective.total_weight
+        if many:
+            step: Array = -slope / np.maximum(mean, _LEAST_CURVATURE)
+        else:
+            step = np.linalg.lstsq(np.diag(mean) - outer, -slope, rcond=1e-12)[0]
+        return np.asarray(step - step.mean())
 
     def masses(self, block: SparseBlock, residual: Array) -> tuple[Array, Array]:
         """Return a block's probabilities times the sample weights, and as they are."""
@@ -256,13 +270,4 @@ class Hessian:
     def intercept_step(self) -> Array:
         """Return the Newton step of the intercept alone."""
         rows = self._pass.residuals(self._point)
-        return newton_step(self._pass.intercept_curvature(rows), self._point.gradient[-1])
-
-
-def newton_step(curvature: Array, slope: Array) -> Array:
-    """Return the intercept's step to where its gradient ends.
-
-    The same constant for all classes changes no probability, and is no part of the step.
-    """
-    step = np.linalg.lstsq(curvature, -slope, rcond=1e-12)[0]
-    return np.asarray(step - step.mean())
+        return self._pass.intercept_step(rows, self._point.gradient[-1])

@@ -1,0 +1,293 @@
+"""The strength of the penalty by cross-validation."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import check_cv
+from sklearn.utils.validation import check_is_fitted
+
+from bridle import checks, losses
+from bridle.fit.objective import build_objective
+from bridle.fit.passes import DEFAULT_MEMORY
+from bridle.fit.path import Fit, Path, strengths
+from bridle.fit.prediction import SoftmaxClassifier
+from bridle.fit.report import FitReport
+from bridle.fit.softmax_regression import SoftmaxRegression
+from bridle.fit.targets import ClassWeight, fit_target
+from bridle.rows import Features, Rows
+
+Array = npt.NDArray[Any]
+Splitter: TypeAlias = Any  # int, or what scikit-learn's `check_cv` takes
+Scoring = str | Callable[..., float]
+# (number of fits done, number of folds, C, mean score so far), after each C of all folds
+Progress = Callable[[int, int, float, float], None]
+
+# The first step of CLIP's search in its grid of 97: two decades.
+_COARSEST_STEP = 16
+
+
+class SoftmaxRegressionCV(SoftmaxClassifier):
+    r"""Softmax regression with the strength of its penalty chosen by cross-validation.
+
+    For each fold and each ``C`` the classifier is fitted to its proven optimum, beginning at the
+    optimum of the next stronger penalty; the ``C`` with the best mean score over the folds is then
+    fitted on all data.
+
+    Parameters
+    ----------
+    Cs : int, array_like or str
+        Values of ``C``; a number of them, spread logarithmically from 1e-4 to 1e4; ``"dinov2"``,
+        45 values from 1e-6 to 1e5; or ``"clip"``, 97 values from 1e-6 to 1e6 that are searched
+        coarse to fine as its authors did: first every second decade, then around the best in steps
+        of half the length, down to an eighth of a decade.
+    cv : int, splitter or iterable
+        A number of stratified folds, or what scikit-learn takes for ``cv``.
+    scoring : str or callable
+        ``"neg_log_loss"`` (exact: nothing is clipped), or any scorer of scikit-learn.
+    refit : bool
+        Whether all data are fitted at the best ``C``. Else ``coef_`` and ``intercept_`` are the
+        means over the folds.
+    fit_intercept, class_weight, tol, max_iter, standardize, memory_budget, verbose
+        As in `SoftmaxRegression`.
+
+    Attributes
+    ----------
+    C_ : float
+        The best; of equal ones the strongest penalty.
+    Cs_ : ndarray (n,)
+        Those that were tried, ascending.
+    scores_ : ndarray (folds, n)
+        The score of each on each fold.
+    fit_report_ : FitReport
+        Of the fit on all data; without `refit`, of the last fold's.
+    classes_, coef_, intercept_, n_features_in_, feature_names_in_
+        As in `SoftmaxRegression`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> model = SoftmaxRegressionCV([0.01, 1.0, 100.0], standardize=True)
+    >>> model = model.fit(*load_wine(return_X_y=True))
+    >>> model.C_, model.scores_.shape
+    (100.0, (5, 3))
+
+    References
+    ----------
+    A. Radford et al., *Learning Transferable Visual Models From Natural Language Supervision*,
+    2021, appendix A.3; M. Oquab et al., *DINOv2: Learning Robust Visual Features without
+    Supervision*, 2023.
+    """
+
+    C_: float
+    Cs_: Array
+    scores_: Array
+    fit_report_: FitReport
+
+    def __init__(
+        self,
+        Cs: str | int | npt.ArrayLike = 10,
+        *,
+        cv: Splitter = 5,
+        scoring: Scoring = "neg_log_loss",
+        refit: bool = True,
+        fit_intercept: bool = True,
+        class_weight: ClassWeight = None,
+        tol: float = 1e-6,
+        max_iter: int = 1000,
+        standardize: bool | float = False,
+        memory_budget: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.Cs = Cs
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.standardize = standardize
+        self.memory_budget = memory_budget
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Features,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Choose ``C``, and fit all data with it.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `SoftmaxRegression.fit`; ``y`` holds labels.
+        progress : callable, optional
+            Called after each C with ``(how many are done, folds, C, its mean score)``.
+
+        Raises
+        ------
+        InputError
+            As `SoftmaxRegression.fit`; a fold without a class that others have.
+        """
+        values = strengths(self.Cs)
+        features = self._features(X, reset=True)
+        everything = fit_target(y, sample_weight, self.class_weight, len(features))
+        if everything.target.ndim == 2:
+            raise checks.InputError("y: expected labels, found distributions: no folds of classes")
+        self.classes_ = everything.classes
+        folds = list(self._folds(features, np.asarray(y).reshape(-1), sample_weight))
+        found: dict[float, Array] = {}
+        for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
+            for C in batch:
+                found[C] = np.array([fold.score(C) for fold in folds])
+                if progress is not None or self.verbose:
+                    told = progress or _print_score
+                    told(len(found), len(folds), C, float(found[C].mean()))
+        self.Cs_ = np.array(sorted(found))
+        self.scores_ = np.stack([found[C] for C in self.Cs_.tolist()], axis=1)
+        self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
+        self._finish(X, y, sample_weight, [fold.fit(self.C_) for fold in folds])
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model; `SoftmaxRegression.load` reads it.
+
+        Raises
+        ------
+        InputError
+            Classes that are not plain scalars.
+        """
+        check_is_fitted(self)
+        self.best_estimator_.save(path)
+
+    def _folds(
+        self, features: Rows, labels: Array, sample_weight: npt.ArrayLike | None
+    ) -> Iterator[_Fold]:
+        weight = None
+        if sample_weight is not None:
+            weight = np.broadcast_to(np.asarray(sample_weight, np.float64), len(labels))
+        try:
+            splitter = check_cv(self.cv, labels, classifier=True)
+            splits = list(splitter.split(np.zeros(len(labels)), labels))
+        except ValueError as error:
+            raise checks.InputError(f"cv: {error}") from None
+        for number, (train, test) in enumerate(splits):
+            yield _Fold(self, number, (features, labels, weight), train, test)
+
+    def _at(self, C: float) -> SoftmaxRegression:
+        """Return the plain classifier with our settings."""
+        settings = self.get_params(deep=False)
+        for own in ("Cs", "cv", "scoring", "refit"):
+            del settings[own]
+        return SoftmaxRegression(C, **settings)
+
+    def _finish(
+        self,
+        X: Features,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        fits: list[Fit],
+    ) -> None:
+        model = self._at(self.C_)
+        weight = np.mean([fit.weight for fit in fits], axis=0)
+        model.classes_, model.coef_ = self.classes_, np.ascontiguousarray(weight.T)
+        model.intercept_ = np.mean([fit.intercept for fit in fits], axis=0)
+        model.n_features_in_, model.n_iter_ = self.n_features_in_, 1
+        model.fit_report_ = fits[-1].report
+        if self.refit:
+            model.warm_start = True  # at the folds' mean, which is close
+            model.fit(X, y, sample_weight)
+            model.warm_start = False
+        if hasattr(self, "feature_names_in_"):
+            model.feature_names_in_ = self.feature_names_in_
+        self.best_estimator_ = model
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        self.fit_report_, self.n_iter_ = model.fit_report_, model.n_iter_
+
+
+class _Fold:
+    """One part of the data to fit and one to judge."""
+
+    def __init__(
+        self, search: SoftmaxRegressionCV, number: int, data: Any, train: Array, test: Array
+    ) -> None:
+        features, labels, weight = data
+        self._search, self._features, self._labels = search, features.take(test), labels[test]
+        self._weight = None if weight is None else weight[test]
+        share = None if weight is None else weight[train]
+        found = fit_target(labels[train], share, search.class_weight, len(train))
+        if not np.array_equal(found.classes, search.classes_):
+            missing = next(label for label in search.classes_ if label not in found.classes)
+            raise checks.InputError(
+                f"cv: fold {number} has no training sample of class {missing!s}; choose fewer folds"
+            )
+        objective = build_objective(
+            features.take(train),
+            found.target,
+            len(found.classes),
+            C=1.0,
+            fit_intercept=search.fit_intercept,
+            standardize=checks.flag_or_positive(search.standardize, "standardize"),
+            sample_weight=found.sample_weight,
+            memory_budget=checks.memory_budget(search.memory_budget) or DEFAULT_MEMORY,
+        )
+        tol = checks.positive(search.tol, "tol")
+        self._path = Path(objective, tol, checks.count(search.max_iter, "max_iter"))
+
+    def fit(self, C: float) -> Fit:
+        """Return the fit at ``C``, found once."""
+        fit = dict(self._path.fits([C]))[C]
+        if fit.report.stopped == "max_iter":
+            message = f"max_iter={self._search.max_iter} steps reached at C={C:g} in a fold"
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
+        return fit
+
+    def score(self, C: float) -> float:
+        """Return the score at ``C`` of what was not fitted."""
+        fit = self.fit(C)
+        model = self._search._at(C)
+        model.classes_, model.coef_ = self._search.classes_, fit.weight.T
+        model.intercept_, model.n_features_in_ = fit.intercept, len(fit.weight)
+        if self._search.scoring == "neg_log_loss":
+            scores = model.predict_log_proba(self._features)
+            target = np.searchsorted(model.classes_, self._labels)
+            return -float(losses.cross_entropy(scores, target, sample_weight=self._weight))
+        scorer = get_scorer(self._search.scoring)
+        options = {} if self._weight is None else {"sample_weight": self._weight}
+        return float(scorer(model, self._features, self._labels, **options))
+
+
+def _is_clip(Cs: Any) -> bool:
+    return isinstance(Cs, str) and Cs == "clip"
+
+
+def _search(
+    grid: Array, found: dict[float, Array], *, coarse_to_fine: bool
+) -> Iterator[list[float]]:
+    """Yield what to score next, by what has been ``found``: all of the grid, or coarse to fine."""
+    values = grid.tolist()
+    if not coarse_to_fine:
+        yield values
+        return
+    step = _COARSEST_STEP
+    yield values[::step]
+    while step > 1:
+        step //= 2
+        best = values.index(max(sorted(found), key=lambda C: float(found[C].mean())))
+        around = [place for place in (best - step, best + step) if 0 <= place < len(values)]
+        yield [values[place] for place in around if values[place] not in found]
+
+
+def _print_score(done: int, folds: int, C: float, score: float) -> None:
+    print(f"{done:3d}   C {C:.3g}   mean score {score:.6f} of {folds} folds", flush=True)

@@ -1,0 +1,77 @@
+"""What a fitted softmax classifier answers, however its weights were found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from bridle import checks, probabilities
+from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
+from bridle.rows import Features, Rows
+
+Array = npt.NDArray[Any]
+
+
+class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+    """A classifier with scores ``X W + b``: its answers, from ``coef_`` and ``intercept_``."""
+
+    classes_: Array
+    coef_: Array
+    intercept_: Array
+
+    def decision_function(self, X: Features) -> Array:
+        """Return the scores ``X W + b``, (N, K); for two classes ``z₁ − z₀``, (N,).
+
+        The second is scikit-learn's convention; its sigmoid is the second class's probability.
+        """
+        scores = self._scores(X)
+        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+
+    def predict(self, X: Features) -> Array:
+        """Return each sample's most probable class; ties go to the first."""
+        scores = self._scores(X)
+        return np.asarray(self.classes_[probabilities.predicted_class(scores)])
+
+    def predict_proba(self, X: Features) -> Array:
+        """Return the class probabilities (N, K), in the order of ``classes_``."""
+        return probabilities.softmax(self._scores(X))
+
+    def predict_log_proba(self, X: Features) -> Array:
+        """Return the logarithms of the class probabilities (N, K), right far below underflow."""
+        return probabilities.log_softmax(self._scores(X))
+
+    def _scores(self, X: Features) -> Array:
+        check_is_fitted(self)
+        features = self._features(X, reset=False)
+        dtype = features.dtype
+        weight, intercept = self.coef_.T.astype(dtype), self.intercept_.astype(dtype)
+        scores = np.empty((len(features), len(self.classes_)), dtype)
+        for rows, block in blocks_of(features, len(self.classes_), dtype, DEFAULT_MEMORY):
+            checks.finite_rows(block, "X", rows.start)
+            scores[rows] = block @ weight
+            scores[rows] += intercept
+        return scores
+
+    def _features(self, X: Features, *, reset: bool) -> Rows:
+        if isinstance(X, Rows):
+            if reset:
+                self.n_features_in_ = X.shape[1]
+                self.__dict__.pop("feature_names_in_", None)
+            elif X.shape[1] != self.n_features_in_:
+                expected = f"{self.n_features_in_} features"
+                raise checks.InputError(f"X: expected {expected}, found {X.shape[1]}")
+            return X
+        # Finite or not is told block by block, with the row; dtypes are left for Rows to convert.
+        values = validate_data(
+            self, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
+        )
+        return Rows([values])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,201 @@
+"""Many strengths of the penalty: each its own optimum, and the best by cross-validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.metrics import make_scorer, recall_score
+from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import bridle
+from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
+from bridle.fit.path import PRESETS
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    X, y = load_digits(return_X_y=True)
+    return X[:600] / 16, y[:600]
+
+
+class TestPath:
+    @pytest.mark.parametrize("as_sparse", [False, True])
+    def test_every_fit_is_the_single_one(self, digits: Any, as_sparse: bool) -> None:
+        X, y = digits
+        if as_sparse:
+            X = sparse.csr_array(X)
+        share = np.random.default_rng(0).uniform(0, 3, len(y))
+        options: dict[str, Any] = {"class_weight": "balanced", "tol": 1e-9, "standardize": True}
+        path = softmax_regression_path(X, y, [10.0, 0.01, 1.0], sample_weight=share, **options)
+        assert path.Cs.tolist() == [10.0, 0.01, 1.0]
+        for place, C in enumerate(path.Cs.tolist()):
+            single = SoftmaxRegression(C, **options).fit(X, y, share)
+            report = path.reports[place]
+            assert report.proven
+            assert report.objective == pytest.approx(single.fit_report_.objective, rel=2e-9)
+            scores = X @ path.coefs[place].T + path.intercepts[place]
+            np.testing.assert_allclose(
+                bridle.softmax(scores), single.predict_proba(X), rtol=0, atol=1e-3
+            )
+
+    def test_order_and_repetition_of_strengths_do_not_matter(self, digits: Any) -> None:
+        X, y = digits
+        ascending = softmax_regression_path(X, y, [0.1, 1.0])
+        other = softmax_regression_path(X, y, [1.0, 0.1, 1.0])
+        np.testing.assert_array_equal(other.coefs, ascending.coefs[[1, 0, 1]])
+
+    def test_warm_starts_spare_passes(self, digits: Any) -> None:
+        X, y = digits
+        Cs = np.logspace(-2, 1, 10)
+        path = softmax_regression_path(X, y, Cs)
+        alone = [SoftmaxRegression(C).fit(X, y).fit_report_.passes for C in Cs]
+        assert sum(report.passes for report in path.reports) < 0.9 * sum(alone)
+
+    def test_no_penalty_is_the_end_of_a_path(self) -> None:
+        X, y = load_iris(return_X_y=True)
+        path = softmax_regression_path(X[:, :2], y, [1.0, np.inf])
+        assert [report.proven for report in path.reports] == [True, False]
+
+    def test_presets_are_the_protocols(self) -> None:
+        clip, dinov2 = PRESETS["clip"], PRESETS["dinov2"]
+        assert (len(clip), clip[0], clip[-1]) == (97, 1e-6, 1e6)
+        assert (len(dinov2), dinov2[0], dinov2[-1]) == (45, 1e-6, 1e5)
+
+    @pytest.mark.parametrize(
+        ("Cs", "message"),
+        [
+            ("imagenet", "Cs: expected numbers or one of clip, dinov2, found 'imagenet'"),
+            ([], r"Cs: expected one number or more in a row, found shape \(0,\)"),
+            ([[1.0]], r"found shape \(1, 1\)"),
+            ([1.0, -1.0], "Cs: expected a number above 0, found -1"),
+            (0, "Cs: "),
+            (True, "Cs: "),
+        ],
+    )
+    def test_strengths_that_are_none(self, digits: Any, Cs: Any, message: str) -> None:
+        X, y = digits
+        with pytest.raises(InputError, match=message):
+            softmax_regression_path(X, y, Cs)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
+def test_scikit_learn_estimator_contract(subtests: Any) -> None:
+    for estimator, check in estimator_checks_generator(SoftmaxRegressionCV([0.1, 1.0], cv=2)):
+        with subtests.test(check.func.__name__):
+            check(estimator)
+
+
+class TestCrossValidation:
+    @pytest.mark.parametrize(
+        "scoring", ["neg_log_loss", "accuracy", make_scorer(recall_score, average="macro")]
+    )
+    def test_scores_are_scikit_learns_of_the_single_fits(self, scoring: Any) -> None:
+        X, y = load_wine(return_X_y=True)
+        options: dict[str, Any] = {"standardize": True, "tol": 1e-10, "class_weight": "balanced"}
+        model = SoftmaxRegressionCV([0.01, 1.0], scoring=scoring, cv=4, **options).fit(X, y)
+        for place, C in enumerate(model.Cs_.tolist()):
+            expected = cross_val_score(SoftmaxRegression(C, **options), X, y, cv=4, scoring=scoring)
+            np.testing.assert_allclose(model.scores_[:, place], expected, rtol=1e-5)
+
+    def test_the_best_is_fitted_on_all_data(self, digits: Any) -> None:
+        X, y = digits
+        model = SoftmaxRegressionCV([1e-3, 1.0, 1e3], cv=3).fit(X, y)
+        assert model.Cs_[model.scores_.mean(axis=0).argmax()] == model.C_
+        single = SoftmaxRegression(model.C_).fit(X, y)
+        assert model.fit_report_.proven
+        assert model.fit_report_.objective == pytest.approx(single.fit_report_.objective, rel=2e-6)
+        np.testing.assert_array_equal(model.predict(X), single.predict(X))
+
+    def test_without_refit_the_folds_are_averaged(self, digits: Any) -> None:
+        X, y = digits
+        cv = list(KFold(2, shuffle=True, random_state=0).split(X))
+        model = SoftmaxRegressionCV([1.0], cv=cv, refit=False, tol=1e-9).fit(X, y)
+        each = [SoftmaxRegression(1.0, tol=1e-9).fit(X[train], y[train]) for train, _ in cv]
+        mean = np.mean([fold.coef_ for fold in each], axis=0)
+        np.testing.assert_allclose(model.coef_, mean, rtol=0, atol=1e-3)
+
+    def test_the_strongest_of_equal_penalties_is_chosen(self) -> None:
+        X = np.repeat(np.eye(3), 20, axis=0)
+        y = np.repeat(np.arange(3), 20)
+        model = SoftmaxRegressionCV([10.0, 1.0, 100.0], scoring="accuracy").fit(X, y)
+        assert model.C_ == 1.0
+
+    def test_clips_search_goes_from_coarse_to_fine(self) -> None:
+        X, y = load_wine(return_X_y=True)
+        told: list[tuple[int, int, float, float]] = []
+        model = SoftmaxRegressionCV("clip", standardize=True, cv=3)
+        model.fit(X, y, progress=lambda *step: told.append(step))
+        grid = PRESETS["clip"]
+        tried = np.searchsorted(grid, model.Cs_ * (1 - 1e-9))
+        assert set(range(0, 97, 16)) <= set(tried.tolist())
+        assert 7 < len(tried) <= 7 + 2 * 4
+        best = int(np.searchsorted(grid, model.C_ * (1 - 1e-9)))
+        assert {best - 1, best + 1} <= set(tried.tolist())
+        assert [step[0] for step in told] == list(range(1, len(tried) + 1))
+        assert {step[1] for step in told} == {3}
+
+    def test_weights_are_repetitions(self) -> None:
+        X, y = load_iris(return_X_y=True)
+        X = X[:, :2]
+        weight = np.random.default_rng(0).integers(1, 3, len(y))
+        groups = np.arange(len(y)) % 3
+        copies = np.repeat(np.arange(len(y)), weight)
+
+        def folds(of: Any) -> Any:
+            return [(np.flatnonzero(of != k), np.flatnonzero(of == k)) for k in range(3)]
+
+        one = SoftmaxRegressionCV([0.1, 1.0], cv=folds(groups), tol=1e-10).fit(X, y, weight)
+        two = SoftmaxRegressionCV([0.1, 1.0], cv=folds(groups[copies]), tol=1e-10)
+        two.fit(X[copies], y[copies])
+        np.testing.assert_allclose(one.scores_, two.scores_, rtol=1e-6)
+        np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X), atol=1e-5)
+
+    def test_a_file_is_the_plain_classifiers(self, tmp_path: Any) -> None:
+        X, y = load_wine(return_X_y=True, as_frame=True)
+        model = SoftmaxRegressionCV([0.1, 1.0], standardize=True).fit(X, y)
+        model.save(tmp_path / "model")
+        loaded = SoftmaxRegression.load(tmp_path / "model")
+        assert loaded.C == model.C_
+        np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+    def test_in_a_pipeline_and_with_strings(self, digits: Any) -> None:
+        X, y = digits
+        names = np.array([f"digit {label}" for label in y])
+        model = make_pipeline(FunctionTransformer(), SoftmaxRegressionCV([0.1, 1.0], cv=2))
+        assert model.fit(X, names).score(X, names) > 0.95
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"cv": 1}, "cv: "),
+            ({"cv": 60}, "cv: n_splits=60 cannot be greater"),
+            ({"Cs": "imagenet"}, "Cs: expected numbers or one of"),
+            ({"tol": 0.0}, "tol: "),
+        ],
+    )
+    def test_what_cannot_be(self, options: Any, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            SoftmaxRegressionCV(**options).fit(*load_iris(return_X_y=True))
+
+    def test_a_fold_without_a_class(self) -> None:
+        X, y = load_iris(return_X_y=True)
+        folds = [(np.arange(100), np.arange(100, 150))]
+        with pytest.raises(InputError, match="cv: fold 0 has no training sample of class 2"):
+            SoftmaxRegressionCV(cv=folds).fit(X, y)
+        with pytest.raises(InputError, match="y: expected labels, found distributions"):
+            SoftmaxRegressionCV(cv=2).fit(X, np.full((150, 3), 1 / 3))
+
+    def test_folds_may_be_given(self) -> None:
+        X, y = load_iris(return_X_y=True)
+        given = StratifiedKFold(3, shuffle=True, random_state=1)
+        model = SoftmaxRegressionCV([1.0], cv=given).fit(X, y)
+        listed = SoftmaxRegressionCV([1.0], cv=list(given.split(X, y))).fit(X, y)
+        np.testing.assert_array_equal(model.scores_, listed.scores_)
