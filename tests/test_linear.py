@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import bridle
 from bridle import InputError, TargetRangeError, kernels
-from bridle.kernels import cpu_filter, products, residual_filter
+from bridle.kernels import cpu_filter, products, residual_filter, sparse_products
 
 Array = npt.NDArray[Any]
 OUTPUTS = ("loss", "log_prob", "entropy", "logsumexp", "argmax", "correct")
@@ -211,6 +211,65 @@ def test_the_compiled_filter_is_the_plain_one(
     np.testing.assert_array_equal(plain[large], residual[large])
     sizes = np.abs(plain.astype(float)[~large])
     assert drawn or not sizes.any()
+
+
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 200),
+    dtype=st.sampled_from(["float16", "bfloat16", "float32", "float64"]),
+    drawn=st.booleans(),
+    level=st.sampled_from([0.0, 1e-3, 2e-3, 1.0]),
+    seed=st.integers(0, 2**16),
+)
+def test_the_kept_entries_are_what_the_plain_filter_leaves(
+    rows: int, columns: int, dtype: str, drawn: bool, level: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
+    residual = (rng.normal(size=(rows, columns)) ** 5 * 1e-3).astype(kind)
+    residual[rng.random((rows, columns)) < 0.1] = 0
+    threshold = level * rng.random(rows)
+    draws = rng.random(rows) if drawn else None
+    before = residual.copy()
+    entries = cpu_filter.kept_entries(residual, threshold, draws, room=columns)
+    np.testing.assert_array_equal(residual, before)
+    residual_filter.filter_rows(residual, threshold, draws)
+    plain = residual.astype(float)
+    counts = (plain != 0).sum(axis=1)
+    if counts.max() > columns // cpu_filter.SPARSE + 2:
+        assert entries is None
+        return
+    assert entries is not None
+    np.testing.assert_array_equal(entries.counts, counts)
+    found = in_full(entries, columns)
+    np.testing.assert_allclose(found, plain, rtol={2: 2e-2, 4: 1e-6, 8: 1e-14}[kind.itemsize])
+    np.testing.assert_array_equal(in_full(sparse_products.turned(entries, columns), rows), found.T)
+    matrix = rng.normal(size=(columns, 3)).astype(kind)
+    out = rng.normal(size=(rows, 3)).astype(entries.values.dtype)
+    expected = out + found @ matrix.astype(float)
+    sparse_products.add_products(entries, matrix, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
+def in_full(entries: sparse_products.Entries, columns: int) -> Array:
+    """Return the matrix that has these entries."""
+    full = np.zeros((len(entries.starts), columns))
+    for line, (start, count) in enumerate(zip(entries.starts, entries.counts, strict=True)):
+        some = slice(start, start + count)
+        full[line, entries.places[some]] = entries.values[some]
+    return full
+
+
+@pytest.mark.parametrize("where", [0, 100, 199])
+def test_an_entry_that_is_no_number_is_kept(where: int) -> None:
+    residual = np.full((2, 200), 1e-6, np.float32)
+    residual[1, where] = np.nan
+    entries = cpu_filter.kept_entries(residual, np.full(2, 1e-3), None, room=5)
+    assert entries is not None
+    np.testing.assert_array_equal(entries.counts, [0, 1])
+    found = in_full(entries, 200)
+    assert np.isnan(found[1, where])
+    assert cpu_filter.kept_entries(residual, np.full(2, 1e-7), None, room=5) is None
 
 
 def test_an_unbiased_filter_is_right_on_average() -> None:
