@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 # Entries that are looked at together: where none is large and none is due, none is looked at alone.
 GROUP = 32
 # Where more than one entry in so many is left, a product over all of them is quicker.
-SPARSE = 10
+SPARSE = 8
 
 
 def filter_rows(

@@ -130,7 +130,20 @@ def _adding(revision: str) -> Any:
             for j in range(width):
                 scratch[j] = widened(result[j], bfloat16)
             begin = entries.starts[line]
-            for k in range(begin, begin + entries.counts[line]):
+            end = begin + entries.counts[line]
+            paired = end - (end - begin) % 4
+            for k in range(begin, paired, 4):
+                # Four at a time: the sums are read and written once for all of them.
+                u, v = entries.values[k], entries.values[k + 1]
+                w, x = entries.values[k + 2], entries.values[k + 3]
+                a, b = matrix[entries.places[k]], matrix[entries.places[k + 1]]
+                c, d = matrix[entries.places[k + 2]], matrix[entries.places[k + 3]]
+                for j in range(width):
+                    total = multiply_add(u, widened(a[j], bfloat16), scratch[j])
+                    total = multiply_add(v, widened(b[j], bfloat16), total)
+                    total = multiply_add(w, widened(c[j], bfloat16), total)
+                    scratch[j] = multiply_add(x, widened(d[j], bfloat16), total)
+            for k in range(paired, end):
                 value, source = entries.values[k], matrix[entries.places[k]]
                 for j in range(width):
                     scratch[j] = multiply_add(value, widened(source[j], bfloat16), scratch[j])
