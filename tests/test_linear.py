@@ -231,7 +231,7 @@ def test_the_kept_entries_are_what_the_plain_filter_leaves(
     threshold = level * rng.random(rows)
     draws = rng.random(rows) if drawn else None
     before = residual.copy()
-    entries = cpu_filter.kept_entries(residual, threshold, draws, room=columns)
+    entries = cpu_filter.kept_entries(residual, threshold, draws)
     np.testing.assert_array_equal(residual, before)
     residual_filter.filter_rows(residual, threshold, draws)
     plain = residual.astype(float)
@@ -264,12 +264,12 @@ def in_full(entries: sparse_products.Entries, columns: int) -> Array:
 def test_an_entry_that_is_no_number_is_kept(where: int) -> None:
     residual = np.full((2, 200), 1e-6, np.float32)
     residual[1, where] = np.nan
-    entries = cpu_filter.kept_entries(residual, np.full(2, 1e-3), None, room=5)
+    entries = cpu_filter.kept_entries(residual, np.full(2, 1e-3), None)
     assert entries is not None
     np.testing.assert_array_equal(entries.counts, [0, 1])
     found = in_full(entries, 200)
     assert np.isnan(found[1, where])
-    assert cpu_filter.kept_entries(residual, np.full(2, 1e-7), None, room=5) is None
+    assert cpu_filter.kept_entries(residual, np.full(2, 1e-7), None) is None
 
 
 def test_an_unbiased_filter_is_right_on_average() -> None:
@@ -291,6 +291,35 @@ def test_an_unbiased_filter_is_right_on_average() -> None:
         each = np.stack([trial[position] for trial in trials])  # type: ignore[misc]
         deviation = each.std(axis=0) / 20
         assert (np.abs(each.mean(axis=0) - exact) <= 5 * deviation + 1e-12).all()
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+@pytest.mark.parametrize("kind", ["index", "some ignored", "dense"])
+def test_entries_that_are_left_are_multiplied_alone(
+    kind: str, unbiased: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same gradient comes of going from entry to entry and of a product over all of them."""
+    monkeypatch.setattr(kernels, "worth_compiling", lambda _: True)
+    features, weight, bias = head(23, 5, 131)
+    target = targets(kind, 23, 131)
+    found = []
+    for sparse in (1, 10**9):  # one in so many entries may be left
+        monkeypatch.setattr(cpu_filter, "SPARSE", sparse)
+        found.append(
+            bridle.linear_cross_entropy_gradient(
+                features,
+                weight,
+                target,
+                bias=bias,
+                gradient_filter=0.02,
+                unbiased=unbiased,
+                random_state=0,
+                memory_budget=7 * 131 * 8,
+            )
+        )
+    assert cpu_filter.kept_entries(np.ones((1, 131)), np.zeros(1), None) is None
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
 
 def test_a_filter_that_drops_takes_probabilities_away() -> None:

@@ -150,13 +150,8 @@ def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Te
     return torch.from_numpy(kept)
 
 
-def kept_entries(
-    residual: Tensor, threshold: Tensor, draws: Tensor | None, share: float
-) -> Any | None:
-    """Return what `filter_rows` would leave, as `Entries`; None where products are quicker whole.
-
-    ``share`` is what the threshold is a share of.
-    """
+def kept_entries(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Any | None:
+    """Return what `filter_rows` would leave, as `Entries`; None where a product over all pays."""
     if residual.device.type != "cpu" or _compiled(residual) is None:
         return None
     module = import_module("bridle.kernels.cpu_filter")
@@ -164,8 +159,6 @@ def kept_entries(
         _foreign(module, residual),
         threshold.numpy(),
         None if draws is None else draws.numpy(),
-        # A row's sizes add up to twice what its probabilities weigh, where the target is wrong.
-        room=int(2 / share) + 2,
         **_further(module, residual),
     )
 

@@ -101,7 +101,7 @@ class Gradients:
         """Add what a filter leaves of a block; or only filter it, where too much is left."""
         residual, plan = block.scores, self._plan
         draws = torch.rand(len(residual), device=residual.device) if plan.unbiased else None
-        entries = kernels.kept_entries(residual, threshold, draws, plan.threshold)
+        entries = kernels.kept_entries(residual, threshold, draws)
         if entries is not None:
             self._add_entries(block, entries)
             return True
@@ -121,9 +121,8 @@ class Gradients:
         if self._weight is not None:
             kernels.add_sparse_products(columns, block.features, self._weight)
         if self._bias is not None:
-            kernels.add_sparse_products(
-                columns, block.features.new_ones(len(block.features), 1), self._bias[:, None]
-            )
+            ones = self._bias.new_ones(len(block.features), 1)
+            kernels.add_sparse_products(columns, ones, self._bias[:, None])
 
     def _add_columns(self, block: Block, columns: Tensor) -> None:
         """Add a block in which all other columns are 0."""
