@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import bridle
 from bridle import InputError, TargetRangeError, kernels
-from bridle.kernels import cpu_filter, products, residual_filter
+from bridle.kernels import cpu_filter, products, residual_filter, sparse_products
 
 Array = npt.NDArray[Any]
 OUTPUTS = ("loss", "log_prob", "entropy", "logsumexp", "argmax", "correct")
@@ -213,6 +213,66 @@ def test_the_compiled_filter_is_the_plain_one(
     assert drawn or not sizes.any()
 
 
+@given(
+    rows=st.integers(1, 9),
+    columns=st.integers(1, 200),
+    dtype=st.sampled_from(["float16", "bfloat16", "float32", "float64"]),
+    drawn=st.booleans(),
+    level=st.sampled_from([0.0, 1e-3, 2e-3, 1.0]),
+    seed=st.integers(0, 2**16),
+)
+def test_the_kept_entries_are_what_the_plain_filter_leaves(
+    rows: int, columns: int, dtype: str, drawn: bool, level: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(getattr(ml_dtypes, dtype) if dtype == "bfloat16" else dtype)
+    residual = (rng.normal(size=(rows, columns)) ** 5 * 1e-3).astype(kind)
+    residual[rng.random((rows, columns)) < 0.1] = 0
+    threshold = level * rng.random(rows)
+    draws = rng.random(rows) if drawn else None
+    before = residual.copy()
+    entries = cpu_filter.kept_entries(residual, threshold, draws)
+    np.testing.assert_array_equal(residual, before)
+    residual_filter.filter_rows(residual, threshold, draws)
+    plain = residual.astype(float)
+    counts = (plain != 0).sum(axis=1)
+    one_in = cpu_filter.SPARSE * (2 if kind.itemsize == 2 else 1)
+    if counts.max() > columns // one_in + 2:
+        assert entries is None
+        return
+    assert entries is not None
+    np.testing.assert_array_equal(entries.counts, counts)
+    found = in_full(entries, columns)
+    np.testing.assert_allclose(found, plain, rtol={2: 2e-2, 4: 1e-6, 8: 1e-14}[kind.itemsize])
+    np.testing.assert_array_equal(in_full(sparse_products.turned(entries, columns), rows), found.T)
+    matrix = rng.normal(size=(columns, 3)).astype(kind)
+    out = rng.normal(size=(rows, 3)).astype(entries.values.dtype)
+    expected = out + found @ matrix.astype(float)
+    sparse_products.add_products(entries, matrix, out)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
+def in_full(entries: sparse_products.Entries, columns: int) -> Array:
+    """Return the matrix that has these entries."""
+    full = np.zeros((len(entries.starts), columns))
+    for line, (start, count) in enumerate(zip(entries.starts, entries.counts, strict=True)):
+        some = slice(start, start + count)
+        full[line, entries.places[some]] = entries.values[some]
+    return full
+
+
+@pytest.mark.parametrize("where", [0, 100, 199])
+def test_an_entry_that_is_no_number_is_kept(where: int) -> None:
+    residual = np.full((2, 200), 1e-6, np.float32)
+    residual[1, where] = np.nan
+    entries = cpu_filter.kept_entries(residual, np.full(2, 1e-3), None)
+    assert entries is not None
+    np.testing.assert_array_equal(entries.counts, [0, 1])
+    found = in_full(entries, 200)
+    assert np.isnan(found[1, where])
+    assert cpu_filter.kept_entries(residual, np.full(2, 1e-7), None) is None
+
+
 def test_an_unbiased_filter_is_right_on_average() -> None:
     features, weight, bias = head(16, 3, 40)
     target = targets("index", 16, 40)
@@ -232,6 +292,35 @@ def test_an_unbiased_filter_is_right_on_average() -> None:
         each = np.stack([trial[position] for trial in trials])  # type: ignore[misc]
         deviation = each.std(axis=0) / 20
         assert (np.abs(each.mean(axis=0) - exact) <= 5 * deviation + 1e-12).all()
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+@pytest.mark.parametrize("kind", ["index", "some ignored", "dense"])
+def test_entries_that_are_left_are_multiplied_alone(
+    kind: str, unbiased: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same gradient comes of going from entry to entry and of a product over all of them."""
+    monkeypatch.setattr(kernels, "worth_compiling", lambda _: True)
+    features, weight, bias = head(23, 5, 131)
+    target = targets(kind, 23, 131)
+    found = []
+    for sparse in (1, 10**9):  # one in so many entries may be left
+        monkeypatch.setattr(cpu_filter, "SPARSE", sparse)
+        found.append(
+            bridle.linear_cross_entropy_gradient(
+                features,
+                weight,
+                target,
+                bias=bias,
+                gradient_filter=0.02,
+                unbiased=unbiased,
+                random_state=0,
+                memory_budget=7 * 131 * 8,
+            )
+        )
+    assert cpu_filter.kept_entries(np.ones((1, 131)), np.zeros(1), None) is None
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
 
 def test_a_filter_that_drops_takes_probabilities_away() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
 import bridle  # noqa: E402
+from bridle.kernels import cpu_filter  # noqa: E402
 from bridle.torch import (  # noqa: E402
     LinearCrossEntropyLoss,
     cross_entropy,
@@ -425,6 +426,48 @@ def test_an_unbiased_filter_is_right_on_average() -> None:
         deviation = each.std(dim=0) / 20
         assert ((each.mean(dim=0) - exact).abs() <= 5 * deviation + 1e-12).all()
         assert not torch.equal(each[0], exact)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("unbiased", [True, False])
+@pytest.mark.parametrize("rows", [1, 23, 64])
+def test_entries_that_are_left_are_multiplied_alone(
+    dtype: Any, unbiased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same gradient comes of going from entry to entry and of a product over all of them."""
+    monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+    features, weight, bias = given = head(rows, 5, 131, dtype)
+    target = torch.randint(131, (rows,), generator=torch.Generator().manual_seed(0))
+    found = []
+    for sparse in (1, 10**9):  # one in so many entries may be left
+        monkeypatch.setattr(cpu_filter, "SPARSE", sparse)
+        torch.manual_seed(0)
+        loss = linear_cross_entropy(
+            features,
+            weight,
+            target,
+            bias=bias,
+            gradient_filter=0.02,
+            unbiased=unbiased,
+            memory_budget=in_blocks(10, weight),
+        )
+        found.append(torch.autograd.grad(loss, given))
+    tolerance = 8 * torch.finfo(dtype).eps
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == dtype
+        assert (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+@pytest.mark.parametrize("threshold", [1.0, 1e-30])
+def test_a_filter_that_leaves_nothing_or_everything(threshold: float) -> None:
+    features, weight, bias = given = head(23, 5, 131)
+    target = torch.randint(131, (23,), generator=torch.Generator().manual_seed(0))
+    loss = partial(linear_cross_entropy, features, weight, target, bias=bias)
+    found = torch.autograd.grad(loss(gradient_filter=threshold, unbiased=False), given)
+    right = torch.autograd.grad(loss(), given)
+    for one, other in zip(found, right, strict=True):
+        expected = other if threshold < 0.5 else torch.zeros_like(other)
+        torch.testing.assert_close(one, expected)
 
 
 def test_a_filter_in_two_passes() -> None:

@@ -174,8 +174,10 @@ def linear_cross_entropy_gradient(
     for rows, block, scores in work.blocks():
         problem = replace(work.problem.some(rows), scores=scores)
         losses[rows] = rows_of_scores(problem, scale, work.recipe, out=scores).losses
-        if threshold:
-            _filter(scores, threshold * float(scale) * problem.row_weight(), generator)
+        into = (d_features[rows], d_weight, d_bias)
+        level = threshold * float(scale) * problem.row_weight()
+        if threshold and _add_filtered(scores, block, work.weight, into, level, generator):
+            continue
         products.multiply_back(scores, work.weight, d_features[rows])
         products.add_products(scores, block, d_weight)
         d_bias += scores.sum(axis=0, dtype=np.float64)
@@ -187,14 +189,33 @@ def linear_cross_entropy_gradient(
     )
 
 
-def _filter(residual: Array, threshold: Array, generator: np.random.Generator | None) -> None:
+def _add_filtered(
+    residual: Array,
+    features: Array,
+    weight: Array,
+    into: tuple[Array, Array, Array],
+    threshold: Array,
+    generator: np.random.Generator | None,
+) -> bool:
+    """Add what a filter leaves of a block; or only filter it, where too much is left."""
     draws = None if generator is None else generator.random(len(residual))
-    if kernels.worth_compiling(residual.size):
-        from bridle.kernels import cpu_filter
-
-        cpu_filter.filter_rows(residual, threshold, draws)
-    else:
+    if not kernels.worth_compiling(residual.size):
         residual_filter.filter_rows(residual, threshold, draws)
+        return False
+    from bridle.kernels import cpu_filter, sparse_products
+
+    entries = cpu_filter.kept_entries(residual, threshold, draws)
+    if entries is None:
+        cpu_filter.filter_rows(residual, threshold, draws)
+        return False
+    columns = sparse_products.turned(entries, len(weight))
+    d_features, d_weight, d_bias = into
+    sparse_products.add_products(entries, weight, d_features)
+    sparse_products.add_products(columns, features, d_weight)
+    sparse_products.add_products(
+        columns, np.ones_like(weight, shape=(len(residual), 1)), d_bias[:, None]
+    )
+    return True
 
 
 class _Work(NamedTuple):

@@ -36,7 +36,8 @@ The bits of a result depend neither on the number of threads nor on the rows bes
 
 ``reference`` and ``rows_reference`` are NumPy and are the truth; every faster kernel is tested
 against them in float64. ``cpu`` is compiled by numba, ``gpu`` by Triton. ``products`` holds the
-matrix products of a linear head, ``residual_filter`` what may be left out of them.
+matrix products of a linear head, ``residual_filter`` what may be left out of them, and
+``sparse_products`` those of what few entries it leaves.
 """
 
 # Below this many scores plain NumPy takes milliseconds. Above it a compiled kernel saves more than

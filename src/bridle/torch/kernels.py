@@ -133,12 +133,11 @@ def row_parts_and_gradient(
     return _ours(found, scores, target)
 
 
-def filter_rows(residual: Tensor, threshold: Tensor, *, unbiased: bool) -> Tensor:
+def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:
     """Filter a gradient in place; return which columns have an entry left.
 
-    See `bridle.kernels.residual_filter`; what is drawn comes from PyTorch's generator.
+    See `bridle.kernels.residual_filter`.
     """
-    draws = torch.rand(len(residual), device=residual.device) if unbiased else None
     if residual.device.type != "cpu":
         return eager.filter_rows(residual, threshold, draws)
     module = import_module("bridle.kernels.cpu_filter")
@@ -149,6 +148,33 @@ def filter_rows(residual: Tensor, threshold: Tensor, *, unbiased: bool) -> Tenso
         **_further(module, residual),
     )
     return torch.from_numpy(kept)
+
+
+def kept_entries(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Any | None:
+    """Return what `filter_rows` would leave, as `Entries`; None where a product over all pays."""
+    if residual.device.type != "cpu" or _compiled(residual) is None:
+        return None
+    module = import_module("bridle.kernels.cpu_filter")
+    return module.kept_entries(
+        _foreign(module, residual),
+        threshold.numpy(),
+        None if draws is None else draws.numpy(),
+        **_further(module, residual),
+    )
+
+
+def turned_entries(entries: Any, length: int) -> Any:
+    """Return the entries of the transpose, for lines of ``length`` entries."""
+    return import_module("bridle.kernels.sparse_products").turned(entries, length)
+
+
+def add_sparse_products(entries: Any, matrix: Tensor, out: Tensor) -> None:
+    """Add the product of `kept_entries` with ``matrix`` to ``out``, which may be wider."""
+    module = import_module("bridle.kernels.cpu_filter")
+    sparse = import_module("bridle.kernels.sparse_products")
+    sparse.add_products(
+        entries, _foreign(module, matrix), _foreign(module, out), **_further(module, matrix)
+    )
 
 
 def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:

@@ -88,19 +88,41 @@ class Gradients:
     def add(self, block: Block, scale: Tensor) -> None:
         """Add a block whose scores have become their gradient; ``scale`` (n,) is what p weighs."""
         residual = block.scores
-        if self._plan.threshold:
-            threshold = self._plan.threshold * scale.abs()
-            kept = kernels.filter_rows(residual, threshold, unbiased=self._plan.unbiased)
-            columns = kept.nonzero()[:, 0]
-            if len(columns) < FEW_COLUMNS * len(kept):
-                self._add_columns(block, columns)
-                return
+        if self._plan.threshold and self._add_filtered(block, self._plan.threshold * scale.abs()):
+            return
         if self._features is not None:
             products.multiply_back(residual, self._head.weight, self._features[block.rows])
         if self._weight is not None:
             products.add_products(residual, block.features, self._weight)
         if self._bias is not None:
             self._bias += residual.sum(dim=0, dtype=self._bias.dtype)
+
+    def _add_filtered(self, block: Block, threshold: Tensor) -> bool:
+        """Add what a filter leaves of a block; or only filter it, where too much is left."""
+        residual, plan = block.scores, self._plan
+        draws = torch.rand(len(residual), device=residual.device) if plan.unbiased else None
+        entries = kernels.kept_entries(residual, threshold, draws)
+        if entries is not None:
+            self._add_entries(block, entries)
+            return True
+        columns = kernels.filter_rows(residual, threshold, draws).nonzero()[:, 0]
+        if len(columns) < FEW_COLUMNS * residual.shape[1]:
+            self._add_columns(block, columns)
+            return True
+        return False
+
+    def _add_entries(self, block: Block, entries: Any) -> None:
+        """Add a block in which all other entries are 0."""
+        if self._features is not None:
+            kernels.add_sparse_products(entries, self._head.weight, self._features[block.rows])
+        if self._weight is None and self._bias is None:
+            return
+        columns = kernels.turned_entries(entries, block.scores.shape[1])
+        if self._weight is not None:
+            kernels.add_sparse_products(columns, block.features, self._weight)
+        if self._bias is not None:
+            ones = self._bias.new_ones(len(block.features), 1)
+            kernels.add_sparse_products(columns, ones, self._bias[:, None])
 
     def _add_columns(self, block: Block, columns: Tensor) -> None:
         """Add a block in which all other columns are 0."""
