@@ -11,6 +11,7 @@ file                        subject
 ``watch.py``                what is known of a fit while it runs, and who is told
 ``metric.py``               the curvature that turns a gradient into a good direction
 ``hessian.py``              the whole curvature of a small problem
+``memory.py``               what the last steps did to the gradient
 ``quasi_newton.py``         L-BFGS in that metric, until the gap is proven
 ``newton.py``               Newton's method by conjugate gradients, for sparse features
 ``solver.py``               which of them a problem goes to

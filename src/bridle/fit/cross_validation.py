@@ -37,8 +37,8 @@ _COARSEST_STEP = 16
 class SoftmaxRegressionCV(SoftmaxClassifier):
     r"""Softmax regression with the strength of its penalty chosen by cross-validation.
 
-    For each fold and each ``C`` the classifier is fitted to its proven optimum, beginning at the
-    optimum of the next stronger penalty; the ``C`` with the best mean score over the folds is then
+    For each fold and each ``C`` the classifier is fitted to its proven optimum, beginning where the
+    optima before it point to; the ``C`` with the best mean score over the folds is then
     fitted on all data.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.fit.memory import Memory
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.passes import DEFAULT_MEMORY
 from bridle.fit.report import FitReport
@@ -66,8 +68,8 @@ def softmax_regression_path(
 ) -> SoftmaxPath:
     """Fit softmax regression for each of several ``C``, every one to its own proven optimum.
 
-    The data's statistics are taken once, and each fit begins at the optimum of the next stronger
-    penalty.
+    The data's statistics are taken once; each fit begins where the optima before it point to, and
+    with what they taught of the curvature.
 
     Parameters
     ----------
@@ -162,6 +164,7 @@ class Path:
     def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
         self._objective, self._tol, self._max_iter = objective, tol, max_iter
         self._known: dict[float, Fit] = {}
+        self._memory = Memory()
 
     def fits(self, Cs: Sequence[float] | Array) -> Iterator[tuple[float, Fit]]:
         """Yield each ``C`` of an ascending row with its fit."""
@@ -173,14 +176,28 @@ class Path:
     def _fit(self, C: float) -> Fit:
         started = time.perf_counter()
         objective = replace(self._objective, alpha=1.0 / (C * self._objective.total_weight))
-        solution = solve(objective, self._start(C), tol=self._tol, max_iter=self._max_iter)
+        solution = solve(
+            objective,
+            self._start(C),
+            tol=self._tol,
+            max_iter=self._max_iter,
+            memory=self._memory,
+        )
         weight, intercept = objective.in_feature_units(solution.point.parameters)
         report = FitReport.of(solution, time.perf_counter() - started)
         return Fit(solution.point.parameters, weight, intercept, report)
 
     def _start(self, C: float) -> Array:
-        """Return the nearest optimum, of a stronger penalty rather than of a weaker one."""
-        if not self._known:
-            return np.zeros(self._objective.shape)
-        stronger = [known for known in self._known if known < C]
-        return self._known[max(stronger) if stronger else min(self._known)].parameters
+        """Return where the optimum may be: on the line through the two nearest, in log C."""
+        near = sorted(self._known, key=lambda known: abs(math.log(known) - math.log(C)))[:2]
+        if not near or not math.isfinite(C):
+            stronger = [known for known in self._known if known < C]
+            return self._known[max(stronger)].parameters if stronger else self._zeros()
+        nearest = self._known[near[0]].parameters
+        if len(near) < 2 or not math.isfinite(near[1]):
+            return nearest
+        part = math.log(C / near[0]) / math.log(near[1] / near[0])
+        return np.asarray(nearest + part * (self._known[near[1]].parameters - nearest))
+
+    def _zeros(self) -> Array:
+        return np.zeros(self._objective.shape)

@@ -11,8 +11,6 @@ Wolfe condition.
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -21,17 +19,13 @@ import numpy.typing as npt
 
 from bridle.fit.gap import duality_gap
 from bridle.fit.hessian import Hessian, first_choice, last_resort
+from bridle.fit.memory import Curved, Memory
 from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
-from bridle.fit.objective import Evaluation, Objective
+from bridle.fit.objective import Evaluation
 from bridle.fit.report import Stopped
 from bridle.fit.watch import Solution, Watch
 
 Array = npt.NDArray[Any]
-Curved = Metric | Hessian  # what turns a gradient into a step
-# What the remembered steps may take: a part of what the features do, and of the budget.
-# For many classes few are left, and few are enough: 6 do nearly what 50 do.
-_MEMORY_SHARE = 1 / 8
-_FEWEST_PAIRS, _MOST_PAIRS = 6, 50
 _REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is built anew
 # After so many iterations the whole Hessian is worth its cost, wherever it can be had.
 _PATIENCE = 100
@@ -42,17 +36,23 @@ _LONGEST_SEARCH = 30
 _INTERCEPT_STEPS, _INTERCEPT_GAIN = 6, 4.0
 
 
-def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Solution:
+def minimise(
+    watch: Watch, start: Array, *, tol: float, max_iter: int, memory: Memory | None = None
+) -> Solution:
     """Minimise the watched objective from ``start`` until the gap, relative to it, is ``tol``.
+
+    A ``memory`` of another strength of the penalty is adapted, and learns.
 
     Products are taken in the features' dtype; where float32 cannot prove the gap, the last steps
     are taken in float64, block by block.
     """
     objective, search = watch.objective, _Search(watch)
-    point = search.evaluate(start)
     small = first_choice(objective)
-    metric: Curved = Hessian.at(objective, start) if small else search.metric(point)
-    memory = _Memory(objective)
+    memory = Memory() if memory is None else memory
+    memory.adapt(objective)
+    # A metric of another penalty was built near the optimum: it needs no early renewal.
+    renewals = (0, *_REFRESHES) if memory.metric is None else _REFRESHES[1:]
+    point = search.evaluate(start)
     for iteration in range(max_iter):
         watch.iteration = iteration
         point, proven = _prove(search, point, tol)
@@ -60,10 +60,11 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Soluti
             return watch.solution(point, "gap")
         small = small or (iteration == _PATIENCE and last_resort(objective))
         if small:
-            metric = Hessian.at(objective, point.parameters)
             memory.clear()
-        elif iteration in _REFRESHES:
-            metric = search.metric(point)
+        elif iteration in renewals:
+            memory.metric = search.metric(point)
+        metric = Hessian.at(objective, point.parameters) if small else memory.metric
+        assert metric is not None
         direction = memory.direction(point.gradient, metric)
         if objective.alpha == 0:
             decrement = -float(np.vdot(point.gradient, direction)) / 2
@@ -149,7 +150,7 @@ def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: flo
 
 
 def _advance(
-    search: _Search, memory: _Memory, metric: Curved, point: Evaluation, direction: Array
+    search: _Search, memory: Memory, metric: Curved, point: Evaluation, direction: Array
 ) -> Evaluation | None:
     """Return the next point, or the same one seen more sharply; None if rounding hides any."""
     if search.blind_to(point, direction) and search.sharpen():
@@ -238,47 +239,3 @@ class _Search:
             else:
                 length = low + (high - low) * _turning_point(low_slope, high_slope)
         return None
-
-
-class _Memory:
-    """The last steps and what they did to the gradient, in the features' precision."""
-
-    def __init__(self, objective: Objective) -> None:
-        self._dtype = objective.features.dtype
-        budget = min(_MEMORY_SHARE * objective.features.nbytes, objective.memory_budget / 4)
-        pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
-        length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))
-        self._pairs: deque[tuple[Array, Array, float]] = deque(maxlen=length)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def clear(self) -> None:
-        self._pairs.clear()
-
-    def add(self, step: Array, change: Array) -> None:
-        inner = float(np.vdot(step, change))
-        # A pair without positive curvature is rounding: the objective is convex.
-        if inner > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
-            narrow = step.astype(self._dtype), change.astype(self._dtype)
-            self._pairs.append((*narrow, inner))
-
-    def direction(self, gradient: Array, metric: Curved) -> Array:
-        """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
-        working = gradient.copy()
-        factors = []
-        for step, change, inner in reversed(self._pairs):
-            factor = float(np.vdot(step, working)) / inner
-            working -= factor * change
-            factors.append(factor)
-        working = metric.invert(working) * self._scale(metric)
-        for (step, change, inner), factor in zip(self._pairs, reversed(factors), strict=True):
-            working += (factor - float(np.vdot(change, working)) / inner) * step
-        return -working
-
-    def _scale(self, metric: Curved) -> float:
-        if not self._pairs:
-            return 1.0
-        _, change, inner = self._pairs[-1]
-        measured = float(np.vdot(change, metric.invert(change)))
-        return float(np.clip(inner / measured, 1e-2, 1e4))

@@ -17,6 +17,7 @@ from threadpoolctl import ThreadpoolController
 
 from bridle.fit import newton, quasi_newton
 from bridle.fit.hessian import SINGLE_THREADED, first_choice, last_resort, tiny
+from bridle.fit.memory import Memory
 from bridle.fit.objective import Objective
 from bridle.fit.watch import Keep, Progress, Solution, Watch
 
@@ -34,25 +35,29 @@ def solve(
     max_iter: int,
     progress: Progress | None = None,
     keep: Keep | None = None,
+    memory: Memory | None = None,
 ) -> Solution:
     """Minimise ``objective`` from ``start`` until the gap, relative to it, is at most ``tol``.
 
-    An interruption (Ctrl-C) ends it at the best point seen.
+    ``memory`` is what a solution at another strength of the penalty has taught. An interruption
+    (Ctrl-C) ends it at the best point seen.
     """
     watch = Watch(objective, progress, keep)
     try:
         with _threads_for(objective):
-            return _solve(watch, _informed(objective, start), tol, max_iter)
+            return _solve(watch, _informed(objective, start), tol, max_iter, memory)
     except KeyboardInterrupt:
         if watch.best is None:
             raise
         return watch.solution(watch.best, "interrupted")
 
 
-def _solve(watch: Watch, start: Array, tol: float, max_iter: int) -> Solution:
+def _solve(
+    watch: Watch, start: Array, tol: float, max_iter: int, memory: Memory | None
+) -> Solution:
     objective = watch.objective
     if objective.sparse is None or objective.alpha == 0 or first_choice(objective):
-        return quasi_newton.minimise(watch, start, tol=tol, max_iter=max_iter)
+        return quasi_newton.minimise(watch, start, tol=tol, max_iter=max_iter, memory=memory)
     found = newton.minimise(watch, start, tol=tol, max_iter=max_iter)
     if found.stopped == "gap" or not last_resort(objective):
         return found

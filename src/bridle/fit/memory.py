@@ -1,0 +1,90 @@
+"""What the last steps did to the gradient: the limited memory of a quasi-Newton method.
+
+Reference: J. Nocedal, S. Wright, *Numerical Optimization*, 2006, section 7.2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit.hessian import Hessian
+from bridle.fit.metric import Metric
+from bridle.fit.objective import Objective
+
+Array = npt.NDArray[Any]
+Curved = Metric | Hessian  # what turns a gradient into a step
+
+# What the remembered steps may take: a part of what the features do, and of the budget.
+# For many classes few are left, and few are enough: 6 do nearly what 50 do.
+_MEMORY_SHARE = 1 / 8
+_FEWEST_PAIRS, _MOST_PAIRS = 6, 50
+
+
+class Memory:
+    """The last steps and what they did to the gradient, in the features' precision."""
+
+    def __init__(self) -> None:
+        self._pairs: deque[tuple[Array, Array, float]] = deque()
+        self._dtype: np.dtype[Any] = np.dtype(np.float64)
+        self._alpha = 0.0
+        self.metric: Metric | None = None  # the last that was built
+
+    def adapt(self, objective: Objective) -> None:
+        """Make room for this objective's steps; what is known of another penalty stays true.
+
+        The penalty's part of a gradient's change is ``α`` times the step, and nothing else differs.
+        """
+        self._dtype = objective.features.dtype
+        budget = min(_MEMORY_SHARE * objective.features.nbytes, objective.memory_budget / 4)
+        pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
+        length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))
+        if self.metric is not None:
+            self.metric = replace(self.metric, alpha=objective.alpha)
+        pairs, more = list(self._pairs), objective.alpha - self._alpha
+        self._pairs, self._alpha = deque(maxlen=length), objective.alpha
+        for step, change, _ in pairs:
+            weight, _ = objective.split(step)
+            slope, _ = objective.split(change)
+            slope += slope.dtype.type(more) * weight
+            self.add(step, change)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def clear(self) -> None:
+        """Forget the steps."""
+        self._pairs.clear()
+
+    def add(self, step: Array, change: Array) -> None:
+        """Remember a step and what it did to the gradient."""
+        inner = float(np.vdot(step, change))
+        # A pair without positive curvature is rounding: the objective is convex.
+        if inner > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
+            narrow = step.astype(self._dtype), change.astype(self._dtype)
+            self._pairs.append((*narrow, inner))
+
+    def direction(self, gradient: Array, metric: Curved) -> Array:
+        """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
+        working = gradient.copy()
+        factors = []
+        for step, change, inner in reversed(self._pairs):
+            factor = float(np.vdot(step, working)) / inner
+            working -= factor * change
+            factors.append(factor)
+        working = metric.invert(working) * self._scale(metric)
+        for (step, change, inner), factor in zip(self._pairs, reversed(factors), strict=True):
+            working += (factor - float(np.vdot(change, working)) / inner) * step
+        return -working
+
+    def _scale(self, metric: Curved) -> float:
+        if not self._pairs:
+            return 1.0
+        _, change, inner = self._pairs[-1]
+        measured = float(np.vdot(change, metric.invert(change)))
+        return float(np.clip(inner / measured, 1e-2, 1e4))
