@@ -1230,6 +1230,55 @@ def test_the_live_line_is_shown_on_a_terminal(interrupted: Terminal) -> None:
     assert re.search(r"pass \d+   objective \d+\.\d+   gap \d", interrupted.shown)
 
 
+def test_the_best_c_is_chosen_by_cross_validation(command: Command, tmp_path: Path) -> None:
+    code, out, error = command("fit", "wine", "--Cs", "0.01,1,0.1", "--cv", "3", "--out", tmp_path)
+    assert (code, error) == (0, "")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    found = metrics["cross_validation"]
+    assert (found["scoring"], found["folds"]) == ("neg_log_loss", 3)
+    assert [row["C"] for row in found["scores"]] == [0.01, 0.1, 1.0]
+    best = max(found["scores"], key=lambda row: row["mean"])
+    assert metrics["model"]["C"] == best["C"]
+    assert "neg_log_loss, mean of 3 folds" in out
+    (marked,) = [line for line in out.splitlines() if line.endswith("chosen")]
+    assert marked.split()[0] == f"{best['C']:g}"
+    model = bridle.SoftmaxRegression.load(tmp_path / "model.safetensors")
+    assert best["C"] == model.C
+    assert command("predict", tmp_path, "wine")[0] == 0
+
+
+def test_a_best_c_at_the_end_of_the_grid_is_told(command: Command) -> None:
+    code, out, _ = command("fit", "wine", "--Cs", "1e-6,1e-5", "--scoring", "accuracy")
+    assert code == 0
+    assert "is at an end of what was tried: try beyond" in out
+    code, out, _ = command("fit", "iris", "--Cs", "clip", "--cv", "2", "--json")
+    assert code == 0
+    assert 7 < len(json.loads(out)["cross_validation"]["scores"]) <= 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--Cs", "1,two"], "--Cs: expected numbers with commas between, how many, or one of clip"),
+        (["--Cs", "0"], "Cs: expected"),
+        (["--Cs", "1,-1"], "Cs: expected a number above 0"),
+        (["--Cs", "1,2", "--C", "3"], "--C: expected without --Cs"),
+        (["--Cs", "1,2", "--hidden", "3"], "--hidden: expected without --Cs"),
+        (["--Cs", "1,2", "--checkpoint", "x"], "--checkpoint: expected without --Cs"),
+        (["--Cs", "1,2", "--cv", "1"], "--cv: expected 2 folds or more, found 1"),
+        (["--Cs", "1,2", "--cv", "500"], "n_splits=500"),
+        (["--Cs", "1,2", "--scoring", "beauty"], "--scoring: expected neg_log_loss"),
+        (["--cv", "3"], "--cv, --scoring: expected with --Cs"),
+    ],
+)
+def test_a_sweep_that_cannot_be(command: Command, arguments: list[str], message: str) -> None:
+    code, out, error = command("fit", "iris", *arguments)
+    assert (code, out) == (2, "")
+    assert error.startswith("bridle: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
 def test_a_checkpoint_is_kept_and_gone_on_from(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "iris.checkpoint"
     arguments = ("fit", "iris", "--holdout", "0", "--checkpoint", path, "--json")

@@ -13,6 +13,7 @@ file                    subject
 ``network_options.py``  the options of a network
 ``network_training.py`` a network trained on samples in whatever units
 ``curves.py``           a picture of trainings side by side
+``sweeping.py``         fit at several C: the best by cross-validation, and its table
 ``progress.py``         the live line of a fit
 ``outputs.py``          what is printed, and the files that are written
 ``messages.py``         what goes wrong, in one line that says where

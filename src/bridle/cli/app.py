@@ -57,6 +57,7 @@ Holdout = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, nothing else.")]
+DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
@@ -117,7 +118,8 @@ def _main(
 
 
 @app.command(
-    epilog="\b\nExample: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
+    epilog="\b\nExample: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model\n"
+    "Example: bridle fit embeddings.npz --Cs clip --cv 5",
 )
 def fit(
     data: Data,
@@ -129,6 +131,22 @@ def fit(
     C: Annotated[
         float, typer.Option("--C", help="Inverse strength of the penalty; inf: none.")
     ] = 1.0,
+    Cs: Annotated[
+        str | None,
+        typer.Option(
+            "--Cs",
+            help="Choose C by cross-validation: numbers with commas between, how many from 1e-4 "
+            "to 1e4, or clip or dinov2, whose authors' values they are.",
+            show_default=False,
+        ),
+    ] = None,
+    cv: Annotated[
+        int, typer.Option(help="With --Cs: how many folds, each with all classes.")
+    ] = DEFAULT_FOLDS,
+    scoring: Annotated[
+        str,
+        typer.Option(help="With --Cs: neg_log_loss, accuracy, or another score of scikit-learn."),
+    ] = DEFAULT_SCORING,
     standardize: Annotated[
         bool | None,
         typer.Option(
@@ -181,7 +199,10 @@ def fit(
 ) -> None:
     """Fit a softmax classifier to its exact optimum (or train a network), judge it, and report."""
     from bridle.cli import fitting
+    from bridle.cli.sweeping import Sweep
 
+    if Cs is None and (cv, scoring) != (DEFAULT_FOLDS, DEFAULT_SCORING):
+        raise checks.InputError("--cv, --scoring: expected with --Cs, found them alone")
     options = None
     if hidden is not None:
         options = network.NetworkOptions(
@@ -199,6 +220,7 @@ def fit(
             test_labels=test_labels,
             holdout=holdout,
             C=C,
+            sweep=None if Cs is None else Sweep(Cs, cv, scoring),
             standardize=standardize,
             tol=tol,
             checkpoint=checkpoint,

@@ -16,6 +16,7 @@ from bridle.cli.messages import about, one_line
 from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
 from bridle.cli.sampling import Samples, Source, check_source, samples_of
+from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.fit import SoftmaxRegression
 from bridle.judge import Evaluation
@@ -33,6 +34,7 @@ class Plan(Source):
     """The command's arguments."""
 
     C: float
+    sweep: Sweep | None
     standardize: bool | None
     tol: float
     checkpoint: Path | None
@@ -47,16 +49,18 @@ def fit(plan: Plan) -> None:
     _check(plan)
     dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
     train, judged = samples_of(plan, dataset)
-    model = _fitted(plan, dataset, train, judged)
+    model, found = _fitted(plan, dataset, train, judged)
     evaluation = _judged(model, judged)
     metrics = _metrics(plan, dataset, model, train, judged, evaluation)
+    if found is not None:
+        metrics["cross_validation"] = found.to_dict()
     if plan.out is not None:
         predictions = outputs.predictions_csv(judged.ids, evaluation)
         outputs.write_fit(plan.out, model, metrics, predictions)
     if plan.json:
         print(strict_json.to_text(metrics, indent=2))
     elif not plan.quiet:
-        _print(metrics, model, evaluation, plan.out)
+        _print(metrics, model, found, evaluation, plan.out)
     if isinstance(model, SoftmaxRegression) and model.fit_report_.stopped == "interrupted":
         # What there was is judged and written; the exit code still says how it ended.
         raise KeyboardInterrupt
@@ -65,6 +69,15 @@ def fit(plan: Plan) -> None:
 def _check(plan: Plan) -> None:
     checks.positive(plan.C, "--C", infinite=True)
     checks.positive(plan.tol, "--tol")
+    if plan.sweep is not None:
+        plan.sweep.check()
+        for name, given in (
+            ("--C", plan.C != DEFAULT_C),
+            ("--hidden", plan.network is not None),
+            ("--checkpoint", plan.checkpoint is not None),
+        ):
+            if given:
+                raise checks.InputError(f"{name}: expected without --Cs")
     check_source(plan)
     if plan.network is not None and (plan.C != DEFAULT_C or plan.tol != DEFAULT_TOL):
         raise checks.InputError("--C, --tol: expected without --hidden; a network has --alpha")
@@ -74,14 +87,23 @@ def _check(plan: Plan) -> None:
         outputs.check_folder(plan.out)
 
 
-def _fitted(plan: Plan, dataset: Dataset, train: Samples, judged: Samples) -> Model:
-    if plan.network is None:
-        model: Model = _fitted_to_optimum(plan, dataset, train)
-    else:
+def _fitted(
+    plan: Plan, dataset: Dataset, train: Samples, judged: Samples
+) -> tuple[Model, Chosen | None]:
+    """Return the model, and how its C was chosen if it was."""
+    model: Model
+    found = None
+    if plan.network is not None:
         model = _trained(plan, plan.network, dataset, train, judged)
+    elif plan.sweep is not None:
+        scale, wanted = _scale(plan, dataset), not (plan.json or plan.quiet)
+        found = chosen(plan.sweep, train, standardize=scale, tol=plan.tol, wanted=wanted)
+        model = found.model
+    else:
+        model = _fitted_to_optimum(plan, dataset, train)
     if dataset.feature_names is not None:
         model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
-    return model
+    return model, found
 
 
 def _trained(
@@ -95,8 +117,7 @@ def _trained(
 
 
 def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
-    scale = _default_scale(dataset) if plan.standardize is None else plan.standardize
-    model = SoftmaxRegression(plan.C, standardize=scale, tol=plan.tol)
+    model = SoftmaxRegression(plan.C, standardize=_scale(plan, dataset), tol=plan.tol)
     wanted = not (plan.json or plan.quiet)
     with about(train.source), live_line(plan.tol, wanted=wanted) as progress:
         return model.fit(
@@ -104,7 +125,9 @@ def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxR
         )
 
 
-def _default_scale(dataset: Dataset) -> bool | float:
+def _scale(plan: Plan, dataset: Dataset) -> bool | float:
+    if plan.standardize is not None:
+        return plan.standardize
     # Pixels have one unit. Each divided by its own deviation, those that are nearly always
     # background would count as much as the rest: noise, at the cost of accuracy.
     return 255.0 if dataset.pixels else True
@@ -153,12 +176,20 @@ def _of_model(model: Model) -> dict[str, Any]:
     return {"model": model.get_params(), "fit": {"history": model.history_}}
 
 
-def _print(metrics: dict[str, Any], model: Model, evaluation: Evaluation, out: Path | None) -> None:
+def _print(
+    metrics: dict[str, Any],
+    model: Model,
+    sweep: Chosen | None,
+    evaluation: Evaluation,
+    out: Path | None,
+) -> None:
     found = metrics["data"]
     counts = f"{found['training_samples']} samples, {found['features']} features"
     print(one_line(f"{found['source']}: {counts}, {len(model.classes_)} classes"))
     for note in found["notes"]:
         print(f"  {one_line(note)}")
+    if sweep is not None:
+        print(*sweep.lines(), sep="\n")
     if isinstance(model, NetworkClassifier):
         print(outputs.training_line(model))
     else:

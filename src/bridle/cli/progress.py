@@ -1,4 +1,4 @@
-"""The live line of a fit, on a terminal only."""
+"""The live line of a fit or of many, on a terminal only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bridle.fit.cross_validation import Progress as SweepProgress
 from bridle.fit.softmax_regression import Progress
 
 
@@ -26,6 +27,22 @@ def live_line(tol: float, *, wanted: bool) -> Iterator[Progress | None]:
             left = estimate.seconds(seconds, gap)
             ending = "" if left is None else f"   about {left:.0f} s left"
             status.update(f"pass {passes}   objective {objective:.6f}   gap {gap:.1e}{ending}")
+
+        yield show
+
+
+@contextmanager
+def live_sweep(*, wanted: bool) -> Iterator[SweepProgress | None]:
+    """Show the last C that all folds were fitted at."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("reading the data once for each fold") as status:
+
+        def show(done: int, folds: int, C: float, score: float) -> None:
+            status.update(f"{done} done, of {folds} folds each   C {C:.3g}   score {score:.6f}")
 
         yield show
 

@@ -1,0 +1,92 @@
+"""``bridle fit --Cs``: the strength of the penalty by cross-validation, and its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.metrics import get_scorer_names
+
+from bridle import checks
+from bridle.cli.messages import about
+from bridle.cli.progress import live_sweep
+from bridle.cli.sampling import Samples
+from bridle.fit import SoftmaxRegression, SoftmaxRegressionCV
+from bridle.fit.path import PRESETS
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The options of a choice among several ``C``."""
+
+    Cs: str
+    cv: int
+    scoring: str
+
+    def values(self) -> str | int | list[float]:
+        """Return the strengths as the library takes them."""
+        if self.Cs in PRESETS:
+            return self.Cs
+        if self.Cs.isdecimal():
+            return int(self.Cs)
+        try:
+            return [float(value) for value in self.Cs.split(",")]
+        except ValueError:
+            names = ", ".join(sorted(PRESETS))
+            raise checks.InputError(
+                f"--Cs: expected numbers with commas between, how many, or one of {names}, "
+                f"found {self.Cs!r}"
+            ) from None
+
+    def check(self) -> None:
+        """Refuse options before any data are read."""
+        self.values()
+        if self.cv < 2:
+            raise checks.InputError(f"--cv: expected 2 folds or more, found {self.cv}")
+        if self.scoring not in get_scorer_names():
+            raise checks.InputError(
+                f"--scoring: expected neg_log_loss, accuracy or another of scikit-learn's scores, "
+                f"found {self.scoring!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The classifier at the best ``C``, and what all of them scored."""
+
+    model: SoftmaxRegression
+    scores: list[dict[str, float]]
+    scoring: str
+    folds: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the table in JSON's types."""
+        return {"scoring": self.scoring, "folds": self.folds, "scores": self.scores}
+
+    def lines(self) -> Iterator[str]:
+        """Yield the table, with the best marked, and what is to be said of it."""
+        yield f"{'C':>10}   {self.scoring}, mean of {self.folds} folds ± deviation"
+        for row in self.scores:
+            mark = "   chosen" if row["C"] == self.model.C else ""
+            yield f"{row['C']:>10.3g}   {row['mean']:.6f} ± {row['deviation']:.6f}{mark}"
+        ends = self.scores[0]["C"], self.scores[-1]["C"]
+        if len(self.scores) > 1 and self.model.C in ends:
+            yield f"the best C, {self.model.C:g}, is at an end of what was tried: try beyond"
+
+
+def chosen(
+    sweep: Sweep, train: Samples, *, standardize: bool | float, tol: float, wanted: bool
+) -> Chosen:
+    """Fit every fold at every ``C``, and all training samples at the best."""
+    search = SoftmaxRegressionCV(
+        sweep.values(), cv=sweep.cv, scoring=sweep.scoring, standardize=standardize, tol=tol
+    )
+    with about(train.source), live_sweep(wanted=wanted) as progress:
+        search.fit(train.features, train.target, progress=progress)
+    means, deviations = search.scores_.mean(axis=0), search.scores_.std(axis=0)
+    rows = [
+        {"C": float(C), "mean": float(mean), "deviation": float(deviation)}
+        for C, mean, deviation in zip(search.Cs_, means, deviations, strict=True)
+    ]
+    return Chosen(search.best_estimator_, rows, sweep.scoring, len(search.scores_))
