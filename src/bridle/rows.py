@@ -24,6 +24,8 @@ Features = Any  # a dense array, or a sparse one: SciPy publishes no type for ei
 _CONVERTED_NUMBERS = 2**22
 # What has been read of a larger mapped file does not stay: memory is bounded, not the data.
 _RESIDENT_BYTES = 2**28
+# Rows of it that are gathered before what came with them is given back.
+_SCATTERED_ROWS = 1024
 
 
 class Rows:
@@ -134,12 +136,22 @@ class Rows:
 
     def _gathered_blocks(self, step: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Features]]:
         assert self._index is not None
-        releases = [release for part in self._parts if (release := _releaser(part)) is not None]
         for begin in range(0, len(self), step):
             chosen = self._index[begin : begin + step]
-            yield slice(begin, begin + len(chosen)), self._gather(chosen, dtype)
+            yield slice(begin, begin + len(chosen)), self._gather_and_release(chosen, dtype)
+
+    def _gather_and_release(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
+        releases = [release for part in self._parts if (release := _releaser(part)) is not None]
+        if not releases:
+            return self._gather(chosen, dtype)
+        block = np.empty((len(chosen), self.shape[1]), dtype)
+        # A row that is read brings its neighbours in the file into memory, 64 KB or so.
+        for begin in range(0, len(chosen), _SCATTERED_ROWS):
+            few = slice(begin, begin + _SCATTERED_ROWS)
+            block[few] = self._gather(chosen[few], dtype)
             for release in releases:
                 release()
+        return block
 
     def _gather(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
         if len(self._parts) == 1:
