@@ -8,6 +8,7 @@ converted or gathered, never the whole.
 from __future__ import annotations
 
 import mmap
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ _CONVERTED_NUMBERS = 2**22
 _RESIDENT_BYTES = 2**28
 # Rows of it that are gathered before what came with them is given back.
 _SCATTERED_ROWS = 1024
+# What float32 cannot hold.
+_WIDE_DTYPES = ("float64", "longdouble", "int32", "uint32", "int64", "uint64")
 
 
 class Rows:
@@ -34,7 +37,8 @@ class Rows:
     Parameters
     ----------
     parts : sequence of (n_i, D) arrays
-        Dense (of any real dtype and layout, memory-mapped too) or SciPy sparse, all of one width.
+        Dense (of any real dtype and layout, memory-mapped too), PyTorch tensors, or SciPy sparse,
+        all of one width.
     index : (N,) integers, optional
         Which rows of the parts laid below each other are meant; all by default.
 
@@ -54,9 +58,7 @@ class Rows:
     """
 
     def __init__(self, parts: Sequence[Features], index: Array | None = None) -> None:
-        self._parts = [
-            part.tocsr() if sparse.issparse(part) else np.asanyarray(part) for part in parts
-        ]
+        self._parts = [_stored(part) for part in parts]
         if not self._parts or any(part.ndim != 2 for part in self._parts):
             raise checks.InputError("features: expected at least one two-dimensional array")
         widths = {part.shape[1] for part in self._parts}
@@ -77,11 +79,26 @@ class Rows:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype the products are taken in: float64 stays, integers of 32 bits need it too."""
-        wide = any(
-            part.dtype.name in ("float64", "longdouble", "int32", "uint32", "int64", "uint64")
-            for part in self._parts
-        )
+        wide = any(_dtype_name(part) in _WIDE_DTYPES for part in self._parts)
         return np.dtype(np.float64 if wide else np.float32)
+
+    @property
+    def are_tensors(self) -> bool:
+        """Whether the products are PyTorch's: on another device, or of a dtype that is its own."""
+        return all(is_tensor(part) for part in self._parts)
+
+    def tensor_blocks(self, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Any]]:
+        """Yield ``(which rows, their features as a tensor in dtype)``, where `are_tensors`."""
+        kind = getattr(sys.modules["torch"], dtype.name)
+        starts = self._starts if self._index is None else [0]
+        for start, part in zip(starts, self._parts, strict=False):
+            count = len(part) if self._index is None else len(self)
+            for begin in range(0, count, rows):
+                which = slice(int(start) + begin, int(start) + min(begin + rows, count))
+                if self._index is None:
+                    yield which, part[begin : begin + rows].to(kind)
+                else:
+                    yield which, self._gather_tensor(self._index[which]).to(kind)
 
     @property
     def nbytes(self) -> int:
@@ -120,14 +137,14 @@ class Rows:
             for begin in range(0, part.shape[0], step):
                 end = min(begin + step, part.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
-                yield which, _row_range(part, begin, end).astype(dtype, copy=False)
+                yield which, _converted(_row_range(part, begin, end), dtype)
                 if release is not None:
                     release()
 
     def to_array(self) -> Features:
         """Return all rows as one dense or sparse array in `dtype`."""
         if len(self._parts) == 1 and self._index is None:
-            return self._parts[0].astype(self.dtype, copy=False)
+            return _converted(self._parts[0], self.dtype)
         blocks = [block for _, block in self.blocks(max(len(self), 1))]
         if not blocks:
             empty = np.zeros(self.shape, self.dtype)
@@ -154,6 +171,8 @@ class Rows:
         return block
 
     def _gather(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
+        if self.are_tensors:
+            return _converted(self._gather_tensor(chosen), dtype)
         if len(self._parts) == 1:
             return self._parts[0][chosen].astype(dtype, copy=False)
         home = np.searchsorted(self._starts, chosen, side="right") - 1
@@ -166,11 +185,50 @@ class Rows:
         joined = sparse.vstack(pieces, format="csr") if self.is_sparse else np.concatenate(pieces)
         return joined[np.argsort(order)]
 
+    def _gather_tensor(self, chosen: Array) -> Any:
+        torch = sys.modules["torch"]
+        whole = self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+        return whole[torch.as_tensor(chosen, device=whole.device)]
+
     def _bounded(self, rows: int, numbers: int) -> int:
         if self.is_sparse:
             return rows
         fitting: int = numbers // max(self.shape[1], 1)
         return max(1, min(rows, fitting))
+
+
+def is_tensor(array: Any) -> bool:
+    """Tell whether an array is a PyTorch tensor; PyTorch is not loaded to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def on_host(array: Any) -> Any:
+    """Return a tensor as a NumPy array, and anything else as it is."""
+    if not is_tensor(array):
+        return array
+    tensor = array.detach().cpu()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+
+
+def _stored(part: Features) -> Features:
+    if sparse.issparse(part):
+        return part.tocsr()
+    if not is_tensor(part):
+        return np.asanyarray(part)
+    tensor = part.detach()
+    shared = tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16"
+    return tensor.numpy() if shared else tensor
+
+
+def _dtype_name(part: Features) -> str:
+    return str(part.dtype).removeprefix("torch.")
+
+
+def _converted(block: Features, dtype: np.dtype[Any]) -> Features:
+    if not is_tensor(block):
+        return block.astype(dtype, copy=False)
+    return block.to(device="cpu", dtype=getattr(sys.modules["torch"], dtype.name)).numpy()
 
 
 def _releaser(part: Features) -> Callable[[], None] | None:

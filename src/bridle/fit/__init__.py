@@ -4,6 +4,7 @@
 file                        subject
 =========================== ======================================================================
 ``passes.py``               one pass over the data: the sums of loss and gradient
+``tensor_pass.py``          the same of PyTorch tensors, on their device
 ``objective.py``            mean cross-entropy, penalty, gradient; the data's statistics
 ``sparse.py``               sparse features as their products want them
 ``sparse_pass.py``          a pass over them, and products with the Hessian

@@ -22,7 +22,7 @@ from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
 from bridle.fit.softmax_regression import SoftmaxRegression
 from bridle.fit.targets import ClassWeight, fit_target
-from bridle.rows import Features, Rows
+from bridle.rows import Features, Rows, on_host
 
 Array = npt.NDArray[Any]
 Splitter: TypeAlias = Any  # int, or what scikit-learn's `check_cv` takes
@@ -142,6 +142,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         """
         values = strengths(self.Cs)
         features = self._features(X, reset=True)
+        y, sample_weight = on_host(y), on_host(sample_weight)
         everything = fit_target(y, sample_weight, self.class_weight, len(features))
         if everything.target.ndim == 2:
             raise checks.InputError("y: expected labels, found distributions: no folds of classes")

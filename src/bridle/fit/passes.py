@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from bridle.fit.tensor_pass import tensor_sums
 from bridle.kernels import reference
 from bridle.rows import Features, Rows
 
@@ -66,6 +67,10 @@ def sums_over(
 ) -> Sums:
     """Return the sums at scores ``features @ weight + offset``, taken in the weight's dtype."""
     depth, classes = weight.shape
+    if features.are_tensors:
+        rows_at_a_time = block_rows(depth, classes, memory_budget)
+        given = (features, target, sample_weight, weight, offset)
+        return Sums(*tensor_sums(*given, rows_at_a_time))
     total, worst = 0.0, 0.0
     product, residual = np.zeros((depth, classes)), np.zeros(classes)
     one_reading = (

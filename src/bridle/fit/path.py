@@ -18,7 +18,7 @@ from bridle.fit.passes import DEFAULT_MEMORY
 from bridle.fit.report import FitReport
 from bridle.fit.solver import solve
 from bridle.fit.targets import ClassWeight, fit_target
-from bridle.rows import Features, Rows
+from bridle.rows import Features, Rows, on_host
 
 Array = npt.NDArray[Any]
 
@@ -103,7 +103,7 @@ def softmax_regression_path(
     """
     values = strengths(Cs)
     features = X if isinstance(X, Rows) else Rows([X if hasattr(X, "ndim") else np.asarray(X)])
-    found = fit_target(y, sample_weight, class_weight, len(features))
+    found = fit_target(on_host(y), on_host(sample_weight), class_weight, len(features))
     objective = build_objective(
         features,
         found.target,

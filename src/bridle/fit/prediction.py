@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bridle import checks, probabilities
 from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
-from bridle.rows import Features, Rows
+from bridle.rows import Features, Rows, is_tensor
 
 Array = npt.NDArray[Any]
 
@@ -57,6 +57,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return scores
 
     def _features(self, X: Features, *, reset: bool) -> Rows:
+        if is_tensor(X):
+            X = Rows([X])
         if isinstance(X, Rows):
             if reset:
                 self.n_features_in_ = X.shape[1]

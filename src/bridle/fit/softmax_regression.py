@@ -22,7 +22,7 @@ from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
 from bridle.fit.solver import solve
 from bridle.fit.targets import ClassWeight, fit_target
-from bridle.rows import Features
+from bridle.rows import Features, on_host
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, float, float, float], None]
@@ -130,8 +130,9 @@ class SoftmaxRegression(SoftmaxClassifier):
 
         Parameters
         ----------
-        X : array_like, sparse array or Rows, (N, D)
-            Features of any real dtype; memory maps and `Rows` are read in blocks.
+        X : array_like, sparse array, tensor or Rows, (N, D)
+            Features of any real dtype; memory maps and `Rows` are read in blocks. The products of a
+            PyTorch tensor on another device are made there.
         y : array_like, (N,) or (N, K)
             Labels, or a distribution over K classes per sample.
         sample_weight : array_like, (N,), optional
@@ -155,6 +156,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
         features = self._features(X, reset=True)
+        y, sample_weight = on_host(y), on_host(sample_weight)
         found = fit_target(y, sample_weight, self.class_weight, len(features))
         objective = build_objective(
             features,

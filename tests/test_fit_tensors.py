@@ -1,0 +1,98 @@
+"""Features that are PyTorch tensors: the same optimum, wherever the products are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from bridle import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
+from bridle.fit.passes import Sums, sums_over
+from bridle.fit.tensor_pass import tensor_sums
+from bridle.rows import Rows, on_host
+
+torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    X, y = load_digits(return_X_y=True)
+    return X, y
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "uint8"])
+def test_the_optimum_is_that_of_arrays(digits: Any, dtype: str, device: str) -> None:
+    X, y = digits
+    features = torch.tensor(X, dtype=getattr(torch, dtype), device=device)  # whole numbers to 16
+    target = torch.tensor(y, device=device)
+    model = SoftmaxRegression(C=0.01).fit(features, target)
+    expected = SoftmaxRegression(C=0.01).fit(X, y)
+    assert model.fit_report_.proven
+    assert model.fit_report_.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
+    np.testing.assert_allclose(model.predict_proba(features), expected.predict_proba(X), atol=1e-3)
+
+
+def test_tensors_of_numpys_dtypes_are_not_copied() -> None:
+    features = torch.ones(5, 3)
+    rows = Rows([features])
+    assert not rows.are_tensors
+    assert np.shares_memory(rows.to_array(), features.numpy())
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (37, 5, 3), (64, 7, 2)])
+def test_sums_are_those_of_arrays(shape: Any, soft: bool, weighted: bool) -> None:
+    count, depth, classes = shape
+    random = np.random.default_rng(count)
+    X = torch.tensor(random.normal(size=(count, depth))).bfloat16()
+    W, b = random.normal(size=(depth, classes)), random.normal(size=classes)
+    target = random.integers(classes, size=count)
+    if soft:
+        target = random.dirichlet(np.ones(classes), count)
+    share = random.uniform(0, 2, count) * (random.random(count) > 0.3) if weighted else None
+    parts = Rows([X[: count // 2], X[count // 2 :]])
+    assert parts.are_tensors
+    expected = sums_over(Rows([X.double().numpy()]), target, share, W, b)
+    order = random.permutation(count)
+    chosen = parts.take(order)
+    mixed = None if share is None else share[order]
+    for found in (
+        Sums(*tensor_sums(parts, target, share, W, b, 7)),
+        Sums(*tensor_sums(chosen, target[order], mixed, W, b, 7)),
+    ):
+        assert found.loss == pytest.approx(expected.loss, rel=1e-12, abs=1e-12)
+        assert found.worst_loss == pytest.approx(expected.worst_loss, rel=1e-12, abs=1e-12)
+        np.testing.assert_allclose(found.product, expected.product, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(found.residual, expected.residual, rtol=0, atol=1e-11)
+
+
+def test_a_certain_sample_keeps_its_small_residual() -> None:
+    X = torch.ones(1, 1).bfloat16()
+    found = Sums(
+        *tensor_sums(
+            Rows([X]), np.array([0]), None, np.array([[40.0, 0.0]], np.float64), np.zeros(2), 9
+        )
+    )
+    assert found.residual[0] == pytest.approx(-np.exp(-40), rel=1e-9)
+
+
+def test_paths_and_folds_take_them_too(digits: Any) -> None:
+    X, y = (part[:300] for part in digits)
+    features, target = torch.tensor(X).bfloat16(), torch.tensor(y)
+    weight = torch.ones(300)
+    path = softmax_regression_path(features, target, [0.01, 0.1], sample_weight=weight)
+    assert all(report.proven for report in path.reports)
+    model = SoftmaxRegressionCV([0.01, 0.1], cv=2).fit(features, target, weight)
+    expected = SoftmaxRegressionCV([0.01, 0.1], cv=2).fit(X, y)
+    np.testing.assert_allclose(model.scores_, expected.scores_, rtol=1e-3)
+
+
+def test_what_stays_on_the_host() -> None:
+    assert on_host([1, 2]) == [1, 2]
+    assert on_host(torch.ones(2).bfloat16()).dtype == np.float32
+    assert on_host(torch.ones(2, requires_grad=True)).tolist() == [1.0, 1.0]
