@@ -31,8 +31,8 @@ class Shape(NamedTuple):
 
 EMBEDDINGS = {
     "embedding-10": Shape(60_000, 784, 10, 0.1),
-    "embedding-200": Shape(50_000, 512, 200, 0.18),
-    "embedding-1000": Shape(50_000, 512, 1000, 0.2),
+    "embedding-200": Shape(50_000, 512, 200, 0.13),
+    "embedding-1000": Shape(50_000, 512, 1000, 0.12),
 }
 TEXT = {"text-20": Shape(20_000, 50_000, 20, 0.08)}
 NAMES = ("mnist10k", *EMBEDDINGS, *TEXT)
@@ -53,10 +53,11 @@ def make(name: str, quick: bool) -> tuple[Any, Array]:
 
 
 def embeddings(shape: Shape) -> tuple[Array, Array]:
-    """Return class means plus noise, the variances of both falling off as 1/j."""
+    """Return class means plus noise, their variances falling off as 1/j about a mean of 1."""
     random = np.random.default_rng(0)
     width = shape.width
     deviation = 1 / np.sqrt(1.0 + np.arange(width))
+    deviation /= np.sqrt(np.mean(deviation**2))
     means = random.normal(size=(shape.classes, width)) * deviation
     rotation = np.linalg.qr(random.normal(size=(width, width)))[0]
     target = random.integers(shape.classes, size=shape.rows)
