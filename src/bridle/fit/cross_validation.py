@@ -152,12 +152,14 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
             for C in batch:
                 found[C] = np.array([fold.score(C) for fold in folds])
+                for fold in folds:
+                    fold.keep_only({_best(found), *list(found)[-2:]})
                 if progress is not None or self.verbose:
                     told = progress or _print_score
                     told(len(found), len(folds), C, float(found[C].mean()))
         self.Cs_ = np.array(sorted(found))
         self.scores_ = np.stack([found[C] for C in self.Cs_.tolist()], axis=1)
-        self.C_ = float(self.Cs_[np.argmax(self.scores_.mean(axis=0))])
+        self.C_ = _best(found)
         self._finish(X, y, sample_weight, [fold.fit(self.C_) for fold in folds])
         return self
 
@@ -254,6 +256,10 @@ class _Fold:
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
         return fit
 
+    def keep_only(self, Cs: set[float]) -> None:
+        """Forget the fits at all other C."""
+        self._path.keep_only(Cs)
+
     def score(self, C: float) -> float:
         """Return the score at ``C`` of what was not fitted."""
         fit = self.fit(C)
@@ -267,6 +273,11 @@ class _Fold:
         scorer = get_scorer(self._search.scoring)
         options = {} if self._weight is None else {"sample_weight": self._weight}
         return float(scorer(model, self._features, self._labels, **options))
+
+
+def _best(found: dict[float, Array]) -> float:
+    """Return the C with the best mean score; of equal ones the strongest penalty."""
+    return max(sorted(found), key=lambda C: float(found[C].mean()))
 
 
 def _is_clip(Cs: Any) -> bool:
@@ -285,7 +296,7 @@ def _search(
     yield values[::step]
     while step > 1:
         step //= 2
-        best = values.index(max(sorted(found), key=lambda C: float(found[C].mean())))
+        best = values.index(_best(found))
         around = [place for place in (best - step, best + step) if 0 <= place < len(values)]
         yield [values[place] for place in around if values[place] not in found]
 

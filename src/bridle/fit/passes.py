@@ -91,6 +91,7 @@ def sums_over(
         worst = max(worst, part.worst_loss)
         product += part.product
         residual += part.residual
+        del block  # else a converted one would live beside the next
     return Sums(total, worst, product, residual)
 
 

@@ -173,6 +173,10 @@ class Path:
                 self._known[C] = self._fit(C)
             yield C, self._known[C]
 
+    def keep_only(self, Cs: set[float]) -> None:
+        """Forget all other optima: many of them would take more memory than the data."""
+        self._known = {C: fit for C, fit in self._known.items() if C in Cs}
+
     def _fit(self, C: float) -> Fit:
         started = time.perf_counter()
         objective = replace(self._objective, alpha=1.0 / (C * self._objective.total_weight))
