@@ -1259,10 +1259,11 @@ def test_a_best_c_at_the_end_of_the_grid_is_told(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--Cs", "1,two"], "--Cs: expected numbers with commas between, how many, or one of clip"),
-        (["--Cs", "0"], "Cs: expected"),
+        (["--Cs", "1,two"], "--Cs: expected numbers with commas between, or one of clip"),
+        (["--Cs", "0"], "Cs: expected a number above 0"),
         (["--Cs", "1,-1"], "Cs: expected a number above 0"),
-        (["--Cs", "1,2", "--C", "3"], "--C: expected without --Cs"),
+        (["--Cs", "1,2", "--C", "1"], "--C: expected without --Cs"),
+        (["--Cs", "1,2", "--scoring", "roc_auc"], "scoring: roc_auc at C=1 in fold 0: "),
         (["--Cs", "1,2", "--hidden", "3"], "--hidden: expected without --Cs"),
         (["--Cs", "1,2", "--checkpoint", "x"], "--checkpoint: expected without --Cs"),
         (["--Cs", "1,2", "--cv", "1"], "--cv: expected 2 folds or more, found 1"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -184,6 +185,22 @@ class TestCrossValidation:
     def test_what_cannot_be(self, options: Any, message: str) -> None:
         with pytest.raises(InputError, match=message):
             SoftmaxRegressionCV(**options).fit(*load_iris(return_X_y=True))
+
+    def test_a_score_that_is_none(self) -> None:
+        X, y = load_iris(return_X_y=True)
+
+        def scorer(model: Any, *_: Any) -> float:
+            return np.nan if model.C == 10 else 1.0
+
+        with pytest.raises(InputError, match="at C=10 in fold 0: expected a number, found NaN"):
+            SoftmaxRegressionCV([1.0, 10.0], scoring=scorer).fit(X, y)
+
+    def test_a_fit_cut_short_is_told(self, digits: Any) -> None:
+        X, y = digits
+        with pytest.warns(ConvergenceWarning, match=r"C=10, fold 0: max_iter=2 steps"):
+            SoftmaxRegressionCV([10.0], cv=2, max_iter=2).fit(X, y)
+        with pytest.warns(ConvergenceWarning, match="C=0.01: max_iter=2 steps"):
+            softmax_regression_path(X, y, [0.01], max_iter=2)
 
     def test_a_fold_without_a_class(self) -> None:
         X, y = load_iris(return_X_y=True)

@@ -129,14 +129,19 @@ def fit(
     test_labels: TestLabels = None,
     holdout: Holdout = None,
     C: Annotated[
-        float, typer.Option("--C", help="Inverse strength of the penalty; inf: none.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--C",
+            help="Inverse strength of the penalty; inf: none. 1 if not given.",
+            show_default=False,
+        ),
+    ] = None,
     Cs: Annotated[
         str | None,
         typer.Option(
             "--Cs",
-            help="Choose C by cross-validation: numbers with commas between, how many from 1e-4 "
-            "to 1e4, or clip or dinov2, whose authors' values they are.",
+            help="Choose C by cross-validation: numbers with commas between, or clip or dinov2, "
+            "whose authors' values they are.",
             show_default=False,
         ),
     ] = None,

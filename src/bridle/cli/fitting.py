@@ -26,14 +26,14 @@ from bridle.networks import NetworkClassifier
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
 
-DEFAULT_C, DEFAULT_TOL = 1.0, 1e-10
+DEFAULT_TOL = 1e-10
 
 
 @dataclass(frozen=True)
 class Plan(Source):
     """The command's arguments."""
 
-    C: float
+    C: float | None
     sweep: Sweep | None
     standardize: bool | None
     tol: float
@@ -67,19 +67,20 @@ def fit(plan: Plan) -> None:
 
 
 def _check(plan: Plan) -> None:
-    checks.positive(plan.C, "--C", infinite=True)
+    if plan.C is not None:
+        checks.positive(plan.C, "--C", infinite=True)
     checks.positive(plan.tol, "--tol")
     if plan.sweep is not None:
         plan.sweep.check()
         for name, given in (
-            ("--C", plan.C != DEFAULT_C),
+            ("--C", plan.C is not None),
             ("--hidden", plan.network is not None),
             ("--checkpoint", plan.checkpoint is not None),
         ):
             if given:
                 raise checks.InputError(f"{name}: expected without --Cs")
     check_source(plan)
-    if plan.network is not None and (plan.C != DEFAULT_C or plan.tol != DEFAULT_TOL):
+    if plan.network is not None and (plan.C is not None or plan.tol != DEFAULT_TOL):
         raise checks.InputError("--C, --tol: expected without --hidden; a network has --alpha")
     if plan.network is not None and plan.checkpoint is not None:
         raise checks.InputError("--checkpoint: expected without --hidden")
@@ -117,7 +118,7 @@ def _trained(
 
 
 def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
-    model = SoftmaxRegression(plan.C, standardize=_scale(plan, dataset), tol=plan.tol)
+    model = SoftmaxRegression(plan.C or 1.0, standardize=_scale(plan, dataset), tol=plan.tol)
     wanted = not (plan.json or plan.quiet)
     with about(train.source), live_line(plan.tol, wanted=wanted) as progress:
         return model.fit(

@@ -24,19 +24,16 @@ class Sweep:
     cv: int
     scoring: str
 
-    def values(self) -> str | int | list[float]:
+    def values(self) -> str | list[float]:
         """Return the strengths as the library takes them."""
         if self.Cs in PRESETS:
             return self.Cs
-        if self.Cs.isdecimal():
-            return int(self.Cs)
         try:
             return [float(value) for value in self.Cs.split(",")]
         except ValueError:
             names = ", ".join(sorted(PRESETS))
             raise checks.InputError(
-                f"--Cs: expected numbers with commas between, how many, or one of {names}, "
-                f"found {self.Cs!r}"
+                f"--Cs: expected numbers with commas between, or one of {names}, found {self.Cs!r}"
             ) from None
 
     def check(self) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
@@ -20,7 +19,7 @@ from bridle.fit.passes import DEFAULT_MEMORY
 from bridle.fit.path import Fit, Path, strengths
 from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
-from bridle.fit.softmax_regression import SoftmaxRegression
+from bridle.fit.softmax_regression import SoftmaxRegression, warn_unless_optimal
 from bridle.fit.targets import ClassWeight, fit_target
 from bridle.rows import Features, Rows, on_host
 
@@ -226,6 +225,7 @@ class _Fold:
         self, search: SoftmaxRegressionCV, number: int, data: Any, train: Array, test: Array
     ) -> None:
         features, labels, weight = data
+        self._number = number
         self._search, self._features, self._labels = search, features.take(test), labels[test]
         self._weight = None if weight is None else weight[test]
         share = None if weight is None else weight[train]
@@ -251,9 +251,13 @@ class _Fold:
     def fit(self, C: float) -> Fit:
         """Return the fit at ``C``, found once."""
         fit = dict(self._path.fits([C]))[C]
-        if fit.report.stopped == "max_iter":
-            message = f"max_iter={self._search.max_iter} steps reached at C={C:g} in a fold"
-            warnings.warn(message, ConvergenceWarning, stacklevel=2)
+        settings = self._search
+        warn_unless_optimal(
+            fit.report,
+            tol=settings.tol,
+            max_iter=settings.max_iter,
+            at=f"C={C:g}, fold {self._number}: ",
+        )
         return fit
 
     def keep_only(self, Cs: set[float]) -> None:
@@ -272,7 +276,14 @@ class _Fold:
             return -float(losses.cross_entropy(scores, target, sample_weight=self._weight))
         scorer = get_scorer(self._search.scoring)
         options = {} if self._weight is None else {"sample_weight": self._weight}
-        return float(scorer(model, self._features, self._labels, **options))
+        where = f"scoring: {self._search.scoring} at C={C:g} in fold {self._number}"
+        try:
+            score = float(scorer(model, self._features, self._labels, **options))
+        except (TypeError, ValueError) as error:
+            raise checks.InputError(f"{where}: {error}") from error
+        if math.isnan(score):
+            raise checks.InputError(f"{where}: expected a number, found NaN")
+        return score
 
 
 def _best(found: dict[float, Array]) -> float:

@@ -16,6 +16,7 @@ from bridle.fit.memory import Memory
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.passes import DEFAULT_MEMORY
 from bridle.fit.report import FitReport
+from bridle.fit.softmax_regression import warn_unless_optimal
 from bridle.fit.solver import solve
 from bridle.fit.targets import ClassWeight, fit_target
 from bridle.rows import Features, Rows, on_host
@@ -117,6 +118,8 @@ def softmax_regression_path(
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
     path = Path(objective, tol, max_iter)
     fits = dict(path.fits(np.unique(values)))
+    for C, fit in fits.items():
+        warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
     chosen = [fits[value] for value in values.tolist()]
     return SoftmaxPath(
         Cs=values,

@@ -187,7 +187,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         self.intercept_ = intercept
         self.n_iter_ = max(1, solution.iterations)
         self.fit_report_ = FitReport.of(solution, time.perf_counter() - started)
-        _warn_unless_optimal(self.fit_report_, self)
+        warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -250,7 +250,8 @@ def _print_step(passes: int, objective: float, gap: float, seconds: float) -> No
     print(f"pass {passes:4d}   objective {objective:.9f}   gap {gap:.2e}   {seconds:.1f} s")
 
 
-def _warn_unless_optimal(report: FitReport, model: SoftmaxRegression) -> None:
+def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:
+    """Warn of a fit that did not end at its optimum; ``at`` says which one it was."""
     if report.separable:
         message = (
             "the classes are separable: without a penalty (C=inf) the weights grow without end. "
@@ -258,13 +259,13 @@ def _warn_unless_optimal(report: FitReport, model: SoftmaxRegression) -> None:
         )
     elif report.stopped == "max_iter":
         message = (
-            f"max_iter={model.max_iter} steps reached at a relative gap of "
-            f"{report.relative_gap:.1e}, above tol={model.tol:g}"
+            f"max_iter={max_iter} steps reached at a relative gap of "
+            f"{report.relative_gap:.1e}, above tol={tol:g}"
         )
     elif report.stopped == "precision":
         message = (
             f"rounding ended the fit at a relative gap of {report.relative_gap:.1e}, above "
-            f"tol={model.tol:g}; scale the features or choose a smaller C"
+            f"tol={tol:g}; scale the features or choose a smaller C"
         )
     elif report.stopped == "interrupted":
         message = (
@@ -273,4 +274,4 @@ def _warn_unless_optimal(report: FitReport, model: SoftmaxRegression) -> None:
         )
     else:
         return
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    warnings.warn(at + message, ConvergenceWarning, stacklevel=3)
