@@ -250,15 +250,7 @@ class _Fold:
 
     def fit(self, C: float) -> Fit:
         """Return the fit at ``C``, found once."""
-        fit = dict(self._path.fits([C]))[C]
-        settings = self._search
-        warn_unless_optimal(
-            fit.report,
-            tol=settings.tol,
-            max_iter=settings.max_iter,
-            at=f"C={C:g}, fold {self._number}: ",
-        )
-        return fit
+        return dict(self._path.fits([C]))[C]
 
     def keep_only(self, Cs: set[float]) -> None:
         """Forget the fits at all other C."""
@@ -267,6 +259,13 @@ class _Fold:
     def score(self, C: float) -> float:
         """Return the score at ``C`` of what was not fitted."""
         fit = self.fit(C)
+        settings = self._search
+        warn_unless_optimal(
+            fit.report,
+            tol=settings.tol,
+            max_iter=settings.max_iter,
+            at=f"C={C:g}, fold {self._number}: ",
+        )
         model = self._search._at(C)
         model.classes_, model.coef_ = self._search.classes_, fit.weight.T
         model.intercept_, model.n_features_in_ = fit.intercept, len(fit.weight)
