@@ -15,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
 from bridle.fit.objective import build_objective
-from bridle.fit.passes import DEFAULT_MEMORY
 from bridle.fit.path import Fit, Path, strengths
 from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
@@ -243,7 +242,7 @@ class _Fold:
             fit_intercept=search.fit_intercept,
             standardize=checks.flag_or_positive(search.standardize, "standardize"),
             sample_weight=found.sample_weight,
-            memory_budget=checks.memory_budget(search.memory_budget) or DEFAULT_MEMORY,
+            memory_budget=checks.memory_budget(search.memory_budget),
         )
         tol = checks.positive(search.tol, "tol")
         self._path = Path(objective, tol, checks.count(search.max_iter, "max_iter"))

@@ -30,7 +30,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
-from bridle.fit.passes import DEFAULT_MEMORY, Sums, blocks_of, sums_over
+from bridle.fit.passes import Sums, blocks_of, default_memory, sums_over
 from bridle.fit.sparse import SparseFeatures, prepare_sparse, sparse_statistics, weighted_target
 from bridle.rows import Features, Rows
 
@@ -133,9 +133,10 @@ def build_objective(
     fit_intercept: bool,
     standardize: bool | float,
     sample_weight: Array | None,
-    memory_budget: int = DEFAULT_MEMORY,
+    memory_budget: int | None = None,
 ) -> Objective:
     """Check the features, take their statistics in one or two passes, and state the objective."""
+    memory_budget = memory_budget or default_memory(features)
     count, width = features.shape
     total = float(count) if sample_weight is None else float(sample_weight.sum())
     thin = prepare_sparse(features, classes) if features.is_sparse else None

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.fit.memory import Memory
 from bridle.fit.objective import Objective, build_objective
-from bridle.fit.passes import DEFAULT_MEMORY
 from bridle.fit.report import FitReport
 from bridle.fit.softmax_regression import warn_unless_optimal
 from bridle.fit.solver import solve
@@ -113,7 +112,7 @@ def softmax_regression_path(
         fit_intercept=fit_intercept,
         standardize=checks.flag_or_positive(standardize, "standardize"),
         sample_weight=found.sample_weight,
-        memory_budget=checks.memory_budget(memory_budget) or DEFAULT_MEMORY,
+        memory_budget=checks.memory_budget(memory_budget),
     )
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
     path = Path(objective, tol, max_iter)

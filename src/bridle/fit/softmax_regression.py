@@ -17,7 +17,6 @@ from bridle import checks
 from bridle.fit import model_file, watch
 from bridle.fit.checkpoint import Checkpoint
 from bridle.fit.objective import Objective, build_objective
-from bridle.fit.passes import DEFAULT_MEMORY
 from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
 from bridle.fit.solver import solve
@@ -61,7 +60,8 @@ class SoftmaxRegression(SoftmaxClassifier):
         given.
     memory_budget : int, optional
         Bytes that the fit may take beside the features, as they are stored, and some ten copies of
-        its weights; 256 MB by default. Fewer make it slower; the optimum is the same.
+        its weights; by default a quarter of what the features take, between 32 and 256 MB. The
+        optimum is the same.
     verbose : int
         Above 0, a line per step.
 
@@ -166,7 +166,7 @@ class SoftmaxRegression(SoftmaxClassifier):
             fit_intercept=self.fit_intercept,
             standardize=checks.flag_or_positive(self.standardize, "standardize"),
             sample_weight=found.sample_weight,
-            memory_budget=checks.memory_budget(self.memory_budget) or DEFAULT_MEMORY,
+            memory_budget=checks.memory_budget(self.memory_budget),
         )
         kept = None
         if checkpoint is not None:
