@@ -20,9 +20,9 @@ from bridle.fit.objective import Objective
 Array = npt.NDArray[Any]
 Curved = Metric | Hessian  # what turns a gradient into a step
 
-# What the remembered steps may take: a part of what the features do, and of the budget.
+# What the remembered steps may take: a part of what the features do, or 4 MB, within the budget.
 # For many classes few are left, and few are enough: 6 do nearly what 50 do.
-_MEMORY_SHARE = 1 / 8
+_MEMORY_SHARE, _LEAST_MEMORY = 1 / 8, 2**22
 _FEWEST_PAIRS, _MOST_PAIRS = 6, 50
 
 
@@ -41,7 +41,8 @@ class Memory:
         The penalty's part of a gradient's change is ``α`` times the step, and nothing else differs.
         """
         self._dtype = objective.features.dtype
-        budget = min(_MEMORY_SHARE * objective.features.nbytes, objective.memory_budget / 4)
+        share = max(_MEMORY_SHARE * objective.features.nbytes, _LEAST_MEMORY)
+        budget = min(share, objective.memory_budget / 4)
         pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
         length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))
         if self.metric is not None:
