@@ -79,10 +79,12 @@ class Gradients:
         wide = accumulator_dtype(head.features.dtype)
         features, weight, bias = asked
         self._features = torch.zeros_like(head.features) if features else None
-        # Sums over many blocks, in half precision, would stop growing.
         self._weight = None
         if weight:
-            self._weight = kernels.fresh(tuple(head.weight.shape), head.weight, wide).zero_()
+            # Sums over many blocks, in half precision, would stop growing; a single one is its sum.
+            single = len(head.features) <= plan.block and not plan.threshold
+            dtype = head.weight.dtype if single else wide
+            self._weight = kernels.fresh(tuple(head.weight.shape), head.weight, dtype).zero_()
         self._bias = head.weight.new_zeros(len(head.weight), dtype=wide) if bias else None
 
     def add(self, block: Block, scale: Tensor) -> None:
