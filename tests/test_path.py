@@ -17,6 +17,8 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bridle
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
+from bridle.fit import quasi_newton
+from bridle.fit.metric import build_metric
 from bridle.fit.path import PRESETS
 
 
@@ -122,6 +124,20 @@ class TestCrossValidation:
         each = [SoftmaxRegression(1.0, tol=1e-9).fit(X[train], y[train]) for train, _ in cv]
         mean = np.mean([fold.coef_ for fold in each], axis=0)
         np.testing.assert_allclose(model.coef_, mean, rtol=0, atol=1e-3)
+
+    def test_folds_share_their_first_metric(
+        self, digits: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        starts: list[bool] = []
+
+        def counting(objective: Any, parameters: Any, rows: Any) -> Any:
+            starts.append(not parameters[:-1].any())
+            return build_metric(objective, parameters, rows)
+
+        monkeypatch.setattr(quasi_newton, "build_metric", counting)
+        model = SoftmaxRegressionCV([1.0], cv=3, refit=False, tol=1e-9).fit(*digits)
+        assert model.fit_report_.proven
+        assert starts.count(True) == 1
 
     def test_the_strongest_of_equal_penalties_is_chosen(self) -> None:
         X = np.repeat(np.eye(3), 20, axis=0)

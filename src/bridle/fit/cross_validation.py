@@ -149,7 +149,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         found: dict[float, Array] = {}
         for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
             for C in batch:
-                found[C] = np.array([fold.score(C) for fold in folds])
+                found[C] = _scores(folds, C)
                 for fold in folds:
                     fold.keep_only({_best(found), *list(found)[-2:]})
                 if progress is not None or self.verbose:
@@ -247,6 +247,10 @@ class _Fold:
         tol = checks.positive(search.tol, "tol")
         self._path = Path(objective, tol, checks.count(search.max_iter, "max_iter"))
 
+    def learn_from(self, other: _Fold) -> None:
+        """Begin with another fold's metric: most of its rows are ours too."""
+        self._path.learn_from(other._path)
+
     def fit(self, C: float) -> Fit:
         """Return the fit at ``C``, found once."""
         return dict(self._path.fits([C]))[C]
@@ -282,6 +286,14 @@ class _Fold:
         if math.isnan(score):
             raise checks.InputError(f"{where}: expected a number, found NaN")
         return score
+
+
+def _scores(folds: list[_Fold], C: float) -> Array:
+    scores = []
+    for fold in folds:
+        fold.learn_from(folds[0])
+        scores.append(fold.score(C))
+    return np.array(scores)
 
 
 def _best(found: dict[float, Array]) -> float:
