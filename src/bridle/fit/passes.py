@@ -66,6 +66,12 @@ def blocks_of(
     return features.blocks(rows, dtype, numbers=memory_budget // 64)
 
 
+def reads_once(features: Rows, target: Array, classes: int) -> bool:
+    """Tell whether dense features go through the kernel that reads each row once."""
+    few = classes <= _FEW_CLASSES and target.ndim == 1
+    return few and features.shape[0] * features.shape[1] > _KERNEL_NUMBERS
+
+
 def sums_over(
     features: Rows,
     target: Array,
@@ -82,12 +88,13 @@ def sums_over(
         return Sums(*tensor_sums(*given, rows_at_a_time))
     total, worst = 0.0, 0.0
     product, residual = np.zeros((depth, classes)), np.zeros(classes)
-    one_reading = (
-        classes <= _FEW_CLASSES and target.ndim == 1 and features.shape[0] * depth > _KERNEL_NUMBERS
-    )
+    one_reading = reads_once(features, target, classes)
     # One block's scores, again and again: fresh memory would be faulted in page by page.
     memory = np.empty((0, classes), weight.dtype)
-    for rows, block in blocks_of(features, classes, weight.dtype, memory_budget):
+    # One reading makes no scores that would need memory.
+    step = len(features) if one_reading else block_rows(depth, classes, memory_budget)
+    blocks = features.blocks(step, weight.dtype, numbers=memory_budget // 64)
+    for rows, block in blocks:
         share = None if sample_weight is None else sample_weight[rows]
         if one_reading and not sparse.issparse(block) and block.flags.c_contiguous:
             part = _in_one_reading(block, weight, offset, target[rows], share)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridle.fit import threads
 from bridle.fit.gap import duality_gap
 from bridle.fit.hessian import Hessian, first_choice, last_resort
 from bridle.fit.memory import Curved, Memory
@@ -32,6 +33,7 @@ _PATIENCE = 100
 _SUFFICIENT_DECREASE = 1e-4
 _CURVATURE = 0.9
 _LONGEST_SEARCH = 30
+_STALLED = 5  # steps that did not bring the expected decrease down
 # A Newton step gains more than this, or it is at rounding.
 _INTERCEPT_STEPS, _INTERCEPT_GAIN = 6, 4.0
 
@@ -153,7 +155,7 @@ def _advance(
     search: _Search, memory: Memory, metric: Curved, point: Evaluation, direction: Array
 ) -> Evaluation | None:
     """Return the next point, or the same one seen more sharply; None if rounding hides any."""
-    if search.blind_to(point, direction) and search.sharpen():
+    if search.stalls(point, direction) and search.sharpen():
         return search.evaluate(point.parameters)
     following = search.step(point, direction)
     if following is None and memory:
@@ -184,6 +186,7 @@ class _Search:
         self.watch = watch
         self._dtype = watch.objective.features.dtype
         self._generator = np.random.default_rng(0)
+        self._least_expected, self._stalled = np.inf, 0
 
     def evaluate(self, parameters: Array) -> Evaluation:
         self.watch.passes += 1
@@ -196,12 +199,20 @@ class _Search:
         self._dtype = np.dtype(np.float64)
         return True
 
-    def blind_to(self, point: Evaluation, direction: Array) -> bool:
-        """Tell whether a step's expected decrease is below what float32 sums can show."""
-        if self._dtype == np.float64:
-            return False
+    def stalls(self, point: Evaluation, direction: Array) -> bool:
+        """Tell whether float32 sums show no more progress.
+
+        Where a step's expected decrease is below what they can show of the objective, gradients
+        may still be good for many steps.
+        """
         expected = -float(np.vdot(point.gradient, direction)) / 2
-        return expected <= float(np.finfo(self._dtype).eps) * abs(point.value)
+        if expected > float(np.finfo(self._dtype).eps) * abs(point.value):
+            return False
+        if expected < self._least_expected:
+            self._least_expected, self._stalled = expected, 0
+        else:
+            self._stalled += 1
+        return self._stalled >= _STALLED
 
     def rows(self) -> Array | None:
         """Return the rows that a curvature is estimated from, new ones each time; None for all."""
@@ -211,7 +222,8 @@ class _Search:
         return np.sort(self._generator.choice(count, size, replace=False))
 
     def metric(self, point: Evaluation) -> Metric:
-        return build_metric(self.objective, point.parameters, self.rows())
+        with threads.large():
+            return build_metric(self.objective, point.parameters, self.rows())
 
     def step(self, point: Evaluation, direction: Array) -> Evaluation | None:
         """Search along ``direction`` for a weak Wolfe point; None if rounding hides it."""

@@ -7,24 +7,19 @@ else has failed, to Newton's method with the whole Hessian, as a part of the fir
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import ThreadpoolController
 
 from bridle.fit import newton, quasi_newton
-from bridle.fit.hessian import SINGLE_THREADED, first_choice, last_resort, tiny
+from bridle.fit.hessian import first_choice, last_resort
 from bridle.fit.memory import Memory
 from bridle.fit.objective import Objective
+from bridle.fit.threads import threads_for
 from bridle.fit.watch import Keep, Progress, Solution, Watch
 
 Array = npt.NDArray[Any]
-
-# Below so many multiplications a product gains nothing from a second thread.
-_THREADED_PRODUCT = 2**23
 
 
 def solve(
@@ -44,7 +39,7 @@ def solve(
     """
     watch = Watch(objective, progress, keep)
     try:
-        with _threads_for(objective):
+        with threads_for(objective):
             return _solve(watch, _informed(objective, start), tol, max_iter, memory)
     except KeyboardInterrupt:
         if watch.best is None:
@@ -73,24 +68,3 @@ def _informed(objective: Objective, start: Array) -> Array:
     start[-1] = np.log(np.maximum(objective.target_mean, np.finfo(np.float64).tiny))
     start[-1] -= start[-1].mean()
     return start
-
-
-def _threads_for(objective: Objective) -> AbstractContextManager[Any]:
-    """Keep the products of a small problem on one thread, and what few a sparse one has.
-
-    A small product is done before a second thread has begun, and on a busy machine the first would
-    wait for it ten times as long as the product takes. Beside sparse kernels the library's threads
-    would keep a core busy with waiting.
-    """
-    count, width = objective.features.shape
-    multiplications = count * width * objective.classes
-    if not objective.features.is_sparse and multiplications >= _THREADED_PRODUCT:
-        return nullcontext()
-    if multiplications < SINGLE_THREADED and tiny(objective):
-        return nullcontext()  # and looking for the libraries would take longer than the fit
-    return cast(AbstractContextManager[Any], _threadpools().limit(limits=1, user_api="blas"))
-
-
-@cache
-def _threadpools() -> ThreadpoolController:
-    return ThreadpoolController()

@@ -31,8 +31,8 @@ from bridle.kernels.vectors import VECTOR_BYTES
 Array = npt.NDArray[Any]
 
 # So many ranges of rows are summed apart, then together in their order: the bits of the sums do
-# not depend on the number of threads.
-RANGES = 32
+# not depend on the number of threads. Sums of shorter ones would take as long as the rows.
+RANGES, SHORTEST_RANGE = 32, 128
 SUM_BYTES = 2**25
 # After so many rows a float32 sum goes on in float64.
 SUMMED_ROWS = 1024
@@ -98,7 +98,7 @@ def pass_sums(
     width = -(-classes // lanes) * lanes
     padded = np.zeros((depth, width), kind)
     padded[:, :classes] = weight
-    ranges = max(1, min(RANGES, count // ROWS, SUM_BYTES // (8 * depth * width)))
+    ranges = max(1, min(RANGES, count // SHORTEST_RANGE, SUM_BYTES // (8 * depth * width)))
     edges = count * np.arange(ranges + 1) // ranges
     totals = np.zeros((ranges, 2))
     products, residuals = np.zeros((ranges, depth * width)), np.zeros((ranges, width))
