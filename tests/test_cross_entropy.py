@@ -188,6 +188,21 @@ def test_the_size_of_the_block_changes_no_bit_of_long_rows(
         np.testing.assert_array_equal(answer, answers[0])
 
 
+@pytest.mark.parametrize("classes", [2, 3, 17, 201])
+def test_the_size_of_the_block_changes_no_bit_of_weighted_distributions(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(classes)
+    scores, weight = rng.normal(size=(53, classes)), rng.uniform(size=classes)
+    target = rng.dirichlet(np.ones(classes), 53)
+    answers = []
+    for numbers in (2**16, 5 * classes, 1):
+        monkeypatch.setattr(class_targets, "_BLOCK_NUMBERS", numbers)
+        answers.append(bridle.cross_entropy(scores, target, weight=weight, reduction="none"))
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
 @given(
     problem=problems(dtypes=FLOAT64, smallest_batch=2, sample_weight=False),
     reduction=st.sampled_from(["mean", "sum"]),

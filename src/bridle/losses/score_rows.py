@@ -182,7 +182,10 @@ def _mass(block: ClassTargets) -> Array | float:
         return np.asarray(_sparse_mass(block).sum(axis=1))
     if block.target.ndim == 2:
         wide = block.target.astype(block.compute_dtype, copy=False)
-        return np.asarray(wide.sum(axis=1) if block.weight is None else wide @ block.weight)
+        if block.weight is None:
+            return np.asarray(wide.sum(axis=1))
+        # Not by `@`, whose order of summation depends on the number of rows.
+        return np.asarray(np.einsum("nc,c->n", wide, block.weight))
     if block.weight is None:
         return 1.0
     known = block.counted & ~block.unknown
