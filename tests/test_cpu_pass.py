@@ -74,7 +74,7 @@ def test_a_fits_pass_chooses_it_and_gets_the_same(storage: str, monkeypatch: Any
         rows = Rows([X[:500].astype("float32"), X[500:].astype("float32")])
     else:
         rows = Rows([X.astype(storage)])
-    plain = passes.sums_over(rows, target, share, W / 100, b)
+    plain = passes.sums_over(rows, [passes.Point(target, share, W / 100, b)])[0]
     asked = []
 
     def seen(*given: Any) -> Any:
@@ -84,7 +84,32 @@ def test_a_fits_pass_chooses_it_and_gets_the_same(storage: str, monkeypatch: Any
     monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 0)
     real = passes._in_one_reading
     monkeypatch.setattr(passes, "_in_one_reading", seen)
-    found = passes.sums_over(rows, target, share, W / 100, b)
+    found = passes.sums_over(rows, [passes.Point(target, share, W / 100, b)])[0]
     assert asked
     assert found.loss == pytest.approx(plain.loss, rel=1e-6)
     np.testing.assert_allclose(found.product, plain.product, rtol=1e-4, atol=0.5)
+
+
+@pytest.mark.parametrize("kernel", [False, True])
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_a_pass_for_several_is_each_ones_own(kernel: bool, dtype: str, monkeypatch: Any) -> None:
+    X, W, b, target, share = problem(331, 7, 3, "float64", weighted=True)
+    share[100:230] = 0
+    none_at_all = np.zeros_like(share)
+    none_at_all[-1] = 2
+    monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 0 if kernel else 2**60)
+    rows = Rows([X.astype(dtype)])
+    points = [
+        passes.Point(target, weight, factor * W, b)
+        for factor, weight in ((0.1, None), (-0.2, share), (0.0, none_at_all))
+    ]
+    together = passes.sums_over(rows, points, memory_budget=2**14)
+    wide = X.astype(dtype).astype(np.float64)
+    for point, found in zip(points, together, strict=True):
+        weight = np.ones(len(target)) if point.sample_weight is None else point.sample_weight
+        scores = wide @ point.weight + b
+        losses = reference.residual_in_place(scores, target, weight)
+        assert found.loss == pytest.approx(float(losses @ weight), rel=1e-12)
+        assert found.worst_loss == pytest.approx(float(losses[weight > 0].max()), rel=1e-12)
+        np.testing.assert_allclose(found.product, wide.T @ scores, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found.residual, scores.sum(axis=0), rtol=0, atol=1e-9)

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from bridle import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
-from bridle.fit.passes import Sums, sums_over
+from bridle.fit.passes import Point, Sums, sums_over
 from bridle.fit.tensor_pass import tensor_sums
 from bridle.rows import Rows, on_host
 
@@ -57,7 +57,7 @@ def test_sums_are_those_of_arrays(shape: Any, soft: bool, weighted: bool) -> Non
     share = random.uniform(0, 2, count) * (random.random(count) > 0.3) if weighted else None
     parts = Rows([X[: count // 2], X[count // 2 :]])
     assert parts.are_tensors
-    expected = sums_over(Rows([X.double().numpy()]), target, share, W, b)
+    (expected,) = sums_over(Rows([X.double().numpy()]), [Point(target, share, W, b)])
     order = random.permutation(count)
     chosen = parts.take(order)
     mixed = None if share is None else share[order]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,15 +11,21 @@ from scipy import sparse
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import make_scorer, recall_score
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
+from sklearn.model_selection import (
+    KFold,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bridle
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
-from bridle.fit import quasi_newton
+from bridle.fit import objective, quasi_newton
 from bridle.fit.metric import build_metric
+from bridle.fit.passes import sums_over
 from bridle.fit.path import PRESETS
 
 
@@ -125,14 +132,60 @@ class TestCrossValidation:
         mean = np.mean([fold.coef_ for fold in each], axis=0)
         np.testing.assert_allclose(model.coef_, mean, rtol=0, atol=1e-3)
 
+    def test_folds_share_their_passes(self, digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        X, y = digits[0].astype(np.float16), digits[1]
+        served: list[int] = []
+
+        def counting(features: Any, points: Any, budget: int) -> Any:
+            served.append(len(points))
+            return sums_over(features, points, budget)
+
+        monkeypatch.setattr(objective, "sums_over", counting)
+        model = SoftmaxRegressionCV([0.1, 1.0], cv=4, refit=False, tol=1e-6).fit(X, y)
+        assert max(served) == 4
+        assert sum(served) > 2 * len(served)
+        for number, (train, test) in enumerate(StratifiedKFold(4).split(X, y)):
+            single = SoftmaxRegression(1.0, tol=1e-6).fit(X[train], y[train])
+            scores = single.decision_function(X[test])
+            expected = -bridle.cross_entropy(scores, y[test])
+            assert model.scores_[number, 1] == pytest.approx(expected, rel=1e-3)
+
+    def test_a_fold_of_few_rows_reads_no_others(self) -> None:
+        X, y = load_wine(return_X_y=True)
+        split = StratifiedShuffleSplit(3, train_size=0.3, random_state=0)
+        options: dict[str, Any] = {"standardize": True, "tol": 1e-10}
+        model = SoftmaxRegressionCV([1.0], cv=split, **options).fit(X, y)
+        expected = cross_val_score(
+            SoftmaxRegression(1.0, **options), X, y, cv=split, scoring="neg_log_loss"
+        )
+        np.testing.assert_allclose(model.scores_[:, 0], expected, rtol=1e-5)
+
+    def test_rows_may_be_in_a_fold_more_than_once(self) -> None:
+        X, y = load_wine(return_X_y=True)
+        train = np.random.default_rng(0).integers(len(y), size=len(y))
+        test = np.setdiff1d(np.arange(len(y)), train)
+        options: dict[str, Any] = {"standardize": True, "tol": 1e-10}
+        model = SoftmaxRegressionCV([1.0], cv=[(train, test)], **options).fit(X, y)
+        single = SoftmaxRegression(1.0, **options).fit(X[train], y[train])
+        expected = -bridle.cross_entropy(single.decision_function(X[test]), y[test])
+        assert model.scores_[0, 0] == pytest.approx(expected, rel=1e-5)
+
+    def test_an_interruption_ends_the_search(
+        self, digits: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        interrupted = Mock(side_effect=KeyboardInterrupt)
+        monkeypatch.setattr(objective, "sums_over", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            SoftmaxRegressionCV([0.1, 1.0], cv=4).fit(*digits)
+
     def test_folds_share_their_first_metric(
         self, digits: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         starts: list[bool] = []
 
-        def counting(objective: Any, parameters: Any, rows: Any) -> Any:
+        def counting(problem: Any, parameters: Any, rows: Any) -> Any:
             starts.append(not parameters[:-1].any())
-            return build_metric(objective, parameters, rows)
+            return build_metric(problem, parameters, rows)
 
         monkeypatch.setattr(quasi_newton, "build_metric", counting)
         model = SoftmaxRegressionCV([1.0], cv=3, refit=False, tol=1e-9).fit(*digits)

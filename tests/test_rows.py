@@ -73,6 +73,14 @@ def test_the_dtype_of_the_products_holds_every_number(stored: Any, wanted: Any) 
     assert joined(rows, 2, np.dtype("float64")).dtype == "float64"
 
 
+def test_every_float16_is_converted_exactly() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(-1, 8)
+    for stored in (every, every[:, ::-1], np.asfortranarray(every), every.astype(">f2")):
+        ((_, block),) = Rows([stored]).blocks(len(every), np.dtype(np.float32))
+        np.testing.assert_array_equal(block, stored.astype(np.float32))
+        assert block.dtype == np.float32
+
+
 def test_bfloat16() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
     rows = Rows([np.array([[1.5, -2.0]], ml_dtypes.bfloat16)])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -174,11 +175,11 @@ class Rows:
         if self.are_tensors:
             return _converted(self._gather_tensor(chosen), dtype)
         if len(self._parts) == 1:
-            return self._parts[0][chosen].astype(dtype, copy=False)
+            return _converted(self._parts[0][chosen], dtype)
         home = np.searchsorted(self._starts, chosen, side="right") - 1
         present = np.unique(home)
         pieces = [
-            self._parts[part][chosen[home == part] - self._starts[part]].astype(dtype)
+            _converted(self._parts[part][chosen[home == part] - self._starts[part]], dtype)
             for part in present
         ]
         order = np.concatenate([np.flatnonzero(home == part) for part in present])
@@ -227,8 +228,17 @@ def _dtype_name(part: Features) -> str:
 
 def _converted(block: Features, dtype: np.dtype[Any]) -> Features:
     if not is_tensor(block):
+        if block.dtype == np.float16 and dtype == np.float32 and not sparse.issparse(block):
+            # Half the time of `astype`, which converts them one by one.
+            return np.take(_float16_values(), block.view(np.uint16), mode="clip")
         return block.astype(dtype, copy=False)
     return block.to(device="cpu", dtype=getattr(sys.modules["torch"], dtype.name)).numpy()
+
+
+@cache
+def _float16_values() -> npt.NDArray[np.float32]:
+    """Return what the 65,536 patterns of a float16 stand for."""
+    return np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def _releaser(part: Features) -> Callable[[], None] | None:

@@ -15,7 +15,8 @@ file                        subject
 ``memory.py``               what the last steps did to the gradient
 ``quasi_newton.py``         L-BFGS in that metric, until the gap is proven
 ``newton.py``               Newton's method by conjugate gradients, for sparse features
-``solver.py``               which of them a problem goes to
+``solver.py``               which of them a problem goes to; several problems in the same passes
+``threads.py``              how many threads the libraries' products take meanwhile
 ``targets.py``              labels or distributions, and their weights, as the objective wants them
 ``report.py``               what is known about a fit when it ends
 ``prediction.py``           what a fitted classifier answers

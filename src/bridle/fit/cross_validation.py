@@ -15,7 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
 from bridle.fit.objective import build_objective
-from bridle.fit.path import Fit, Path, strengths
+from bridle.fit.passes import default_memory
+from bridle.fit.path import Fit, Path, fit_together, strengths
 from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
 from bridle.fit.softmax_regression import SoftmaxRegression, warn_unless_optimal
@@ -30,6 +31,8 @@ Progress = Callable[[int, int, float, float], None]
 
 # The first step of CLIP's search in its grid of 97: two decades.
 _COARSEST_STEP = 16
+# A fold of so many of the rows is worth passes over all of them.
+_MOST = 0.5
 
 
 class SoftmaxRegressionCV(SoftmaxClassifier):
@@ -37,7 +40,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
 
     For each fold and each ``C`` the classifier is fitted to its proven optimum, beginning where the
     optima before it point to; the ``C`` with the best mean score over the folds is then
-    fitted on all data.
+    fitted on all data. All folds of dense features are fitted at once, in the same passes over
+    them.
 
     Parameters
     ----------
@@ -148,13 +152,14 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         folds = list(self._folds(features, np.asarray(y).reshape(-1), sample_weight))
         found: dict[float, Array] = {}
         for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
+            _fit(folds, batch)
             for C in batch:
-                found[C] = _scores(folds, C)
-                for fold in folds:
-                    fold.keep_only({_best(found), *list(found)[-2:]})
+                found[C] = np.array([fold.score(C) for fold in folds])
                 if progress is not None or self.verbose:
                     told = progress or _print_score
                     told(len(found), len(folds), C, float(found[C].mean()))
+            for fold in folds:
+                fold.path.keep_only({_best(found), *list(found)[-2:]})
         self.Cs_ = np.array(sorted(found))
         self.scores_ = np.stack([found[C] for C in self.Cs_.tolist()], axis=1)
         self.C_ = _best(found)
@@ -183,8 +188,11 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             splits = list(splitter.split(np.zeros(len(labels)), labels))
         except ValueError as error:
             raise checks.InputError(f"cv: {error}") from None
+        budget = checks.memory_budget(self.memory_budget) or default_memory(features)
         for number, (train, test) in enumerate(splits):
-            yield _Fold(self, number, (features, labels, weight), train, test)
+            data = (features, labels, weight)
+            # They are fitted at the same time.
+            yield _Fold(self, number, data, train, test, budget // len(splits))
 
     def _at(self, C: float) -> SoftmaxRegression:
         """Return the plain classifier with our settings."""
@@ -221,7 +229,13 @@ class _Fold:
     """One part of the data to fit and one to judge."""
 
     def __init__(
-        self, search: SoftmaxRegressionCV, number: int, data: Any, train: Array, test: Array
+        self,
+        search: SoftmaxRegressionCV,
+        number: int,
+        data: Any,
+        train: Array,
+        test: Array,
+        memory_budget: int,
     ) -> None:
         features, labels, weight = data
         self._number = number
@@ -234,30 +248,29 @@ class _Fold:
             raise checks.InputError(
                 f"cv: fold {number} has no training sample of class {missing!s}; choose fewer folds"
             )
+        target, counted = found.target, found.sample_weight
+        if features.is_sparse or len(train) < _MOST * len(labels):
+            features = features.take(train)
+        else:
+            # With a weight of 0 for the rows held out, all folds are fitted in the same passes.
+            target = np.searchsorted(search.classes_, labels)
+            counted = np.bincount(train, counted, len(labels)).astype(np.float64)
         objective = build_objective(
-            features.take(train),
-            found.target,
+            features,
+            target,
             len(found.classes),
             C=1.0,
             fit_intercept=search.fit_intercept,
             standardize=checks.flag_or_positive(search.standardize, "standardize"),
-            sample_weight=found.sample_weight,
-            memory_budget=checks.memory_budget(search.memory_budget),
+            sample_weight=counted,
+            memory_budget=memory_budget,
         )
         tol = checks.positive(search.tol, "tol")
-        self._path = Path(objective, tol, checks.count(search.max_iter, "max_iter"))
-
-    def learn_from(self, other: _Fold) -> None:
-        """Begin with another fold's metric: most of its rows are ours too."""
-        self._path.learn_from(other._path)
+        self.path = Path(objective, tol, checks.count(search.max_iter, "max_iter"))
 
     def fit(self, C: float) -> Fit:
         """Return the fit at ``C``, found once."""
-        return dict(self._path.fits([C]))[C]
-
-    def keep_only(self, Cs: set[float]) -> None:
-        """Forget the fits at all other C."""
-        self._path.keep_only(Cs)
+        return dict(self.path.fits([C]))[C]
 
     def score(self, C: float) -> float:
         """Return the score at ``C`` of what was not fitted."""
@@ -288,12 +301,13 @@ class _Fold:
         return score
 
 
-def _scores(folds: list[_Fold], C: float) -> Array:
-    scores = []
-    for fold in folds:
-        fold.learn_from(folds[0])
-        scores.append(fold.score(C))
-    return np.array(scores)
+def _fit(folds: list[_Fold], Cs: list[float]) -> None:
+    """Fit all folds at all ``Cs``, at once; of the first fit of all, the others have its metric."""
+    first, *others = folds
+    first.path.begin(Cs[0])
+    for fold in others:
+        fold.path.learn_from(first.path)
+    fit_together([fold.path for fold in folds], Cs)
 
 
 def _best(found: dict[float, Array]) -> float:
@@ -308,13 +322,13 @@ def _is_clip(Cs: Any) -> bool:
 def _search(
     grid: Array, found: dict[float, Array], *, coarse_to_fine: bool
 ) -> Iterator[list[float]]:
-    """Yield what to score next, by what has been ``found``: all of the grid, or coarse to fine."""
+    """Yield what to score next, by what has been ``found``: all of the grid, or coarse to fine.
+
+    An optimum shows where the next one is: what is yielded together begins without the other's.
+    """
     values = grid.tolist()
-    if not coarse_to_fine:
-        yield values
-        return
-    step = _COARSEST_STEP
-    yield values[::step]
+    step = _COARSEST_STEP if coarse_to_fine else 1
+    yield from ([value] for value in values[::step])
     while step > 1:
         step //= 2
         best = values.index(_best(found))

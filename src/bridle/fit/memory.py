@@ -55,6 +55,13 @@ class Memory:
             slope += slope.dtype.type(more) * weight
             self.add(step, change)
 
+    def copy(self) -> Memory:
+        """Return another that begins with what this one knows."""
+        twin = Memory()
+        twin._pairs, twin._dtype, twin._alpha = self._pairs.copy(), self._dtype, self._alpha
+        twin.metric = self.metric
+        return twin
+
     def __len__(self) -> int:
         return len(self._pairs)
 

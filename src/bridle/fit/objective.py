@@ -21,16 +21,16 @@ of most data. It happens in the algebra: ``u V + c = x W + b`` with ``W = V / sc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
-from bridle.fit.passes import Sums, blocks_of, default_memory, sums_over
+from bridle.fit.passes import Point, Sums, blocks_of, default_memory, sums_over
 from bridle.fit.sparse import SparseFeatures, prepare_sparse, sparse_statistics, weighted_target
 from bridle.rows import Features, Rows
 
@@ -103,14 +103,15 @@ class Objective:
 
     def evaluate(self, parameters: Array, dtype: np.dtype[Any]) -> Evaluation:
         """Return value and gradient at ``parameters``, with the products taken in ``dtype``."""
-        scaled, offset = self.in_feature_units(parameters)
-        weight, offset = scaled.astype(dtype), offset.astype(dtype)
-        sums = sums_over(
-            self.features, self.target, self.sample_weight, weight, offset, self.memory_budget
-        )
-        return self._assemble(parameters, sums)
+        return evaluate_together([Asked(self, parameters, dtype)])[0]
 
-    def _assemble(self, parameters: Array, sums: Sums) -> Evaluation:
+    def point(self, parameters: Array, dtype: np.dtype[Any]) -> Point:
+        """Return what a pass over the features is to make sums of."""
+        scaled, offset = self.in_feature_units(parameters)
+        return Point(self.target, self.sample_weight, scaled.astype(dtype), offset.astype(dtype))
+
+    def assemble(self, parameters: Array, sums: Sums) -> Evaluation:
+        """Return value and gradient, from the sums of a pass."""
         weight, _ = self.split(parameters)
         loss = sums.loss / self.total_weight
         product = sums.product
@@ -122,6 +123,32 @@ class Objective:
             gradient = np.vstack([product, sums.residual / self.total_weight])
         value = loss + self.alpha / 2 * float(np.vdot(weight, weight))
         return Evaluation(parameters, value, loss, gradient, sums.worst_loss)
+
+
+class Asked(NamedTuple):
+    """An objective, and where its value and gradient are asked for, in which dtype."""
+
+    objective: Objective
+    parameters: Array
+    dtype: np.dtype[Any]
+
+
+def evaluate_together(asked: Sequence[Asked]) -> list[Evaluation]:
+    """Return what `Objective.evaluate` does for several with the same features, in one pass.
+
+    They may have different penalties, and different weights of the samples: folds have some of 0.
+    Another dtype takes a pass of its own.
+    """
+    found: dict[int, Evaluation] = {}
+    for dtype in dict.fromkeys(each.dtype for each in asked):
+        places = [place for place, each in enumerate(asked) if each.dtype == dtype]
+        some = [asked[place] for place in places]
+        points = [objective.point(parameters, dtype) for objective, parameters, _ in some]
+        budget = sum(each.objective.memory_budget for each in some)
+        sums = sums_over(some[0].objective.features, points, budget)
+        for place, each, own in zip(places, some, sums, strict=True):
+            found[place] = each.objective.assemble(each.parameters, own)
+    return [found[place] for place in range(len(asked))]
 
 
 def build_objective(

@@ -6,7 +6,7 @@ products are a library's, block by block, with the residual made in place betwee
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,62 +72,77 @@ def reads_once(features: Rows, target: Array, classes: int) -> bool:
     return few and features.shape[0] * features.shape[1] > _KERNEL_NUMBERS
 
 
+class Point(NamedTuple):
+    """Where a fit asks for the sums: its target and weights, in the dtype the sums are taken in."""
+
+    target: Array  # (N,) class indices, or (N, K) distributions
+    sample_weight: Array | None  # (N,)
+    weight: Array  # (D, K): scores are features @ weight + offset
+    offset: Array  # (K,)
+
+
 def sums_over(
-    features: Rows,
-    target: Array,
-    sample_weight: Array | None,
-    weight: Array,
-    offset: Array,
-    memory_budget: int = DEFAULT_MEMORY,
-) -> Sums:
-    """Return the sums at scores ``features @ weight + offset``, taken in the weight's dtype."""
-    depth, classes = weight.shape
+    features: Rows, points: Sequence[Point], memory_budget: int = DEFAULT_MEMORY
+) -> list[Sums]:
+    """Return the sums at each point, of one shape and dtype all, in one pass over the features."""
+    first = points[0]
+    depth, classes = first.weight.shape
+    step = block_rows(depth, classes, memory_budget)
     if features.are_tensors:
-        rows_at_a_time = block_rows(depth, classes, memory_budget)
-        given = (features, target, sample_weight, weight, offset)
-        return Sums(*tensor_sums(*given, rows_at_a_time))
-    total, worst = 0.0, 0.0
-    product, residual = np.zeros((depth, classes)), np.zeros(classes)
-    one_reading = reads_once(features, target, classes)
+        return [Sums(*tensor_sums(features, *point, step)) for point in points]
+    one_reading = reads_once(features, first.target, classes)
+    if one_reading:
+        step = len(features)  # it makes no scores that would need memory
+    totals = [_Total(first.weight.shape) for _ in points]
     # One block's scores, again and again: fresh memory would be faulted in page by page.
-    memory = np.empty((0, classes), weight.dtype)
-    # One reading makes no scores that would need memory.
-    step = len(features) if one_reading else block_rows(depth, classes, memory_budget)
-    blocks = features.blocks(step, weight.dtype, numbers=memory_budget // 64)
-    for rows, block in blocks:
-        share = None if sample_weight is None else sample_weight[rows]
-        if one_reading and not sparse.issparse(block) and block.flags.c_contiguous:
-            part = _in_one_reading(block, weight, offset, target[rows], share)
-        else:
-            if len(memory) < block.shape[0]:
-                memory = np.empty((block.shape[0], classes), weight.dtype)
-            scores = memory[: block.shape[0]]
-            part = _by_products(block, weight, offset, target[rows], share, scores)
-        total += part.loss
-        worst = max(worst, part.worst_loss)
-        product += part.product
-        residual += part.residual
+    memory = np.empty((0, classes), first.weight.dtype)
+    for rows, block in features.blocks(step, first.weight.dtype, numbers=memory_budget // 64):
+        kernel = one_reading and not sparse.issparse(block) and block.flags.c_contiguous
+        if not kernel and len(memory) < block.shape[0]:
+            memory = np.empty((block.shape[0], classes), memory.dtype)
+        for point, total in zip(points, totals, strict=True):
+            share = None if point.sample_weight is None else point.sample_weight[rows]
+            own = Point(point.target[rows], share, point.weight, point.offset)
+            if kernel:
+                total.add(_in_one_reading(block, own))
+            else:
+                total.add(_by_products(block, own, memory[: block.shape[0]]))
         del block  # else a converted one would live beside the next
-    return Sums(total, worst, product, residual)
+    return [total.sums() for total in totals]
 
 
-def _in_one_reading(
-    block: Array, weight: Array, offset: Array, target: Array, share: Array | None
-) -> Sums:
+class _Total:
+    """Sums that grow block by block."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.loss, self.worst_loss = 0.0, 0.0
+        self.product, self.residual = np.zeros(shape), np.zeros(shape[1])
+
+    def add(self, part: Sums) -> None:
+        self.loss += part.loss
+        self.worst_loss = max(self.worst_loss, part.worst_loss)
+        self.product += part.product
+        self.residual += part.residual
+
+    def sums(self) -> Sums:
+        return Sums(self.loss, self.worst_loss, self.product, self.residual)
+
+
+def _in_one_reading(block: Array, point: Point) -> Sums:
     from bridle.kernels import cpu_pass
 
+    target, share, weight, offset = point
     return Sums(*cpu_pass.pass_sums(block, weight, offset, target, share))
 
 
-def _by_products(
-    block: Features,
-    weight: Array,
-    offset: Array,
-    target: Array,
-    share: Array | None,
-    scores: Array,
-) -> Sums:
+def _by_products(block: Features, point: Point, scores: Array) -> Sums:
     """Return a block's sums; ``scores`` is memory for them."""
+    target, share, weight, offset = point
+    if share is not None and not share.all():
+        # Held out rows are cheaper to leave out than to multiply.
+        counted = share != 0
+        block, target, share = block[counted], target[counted], share[counted]
+        scores = scores[: len(target)]
     if sparse.issparse(block):
         scores[:] = block @ weight
     else:

@@ -16,7 +16,7 @@ from bridle.fit.memory import Memory
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.report import FitReport
 from bridle.fit.softmax_regression import warn_unless_optimal
-from bridle.fit.solver import solve
+from bridle.fit.solver import Task, solve_together
 from bridle.fit.targets import ClassWeight, fit_target
 from bridle.rows import Features, Rows, on_host
 
@@ -171,9 +171,13 @@ class Path:
     def fits(self, Cs: Sequence[float] | Array) -> Iterator[tuple[float, Fit]]:
         """Yield each ``C`` of an ascending row with its fit."""
         for C in np.asarray(Cs).tolist():
-            if C not in self._known:
-                self._known[C] = self._fit(C)
+            fit_together([self], [C])
             yield C, self._known[C]
+
+    def begin(self, C: float) -> None:
+        """Fit at ``C`` if nothing was fitted yet."""
+        if not self._known:
+            fit_together([self], [C])
 
     def learn_from(self, other: Path) -> None:
         """Begin with the metric of another path, over nearly the same rows."""
@@ -184,19 +188,12 @@ class Path:
         """Forget all other optima: many of them would take more memory than the data."""
         self._known = {C: fit for C, fit in self._known.items() if C in Cs}
 
-    def _fit(self, C: float) -> Fit:
-        started = time.perf_counter()
-        objective = replace(self._objective, alpha=1.0 / (C * self._objective.total_weight))
-        solution = solve(
-            objective,
-            self._start(C),
-            tol=self._tol,
-            max_iter=self._max_iter,
-            memory=self._memory,
-        )
-        weight, intercept = objective.in_feature_units(solution.point.parameters)
-        report = FitReport.of(solution, time.perf_counter() - started)
-        return Fit(solution.point.parameters, weight, intercept, report)
+    def _objective_at(self, C: float) -> Objective:
+        return replace(self._objective, alpha=1.0 / (C * self._objective.total_weight))
+
+    def _shares_passes_with(self, other: Path) -> bool:
+        one, another = self._objective.features, other._objective.features
+        return one is another and not one.is_sparse
 
     def _start(self, C: float) -> Array:
         """Return where the optimum may be: on the line through the two nearest, in log C."""
@@ -212,3 +209,34 @@ class Path:
 
     def _zeros(self) -> Array:
         return np.zeros(self._objective.shape)
+
+
+def fit_together(paths: Sequence[Path], Cs: Sequence[float]) -> None:
+    """Let every path find its fits at all ``Cs``, at once where they have the same features.
+
+    A pass over the features then serves all. Sparse features gain nothing from it.
+    """
+    waiting = [(path, C) for C in Cs for path in paths if C not in path._known]
+    if not all(path._shares_passes_with(paths[0]) for path in paths):
+        for one in waiting:
+            _fit_all([one])
+    elif waiting:
+        _fit_all(waiting)
+
+
+def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
+    started = time.perf_counter()
+    tasks: list[Task] = []
+    taken: set[int] = set()
+    for path, C in waiting:
+        # Of several fits of one path, the first adds to what it has learned.
+        memory = path._memory.copy() if id(path) in taken else path._memory
+        taken.add(id(path))
+        tasks.append(Task(path._objective_at(C), path._start(C), memory))
+    tol, max_iter = waiting[0][0]._tol, waiting[0][0]._max_iter
+    solutions = solve_together(tasks, tol=tol, max_iter=max_iter)
+    seconds = time.perf_counter() - started
+    for (path, C), task, solution in zip(waiting, tasks, solutions, strict=True):
+        weight, intercept = task.objective.in_feature_units(solution.point.parameters)
+        report = FitReport.of(solution, seconds)
+        path._known[C] = Fit(solution.point.parameters, weight, intercept, report)

@@ -11,8 +11,9 @@ Wolfe condition.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +23,15 @@ from bridle.fit.gap import duality_gap
 from bridle.fit.hessian import Hessian, first_choice, last_resort
 from bridle.fit.memory import Curved, Memory
 from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
-from bridle.fit.objective import Evaluation
+from bridle.fit.objective import Asked, Evaluation
 from bridle.fit.report import Stopped
 from bridle.fit.watch import Solution, Watch
 
 Array = npt.NDArray[Any]
+Result = TypeVar("Result")
+# What asks for passes over the data, one after the other, and returns a result: whoever drives
+# several of them can answer all in one pass.
+Steps = Generator[Asked, Evaluation, Result]
 _REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is built anew
 # After so many iterations the whole Hessian is worth its cost, wherever it can be had.
 _PATIENCE = 100
@@ -40,9 +45,10 @@ _INTERCEPT_STEPS, _INTERCEPT_GAIN = 6, 4.0
 
 def minimise(
     watch: Watch, start: Array, *, tol: float, max_iter: int, memory: Memory | None = None
-) -> Solution:
+) -> Steps[Solution]:
     """Minimise the watched objective from ``start`` until the gap, relative to it, is ``tol``.
 
+    It asks for the objective's value and gradient, and goes on with the answer.
     A ``memory`` of another strength of the penalty is adapted, and learns.
 
     Products are taken in the features' dtype; where float32 cannot prove the gap, the last steps
@@ -54,10 +60,10 @@ def minimise(
     memory.adapt(objective)
     # A metric of another penalty was built near the optimum: it needs no early renewal.
     renewals = (0, *_REFRESHES) if memory.metric is None else _REFRESHES[1:]
-    point = search.evaluate(start)
+    point = yield from search.evaluate(start)
     for iteration in range(max_iter):
         watch.iteration = iteration
-        point, proven = _prove(search, point, tol)
+        point, proven = yield from _prove(search, point, tol)
         if proven:
             return watch.solution(point, "gap")
         small = small or (iteration == _PATIENCE and last_resort(objective))
@@ -75,7 +81,7 @@ def minimise(
                 # Separable: the objective's infimum is 0, which nothing is relatively close to.
                 gap = np.inf if ending == "separable" else decrement
                 return watch.solution(point, ending, gap)
-        following = _advance(search, memory, metric, point, direction)
+        following = yield from _advance(search, memory, metric, point, direction)
         if following is None and not small and last_resort(objective):
             small = True
         elif following is None:
@@ -86,7 +92,7 @@ def minimise(
     return watch.solution(point, "max_iter")
 
 
-def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, bool]:
+def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evaluation, bool]]:
     """Return the point, its intercept perfected if that may prove the gap, and whether it did.
 
     The bound is quadratic in the weights' gradient but linear in the intercept's. Once the first
@@ -102,7 +108,7 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, 
             if not search.sharpen():
                 return point, True
             # A proof is given in float64 or not at all.
-            point = search.evaluate(point.parameters)
+            point = yield from search.evaluate(point.parameters)
             continue
         slope, intercept_slope = objective.split(point.gradient)
         hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
@@ -113,7 +119,8 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, 
             intercept_curvature = InterceptCurvature.at(objective, point.parameters, search.rows())
         moved = point.parameters.copy()
         moved[-1] += intercept_curvature.step(intercept_slope)
-        better, steps = search.evaluate(moved), steps + 1
+        better = yield from search.evaluate(moved)
+        steps += 1
         before, after = (float(np.linalg.norm(g[-1])) for g in (point.gradient, better.gradient))
         gained = before / max(after, TINY)
         if gained > 1:
@@ -122,7 +129,7 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> tuple[Evaluation, 
             # Rounding hides the rest of the slope.
             if not search.sharpen():
                 return point, False
-            point = search.evaluate(point.parameters)
+            point = yield from search.evaluate(point.parameters)
 
 
 def _unpenalised_end(
@@ -153,18 +160,18 @@ def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: flo
 
 def _advance(
     search: _Search, memory: Memory, metric: Curved, point: Evaluation, direction: Array
-) -> Evaluation | None:
+) -> Steps[Evaluation | None]:
     """Return the next point, or the same one seen more sharply; None if rounding hides any."""
     if search.stalls(point, direction) and search.sharpen():
-        return search.evaluate(point.parameters)
-    following = search.step(point, direction)
+        return (yield from search.evaluate(point.parameters))
+    following = yield from search.step(point, direction)
     if following is None and memory:
         memory.clear()
-        following = search.step(point, memory.direction(point.gradient, metric))
+        following = yield from search.step(point, memory.direction(point.gradient, metric))
     if following is not None:
         memory.add(following.parameters - point.parameters, following.gradient - point.gradient)
     elif search.sharpen():
-        following = search.evaluate(point.parameters)
+        following = yield from search.evaluate(point.parameters)
     return following
 
 
@@ -188,9 +195,9 @@ class _Search:
         self._generator = np.random.default_rng(0)
         self._least_expected, self._stalled = np.inf, 0
 
-    def evaluate(self, parameters: Array) -> Evaluation:
+    def evaluate(self, parameters: Array) -> Steps[Evaluation]:
         self.watch.passes += 1
-        return self.watch.saw(self.objective.evaluate(parameters, self._dtype))
+        return self.watch.saw((yield Asked(self.objective, parameters, self._dtype)))
 
     def sharpen(self) -> bool:
         """Go on in float64; False if it was float64 already."""
@@ -225,7 +232,7 @@ class _Search:
         with threads.large():
             return build_metric(self.objective, point.parameters, self.rows())
 
-    def step(self, point: Evaluation, direction: Array) -> Evaluation | None:
+    def step(self, point: Evaluation, direction: Array) -> Steps[Evaluation | None]:
         """Search along ``direction`` for a weak Wolfe point; None if rounding hides it."""
         slope = float(np.vdot(point.gradient, direction))
         if not slope < 0:
@@ -234,7 +241,7 @@ class _Search:
         low, high, length = 0.0, np.inf, 1.0
         low_slope, high_slope = slope, np.inf
         for _ in range(_LONGEST_SEARCH):
-            trial = self.evaluate(point.parameters + length * direction)
+            trial = yield from self.evaluate(point.parameters + length * direction)
             trial_slope = float(np.vdot(trial.gradient, direction))
             decreased = trial.value <= point.value + _SUFFICIENT_DECREASE * length * slope
             level = trial.value <= point.value + noise and trial_slope <= (

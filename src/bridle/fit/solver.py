@@ -7,7 +7,8 @@ else has failed, to Newton's method with the whole Hessian, as a part of the fir
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,20 @@ import numpy.typing as npt
 from bridle.fit import newton, quasi_newton
 from bridle.fit.hessian import first_choice, last_resort
 from bridle.fit.memory import Memory
-from bridle.fit.objective import Objective
+from bridle.fit.objective import Asked, Evaluation, Objective, evaluate_together
+from bridle.fit.quasi_newton import Steps
 from bridle.fit.threads import threads_for
 from bridle.fit.watch import Keep, Progress, Solution, Watch
 
 Array = npt.NDArray[Any]
+
+
+class Task(NamedTuple):
+    """An objective to minimise, from where, and what solutions of others have taught."""
+
+    objective: Objective
+    start: Array
+    memory: Memory | None = None
 
 
 def solve(
@@ -30,33 +40,56 @@ def solve(
     max_iter: int,
     progress: Progress | None = None,
     keep: Keep | None = None,
-    memory: Memory | None = None,
 ) -> Solution:
     """Minimise ``objective`` from ``start`` until the gap, relative to it, is at most ``tol``.
 
-    ``memory`` is what a solution at another strength of the penalty has taught. An interruption
-    (Ctrl-C) ends it at the best point seen.
+    An interruption (Ctrl-C) ends it at the best point seen.
     """
     watch = Watch(objective, progress, keep)
     try:
         with threads_for(objective):
-            return _solve(watch, _informed(objective, start), tol, max_iter, memory)
+            return _run([_steps(watch, Task(objective, start), tol, max_iter)])[0]
     except KeyboardInterrupt:
         if watch.best is None:
             raise
         return watch.solution(watch.best, "interrupted")
 
 
-def _solve(
-    watch: Watch, start: Array, tol: float, max_iter: int, memory: Memory | None
-) -> Solution:
-    objective = watch.objective
+def solve_together(tasks: Sequence[Task], *, tol: float, max_iter: int) -> list[Solution]:
+    """Solve problems with the same features, each pass over which serves all that wait for one."""
+    with threads_for(tasks[0].objective):
+        return _run([_steps(Watch(task.objective), task, tol, max_iter) for task in tasks])
+
+
+def _run(problems: list[Steps[Solution]]) -> list[Solution]:
+    """Answer what is asked, for all problems at once, until each has its solution."""
+    solutions: dict[int, Solution] = {}
+    answers: dict[int, Evaluation | None] = dict.fromkeys(range(len(problems)))
+    while answers:
+        asked: dict[int, Asked] = {}
+        for place, answer in answers.items():
+            try:
+                asked[place] = problems[place].send(answer)  # type: ignore[arg-type] # begins by None
+            except StopIteration as end:
+                solutions[place] = end.value
+        answers = dict(zip(asked, evaluate_together(list(asked.values())), strict=True))
+    return [solutions[place] for place in range(len(problems))]
+
+
+def _steps(watch: Watch, task: Task, tol: float, max_iter: int) -> Steps[Solution]:
+    objective = task.objective
+    start = _informed(objective, task.start)
     if objective.sparse is None or objective.alpha == 0 or first_choice(objective):
-        return quasi_newton.minimise(watch, start, tol=tol, max_iter=max_iter, memory=memory)
+        return (
+            yield from quasi_newton.minimise(
+                watch, start, tol=tol, max_iter=max_iter, memory=task.memory
+            )
+        )
     found = newton.minimise(watch, start, tol=tol, max_iter=max_iter)
     if found.stopped == "gap" or not last_resort(objective):
         return found
-    return quasi_newton.minimise(watch, found.point.parameters, tol=tol, max_iter=max_iter)
+    start = found.point.parameters
+    return (yield from quasi_newton.minimise(watch, start, tol=tol, max_iter=max_iter))
 
 
 def _informed(objective: Objective, start: Array) -> Array:

@@ -34,7 +34,9 @@ class Solution:
 class Watch:
     """Counts passes, remembers the best point, and tells of them."""
 
-    def __init__(self, objective: Objective, progress: Progress | None, keep: Keep | None) -> None:
+    def __init__(
+        self, objective: Objective, progress: Progress | None = None, keep: Keep | None = None
+    ) -> None:
         self.objective = objective
         self.passes = 1  # the statistics were the first
         self.iteration = 0

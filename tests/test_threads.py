@@ -1,0 +1,63 @@
+"""How many threads the libraries have while a fit runs, and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from bridle.fit import passes, threads
+from bridle.fit.objective import build_objective
+from bridle.rows import Rows
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    with threadpool_limits(2, user_api="blas"):
+        if blas_threads() != {2}:
+            pytest.skip("the libraries here have one thread")
+        yield
+
+
+def blas_threads() -> set[int]:
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    return {library["num_threads"] for library in libraries}
+
+
+def objective(rows: int, width: int, classes: int) -> Any:
+    target = np.arange(rows) % classes
+    options: dict[str, Any] = {"C": 1.0, "fit_intercept": True, "standardize": False}
+    X = np.random.default_rng(0).normal(size=(rows, width))
+    return build_objective(Rows([X]), target, classes, sample_weight=None, **options)
+
+
+def test_beside_our_kernel_only_large_products_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 2**16)
+    with threads.threads_for(objective(8000, 600, 3)):
+        assert blas_threads() == {1}
+        with threads.large():
+            assert blas_threads() == {2}
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+
+
+def test_a_small_fit_has_one_thread_for_all() -> None:
+    with threads.threads_for(objective(300, 40, 5)), threads.large():
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+
+
+def test_a_large_fit_has_all() -> None:
+    with threads.threads_for(objective(2000, 100, 80)), threads.large():
+        assert blas_threads() == {2}
+
+
+def test_an_error_gives_them_back() -> None:
+    with pytest.raises(ValueError, match="so"), threads.threads_for(objective(300, 40, 5)):
+        raise ValueError("so")
+    assert blas_threads() == {2}
