@@ -73,14 +73,16 @@ class Metric:
 
     def _invert_features(self, slope: Array) -> Array:
         basis, rest = self.features.basis, self.features.rest
-        curvature = np.outer(self.features.values, self.classes.values) + self.alpha
+        inverse = 1 / (np.outer(self.features.values, self.classes.values) + self.alpha)
         if basis is None:
-            return np.asarray(slope / curvature)
-        rotated = (basis.T @ slope) / curvature
+            return np.asarray(slope * inverse)
+        rotated = basis.T @ slope.astype(basis.dtype)
         if rest is None:
+            rotated *= inverse
             return np.asarray(basis @ rotated)
-        remaining = rest * self.classes.values + self.alpha
-        return np.asarray(slope / remaining + basis @ (rotated - (basis.T @ slope) / remaining))
+        remaining = 1 / (rest * self.classes.values + self.alpha)
+        rotated *= inverse - remaining
+        return np.asarray(slope * remaining + basis @ rotated)
 
 
 def sample_size(objective: Objective) -> int:
@@ -189,7 +191,7 @@ def _feature_side(sample: Objective, share: Array) -> Curvature:
         centred = (block - shift) * (np.sqrt(share[rows, None]).astype(dtype) / scale)
         moment += centred.T @ centred
     curvature, basis = np.linalg.eigh(moment)
-    return Curvature(_floored(curvature), basis)
+    return Curvature(_floored(curvature), basis.astype(dtype))
 
 
 def _leading_directions(sample: Objective, share: Array) -> Curvature:

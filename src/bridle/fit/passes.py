@@ -87,16 +87,14 @@ def sums_over(
     """Return the sums at each point, of one shape and dtype all, in one pass over the features."""
     first = points[0]
     depth, classes = first.weight.shape
-    step = block_rows(depth, classes, memory_budget)
     if features.are_tensors:
-        return [Sums(*tensor_sums(features, *point, step)) for point in points]
+        rows_at_a_time = block_rows(depth, classes, memory_budget)
+        return [Sums(*tensor_sums(features, *point, rows_at_a_time)) for point in points]
     one_reading = reads_once(features, first.target, classes)
-    if one_reading:
-        step = len(features)  # it makes no scores that would need memory
     totals = [_Total(first.weight.shape) for _ in points]
     # One block's scores, again and again: fresh memory would be faulted in page by page.
     memory = np.empty((0, classes), first.weight.dtype)
-    for rows, block in features.blocks(step, first.weight.dtype, numbers=memory_budget // 64):
+    for rows, block in blocks_of(features, classes, first.weight.dtype, memory_budget):
         kernel = one_reading and not sparse.issparse(block) and block.flags.c_contiguous
         if not kernel and len(memory) < block.shape[0]:
             memory = np.empty((block.shape[0], classes), memory.dtype)

@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 # What asks for passes over the data, one after the other, and returns a result: whoever drives
 # several of them can answer all in one pass.
 Steps = Generator[Asked, Evaluation, Result]
-_REFRESHES = (6, 20, 60, 180, 540)  # iterations before which the metric is built anew
+_REFRESHES = (4, 20, 60, 180, 540)  # iterations before which the metric is built anew
 # After so many iterations the whole Hessian is worth its cost, wherever it can be had.
 _PATIENCE = 100
 _SUFFICIENT_DECREASE = 1e-4
@@ -194,6 +194,7 @@ class _Search:
         self._dtype = watch.objective.features.dtype
         self._generator = np.random.default_rng(0)
         self._least_expected, self._stalled = np.inf, 0
+        self._metrics = 0  # that were built
 
     def evaluate(self, parameters: Array) -> Steps[Evaluation]:
         self.watch.passes += 1
@@ -222,15 +223,21 @@ class _Search:
         return self._stalled >= _STALLED
 
     def rows(self) -> Array | None:
-        """Return the rows that a curvature is estimated from, new ones each time; None for all."""
-        count, size = len(self.objective.features), sample_size(self.objective)
+        """Return the rows that a curvature is estimated from, new ones each time; None for all.
+
+        The longer a fit takes, the more rows are worth their time.
+        """
+        count = len(self.objective.features)
+        size = sample_size(self.objective) * 2 ** max(self._metrics - 1, 0)
         if count <= size:
             return None
         return np.sort(self._generator.choice(count, size, replace=False))
 
     def metric(self, point: Evaluation) -> Metric:
         with threads.large():
-            return build_metric(self.objective, point.parameters, self.rows())
+            metric = build_metric(self.objective, point.parameters, self.rows())
+        self._metrics += 1
+        return metric
 
     def step(self, point: Evaluation, direction: Array) -> Steps[Evaluation | None]:
         """Search along ``direction`` for a weak Wolfe point; None if rounding hides it."""
