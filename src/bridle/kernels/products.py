@@ -21,14 +21,16 @@ DEFAULT_MEMORY = 2**24
 FEWEST_ROWS = 256
 
 
-def block_rows(classes: int, itemsize: int, memory_budget: int | None) -> int:
-    """Return how many rows' scores are made at a time.
+def block_rows(
+    classes: int, itemsize: int, memory_budget: int | None, fewest: int = FEWEST_ROWS
+) -> int:
+    """Return how many rows' scores are made at a time; without a budget at least ``fewest``.
 
     >>> block_rows(1000, 4, 8000), block_rows(10**6, 4, None)
     (2, 256)
     """
     if memory_budget is None:
-        return max(FEWEST_ROWS, DEFAULT_MEMORY // (classes * itemsize))
+        return max(fewest, DEFAULT_MEMORY // (classes * itemsize))
     return max(1, memory_budget // (classes * itemsize))
 
 

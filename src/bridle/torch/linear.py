@@ -87,7 +87,8 @@ def linear_cross_entropy(
         As there.
     memory_budget : int, optional
         Bytes that the scores of a block may take. The result depends on it by rounding alone. By
-        default 16 MiB, or what 256 rows take.
+        default 16 MiB, or what 256 rows take; in half precision at least what half as many rows
+        take as there are features.
     gradient_filter : float, optional
         Entries of a row's gradient in the scores that are smaller than this share of the row's
         weight (for class indices: probabilities below it) are not multiplied back. None, the
@@ -142,8 +143,7 @@ def linear_cross_entropy(
         0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
     )
     budget = checks.memory_budget(memory_budget)
-    size = features.element_size()
-    plan = Plan(products.block_rows(len(weight), size, budget), threshold, unbiased)
+    plan = Plan(_block_rows(features, weight, budget), threshold, unbiased)
     divisor: Tensor | float = 1.0
     if reduction == "mean":
         divisor = mean_divisor(rows) if normalizer is None else normalizer
@@ -174,6 +174,15 @@ def linear_cross_entropy(
             for name, value in found._asdict().items()
         )
     )
+
+
+def _block_rows(features: Tensor, weight: Tensor, memory_budget: int | None) -> int:
+    size, fewest = features.element_size(), products.FEWEST_ROWS
+    if size < 4:
+        # Half precision is summed up beside, in float32. Of many features, more rows at a time make
+        # that rare, and their scores take a quarter of the sum.
+        fewest = max(fewest, features.shape[-1] // 2)
+    return products.block_rows(len(weight), size, memory_budget, fewest)
 
 
 class _LinearLoss(torch.autograd.Function):
