@@ -170,6 +170,24 @@ class TestCrossValidation:
         expected = -bridle.cross_entropy(single.decision_function(X[test]), y[test])
         assert model.scores_[0, 0] == pytest.approx(expected, rel=1e-5)
 
+    def test_no_fold_at_all_is_an_error(self, digits: Any) -> None:
+        with pytest.raises(InputError, match="cv: expected at least one fold, found none"):
+            SoftmaxRegressionCV([1.0], cv=[]).fit(*digits)
+
+    def test_a_budget_smaller_than_the_folds_is_kept_small(
+        self, digits: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        budgets: list[int] = []
+
+        def counting(features: Any, points: Any, budget: int) -> Any:
+            budgets.append(budget)
+            return sums_over(features, points, budget)
+
+        monkeypatch.setattr(objective, "sums_over", counting)
+        X, y = digits
+        SoftmaxRegressionCV([0.01], cv=4, memory_budget=3, tol=1e-2).fit(X[:120], y[:120])
+        assert max(budgets) <= 4
+
     def test_an_interruption_ends_the_search(
         self, digits: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

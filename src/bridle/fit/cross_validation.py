@@ -31,8 +31,8 @@ Progress = Callable[[int, int, float, float], None]
 
 # The first step of CLIP's search in its grid of 97: two decades.
 _COARSEST_STEP = 16
-# A fold of so many of the rows is worth passes over all of them.
-_MOST = 0.5
+# A fold of so large a part of the rows is worth passes over all of them.
+_LARGE_FOLD = 0.5
 
 
 class SoftmaxRegressionCV(SoftmaxClassifier):
@@ -149,7 +149,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         if everything.target.ndim == 2:
             raise checks.InputError("y: expected labels, found distributions: no folds of classes")
         self.classes_ = everything.classes
-        folds = list(self._folds(features, np.asarray(y).reshape(-1), sample_weight))
+        data = (features, np.asarray(y).reshape(-1), everything.target)
+        folds = list(self._folds(*data, sample_weight))
         found: dict[float, Array] = {}
         for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
             _fit(folds, batch)
@@ -178,7 +179,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.best_estimator_.save(path)
 
     def _folds(
-        self, features: Rows, labels: Array, sample_weight: npt.ArrayLike | None
+        self, features: Rows, labels: Array, target: Array, sample_weight: npt.ArrayLike | None
     ) -> Iterator[_Fold]:
         weight = None
         if sample_weight is not None:
@@ -188,11 +189,13 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             splits = list(splitter.split(np.zeros(len(labels)), labels))
         except ValueError as error:
             raise checks.InputError(f"cv: {error}") from None
+        if not splits:
+            raise checks.InputError("cv: expected at least one fold, found none")
         budget = checks.memory_budget(self.memory_budget) or default_memory(features)
+        share = max(1, budget // len(splits))  # they are fitted at the same time
         for number, (train, test) in enumerate(splits):
-            data = (features, labels, weight)
-            # They are fitted at the same time.
-            yield _Fold(self, number, data, train, test, budget // len(splits))
+            data = (features, labels, target, weight)
+            yield _Fold(self, number, data, train, test, share)
 
     def _at(self, C: float) -> SoftmaxRegression:
         """Return the plain classifier with our settings."""
@@ -237,7 +240,7 @@ class _Fold:
         test: Array,
         memory_budget: int,
     ) -> None:
-        features, labels, weight = data
+        features, labels, everyones, weight = data
         self._number = number
         self._search, self._features, self._labels = search, features.take(test), labels[test]
         self._weight = None if weight is None else weight[test]
@@ -249,11 +252,11 @@ class _Fold:
                 f"cv: fold {number} has no training sample of class {missing!s}; choose fewer folds"
             )
         target, counted = found.target, found.sample_weight
-        if features.is_sparse or len(train) < _MOST * len(labels):
+        if features.is_sparse or len(train) < _LARGE_FOLD * len(labels):
             features = features.take(train)
         else:
             # With a weight of 0 for the rows held out, all folds are fitted in the same passes.
-            target = np.searchsorted(search.classes_, labels)
+            target = everyones
             counted = np.bincount(train, counted, len(labels)).astype(np.float64)
         objective = build_objective(
             features,

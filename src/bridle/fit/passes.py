@@ -67,9 +67,10 @@ def blocks_of(
 
 
 def reads_once(features: Rows, target: Array, classes: int) -> bool:
-    """Tell whether dense features go through the kernel that reads each row once."""
+    """Tell whether features go through the kernel that reads each row once."""
+    arrays = not features.is_sparse and not features.are_tensors
     few = classes <= _FEW_CLASSES and target.ndim == 1
-    return few and features.shape[0] * features.shape[1] > _KERNEL_NUMBERS
+    return arrays and few and features.shape[0] * features.shape[1] > _KERNEL_NUMBERS
 
 
 class Point(NamedTuple):
@@ -95,7 +96,7 @@ def sums_over(
     # One block's scores, again and again: fresh memory would be faulted in page by page.
     memory = np.empty((0, classes), first.weight.dtype)
     for rows, block in blocks_of(features, classes, first.weight.dtype, memory_budget):
-        kernel = one_reading and not sparse.issparse(block) and block.flags.c_contiguous
+        kernel = one_reading and block.flags.c_contiguous
         if not kernel and len(memory) < block.shape[0]:
             memory = np.empty((block.shape[0], classes), memory.dtype)
         for point, total in zip(points, totals, strict=True):

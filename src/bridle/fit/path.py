@@ -235,7 +235,7 @@ def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
         tasks.append(Task(path._objective_at(C), path._start(C), memory))
     tol, max_iter = waiting[0][0]._tol, waiting[0][0]._max_iter
     solutions = solve_together(tasks, tol=tol, max_iter=max_iter)
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started  # that all of them took together
     for (path, C), task, solution in zip(waiting, tasks, solutions, strict=True):
         weight, intercept = task.objective.in_feature_units(solution.point.parameters)
         report = FitReport.of(solution, seconds)

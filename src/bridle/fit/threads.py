@@ -35,7 +35,7 @@ def threads_for(objective: Objective) -> AbstractContextManager[Any]:
     if multiplications < SINGLE_THREADED and tiny(objective):
         return nullcontext()  # looking for the libraries would take longer than the fit
     small = multiplications < _THREADED_PRODUCT
-    kernel = reads_once(features, objective.target, classes) and not features.are_tensors
+    kernel = reads_once(features, objective.target, classes)
     if features.is_sparse or small or kernel:
         return _one_thread(but_for_large=kernel)
     return nullcontext()
