@@ -1,0 +1,278 @@
+"""The loss of class indices on a GPU, in few launches: which kernel, which tile, which memory.
+
+`gpu_loss` holds the kernels; they load Triton, this module does so when it is first asked for an
+answer. As in `gpu`, nothing is checked and nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class IndexLoss(NamedTuple):
+    """A loss of class indices: its targets and terms; see `bridle.torch.cross_entropy`."""
+
+    target: Tensor  # (N,) of any integer dtype
+    weight: Tensor | None  # (C,)
+    sample_weight: Tensor | None  # (N,)
+    ignore_index: int
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    temperature: float = 1.0
+    softcap: float = 0.0
+
+
+class Kept(NamedTuple):
+    """What forward keeps of each row, (N,) each; see `gpu_rows.RowSums`."""
+
+    top: Tensor
+    rest: Tensor
+    surprise: Tensor
+    mass: Tensor
+    count: Tensor
+
+
+class Tile(NamedTuple):
+    """How many rows and columns a program sees at a time, on how many warps."""
+
+    rows: int
+    columns: int
+    warps: int
+
+
+# --- which tile: measured on an H200 by benchmarks/gpu.py ----------------------------------------
+
+# Rows of up to so many numbers are summed by one thread each.
+FEW_CLASSES, _FEW_CLASSES_ROWS = 16, 128
+# Rows of up to so many numbers stay in registers, from the first reading to the gradient.
+WHOLE_COLUMNS = 4096
+# A row of up to so many bytes is read again while it is in cache: one program makes its loss and
+# its gradient. Of wider rows, loss and gradient are made apart, by as many programs as there are
+# tiles.
+CACHED_BYTES = 2**17
+# Fewer rows than this do not fill a device if each is one program's: those of so many columns are
+# split, by the kernels of `gpu`.
+FEW_ROWS, MANY_COLUMNS = 128, 2**16
+# Numbers that a warp holds at a time.
+_WARP_NUMBERS = 1024
+# Labels that a program sums at a time, and the most programs that do.
+_DIVISOR_NUMBERS, _DIVISOR_PROGRAMS = 4096, 512
+# Losses that one program sums in a loop; more are summed by PyTorch's own kernel.
+_TOTAL_NUMBERS = 2**15
+
+
+def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
+    """Return the tile of `loss_kernel`."""
+    if columns <= FEW_CLASSES:
+        return Tile(_FEW_CLASSES_ROWS, max(_next_power_of_2(columns), 2), 4)
+    if columns <= WHOLE_COLUMNS:
+        width = max(_next_power_of_2(columns), 16)
+        rows = max(1, 512 // width)
+        return Tile(rows, width, max(1, rows * width // _WARP_NUMBERS))
+    if dtype.itemsize == 2:
+        return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
+    return Tile(1, 8192, 8) if dtype == torch.float32 else Tile(1, 2048, 4)
+
+
+def gradient_tile(columns: int, dtype: torch.dtype) -> Tile:
+    """Return the tile of `gradient_kernel`."""
+    if columns <= WHOLE_COLUMNS:
+        return loss_tile(columns, dtype, gradient=True)
+    return Tile(1, 4096, 4) if dtype.itemsize == 2 else Tile(1, 2048, 4)
+
+
+def serves(rows: int, columns: int) -> bool:
+    """Tell whether the kernels are made for scores of this shape."""
+    return rows > 0 and not (rows < FEW_ROWS and columns > MANY_COLUMNS)
+
+
+def makes_both(scores: Tensor) -> bool:
+    """Tell whether one program makes a row's loss and gradient.
+
+    A gradient of float16 waits for backward's factor: the scaling of losses, which keeps small
+    numbers from being rounded to 0, comes with it.
+    """
+    return scores.dtype != torch.float16 and scores.shape[1] * scores.element_size() <= CACHED_BYTES
+
+
+# --- launches ------------------------------------------------------------------------------------
+
+
+def divisor(loss: IndexLoss, classes: int) -> Tensor:
+    """Return ``Σ sample_weight · weight[target]`` over the rows that count, a float64."""
+    from bridle.kernels.gpu_loss import divisor_kernel
+
+    rows = len(loss.target)
+    programs = min(math.ceil(rows / _DIVISOR_NUMBERS), _DIVISOR_PROGRAMS)
+    sums = torch.empty(programs, dtype=torch.float64, device=loss.target.device)
+    divisor_kernel[(programs,)](
+        loss.target,
+        loss.weight,
+        loss.sample_weight,
+        sums,
+        rows,
+        loss.ignore_index,
+        classes,
+        NUMBERS=_DIVISOR_NUMBERS,
+        num_warps=8,
+    )
+    return sums if programs == 1 else sums.sum(dim=0, keepdim=True)
+
+
+def losses(
+    scores: Tensor,
+    loss: IndexLoss,
+    *,
+    divisor: Tensor | None = None,
+    normalizer: float = 1.0,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Kept]:
+    """Return each row's loss and what is kept of it; with ``out``, write the gradient there.
+
+    Parameters
+    ----------
+    scores : Tensor (N, C)
+        Of any float dtype, with unit stride along the classes.
+    divisor, normalizer
+        What the sum of the losses is divided by, as far as its gradient is concerned.
+    out : Tensor (N, C), optional
+        The scores themselves, or memory of its own with unit stride along the classes.
+    """
+    from bridle.kernels.gpu_loss import loss_kernel
+
+    rows, classes = scores.shape
+    dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    numbers = torch.empty(
+        (6 if loss.label_smoothing else 4, rows), dtype=dtype, device=scores.device
+    )
+    found, *kept = numbers.unbind()
+    if not loss.label_smoothing:
+        kept += [found, found]  # neither read nor written
+    tile = loss_tile(classes, scores.dtype, gradient=out is not None)
+    loss_kernel[(math.ceil(rows / tile.rows),)](
+        *_matrices(scores, out),
+        loss.target,
+        loss.weight,
+        loss.sample_weight,
+        divisor,
+        found,
+        *kept,
+        rows,
+        classes,
+        loss.ignore_index,
+        normalizer,
+        *_terms(loss),
+        **_flags(scores, out, loss, tile),
+        GRADIENT=out is not None,
+        FEW_CLASSES=classes if classes <= FEW_CLASSES else 0,
+        WHOLE=classes <= tile.columns,
+    )
+    return found, Kept(*kept)
+
+
+def write_gradient(
+    scores: Tensor,
+    kept: Kept,
+    loss: IndexLoss,
+    cotangent: Tensor,
+    *,
+    divisor: Tensor | None = None,
+    normalizer: float = 1.0,
+    out: Tensor,
+) -> Tensor:
+    """Write the gradient of `losses` to ``out``, times one cotangent or one for each row (N,)."""
+    from bridle.kernels.gpu_loss import gradient_kernel
+
+    rows, classes = scores.shape
+    tile = gradient_tile(classes, scores.dtype)
+    gradient_kernel[(math.ceil(rows / tile.rows) * math.ceil(classes / tile.columns),)](
+        *_matrices(scores, out),
+        loss.target,
+        loss.weight,
+        loss.sample_weight,
+        divisor,
+        cotangent,
+        *kept,
+        rows,
+        classes,
+        loss.ignore_index,
+        normalizer,
+        *_terms(loss),
+        **_flags(scores, out, loss, tile),
+        EACH=cotangent.dim() == 1,
+    )
+    return out
+
+
+def total(
+    losses: Tensor, divisor: Tensor | None, normalizer: float, *, empty_is_zero: bool
+) -> Tensor:
+    """Return ``Σ losses / (divisor · normalizer)``, in the dtype of the losses."""
+    from bridle.kernels.gpu_loss import total_kernel
+
+    result = torch.empty((), dtype=losses.dtype, device=losses.device)
+    if len(losses) > _TOTAL_NUMBERS:
+        losses = losses.sum(dim=0, keepdim=True, dtype=torch.float64)
+    count = len(losses)
+    width = min(max(_next_power_of_2(count), 32), 4096)
+    total_kernel[(1,)](
+        losses,
+        divisor,
+        result,
+        count,
+        normalizer,
+        EMPTY_IS_ZERO=empty_is_zero,
+        NUMBERS=width,
+        num_warps=max(1, min(width // 256, 8)),
+    )
+    return result
+
+
+def scale(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Multiply a gradient without gaps by one number, in place; by 1 in no time."""
+    from bridle.kernels.gpu_loss import scale_kernel
+
+    programs = min(math.ceil(gradient.numel() / 4096), 1024)
+    scale_kernel[(programs,)](gradient, factor, gradient.numel(), NUMBERS=4096, num_warps=8)
+    return gradient
+
+
+def _matrices(scores: Tensor, out: Tensor | None) -> tuple[Tensor, int, Tensor, int]:
+    out = scores if out is None else out
+    return scores, scores.stride(0), out, out.stride(0)
+
+
+def _terms(loss: IndexLoss) -> tuple[float, float, float, float]:
+    return loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
+
+
+def _flags(scores: Tensor, out: Tensor | None, loss: IndexLoss, tile: Tile) -> dict[str, Any]:
+    """Return what is known when a kernel is compiled."""
+    size, classes = scores.element_size(), scores.shape[1]
+    to = scores if out is None else out
+    alignment = math.gcd(16, classes, scores.stride(0), to.stride(0))
+    lies_well = scores.data_ptr() % 16 == 0 and alignment * size % 16 == 0
+    apart = to.data_ptr() - scores.data_ptr(), (to.stride(0) - scores.stride(0)) * size
+    side_by_side = to.element_size() == size and all(each % 16 == 0 for each in apart)
+    return {
+        "BENT": loss.temperature != 1.0 or loss.softcap > 0,
+        "CAPPED": loss.softcap > 0,
+        "SMOOTHED": loss.label_smoothing > 0,
+        "Z_LOSS": loss.z_loss != 0,
+        "PEELED": tile.rows == 1 and classes > tile.columns and not lies_well,
+        "SIDE_BY_SIDE": side_by_side,
+        "ALIGNMENT": alignment,
+        "ROWS": tile.rows,
+        "COLUMNS": tile.columns,
+        "num_warps": tile.warps,
+        # A product and a sum are rounded apart unless a kernel says otherwise, as in the reference.
+        "enable_fp_fusion": False,
+    }
+
+
+def _next_power_of_2(number: int) -> int:
+    return int(1 << (number - 1).bit_length())

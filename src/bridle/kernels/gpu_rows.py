@@ -1,0 +1,294 @@
+"""What the loss kernels do with a tile of scores: sum it, and turn it into a gradient.
+
+A tile is ``[rows, columns]``; what belongs to a row is ``[rows, 1]``. One maximum is taken a tile
+and one exponential a score. Float32 scores pay for sums and exponentials that are right to the last
+place; half precision does not, for its own rounding hides the difference.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+# A kernel's arguments are Triton's own values, for which there are no types.
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+from bridle.kernels.gpu_arithmetic import (
+    LOWEST_EXPONENT,
+    PER_LOG_2,
+    exponential,
+    log1p,
+    lost_by_sum,
+    near_expm1,
+)
+from bridle.kernels.gpu_scores import bent
+
+# Up to this loss the target's p is above ½, and p − 1 would be little more than its rounding.
+NEAR_CERTAIN = tl.constexpr(0.69)
+
+
+class RowSums(NamedTuple):
+    """What is summed of a row; z are its bent scores, w the class weights.
+
+    Attributes
+    ----------
+    top
+        The largest z; −inf if all classes are masked.
+    rest
+        Σ exp(z − top) without the 1 of the largest itself, which would round a small rest away.
+    gap, mass, count
+        Σ w · (top − z), Σ w and Σ 1 over the classes that are not masked; 0 without smoothing.
+    """
+
+    top: Any
+    rest: Any
+    gap: Any
+    mass: Any
+    count: Any
+
+
+class RowLoss(NamedTuple):
+    """A row's loss, and what its gradient is made with.
+
+    Attributes
+    ----------
+    loss
+        Weighted; 0 for a row that does not count, NaN for a target that is no class.
+    share
+        What the loss is multiplied by; 0 for a row that does not count.
+    at_target
+        The weight of −log p[target] in ``loss / share``.
+    """
+
+    loss: Any
+    share: Any
+    at_target: Any
+
+
+class Target(NamedTuple):
+    """The ``label`` of each row: whether it is a ``known`` class, or says to be ``ignored``."""
+
+    label: Any
+    known: Any
+    ignored: Any
+
+
+class Rows(NamedTuple):
+    """Which rows a program has: their ``index``, and whether they are ``inside`` of the scores."""
+
+    index: Any
+    inside: Any
+
+
+class Terms(NamedTuple):
+    """What a loss is made of besides the scores.
+
+    Attributes
+    ----------
+    weight, sample_weight
+        Pointers to (C,) and (N,), or None for ones.
+    ignore_index, classes
+        Integers.
+    smoothing, z_loss
+        Numbers, in the dtype of the sums.
+    bending
+        The `Bending` of the scores.
+    """
+
+    weight: Any
+    sample_weight: Any
+    ignore_index: Any
+    classes: Any
+    smoothing: Any
+    z_loss: Any
+    bending: Any
+
+
+class Slopes(NamedTuple):
+    """The gradient of a row: ``factor · exp(z − reference) − spread · w``, but ``own`` at its label.
+
+    Attributes
+    ----------
+    reference
+        What the exponentials are taken against; finite.
+    factor, spread, own
+        As in the formula.
+    active
+        Whether the row has a gradient at all; the others' is 0, whatever they hold.
+    """
+
+    reference: Any
+    factor: Any
+    spread: Any
+    own: Any
+    active: Any
+
+
+@triton.jit
+def exponential_below(z, reference, EXACT: tl.constexpr):
+    """Return exp(z − reference) for z ≤ reference: 0 of a masked class, NaN of NaN."""
+    distance = z - reference
+    if EXACT:
+        exponent = tl.maximum(distance, LOWEST_EXPONENT, propagate_nan=tl.PropagateNan.ALL)
+        result = exponential(exponent, lost_by_sum(z, -reference, distance), True)
+    else:
+        result = tl.exp2(distance * (PER_LOG_2 + 1.925963033500011e-08))
+    return result
+
+
+@triton.jit
+def no_sums(ROWS: tl.constexpr, dtype: tl.constexpr, EXACT: tl.constexpr):
+    """Return the `RowSums` of nothing."""
+    nothing = tl.zeros([ROWS, 1], dtype)
+    # Of many tiles, float32 sums would lose what the tiles' own sums have kept.
+    rest = nothing.to(tl.float64) if EXACT else nothing
+    return RowSums(nothing - float("inf"), rest, nothing, nothing, nothing)
+
+
+@triton.jit
+def with_tile(sums, z, class_weight, SMOOTHED: tl.constexpr, EXACT: tl.constexpr):
+    """Return the `RowSums` with a tile's scores, and the tile's exp(z − top)."""
+    tile_top = tl.max(z, axis=1, keep_dims=True)
+    top = tl.maximum(sums.top, tile_top)
+    reference = finite(top)
+    e = exponential_below(z, reference, EXACT)
+    grown = tile_top > sums.top
+    if EXACT:
+        at_top = z == reference
+        others = tl.sum(tl.where(at_top, 0.0, e), axis=1, keep_dims=True)
+        ties = tl.sum(tl.where(at_top, 1.0, 0.0).to(e.dtype), axis=1, keep_dims=True)
+        added = others.to(tl.float64) + (ties - tl.where(grown, 1.0, 0.0))
+    else:
+        added = tl.sum(e, axis=1, keep_dims=True) - tl.where(grown, 1.0, 0.0)
+    moved = (1.0 + sums.rest) * exponential_below(sums.top, reference, EXACT)
+    rest = added + tl.where(grown, moved, sums.rest)
+    gap, mass, count = sums.gap, sums.mass, sums.count
+    if SMOOTHED:
+        free = z != float("-inf")
+        weight = tl.where(free, class_weight, 0.0)
+        gap += tl.where(mass == 0, 0.0, mass * (reference - sums.top))
+        gap += tl.sum(tl.where(free, weight * (reference - z), 0.0), axis=1, keep_dims=True)
+        mass += tl.sum(weight, axis=1, keep_dims=True)
+        count += tl.sum(tl.where(free, 1.0, 0.0).to(z.dtype), axis=1, keep_dims=True)
+    return RowSums(top, rest, gap, mass, count), e
+
+
+@triton.jit
+def finite(top):
+    """Return a number that exponentials may be taken against, whatever the largest score is."""
+    return tl.where(top == float("-inf"), 0.0, top)
+
+
+@triton.jit
+def bent_if(score, bending, BENT: tl.constexpr):
+    """Return z and dz/dscore, where scores are bent at all."""
+    if BENT:
+        z, slope = bent(score, bending)
+    else:
+        z, slope = score, 1.0
+    return z, slope
+
+
+@triton.jit
+def read_target(target, rows, terms):
+    """Return the `Target` of each row."""
+    label = tl.load(target + rows.index, mask=rows.inside, other=0).to(tl.int64)
+    ignored = label == terms.ignore_index
+    known = (label >= 0) & (label < terms.classes) & (ignored == 0)
+    # Compared with every column: in 64 bits, that would be three instructions a score.
+    return Target(tl.where(known, label, -1).to(tl.int32), known, ignored)
+
+
+@triton.jit
+def log_sum_of(sums):
+    """Return log(1 + rest): NaN of a row with NaN or +inf, and of one of nothing but −inf."""
+    broken = (tl.abs(sums.top) < float("inf")) == 0
+    return tl.where(broken, float("nan"), log1p(sums.rest.to(sums.top.dtype)))
+
+
+@triton.jit
+def surprise_of(sums, log_sum, scores, target, rows, terms, BENT: tl.constexpr):
+    """Return −log p[target]; ``scores`` points at the first score of each row."""
+    known = rows.inside & target.known
+    own = tl.load(scores + target.label, mask=known, other=0.0).to(sums.top.dtype)
+    z, _ = bent_if(own, terms.bending, BENT)
+    return log_sum + (sums.top - z)
+
+
+@triton.jit
+def row_loss(
+    sums, log_sum, surprise, target, rows, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
+):
+    """Return each row's `RowLoss`."""
+    dtype: tl.constexpr = sums.top.dtype
+    at_target = tl.zeros_like(surprise) + (1.0 - terms.smoothing)
+    if terms.weight is not None:
+        known = rows.inside & target.known
+        at_target *= tl.load(terms.weight + target.label, mask=known, other=0.0).to(dtype)
+    # What has no weight asks nothing, not even of a masked target.
+    nothing = (at_target == 0) & (tl.abs(surprise) == float("inf"))
+    loss = tl.where(nothing, 0.0, at_target * surprise)
+    if SMOOTHED:
+        spread = terms.smoothing / tl.maximum(sums.count, 1.0)
+        loss += spread * (sums.mass * log_sum + sums.gap)
+    if Z_LOSS:
+        normalizer = sums.top + log_sum
+        loss += terms.z_loss * normalizer * normalizer
+    share = tl.zeros_like(surprise) + 1.0
+    if terms.sample_weight is not None:
+        share = tl.load(terms.sample_weight + rows.index, mask=rows.inside, other=0.0).to(dtype)
+    share = tl.where(target.known, share, float("nan"))
+    share = tl.where(target.ignored, 0.0, share)
+    return RowLoss(tl.where(share == 0, 0.0, share * loss), share, at_target)
+
+
+@triton.jit
+def row_slopes(
+    sums, log_sum, surprise, found, scale, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
+):
+    """Return the `Slopes` of rows whose losses count ``scale`` times."""
+    dtype: tl.constexpr = sums.top.dtype
+    share = found.share * scale
+    of_target = share * found.at_target
+    of_p = of_target
+    spread = tl.zeros_like(share)
+    if SMOOTHED:
+        spread = share * (terms.smoothing / tl.maximum(sums.count, 1.0))
+        of_p += spread * sums.mass
+    if Z_LOSS:
+        of_p += 2.0 * share * terms.z_loss * (sums.top + log_sum)
+    log_p = tl.maximum(-surprise, LOWEST_EXPONENT)
+    near = tl.maximum(log_p, -NEAR_CERTAIN)
+    own = tl.where(
+        surprise < NEAR_CERTAIN,
+        of_p * near_expm1(near) + (of_p - of_target),
+        of_p * exponential(log_p, 0.0, True) - of_target,
+    )
+    broken = log_sum != log_sum
+    nan = tl.where(broken, float("nan"), 0.0).to(dtype)
+    active = share != 0
+    return Slopes(
+        reference=tl.where(broken, 0.0, sums.top),
+        factor=tl.where(active, of_p / (1.0 + sums.rest.to(dtype)) + nan, 0.0),
+        spread=tl.where(active, spread + nan, 0.0),
+        own=tl.where(active, own + nan, 0.0),
+        active=active,
+    )
+
+
+@triton.jit
+def tile_gradient(
+    slopes, e, z, slope, column, label, class_weight, BENT: tl.constexpr, SMOOTHED: tl.constexpr
+):
+    """Return the gradient of a tile, given its exponentials and dz/dscore.
+
+    The exponentials of rows that are not active are 0.
+    """
+    value = tl.where(column == label, slopes.own, e * slopes.factor)
+    if SMOOTHED:
+        value -= tl.where(z == float("-inf"), 0.0, slopes.spread * class_weight)
+    if BENT:
+        value *= slope
+    return value
