@@ -63,13 +63,13 @@ for dtype, full, soft in [
     bending = {"inverse_temperature": "fp64", "softcap": "fp64", "CAPPED": full}
     compiled(
         row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
-        blocks=blocks if full else None, rows="i32", classes="i32", block_width="i32", **bending,
-        ROWS=1, COLUMNS=columns,
+        blocks=blocks, rows="i32", classes="i32", block_width="i32", **bending,
+        SPLIT=True, ROWS=1, COLUMNS=columns,
     )
     compiled(
         row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
         blocks=None, rows="i32", classes="i32", block_width="i32", **bending,
-        ROWS=columns // 16, COLUMNS=16,
+        SPLIT=False, ROWS=columns // 16, COLUMNS=16,
     )
     compiled(
         merge_kernel, blocks=blocks, scores=matrix, target=target["target"],

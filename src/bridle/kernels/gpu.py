@@ -118,6 +118,7 @@ def row_parts(
             classes,
             width,
             **bending,
+            SPLIT=blocks is not None,
             **tile,
         )
         if blocks is not None:

@@ -19,8 +19,8 @@ import triton
 import triton.language as tl
 
 from bridle.kernels.gpu_rows import (
-    RowSums,
     Rows,
+    RowSums,
     Terms,
     bent_if,
     exponential_below,
@@ -80,10 +80,7 @@ def _layout(
         lead = tl.minimum((16 - address % 16) % 16 // size, classes).to(tl.int32)
         length = (classes - lead) // (16 // size) * (16 // size)
         body = tl.multiple_of(first + lead, 16)
-        if SIDE_BY_SIDE:
-            out_body = tl.multiple_of(to + lead, 16)
-        else:
-            out_body = to + lead
+        out_body = tl.multiple_of(to + lead, 16) if SIDE_BY_SIDE else to + lead
     else:
         lead, body, out_body = 0, first, to
         length = classes // ALIGNMENT * ALIGNMENT
@@ -108,9 +105,8 @@ def _read(scores, inside, terms, dtype: tl.constexpr, BENT: tl.constexpr):
 @triton.jit
 def _class_weight(weight, column, classes, dtype: tl.constexpr, SMOOTHED: tl.constexpr):
     value = tl.full([1, 1], 1.0, dtype)
-    if SMOOTHED:
-        if weight is not None:
-            value = tl.load(weight + column, mask=column < classes, other=0.0).to(dtype)
+    if SMOOTHED and weight is not None:
+        value = tl.load(weight + column, mask=column < classes, other=0.0).to(dtype)
     return value
 
 
@@ -529,7 +525,7 @@ def gradient_kernel(
 @triton.jit
 def _scale(divisor, normalizer, factor, dtype: tl.constexpr):
     """Return ``factor / (divisor · normalizer)``; a mean over nothing has the gradient 0."""
-    total = normalizer
+    total = tl.full([], normalizer, tl.float64)
     if divisor is not None:
         total *= tl.load(divisor)
     scale = tl.where(total == 0, 0.0, 1.0 / total)

@@ -27,6 +27,7 @@ def row_parts_kernel(
     inverse_temperature: tl.float64,
     softcap: tl.float64,
     CAPPED: tl.constexpr,
+    SPLIT: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
@@ -46,15 +47,18 @@ def row_parts_kernel(
         Class weights (C,); None is ones.
     parts : RowParts of pointers
         The answer, (N,) each, in the dtype of the sums (argmax int64); None where not asked for.
-        Left alone where ``blocks`` is given.
+        Left alone where rows are SPLIT.
     blocks : Sums of pointers or None
-        The sums of each column block, (N, blocks) each, for `merge_kernel`; None if the row is one.
+        The sums of each column block, (N, blocks) each, for `merge_kernel`; None if not SPLIT.
     rows, classes, block_width : int
         N, C, and the width of a column block.
     inverse_temperature, softcap : float
         1 / T; the softcap, which nobody reads unless CAPPED.
     CAPPED : bool
         Whether there is a softcap.
+    SPLIT : bool
+        Whether rows are in column blocks. (Triton 3.6 cannot ask whether a tuple that holds a None
+        is one.)
     ROWS, COLUMNS : int
         The tile, powers of 2.
     """
@@ -82,7 +86,7 @@ def row_parts_kernel(
             soft_mass = smooth_mass * mass.to(dtype)
         sums = advanced(sums, z, column, smooth_mass, soft_mass, parts, exact)
     found = merged(sums, exact)
-    if blocks is not None:
+    if SPLIT:
         _store_sums(blocks, found, row * tl.num_programs(1) + tl.program_id(1), inside)
     else:
         _store_parts(parts, found, scores, target, row, inside, classes, bending)

@@ -107,7 +107,7 @@ class Terms(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """The gradient of a row: ``factor · exp(z − reference) − spread · w``, but ``own`` at its label.
+    """A row's gradient: ``factor · exp(z − reference) − spread · w``, at the label ``own − …``.
 
     Attributes
     ----------

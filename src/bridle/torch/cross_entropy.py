@@ -11,8 +11,9 @@ from torch import Tensor
 from bridle import checks
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments
-from bridle.torch.class_rows import ClassRows, class_rows
+from bridle.torch.class_rows import ClassRows, as_rows, class_rows
 from bridle.torch.fused import Summed, can_fuse, fused_loss
+from bridle.torch.index_loss import Request, can_serve, index_loss
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import ordered_sum, reduce_losses
 from bridle.torch.rows import row_parts
@@ -125,6 +126,25 @@ def cross_entropy(
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
     scores = arguments.floating(input, "input")
     refuse_options(reduction, on_empty, normalizer, softcap)
+    temperature = checks.positive(temperature, "temperature")
+    if inplace:
+        refuse_overwriting(scores)
+    request = Request(
+        target,
+        weight,
+        sample_weight,
+        ignore_index,
+        terms.label_smoothing,
+        terms.z_loss,
+        temperature,
+        float(softcap),
+        reduction,
+        normalizer,
+        on_empty,
+        inplace,
+    )
+    if outputs is None and not check and can_serve(scores, request):
+        return _by_index_kernels(scores, request)
     if arguments.may_look(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(
@@ -136,13 +156,12 @@ def cross_entropy(
         check=check,
     )
     if inplace:
-        refuse_overwriting(scores)
         rows = rows._replace(scores=_own_memory(rows.scores))
     options = Options(
         smoothing=terms.label_smoothing > 0,
         entropy="entropy" in asked,
         argmax="argmax" in asked or "correct" in asked,
-        temperature=checks.positive(temperature, "temperature"),
+        temperature=temperature,
         softcap=float(softcap),
     )
     divisor: Tensor | float = 1.0
@@ -164,6 +183,27 @@ def cross_entropy(
     return collect_outputs(
         asked, loss, rows, parts, lambda: row_parts(rows.scores, rows.target, None, options)
     )
+
+
+def _by_index_kernels(scores: Tensor, request: Request) -> Tensor:
+    """Return the loss of class indices on a device whose kernels read the labels themselves."""
+    rows = as_rows(scores)
+    if request.inplace:
+        rows = _own_memory(rows)
+
+    def composed(again: Tensor) -> Tensor:
+        """Return the same function of the rows, from parts that can be differentiated twice."""
+        options = request._asdict() | {"inplace": False, "target": request.target.reshape(-1)}
+        if request.sample_weight is not None:
+            options["sample_weight"] = request.sample_weight.reshape(-1)
+        # With outputs asked for, the general path is taken.
+        loss: Tensor = cross_entropy(again, **options, outputs=("loss",), check=False).loss
+        return loss
+
+    loss = index_loss(rows, request, composed)
+    if request.reduction != "none":
+        return loss
+    return loss.view(scores.shape[:1] + scores.shape[2:] if scores.dim() > 1 else ())
 
 
 def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:

@@ -133,6 +133,14 @@ def row_parts_and_gradient(
     return _ours(found, scores, target)
 
 
+def index_kernels(scores: Tensor) -> Any:
+    """Return the module whose kernels read class indices themselves, or None."""
+    module = _compiled(scores)
+    if module is None or _takes_arrays(module):
+        return None
+    return import_module("bridle.kernels.gpu_index")
+
+
 def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:
     """Filter a gradient in place; return which columns have an entry left.
 
