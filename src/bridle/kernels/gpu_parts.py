@@ -182,9 +182,19 @@ def _target_gap(maximum, scores, target, row, inside, classes, bending):
 @triton.jit
 def _store_sums(blocks, sums, at, inside):
     """Store the `Sums` of a column block, those that are asked for."""
-    for field in tl.static_range(len(blocks)):
-        if blocks[field] is not None:
-            tl.store(blocks[field] + at, sums[field], mask=inside)
+    tl.store(blocks.maximum + at, sums.maximum, mask=inside)
+    tl.store(blocks.rest + at, sums.rest, mask=inside)
+    if blocks.surprise is not None:
+        tl.store(blocks.surprise + at, sums.surprise, mask=inside)
+    if blocks.smooth_gap is not None:
+        tl.store(blocks.smooth_gap + at, sums.smooth_gap, mask=inside)
+        tl.store(blocks.smooth_weight + at, sums.smooth_weight, mask=inside)
+        tl.store(blocks.allowed + at, sums.allowed, mask=inside)
+    if blocks.soft_gap is not None:
+        tl.store(blocks.soft_gap + at, sums.soft_gap, mask=inside)
+        tl.store(blocks.soft_mass + at, sums.soft_mass, mask=inside)
+    if blocks.argmax is not None:
+        tl.store(blocks.argmax + at, sums.argmax, mask=inside)
 
 
 @triton.jit
