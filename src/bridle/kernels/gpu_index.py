@@ -64,6 +64,21 @@ _DIVISOR_NUMBERS, _DIVISOR_PROGRAMS = 4096, 512
 # Losses that one program sums in a loop; more are summed by PyTorch's own kernel.
 _TOTAL_NUMBERS = 2**15
 
+# A linear head's scores are made for so many rows at a time: fewer make the products slow, more
+# take memory. Of few classes more rows come to as many scores; at least half of all rows wait.
+_HEAD_ROWS, _HEAD_SCORES, _FEW_SCORES = 4096, 2**27, 2**24
+
+
+def head_rows(rows: int, classes: int) -> int:
+    """Return how many rows' scores of a linear head are made at a time.
+
+    >>> head_rows(8192, 256_000), head_rows(65_536, 1000), head_rows(3, 10)
+    (4096, 32768, 3)
+    """
+    if rows * classes <= _FEW_SCORES:
+        return rows
+    return max(1, min(max(_HEAD_ROWS, _HEAD_SCORES // classes), math.ceil(rows / 2)))
+
 
 def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
     """Return the tile of `loss_kernel`."""

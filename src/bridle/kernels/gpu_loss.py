@@ -96,9 +96,9 @@ def _edge_columns(layout, classes, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _read(scores, inside, terms, dtype: tl.constexpr, BENT: tl.constexpr):
+def _read(scores, inside, terms, dtype: tl.constexpr, BENT: tl.constexpr, CACHE: tl.constexpr = ""):
     """Return z and dz/dscore; outside lie masked classes, which add nothing."""
-    score = tl.load(scores, mask=inside, other=float("-inf")).to(dtype)
+    score = tl.load(scores, mask=inside, other=float("-inf"), eviction_policy=CACHE).to(dtype)
     return bent_if(score, terms.bending, BENT)
 
 
@@ -120,9 +120,11 @@ def _added(
     BENT: tl.constexpr,
     SMOOTHED: tl.constexpr,
     EXACT: tl.constexpr,
+    AGAIN: tl.constexpr,
 ):
-    """Return the sums with those of some columns."""
-    z, _ = _read(scores, inside, terms, sums.top.dtype, BENT)
+    """Return the sums with those of some columns, which may be read AGAIN."""
+    cache: tl.constexpr = "evict_last" if AGAIN else ""
+    z, _ = _read(scores, inside, terms, sums.top.dtype, BENT, cache)
     weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
     sums, _ = with_tile(sums, z, weight, SMOOTHED, EXACT)
     return sums
@@ -177,7 +179,7 @@ def _rewrite(
     EXACT: tl.constexpr,
 ):
     """Read scores (once more) and write their gradient."""
-    z, slope = _read(scores, inside & slopes.active, terms, slopes.own.dtype, BENT)
+    z, slope = _read(scores, inside & slopes.active, terms, slopes.own.dtype, BENT, "evict_first")
     e = exponential_below(z, slopes.reference, EXACT)
     _write(slopes, e, z, slope, out, column, inside, label, terms, BENT, SMOOTHED)
 
@@ -321,12 +323,22 @@ def loss_kernel(
         if PEELED:
             edges = _edge_columns(layout, classes, edge)
             some = rows.inside & (edges < classes)
-            sums = _added(sums, layout.scores + edges, edges, some, terms, BENT, SMOOTHED, exact)
+            sums = _added(
+                sums, layout.scores + edges, edges, some, terms, BENT, SMOOTHED, exact, GRADIENT
+            )
         for start in range(0, layout.length, COLUMNS):
             inside = rows.inside & (start + lane < layout.length)
             column = layout.lead + start + lane
             sums = _added(
-                sums, layout.body + (start + lane), column, inside, terms, BENT, SMOOTHED, exact
+                sums,
+                layout.body + (start + lane),
+                column,
+                inside,
+                terms,
+                BENT,
+                SMOOTHED,
+                exact,
+                GRADIENT,
             )
     aim = read_target(target, rows, terms)
     log_sum = log_sum_of(sums)

@@ -143,7 +143,7 @@ def linear_cross_entropy(
         0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
     )
     budget = checks.memory_budget(memory_budget)
-    plan = Plan(_block_rows(features, weight, budget), threshold, unbiased)
+    plan = Plan(_block_rows(head, budget), threshold, unbiased)
     divisor: Tensor | float = 1.0
     if reduction == "mean":
         divisor = mean_divisor(rows) if normalizer is None else normalizer
@@ -151,8 +151,7 @@ def linear_cross_entropy(
     if kept is not None:
         head, rows = head._replace(features=head.features[kept]), _some(rows, kept)
 
-    def loss_of(parts: Parts) -> Tensor:
-        losses = row_losses(rows, parts, terms)
+    def loss_of(losses: Tensor) -> Tensor:
         if reduction == "none":
             return _spread(losses, kept, loss_shape)
         return reduce_losses(losses, divisor, reduction=reduction, on_empty=on_empty)
@@ -161,7 +160,7 @@ def linear_cross_entropy(
         loss: Tensor = _LinearLoss.apply(*head, rows, options, terms, divisor, plan, loss_of)  # type: ignore[no-untyped-call]
         return loss
     parts = linear_row_parts(head, rows.target, rows.weight, options, plan)
-    loss = loss_of(parts)
+    loss = loss_of(row_losses(rows, parts, terms))
     if outputs is None:
         return loss
     bending = Options(temperature=options.temperature, softcap=options.softcap)
@@ -176,8 +175,13 @@ def linear_cross_entropy(
     )
 
 
-def _block_rows(features: Tensor, weight: Tensor, memory_budget: int | None) -> int:
+def _block_rows(head: Head, memory_budget: int | None) -> int:
+    features, weight = head.features, head.weight
     size, fewest = features.element_size(), products.FEWEST_ROWS
+    module = kernels.index_kernels(stand_in(head))
+    if module is not None and memory_budget is None:
+        found: int = module.head_rows(len(features), len(weight))
+        return found
     if size < 4:
         # Half precision is summed up beside, in float32. Of many features, more rows at a time make
         # that rare, and their scores take a quarter of the sum.
@@ -199,12 +203,16 @@ class _LinearLoss(torch.autograd.Function):
         terms: Terms,
         divisor: Tensor | float,
         plan: Plan,
-        loss_of: Callable[[Parts], Tensor],
+        loss_of: Callable[[Tensor], Tensor],
     ) -> Tensor:
         ctx.save_for_backward(features, weight, bias)
-        ctx.again = (rows, options, plan, loss_of)
+        ctx.again = (rows, options, terms, plan, loss_of)
         head = Head(features, weight, bias).detached()
         sink = Gradients(head, ctx.needs_input_grad[:3], plan)
+        if _serves_indices(head, rows, plan):
+            loss = _index_losses(head, rows, terms, options, divisor, plan, sink)
+            ctx.gradients = sink.results()
+            return loss_of(loss)
         pieces = []
         for block in blocks(head, plan):
             some = _some(rows, block.rows)
@@ -216,7 +224,8 @@ class _LinearLoss(torch.autograd.Function):
             sink.add(block, asked.a)
             pieces.append(parts)
         ctx.gradients = sink.results()
-        return loss_of(Parts(*(torch.cat(each) for each in zip(*pieces, strict=True))))
+        parts = Parts(*(torch.cat(each) for each in zip(*pieces, strict=True)))
+        return loss_of(row_losses(rows, parts, terms))
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
@@ -233,9 +242,55 @@ class _LinearLoss(torch.autograd.Function):
         return *gradients, None, None, None, None, None, None
 
 
+def _serves_indices(head: Head, rows: ClassRows, plan: Plan) -> bool:
+    """Tell whether a device's kernels for class indices make losses and residual at once."""
+    if rows.soft or plan.threshold:
+        return False
+    return kernels.index_kernels(stand_in(head)) is not None
+
+
+def _index_losses(
+    head: Head,
+    rows: ClassRows,
+    terms: Terms,
+    options: Options,
+    divisor: Tensor | float,
+    plan: Plan,
+    sink: Gradients,
+) -> Tensor:
+    """Return the loss of each row, and hand each block's residual to the ``sink``."""
+    module, classes = kernels.index_kernels(stand_in(head)), len(head.weight)
+    target, found = rows.target, []
+    if rows.unknown is not None:
+        target = target.masked_fill(rows.unknown, classes)  # no class: its row becomes NaN
+    for block in blocks(head, plan):
+        share = rows.sample_weight
+        loss = module.IndexLoss(
+            target[block.rows],
+            rows.weight,
+            None if share is None else share[block.rows],
+            -1,
+            terms.label_smoothing,
+            terms.z_loss,
+            options.temperature,
+            options.softcap,
+        )
+        is_tensor = isinstance(divisor, Tensor)
+        losses, _ = module.losses(
+            block.scores,
+            loss,
+            divisor=divisor if is_tensor else None,
+            normalizer=1.0 if is_tensor else divisor,
+            out=block.scores,
+        )
+        sink.add(block, losses)
+        found.append(losses)
+    return torch.cat(found)
+
+
 def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients of a second backward, or as what can itself be differentiated."""
-    rows, options, plan, loss_of = ctx.again
+    rows, options, terms, plan, loss_of = ctx.again
     differentiable = torch.is_grad_enabled()
     given: list[Any] = list(ctx.saved_tensors)
     if not differentiable:
@@ -245,7 +300,8 @@ def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
             if needed:
                 each.requires_grad_()
     with torch.enable_grad():
-        loss = loss_of(linear_row_parts(Head(*given), rows.target, rows.weight, options, plan))
+        parts = linear_row_parts(Head(*given), rows.target, rows.weight, options, plan)
+        loss = loss_of(row_losses(rows, parts, terms))
         wanted = [each for each in given if each is not None and each.requires_grad]
         found = iter(torch.autograd.grad(loss, wanted, factor, create_graph=differentiable))
     return tuple(next(found) if each is not None and each.requires_grad else None for each in given)

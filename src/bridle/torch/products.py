@@ -16,6 +16,8 @@ from bridle.kernels import products
 FEWEST = 2**24
 # A product in half precision is added to its float32 sum in parts that stay in cache.
 PART = 2**21
+# From PyTorch 2.8 on a GPU adds a product in half precision to a wider sum.
+_ADDS_WIDE = "dtype_out" in torch.ops.aten.addmm.overloads()
 
 
 def make_scores(features: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -45,6 +47,9 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
         products.add_products(residual.numpy(), features.contiguous().numpy(), total.numpy())
     elif total.dtype == residual.dtype:
         total.addmm_(residual.T, features)
+    elif total.device.type == "cuda" and _ADDS_WIDE:
+        # Added to inside the product: apart, it would take a third as long once more.
+        torch.addmm(total, residual.T, features, out_dtype=total.dtype, out=total)
     else:
         step = max(1, PART // max(features.shape[1], 1))
         for begin in range(0, len(total), step):
