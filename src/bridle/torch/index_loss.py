@@ -1,0 +1,204 @@
+"""The loss of class indices on a GPU as one step under autograd: a kernel, a sum, and little else.
+
+What most calls ask for needs none of the general path's operations on the rows: labels are read,
+weighed and ignored by the kernels themselves. The gradient of a sum or mean is made together with
+the losses where a row fits the cache; backward then only multiplies it by the factor that it is
+handed, if that is not 1. Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bridle import checks
+from bridle.torch import kernels
+from bridle.torch.rows import is_plain_call
+
+
+class Reduced(NamedTuple):
+    """What becomes of the rows' losses."""
+
+    reduction: checks.Reduction
+    divisor: Tensor | None  # one number on the device
+    normalizer: float  # both divide the sum
+    empty_is_zero: bool
+    inplace: bool
+
+
+class Request(NamedTuple):
+    """A call of `bridle.torch.cross_entropy`, as far as it may be served here."""
+
+    target: Any
+    weight: Any
+    sample_weight: Any
+    ignore_index: int
+    label_smoothing: float
+    z_loss: float
+    temperature: float
+    softcap: float
+    reduction: checks.Reduction
+    normalizer: Any
+    on_empty: checks.OnEmpty
+    inplace: bool
+
+
+def can_serve(scores: Tensor, request: Request) -> bool:
+    """Tell whether a call needs nothing but what the kernels for class indices do.
+
+    What is refused here takes the general path, which also names what is wrong with it.
+    """
+    if kernels.index_kernels(scores) is None or not is_plain_call() or scores.dim() == 0:
+        return False
+    shape = tuple(scores.shape)
+    loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
+    classes = shape[0] if len(shape) == 1 else shape[1]
+    target, weight, share = request.target, request.weight, request.sample_weight
+    return (
+        classes > 0
+        and _is_constant(target, scores, loss_shape)
+        and not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+        and (weight is None or _is_constant(weight, scores, (classes,)))
+        and (share is None or _is_constant(share, scores, loss_shape))
+        and _is_number(request.normalizer, scores)
+        and request.on_empty != "raise"
+        and kernels.index_kernels(scores).serves(target.numel(), classes)
+    )
+
+
+def index_loss(rows: Tensor, request: Request, composed: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the reduced loss of rows of scores (N, C), or the losses (N,).
+
+    ``composed`` is the same function made of operations that can be differentiated twice.
+    """
+    module = kernels.index_kernels(rows)
+    loss = module.IndexLoss(
+        request.target.reshape(-1),
+        None if request.weight is None else request.weight.contiguous(),
+        None if request.sample_weight is None else request.sample_weight.reshape(-1),
+        request.ignore_index,
+        request.label_smoothing,
+        request.z_loss,
+        request.temperature,
+        request.softcap,
+    )
+    divisor, normalizer = None, 1.0
+    if request.reduction == "mean":
+        if request.normalizer is None:
+            divisor = module.divisor(loss, rows.shape[1])
+        elif isinstance(request.normalizer, Tensor):
+            divisor = request.normalizer.detach()
+        else:
+            normalizer = float(request.normalizer)
+    reduced = Reduced(
+        request.reduction, divisor, normalizer, request.on_empty == "zero", request.inplace
+    )
+    if not (torch.is_grad_enabled() and rows.requires_grad):
+        losses, _ = module.losses(rows.detach(), loss)
+        return _reduce(module, losses, reduced)
+    found: Tensor = _IndexLoss.apply(rows, loss, reduced, composed)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _IndexLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, loss: Any, reduced: Reduced, composed: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        module = kernels.index_kernels(scores)
+        ctx.loss, ctx.reduced, ctx.composed, ctx.gradient = loss, reduced, composed, None
+        plain = scores.detach()
+        if reduced.reduction != "none" and module.makes_both(plain):
+            ctx.gradient = plain if reduced.inplace else _like(plain)
+        losses, kept = module.losses(
+            plain,
+            loss,
+            divisor=reduced.divisor,
+            normalizer=reduced.normalizer,
+            out=ctx.gradient,
+        )
+        if reduced.inplace and ctx.gradient is not None:
+            # Who kept these scores for a backward of their own is told, instead of reading a
+            # gradient.
+            torch.autograd.graph.increment_version(scores)
+        else:
+            ctx.save_for_backward(scores, *kept)
+        return _reduce(module, losses, reduced)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        (factor,) = cotangents
+        reduced: Reduced = ctx.reduced
+        if reduced.inplace and torch.is_grad_enabled():
+            raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
+        gradient, ctx.gradient = ctx.gradient, False
+        if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
+            # Given away: autograd then keeps it, where it would copy what someone else holds.
+            return kernels.index_kernels(gradient).scale(gradient, factor), None, None, None
+        if reduced.inplace and gradient is False:
+            raise checks.InputError("inplace: expected one backward pass, found a second")
+        scores, *kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return *_differentiable(scores, ctx.composed, factor), None, None, None
+        return _gradient(ctx, scores, kept, factor), None, None, None
+
+
+def _gradient(ctx: Any, scores: Tensor, kept: list[Tensor], factor: Tensor) -> Tensor:
+    """Return the gradient of scores that are still there."""
+    reduced, plain = ctx.reduced, scores.detach()
+    if factor.dim() == 1:
+        # A sum of losses hands the same number to all of them.
+        factor = factor[0] if factor.stride(0) == 0 else factor.contiguous()
+    module = kernels.index_kernels(plain)
+    out = module.write_gradient(
+        plain,
+        module.Kept(*kept),
+        ctx.loss,
+        factor,
+        divisor=reduced.divisor,
+        normalizer=reduced.normalizer,
+        out=plain if reduced.inplace else _like(plain),
+    )
+    if reduced.inplace:
+        torch.autograd.graph.increment_version(scores)
+    return out
+
+
+def _differentiable(
+    scores: Tensor, composed: Callable[[Tensor], Tensor], factor: Tensor
+) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(composed(scores), scores, factor, create_graph=True)
+
+
+def _reduce(module: Any, losses: Tensor, reduced: Reduced) -> Tensor:
+    if reduced.reduction == "none":
+        return losses
+    found: Tensor = module.total(
+        losses, reduced.divisor, reduced.normalizer, empty_is_zero=reduced.empty_is_zero
+    )
+    return found
+
+
+def _like(scores: Tensor) -> Tensor:
+    """Return memory for a gradient: without gaps, whatever the scores have."""
+    return torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
+
+
+def _is_constant(value: Any, scores: Tensor, shape: tuple[int, ...]) -> bool:
+    """Tell whether a tensor is where the scores are, of this shape, and has no gradient."""
+    return (
+        isinstance(value, Tensor)
+        and value.device == scores.device
+        and tuple(value.shape) == shape
+        and not value.requires_grad
+        and not value.is_complex()
+    )
+
+
+def _is_number(normalizer: Any, scores: Tensor) -> bool:
+    if isinstance(normalizer, Tensor):
+        return normalizer.numel() == 1 and _is_constant(normalizer, scores, tuple(normalizer.shape))
+    return normalizer is None or isinstance(normalizer, int | float)
