@@ -64,23 +64,23 @@ _DIVISOR_NUMBERS, _DIVISOR_PROGRAMS = 4096, 512
 # Losses that one program sums in a loop; more are summed by PyTorch's own kernel.
 _TOTAL_NUMBERS = 2**15
 
-# A linear head's scores are made for so many rows at a time: fewer make the products slow, more
-# take memory. Of few classes more rows come to as many scores; at least half of all rows wait.
-_HEAD_ROWS, _HEAD_SCORES, _FEW_SCORES = 4096, 2**27, 2**24
+# A linear head's scores are made for half of the rows at a time, at most so many; fewer rows than
+# the first number make the products slow. A few scores are made at once.
+_HEAD_ROWS, _HEAD_SCORES, _FEW_SCORES = 4096, 2**30, 2**24
 
 
 def head_rows(rows: int, classes: int) -> int:
     """Return how many rows' scores of a linear head are made at a time.
 
-    >>> head_rows(8192, 256_000), head_rows(65_536, 1000), head_rows(3, 10)
-    (4096, 32768, 3)
+    >>> head_rows(8192, 256_000), head_rows(65_536, 256_000), head_rows(65_536, 1000)
+    (4096, 4194, 32768)
     """
     if rows * classes <= _FEW_SCORES:
         return rows
     return max(1, min(max(_HEAD_ROWS, _HEAD_SCORES // classes), math.ceil(rows / 2)))
 
 
-def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
+def loss_tile(columns: int, dtype: torch.dtype) -> Tile:
     """Return the tile of `loss_kernel`."""
     if columns <= FEW_CLASSES:
         return Tile(_FEW_CLASSES_ROWS, max(_next_power_of_2(columns), 2), 4)
@@ -89,14 +89,14 @@ def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
         rows = max(1, 512 // width)
         return Tile(rows, width, max(1, rows * width // _WARP_NUMBERS))
     if dtype.itemsize == 2:
-        return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
-    return Tile(1, 8192, 8) if dtype == torch.float32 else Tile(1, 2048, 4)
+        return Tile(1, 8192, 4)
+    return Tile(1, 4096, 4) if dtype == torch.float32 else Tile(1, 2048, 4)
 
 
 def gradient_tile(columns: int, dtype: torch.dtype) -> Tile:
     """Return the tile of `gradient_kernel`."""
     if columns <= WHOLE_COLUMNS:
-        return loss_tile(columns, dtype, gradient=True)
+        return loss_tile(columns, dtype)
     return Tile(1, 4096, 4) if dtype.itemsize == 2 else Tile(1, 2048, 4)
 
 
@@ -167,7 +167,7 @@ def losses(
     found, *kept = numbers.unbind()
     if not loss.label_smoothing:
         kept += [found, found]  # neither read nor written
-    tile = loss_tile(classes, scores.dtype, gradient=out is not None)
+    tile = loss_tile(classes, scores.dtype)
     loss_kernel[(math.ceil(rows / tile.rows),)](
         *_matrices(scores, out),
         loss.target,

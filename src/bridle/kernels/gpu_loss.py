@@ -144,13 +144,13 @@ def _sums_by_thread(
     """Return the sums of rows of few classes, each row by one thread: nothing is exchanged."""
     top = tl.zeros(rows.index.shape, dtype) - float("inf")
     for column in tl.static_range(CLASSES):
-        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT)
+        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT, "")
         top = tl.maximum(top, z)
     reference = finite(top)
     others, ties = tl.zeros_like(top), tl.zeros_like(top)
     gap, mass, count = tl.zeros_like(top), tl.zeros_like(top), tl.zeros_like(top)
     for column in tl.static_range(CLASSES):
-        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT)
+        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT, "")
         e = exponential_below(z, reference, EXACT)
         others += tl.where(z == reference, 0.0, e)
         ties += tl.where(z == reference, 1.0, 0.0)
@@ -316,7 +316,7 @@ def loss_kernel(
         )
     elif WHOLE:
         inside = rows.inside & (lane < layout.length)
-        z, slope = _read(layout.scores + lane, inside, terms, dtype, BENT)
+        z, slope = _read(layout.scores + lane, inside, terms, dtype, BENT, "")
         class_weight = _class_weight(weight, lane, classes, dtype, SMOOTHED)
         sums, e = with_tile(sums, z, class_weight, SMOOTHED, exact)
     else:
@@ -402,6 +402,19 @@ def loss_kernel(
                     SMOOTHED,
                     exact,
                 )
+        _write_own(slopes, layout, aim, rows.inside, BENT, SMOOTHED)
+
+
+@triton.jit
+def _write_own(slopes, layout, target, inside, BENT: tl.constexpr, SMOOTHED: tl.constexpr):
+    """Write each row's entry at its target, over what its tile has written there.
+
+    So no column is compared with the target, which would be a quarter of all instructions.
+    """
+    if not (BENT or SMOOTHED):
+        tl.debug_barrier()
+        own = slopes.own.to(layout.out.dtype.element_ty)
+        tl.store(layout.out + target.label, own, mask=inside & target.known)
 
 
 @triton.jit
@@ -532,6 +545,10 @@ def gradient_kernel(
             SMOOTHED,
             exact,
         )
+    # The edges are the first tile's.
+    at_edge = (aim.label < layout.lead) | (aim.label >= layout.lead + layout.length)
+    home = tl.where(at_edge, 0, (aim.label - layout.lead) // COLUMNS)
+    _write_own(slopes, layout, aim, rows.inside & (home == tile), BENT, SMOOTHED)
 
 
 @triton.jit

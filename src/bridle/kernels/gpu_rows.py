@@ -284,9 +284,12 @@ def tile_gradient(
 ):
     """Return the gradient of a tile, given its exponentials and dz/dscore.
 
-    The exponentials of rows that are not active are 0.
+    The exponentials of rows that are not active are 0. Where neither smoothing nor bending adds to
+    it, the entry at the label is written apart.
     """
-    value = tl.where(column == label, slopes.own, e * slopes.factor)
+    value = e * slopes.factor
+    if SMOOTHED or BENT:
+        value = tl.where(column == label, slopes.own, value)
     if SMOOTHED:
         value -= tl.where(z == float("-inf"), 0.0, slopes.spread * class_weight)
     if BENT:

@@ -81,9 +81,12 @@ class Gradients:
         self._features = torch.zeros_like(head.features) if features else None
         self._weight = None
         if weight:
-            # Sums over many blocks, in half precision, would stop growing; a single one is its sum.
-            single = len(head.features) <= plan.block and not plan.threshold
-            dtype = head.weight.dtype if single else wide
+            # Sums over many blocks, in half precision, would stop growing; a single one is its
+            # sum. Where a product adds inside, to two blocks' sum, half precision rounds it once
+            # more than it must, and a float32 sum would be the largest thing in memory.
+            count = 2 if products.adds_inside(head.weight) else 1
+            few = len(head.features) <= count * plan.block and not plan.threshold
+            dtype = head.weight.dtype if few else wide
             self._weight = kernels.fresh(tuple(head.weight.shape), head.weight, dtype).zero_()
         self._bias = head.weight.new_zeros(len(head.weight), dtype=wide) if bias else None
 

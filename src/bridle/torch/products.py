@@ -47,7 +47,7 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
         products.add_products(residual.numpy(), features.contiguous().numpy(), total.numpy())
     elif total.dtype == residual.dtype:
         total.addmm_(residual.T, features)
-    elif total.device.type == "cuda" and _ADDS_WIDE:
+    elif adds_inside(total):
         # Added to inside the product: apart, it would take a third as long once more.
         torch.addmm(total, residual.T, features, out_dtype=total.dtype, out=total)
     else:
@@ -55,6 +55,11 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
         for begin in range(0, len(total), step):
             columns = slice(begin, begin + step)
             total[columns] += residual[:, columns].T @ features
+
+
+def adds_inside(total: Tensor) -> bool:
+    """Tell whether a product in half precision is added to a sum before it is rounded."""
+    return total.device.type == "cuda" and _ADDS_WIDE
 
 
 def _through_blas(left: Tensor, matrix: Tensor, out: Tensor) -> bool:
