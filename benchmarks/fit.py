@@ -43,6 +43,7 @@ import fit_data
 import fit_peers
 from bridle import SoftmaxRegression
 from bridle.fit.objective import build_objective
+from bridle.fit.precision import Precision
 from bridle.rows import Rows
 from measuring import (
     Call,
@@ -171,7 +172,7 @@ def rates(X: Any, y: Array, classes: int) -> dict[str, float]:
     residual = random.normal(size=(X.shape[0], classes)).astype(X.dtype)
     size = X.nnz if sparse.issparse(X) else X.size
     calls: dict[str, Call] = {
-        "pass": lambda: objective.evaluate(parameters, X.dtype),
+        "pass": lambda: objective.evaluate(parameters, Precision(X.dtype)),
         "products": lambda: (X @ weight, X.T @ residual),
     }
     found: dict[str, float] = {}

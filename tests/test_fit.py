@@ -23,6 +23,7 @@ import bridle
 from bridle import InputError, SoftmaxRegression
 from bridle.fit.gap import duality_gap
 from bridle.fit.objective import Objective, build_objective
+from bridle.fit.precision import FLOAT64
 from bridle.rows import Rows
 
 
@@ -160,7 +161,7 @@ class TestProof:
         around = objective.in_fit_units(optimum.coef_.T, optimum.intercept_)
         for distance in (0.0, 1e-6, 1e-3, 0.1, 3.0):
             point = around + distance * generator.normal(size=objective.shape)
-            found = objective.evaluate(point, np.dtype(np.float64))
+            found = objective.evaluate(point, FLOAT64)
             assert duality_gap(objective, found) >= (found.value - best) - 1e-12
 
     def test_near_the_optimum_the_bound_is_tight_enough_to_end_on(self) -> None:
@@ -201,7 +202,7 @@ class TestObjective:
         objective = objective_of(X, y, 3, 0.7, fit_intercept)
         generator = np.random.default_rng(seed)
         point, direction = generator.normal(size=(2, *objective.shape))
-        double = np.dtype(np.float64)
+        double = FLOAT64
         step = 1e-5
         ahead = objective.evaluate(point + step * direction, double).value
         behind = objective.evaluate(point - step * direction, double).value
@@ -212,10 +213,10 @@ class TestObjective:
         X, y = random_problem(8, count=97)
         whole = objective_of(X, y, 3, 1.0)
         point = np.random.default_rng(0).normal(size=whole.shape)
-        expected = whole.evaluate(point, np.dtype(np.float64))
+        expected = whole.evaluate(point, FLOAT64)
         monkeypatch.setattr("bridle.fit.passes.block_rows", lambda *_: 7)
         in_blocks = objective_of(X, y, 3, 1.0)
-        found = in_blocks.evaluate(point, np.dtype(np.float64))
+        found = in_blocks.evaluate(point, FLOAT64)
         assert found.value == pytest.approx(expected.value, rel=1e-14)
         np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(in_blocks.shift, X.mean(axis=0), rtol=1e-13)

@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 
 from bridle import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
 from bridle.fit.passes import Point, Sums, sums_over
+from bridle.fit.precision import FLOAT64
 from bridle.fit.tensor_pass import tensor_sums
 from bridle.rows import Rows, on_host
 
@@ -61,10 +62,10 @@ def test_sums_are_those_of_arrays(shape: Any, soft: bool, weighted: bool) -> Non
     order = random.permutation(count)
     chosen = parts.take(order)
     mixed = None if share is None else share[order]
-    for found in (
-        Sums(*tensor_sums(parts, target, share, W, b, 7)),
-        Sums(*tensor_sums(chosen, target[order], mixed, W, b, 7)),
-    ):
+    for rows, aim, weights in ((parts, target, share), (chosen, target[order], mixed)):
+        there = None if weights is None else torch.tensor(weights)
+        at = torch.tensor(W), torch.tensor(b)
+        found = Sums(*tensor_sums(rows, torch.tensor(aim), there, *at, FLOAT64, 7))
         assert found.loss == pytest.approx(expected.loss, rel=1e-12, abs=1e-12)
         assert found.worst_loss == pytest.approx(expected.worst_loss, rel=1e-12, abs=1e-12)
         np.testing.assert_allclose(found.product, expected.product, rtol=0, atol=1e-11)
@@ -75,7 +76,13 @@ def test_a_certain_sample_keeps_its_small_residual() -> None:
     X = torch.ones(1, 1).bfloat16()
     found = Sums(
         *tensor_sums(
-            Rows([X]), np.array([0]), None, np.array([[40.0, 0.0]], np.float64), np.zeros(2), 9
+            Rows([X]),
+            torch.tensor([0]),
+            None,
+            torch.tensor([[40.0, 0.0]]).double(),
+            torch.zeros(2).double(),
+            FLOAT64,
+            9,
         )
     )
     assert found.residual[0] == pytest.approx(-np.exp(-40), rel=1e-9)

@@ -11,6 +11,7 @@ from bridle import SoftmaxRegression
 from bridle.fit.hessian import Hessian
 from bridle.fit.metric import Curvature, Metric
 from bridle.fit.objective import build_objective
+from bridle.fit.precision import FLOAT64
 from bridle.rows import Rows
 
 
@@ -109,8 +110,7 @@ def test_the_hessian_is_the_gradients_slope(fit_intercept: bool, C: float) -> No
     for some in (point, direction):
         some -= some.mean(axis=1, keepdims=True)  # what adds the same to all classes is apart
     ahead, behind = (
-        objective.evaluate(point + sign * 1e-5 * direction, np.dtype(np.float64)).gradient
-        for sign in (1, -1)
+        objective.evaluate(point + sign * 1e-5 * direction, FLOAT64).gradient for sign in (1, -1)
     )
     slope = (ahead - behind) / 2e-5
     found = Hessian.at(objective, point).invert(slope)
@@ -122,7 +122,7 @@ def test_a_newton_step_brings_the_mean_over_the_classes_to_0() -> None:
     objective = build_objective(
         Rows([X]), y, 4, C=1.0, fit_intercept=False, standardize=False, sample_weight=None
     )
-    point = objective.evaluate(np.full(objective.shape, 7.0), np.dtype(np.float64))
+    point = objective.evaluate(np.full(objective.shape, 7.0), FLOAT64)
     step = Hessian.at(objective, point.parameters).invert(point.gradient)
     assert (point.parameters - step).mean(axis=1) == pytest.approx(0, abs=1e-12)
 

@@ -18,6 +18,7 @@ from bridle import InputError, SoftmaxRegression
 from bridle.fit import sparse as fit_sparse
 from bridle.fit import sparse_pass
 from bridle.fit.objective import build_objective
+from bridle.fit.precision import FLOAT64
 from bridle.kernels import cpu_sparse, reference, sparse_reference
 from bridle.rows import Rows
 
@@ -265,7 +266,7 @@ class TestFit:
             )
             if np.abs(at.gradient[-1]).max() < 1e-12:
                 break
-        exact = objective.evaluate(at.parameters, np.dtype("float64"))
+        exact = objective.evaluate(at.parameters, FLOAT64)
         assert np.abs(exact.gradient[-1]).max() < 1e-12
         np.testing.assert_allclose(at.gradient, exact.gradient, atol=1e-12)
         np.testing.assert_allclose(at.value, exact.value, rtol=1e-13)
@@ -281,7 +282,7 @@ class TestFit:
         point = np.random.default_rng(1).normal(size=objective.shape)
         objective.split(point)[0][:] *= 0 if cold else 1
         found = sparse_pass.SparsePass(objective, 1e-12).evaluate(point)
-        exact = objective.evaluate(point, np.dtype("float64"))
+        exact = objective.evaluate(point, FLOAT64)
         np.testing.assert_allclose(found.gradient, exact.gradient, atol=1e-12)
         np.testing.assert_allclose(
             [found.value, found.loss, found.worst_loss],

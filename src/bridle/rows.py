@@ -88,6 +88,17 @@ class Rows:
         """Whether the products are PyTorch's: on another device, or of a dtype that is its own."""
         return all(is_tensor(part) for part in self._parts)
 
+    def beside(self, values: Any) -> Any:
+        """Return values (an array, a tensor, None) on the device, where `are_tensors`."""
+        if values is None or not self.are_tensors:
+            return values
+        return sys.modules["torch"].as_tensor(values, device=self.device)
+
+    @property
+    def device(self) -> Any:
+        """Where the tensors are, where `are_tensors`; None else."""
+        return self._parts[0].device if self.are_tensors else None
+
     def tensor_blocks(self, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Any]]:
         """Yield ``(which rows, their features as a tensor in dtype)``, where `are_tensors`."""
         kind = getattr(sys.modules["torch"], dtype.name)

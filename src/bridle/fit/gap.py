@@ -23,7 +23,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from bridle.fit import arrays
 from bridle.fit.objective import Evaluation, Objective
+from bridle.rows import on_host
 
 
 def duality_gap(objective: Objective, point: Evaluation) -> float:
@@ -33,25 +35,27 @@ def duality_gap(objective: Objective, point: Evaluation) -> float:
         return np.inf
     weight, intercept = objective.split(point.parameters)
     slope, intercept_slope = objective.split(point.gradient)
-    own = float(np.vdot(slope, slope)) / (2 * alpha)
+    own = float(arrays.inner(slope, slope)) / (2 * alpha)
     if not objective.fit_intercept:
         return own
     product = slope - alpha * weight  # Σ s u (p − t)ᵀ / Σ s
-    probability = objective.target_mean + intercept_slope
+    # Of the classes alone, there is little to bring to the host.
+    slopes, offsets = on_host(intercept_slope), on_host(intercept)
+    probability = objective.target_mean + slopes
     if (probability <= 0).any():
         return np.inf  # a class that the model rules out cannot be given its share by mixing
-    epsilon = max(0.0, float(np.max(intercept_slope / probability)))
-    tilt = float(intercept @ intercept_slope)
+    epsilon = max(0.0, float(np.max(slopes / probability)))
+    tilt = float(offsets @ slopes)
     if epsilon == 0:
         return own + abs(tilt)
     mixed = np.maximum(objective.target_mean - (1 - epsilon) * probability, 0) / epsilon
     # The features have mean 0 after centring, so the mixed-in distribution adds nothing of its own.
     change = -epsilon * (objective.target_product + product)
-    entropy = point.loss - float(np.vdot(weight, product)) - tilt
+    entropy = point.loss - float(arrays.inner(weight, product)) - tilt
     return float(
         own
-        + np.vdot(product, change) / alpha
-        + np.vdot(change, change) / (2 * alpha)
+        + float(arrays.inner(product, change)) / alpha
+        + float(arrays.inner(change, change)) / (2 * alpha)
         + epsilon * (entropy - float(special.entr(mixed).sum()))
         + tilt
     )

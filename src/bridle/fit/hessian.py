@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, sparse
 
 from bridle import probabilities
+from bridle.fit import arrays
 from bridle.fit.objective import Objective
+from bridle.rows import on_host
 
-Array = npt.NDArray[Any]
+Array = Any  # NumPy's; a gradient may be a tensor: see `arrays`
 
 # The Hessian's rows, and the multiplications that it takes.
 _FIRST_CHOICE = 256, 2**27
@@ -66,7 +67,8 @@ class Hessian:
 
     @classmethod
     def at(cls, objective: Objective, parameters: Array) -> Hessian:
-        """Make it from all rows, in float64."""
+        """Make it from all rows, in float64, on the host: it is small wherever the rows are."""
+        parameters = on_host(parameters)
         contrasts = linalg.helmert(objective.classes).T
         matrix = _matrix(objective, parameters, contrasts)
         # Large and small columns, each in its own unit: rounding then treats them alike.
@@ -79,10 +81,11 @@ class Hessian:
 
     def invert(self, gradient: Array) -> Array:
         """Return the inverse times a gradient in the parameters' shape."""
+        like, gradient = gradient, on_host(gradient)
         slope = gradient @ self.contrasts
         step = self.solve(slope.ravel()).reshape(slope.shape) @ self.contrasts.T
         step[: len(self.excess)] += self.excess
-        return np.asarray(step)
+        return arrays.beside(step, like)
 
 
 def _solver_of(matrix: Array) -> Callable[[Array], Array]:
@@ -103,7 +106,7 @@ def _matrix(objective: Objective, parameters: Array, contrasts: Array) -> Array:
     weight, offset = objective.in_feature_units(parameters)
     shares = np.ones(len(objective.features))
     if objective.sample_weight is not None:
-        shares = objective.sample_weight
+        shares = on_host(objective.sample_weight)
     moments, outer = np.zeros((classes, depth, depth)), np.zeros((size, size))
     step = SINGLE_THREADED // size**2 if tiny(objective) else max(1, _BLOCK_NUMBERS // size)
     for rows, block in objective.features.blocks(step, np.dtype(np.float64)):

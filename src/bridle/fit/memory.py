@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from bridle.fit import arrays
 from bridle.fit.hessian import Hessian
 from bridle.fit.metric import Metric
 from bridle.fit.objective import Objective
 
-Array = npt.NDArray[Any]
+Array = Any  # NumPy's, or tensors where the features are: see `arrays`
 Curved = Metric | Hessian  # what turns a gradient into a step
 
 # What the remembered steps may take: a part of what the features do, or 4 MB, within the budget.
@@ -52,7 +52,7 @@ class Memory:
         for step, change, _ in pairs:
             weight, _ = objective.split(step)
             slope, _ = objective.split(change)
-            slope += slope.dtype.type(more) * weight
+            slope += float(more) * weight
             self.add(step, change)
 
     def copy(self) -> Memory:
@@ -71,28 +71,28 @@ class Memory:
 
     def add(self, step: Array, change: Array) -> None:
         """Remember a step and what it did to the gradient."""
-        inner = float(np.vdot(step, change))
+        inner = float(arrays.inner(step, change))
         # A pair without positive curvature is rounding: the objective is convex.
-        if inner > 1e-12 * np.linalg.norm(step) * np.linalg.norm(change):
-            narrow = step.astype(self._dtype), change.astype(self._dtype)
+        if inner > 1e-12 * arrays.norm(step) * arrays.norm(change):
+            narrow = arrays.narrowed(step, self._dtype), arrays.narrowed(change, self._dtype)
             self._pairs.append((*narrow, inner))
 
     def direction(self, gradient: Array, metric: Curved) -> Array:
         """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
-        working = gradient.copy()
+        working = arrays.copied(gradient)
         factors = []
         for step, change, inner in reversed(self._pairs):
-            factor = float(np.vdot(step, working)) / inner
+            factor = arrays.inner(step, working) / inner
             working -= factor * change
             factors.append(factor)
         working = metric.invert(working) * self._scale(metric)
         for (step, change, inner), factor in zip(self._pairs, reversed(factors), strict=True):
-            working += (factor - float(np.vdot(change, working)) / inner) * step
+            working += (factor - arrays.inner(change, working) / inner) * step
         return -working
 
     def _scale(self, metric: Curved) -> float:
         if not self._pairs:
             return 1.0
         _, change, inner = self._pairs[-1]
-        measured = float(np.vdot(change, metric.invert(change)))
+        measured = float(arrays.inner(change, metric.invert(change)))
         return float(np.clip(inner / measured, 1e-2, 1e4))

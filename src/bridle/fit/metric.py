@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
-from bridle import probabilities
+from bridle.fit import arrays
 from bridle.fit.objective import Objective
+from bridle.rows import on_host
 
-Array = npt.NDArray[Any]
+Array = Any  # NumPy's, or tensors where the features are: see `arrays`
 
 # Above these the eigenproblems cost more than the passes that they save.
 _WIDEST_EIGENPROBLEM = 2048
@@ -62,27 +62,28 @@ class Metric:
 
     def invert(self, gradient: Array) -> Array:
         """Return M⁻¹ times a gradient in the parameters' shape."""
+        gradient = arrays.in_dtype_of(gradient, self.classes.values)
         slope = gradient[:-1] if self.fit_intercept else gradient
         basis = self.classes.basis
         direction = self._invert_features(slope if basis is None else slope @ basis)
         if basis is not None:
             direction = direction @ basis.T
         if not self.fit_intercept:
-            return np.asarray(direction)
-        return np.vstack([direction, _solve(self.classes, gradient[-1])])
+            return direction
+        return arrays.stacked(direction, _solve(self.classes, gradient[-1]))
 
     def _invert_features(self, slope: Array) -> Array:
         basis, rest = self.features.basis, self.features.rest
-        inverse = 1 / (np.outer(self.features.values, self.classes.values) + self.alpha)
+        inverse = 1 / (arrays.outer(self.features.values, self.classes.values) + self.alpha)
         if basis is None:
-            return np.asarray(slope * inverse)
-        rotated = basis.T @ slope.astype(basis.dtype)
+            return slope * inverse
+        rotated = basis.T @ arrays.in_dtype_of(slope, basis)
         if rest is None:
             rotated *= inverse
-            return np.asarray(basis @ rotated)
+            return arrays.in_dtype_of(basis @ rotated, slope)
         remaining = 1 / (rest * self.classes.values + self.alpha)
         rotated *= inverse - remaining
-        return np.asarray(slope * remaining + basis @ rotated)
+        return slope * remaining + arrays.in_dtype_of(basis @ rotated, slope)
 
 
 def sample_size(objective: Objective) -> int:
@@ -96,7 +97,7 @@ def build_metric(objective: Objective, parameters: Array, rows: Array | None) ->
     spread, share, hessian = _predictions(sample, parameters)
     # Samples the model is sure of bend nothing. Their twentieth part keeps S from losing rank.
     mean_spread = float(share @ spread)
-    importance = 0.05 + 0.95 * spread / mean_spread if mean_spread > 0 else np.ones(len(spread))
+    importance = 0.05 + 0.95 * spread / mean_spread if mean_spread > 0 else 1 + 0 * spread
     features = _feature_side(sample, share * importance)
     least = _remaining_curvature(objective, parameters, features)
     return Metric(
@@ -115,8 +116,8 @@ def _remaining_curvature(objective: Objective, parameters: Array, features: Curv
     ``u (t − p)``: so much of every distribution must stay off its target.
     """
     weight, _ = objective.split(parameters)
-    spread = features.values.sum() + (features.rest or 0.0)
-    return objective.alpha * float(np.linalg.norm(weight)) / math.sqrt(spread) / objective.classes
+    spread = float(features.values.sum()) + (features.rest or 0.0)
+    return objective.alpha * arrays.norm(weight) / math.sqrt(spread) / objective.classes
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class InterceptCurvature:
         """Return the Newton step of the intercept alone."""
         step = -_solve(self.hessian, slope)
         # The same constant for all classes changes no probability; rounding must not drift along.
-        return np.asarray(step - step.mean())
+        return step - step.mean()
 
 
 def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Array]:
@@ -146,36 +147,36 @@ def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Ar
     Of very many classes, its diagonal.
     """
     count, classes, dtype = len(sample.features), sample.classes, sample.features.dtype
-    weight, offset = (part.astype(dtype) for part in sample.in_feature_units(parameters))
-    share = np.full(count, 1 / count)
+    weight, offset = (arrays.narrowed(part, dtype) for part in sample.in_feature_units(parameters))
+    share = arrays.beside(np.full(count, 1 / count), parameters)
     if sample.sample_weight is not None:
         share = sample.sample_weight / sample.sample_weight.sum()
     many = classes > _MOST_CLASSES
-    spread, mean = np.empty(count), np.zeros(classes)
-    square = np.zeros(classes if many else (classes, classes))
+    spread, mean = arrays.zeros(count, parameters), arrays.zeros(classes, parameters)
+    square = arrays.zeros(classes if many else (classes, classes), parameters)
     for rows, block in sample.blocks(classes):
-        probability = probabilities.softmax(block @ weight + offset)
-        weighted = probability * share[rows, None].astype(dtype)
-        spread[rows] = 1 - np.einsum("nk,nk->n", probability, probability)
-        mean += weighted.sum(axis=0, dtype=np.float64)
+        probability = arrays.softmax(block @ weight + offset)
+        weighted = probability * arrays.narrowed(share[rows, None], dtype)
+        spread[rows] = 1 - arrays.row_squares(probability)
+        mean += arrays.column_sums(weighted)
         if many:
-            square += np.einsum("nk,nk->k", probability, weighted)
+            square += (probability * weighted).sum(0)
         else:
             square += probability.T @ weighted
-    return spread, share, mean - square if many else np.diag(mean) - square
+    return spread, share, mean - square if many else arrays.diagonal(mean) - square
 
 
 def _solve(matrix: Curvature, slope: Array) -> Array:
     if matrix.basis is None:
-        return np.asarray(slope / matrix.values)
-    return np.asarray(matrix.basis @ ((matrix.basis.T @ slope) / matrix.values))
+        return slope / matrix.values
+    return matrix.basis @ ((matrix.basis.T @ slope) / matrix.values)
 
 
 def _class_side(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
-    curvature, basis = (hessian, None) if hessian.ndim == 1 else np.linalg.eigh(hessian)
+    curvature, basis = (hessian, None) if hessian.ndim == 1 else arrays.eigh(hessian)
     # The direction that adds a constant to all scores has no curvature, and no gradient either.
     mean = max(float(curvature.mean()), least)
-    return Curvature(np.maximum(curvature, max(floor * mean, least, TINY)), basis)
+    return Curvature(curvature.clip(max(floor * mean, least, TINY)), basis)
 
 
 def _feature_side(sample: Objective, share: Array) -> Curvature:
@@ -184,14 +185,16 @@ def _feature_side(sample: Objective, share: Array) -> Curvature:
     width, dtype = sample.features.shape[1], sample.features.dtype
     if width > _WIDEST_EIGENPROBLEM:
         return _leading_directions(sample, share)
-    shift, scale = sample.shift.astype(dtype), sample.scale.astype(dtype)
-    moment = np.zeros((width, width))
+    shift, scale = (
+        arrays.beside(each.astype(dtype), share) for each in (sample.shift, sample.scale)
+    )
+    moment = arrays.zeros((width, width), share)
     for rows, block in sample.blocks(width):
         # The product of an array with itself is half the work.
-        centred = (block - shift) * (np.sqrt(share[rows, None]).astype(dtype) / scale)
+        centred = (block - shift) * (arrays.narrowed(share[rows, None] ** 0.5, dtype) / scale)
         moment += centred.T @ centred
-    curvature, basis = np.linalg.eigh(moment)
-    return Curvature(_floored(curvature), basis.astype(dtype))
+    curvature, basis = arrays.eigh(moment)
+    return Curvature(_floored(curvature), arrays.narrowed(basis, dtype))
 
 
 def _leading_directions(sample: Objective, share: Array) -> Curvature:
@@ -199,6 +202,7 @@ def _leading_directions(sample: Objective, share: Array) -> Curvature:
     count, width = sample.features.shape
     few = min(count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
     chosen = np.linspace(0, count - 1, few).astype(np.intp)
+    like, share = share, on_host(share)
     weight = share[chosen] / share[chosen].sum() * share.sum()
     rows = sample.features.take(chosen).to_array()
     rows = (rows - sample.shift.astype(rows.dtype)) / sample.scale.astype(rows.dtype)
@@ -211,7 +215,9 @@ def _leading_directions(sample: Objective, share: Array) -> Curvature:
     basis = rows.T @ (left[:, kept] / np.sqrt(curvature[kept])).astype(rows.dtype)
     rest = max(float(curvature[~kept].sum()), 0.0) / max(width - int(kept.sum()), 1)
     least = max(1e-10 * float(curvature[-1]), TINY)
-    return Curvature(curvature[kept], basis, max(rest, least))
+    return Curvature(
+        arrays.beside(curvature[kept], like), arrays.beside(basis, like), max(rest, least)
+    )
 
 
 def _diagonal(sample: Objective, share: Array) -> Array:
@@ -229,5 +235,5 @@ def _diagonal(sample: Objective, share: Array) -> Array:
 
 def _floored(curvature: Array) -> Array:
     # Without a penalty a direction that the rows do not span would be divided by 0.
-    top = float(curvature.max(initial=0.0))
-    return np.maximum(curvature, max(1e-10 * top, TINY))
+    top = float(curvature.max()) if len(curvature) else 0.0
+    return curvature.clip(max(1e-10 * top, TINY))

@@ -30,8 +30,11 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
-from bridle.fit.passes import Point, Sums, blocks_of, default_memory, sums_over
+from bridle.fit import arrays
+from bridle.fit.passes import Point, Sums, blocks_of, default_memory, sums_over, tensor_rows
+from bridle.fit.precision import Precision
 from bridle.fit.sparse import SparseFeatures, prepare_sparse, sparse_statistics, weighted_target
+from bridle.fit.tensor_pass import tensor_statistics
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
@@ -81,19 +84,24 @@ class Objective:
 
     def blocks(self, columns: int) -> Iterator[tuple[slice, Features]]:
         """Yield rows and their features, few enough for so many columns of results each."""
+        if self.features.are_tensors:
+            rows = tensor_rows(self.features.shape[1], columns, self.memory_budget)
+            return self.features.tensor_blocks(rows, self.features.dtype)
         return blocks_of(self.features, columns, self.features.dtype, self.memory_budget // 2)
 
     def split(self, parameters: Array) -> tuple[Array, Array]:
         """Return ``(V, c)`` of stacked parameters; ``c`` is 0 without an intercept."""
         if self.fit_intercept:
             return parameters[:-1], parameters[-1]
-        return parameters, np.zeros(self.classes)
+        return parameters, arrays.zeros(self.classes, parameters)
 
     def in_feature_units(self, parameters: Array) -> tuple[Array, Array]:
         """Return ``(W, b)`` on the features as stored, from parameters of the fit."""
         weight, intercept = self.split(parameters)
-        scaled = weight if np.all(self.scale == 1) else weight / self.scale[:, None]
-        return scaled, intercept - self.shift.astype(scaled.dtype, copy=False) @ scaled
+        scaled = weight
+        if not np.all(self.scale == 1):
+            scaled = weight / arrays.beside(self.scale, weight)[:, None]
+        return scaled, intercept - arrays.beside(self.shift, scaled) @ scaled
 
     def in_fit_units(self, weight: Array, intercept: Array) -> Array:
         """Return the fit's parameters of ``(W, b)``: the inverse of `in_feature_units`."""
@@ -101,49 +109,51 @@ class Objective:
             return weight * self.scale[:, None]
         return np.vstack([weight * self.scale[:, None], intercept + self.shift @ weight])
 
-    def evaluate(self, parameters: Array, dtype: np.dtype[Any]) -> Evaluation:
-        """Return value and gradient at ``parameters``, with the products taken in ``dtype``."""
-        return evaluate_together([Asked(self, parameters, dtype)])[0]
+    def evaluate(self, parameters: Array, precision: Precision) -> Evaluation:
+        """Return value and gradient at ``parameters``, with the products of that precision."""
+        return evaluate_together([Asked(self, parameters, precision)])[0]
 
-    def point(self, parameters: Array, dtype: np.dtype[Any]) -> Point:
+    def point(self, parameters: Array, precision: Precision) -> Point:
         """Return what a pass over the features is to make sums of."""
-        scaled, offset = self.in_feature_units(parameters)
-        return Point(self.target, self.sample_weight, scaled.astype(dtype), offset.astype(dtype))
+        weight, offset = (
+            arrays.narrowed(each, precision.dtype) for each in self.in_feature_units(parameters)
+        )
+        return Point(self.target, self.sample_weight, weight, offset, precision)
 
     def assemble(self, parameters: Array, sums: Sums) -> Evaluation:
         """Return value and gradient, from the sums of a pass."""
         weight, _ = self.split(parameters)
         loss = sums.loss / self.total_weight
         product = sums.product
-        product -= np.outer(self.shift, sums.residual)
-        product /= (self.scale * self.total_weight)[:, None]
+        product -= arrays.outer(arrays.beside(self.shift, product), sums.residual)
+        product /= arrays.beside(self.scale * self.total_weight, product)[:, None]
         product += self.alpha * weight
         gradient = product
         if self.fit_intercept:
-            gradient = np.vstack([product, sums.residual / self.total_weight])
-        value = loss + self.alpha / 2 * float(np.vdot(weight, weight))
+            gradient = arrays.stacked(product, sums.residual / self.total_weight)
+        value = loss + self.alpha / 2 * float(arrays.inner(weight, weight))
         return Evaluation(parameters, value, loss, gradient, sums.worst_loss)
 
 
 class Asked(NamedTuple):
-    """An objective, and where its value and gradient are asked for, in which dtype."""
+    """An objective, and where its value and gradient are asked for, in which precision."""
 
     objective: Objective
     parameters: Array
-    dtype: np.dtype[Any]
+    precision: Precision
 
 
 def evaluate_together(asked: Sequence[Asked]) -> list[Evaluation]:
     """Return what `Objective.evaluate` does for several with the same features, in one pass.
 
     They may have different penalties, and different weights of the samples: folds have some of 0.
-    Another dtype takes a pass of its own.
+    Another precision takes a pass of its own.
     """
     found: dict[int, Evaluation] = {}
-    for dtype in dict.fromkeys(each.dtype for each in asked):
-        places = [place for place, each in enumerate(asked) if each.dtype == dtype]
+    for precision in dict.fromkeys(each.precision for each in asked):
+        places = [place for place, each in enumerate(asked) if each.precision == precision]
         some = [asked[place] for place in places]
-        points = [objective.point(parameters, dtype) for objective, parameters, _ in some]
+        points = [objective.point(parameters, precision) for objective, parameters, _ in some]
         budget = sum(each.objective.memory_budget for each in some)
         sums = sums_over(some[0].objective.features, points, budget)
         for place, each, own in zip(places, some, sums, strict=True):
@@ -167,18 +177,25 @@ def build_objective(
     count, width = features.shape
     total = float(count) if sample_weight is None else float(sample_weight.sum())
     thin = prepare_sparse(features, classes) if features.is_sparse else None
-    mean, squares, product = (
-        _statistics(features, target, classes, sample_weight, memory_budget)
-        if thin is None
-        else sparse_statistics(thin, target, classes, sample_weight)
-    )
+    class_sums = target_sum(target, classes, sample_weight)
+    if features.are_tensors:
+        target, sample_weight = features.beside(target), features.beside(sample_weight)
+        rows = tensor_rows(width, classes, memory_budget)
+        mean, squares, product = tensor_statistics(features, target, classes, sample_weight, rows)
+    elif thin is None:
+        mean, squares, product = _statistics(
+            features, target, classes, sample_weight, memory_budget
+        )
+    else:
+        mean, squares, product = sparse_statistics(thin, target, classes, sample_weight)
     variance = squares / total
     deviation = _deviation(variance, mean, count)
     shift = mean if fit_intercept else np.zeros(width)
     scale = deviation if standardize is True else np.full(width, float(standardize) or 1.0)
-    target_mean = target_sum(target, classes, sample_weight) / total
+    target_mean = class_sums / total
     # Σ s (x − shift) tᵀ / (scale Σ s)
-    target_product = (product / total - np.outer(shift, target_mean)) / scale[:, None]
+    means = arrays.beside(np.outer(shift, target_mean), product)
+    target_product = (product / total - means) / arrays.beside(scale, product)[:, None]
     return Objective(
         features=features,
         target=target,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from bridle.fit.precision import FLOAT64, Precision
 from bridle.fit.tensor_pass import tensor_sums
 from bridle.kernels import reference
 from bridle.rows import Features, Rows
@@ -24,6 +25,8 @@ Array = npt.NDArray[Any]
 # is converted to, a quarter the solver's remembered steps; the rest is the metric's.
 DEFAULT_MEMORY = 2**28
 _LEAST_MEMORY = 2**25
+# On a device, blocks of 2¹⁷ rows of 1,000 classes in float64, and their features.
+_DEVICE_MEMORY = 2**32
 # A block of so many rows takes no more than the weights do; fewer make the products slow.
 _EFFICIENT_ROWS = 256
 # Up to so many classes one reading wins, by a factor of 2 to 3 (measured from 2 to 64), in data of
@@ -42,10 +45,12 @@ class Sums(NamedTuple):
 
 
 def default_memory(features: Rows) -> int:
-    """Return a quarter of what the features take, within 32 and 256 MB.
+    """Return a quarter of what the features take, within 32 and 256 MB; on a device 4 GB.
 
     Smaller blocks cost a fit of 1,000 classes 7 %, of 200 nothing.
     """
+    if features.device is not None and features.device.type != "cpu":
+        return _DEVICE_MEMORY
     return max(_LEAST_MEMORY, min(features.nbytes // 4, DEFAULT_MEMORY))
 
 
@@ -56,6 +61,15 @@ def block_rows(depth: int, classes: int, memory_budget: int = DEFAULT_MEMORY) ->
     (2097, 256)
     """
     return max(memory_budget // 128 // classes, min(depth, _EFFICIENT_ROWS), 1)
+
+
+def tensor_rows(depth: int, classes: int, memory_budget: int) -> int:
+    """Return how many rows of tensors are in the works at a time: scores and converted features.
+
+    >>> tensor_rows(768, 1000, 2**32)
+    151835
+    """
+    return max(1, min(memory_budget // (16 * (depth + classes)), 2**24))
 
 
 def blocks_of(
@@ -80,6 +94,7 @@ class Point(NamedTuple):
     sample_weight: Array | None  # (N,)
     weight: Array  # (D, K): scores are features @ weight + offset
     offset: Array  # (K,)
+    precision: Precision = FLOAT64
 
 
 def sums_over(
@@ -89,7 +104,7 @@ def sums_over(
     first = points[0]
     depth, classes = first.weight.shape
     if features.are_tensors:
-        rows_at_a_time = block_rows(depth, classes, memory_budget)
+        rows_at_a_time = tensor_rows(depth, classes, memory_budget)
         return [Sums(*tensor_sums(features, *point, rows_at_a_time)) for point in points]
     one_reading = reads_once(features, first.target, classes)
     totals = [_Total(first.weight.shape) for _ in points]
@@ -101,7 +116,7 @@ def sums_over(
             memory = np.empty((block.shape[0], classes), memory.dtype)
         for point, total in zip(points, totals, strict=True):
             share = None if point.sample_weight is None else point.sample_weight[rows]
-            own = Point(point.target[rows], share, point.weight, point.offset)
+            own = point._replace(target=point.target[rows], sample_weight=share)
             if kernel:
                 total.add(_in_one_reading(block, own))
             else:
@@ -130,13 +145,13 @@ class _Total:
 def _in_one_reading(block: Array, point: Point) -> Sums:
     from bridle.kernels import cpu_pass
 
-    target, share, weight, offset = point
+    target, share, weight, offset, _ = point
     return Sums(*cpu_pass.pass_sums(block, weight, offset, target, share))
 
 
 def _by_products(block: Features, point: Point, scores: Array) -> Sums:
     """Return a block's sums; ``scores`` is memory for them."""
-    target, share, weight, offset = point
+    target, share, weight, offset, _ = point
     if share is not None and not share.all():
         # Held out rows are cheaper to leave out than to multiply.
         counted = share != 0

@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bridle.fit import threads
+from bridle.fit import arrays, threads
 from bridle.fit.gap import duality_gap
 from bridle.fit.hessian import Hessian, first_choice, last_resort
 from bridle.fit.memory import Curved, Memory
 from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
 from bridle.fit.objective import Asked, Evaluation
+from bridle.fit.precision import ladder
 from bridle.fit.report import Stopped
 from bridle.fit.watch import Solution, Watch
 
@@ -75,7 +76,7 @@ def minimise(
         assert metric is not None
         direction = memory.direction(point.gradient, metric)
         if objective.alpha == 0:
-            decrement = -float(np.vdot(point.gradient, direction)) / 2
+            decrement = -float(arrays.inner(point.gradient, direction)) / 2
             ending = _unpenalised_end(search, point, decrement, tol, iteration)
             if ending is not None:
                 # Separable: the objective's infimum is 0, which nothing is relatively close to.
@@ -111,17 +112,17 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evalua
             point = yield from search.evaluate(point.parameters)
             continue
         slope, intercept_slope = objective.split(point.gradient)
-        hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
+        hoped = float(arrays.inner(slope, slope)) / (2 * objective.alpha)
         within_reach = objective.fit_intercept and hoped <= tol * (point.value - hoped)
         if not within_reach or steps == _INTERCEPT_STEPS:
             return point, False
         if intercept_curvature is None:
             intercept_curvature = InterceptCurvature.at(objective, point.parameters, search.rows())
-        moved = point.parameters.copy()
+        moved = arrays.copied(point.parameters)
         moved[-1] += intercept_curvature.step(intercept_slope)
         better = yield from search.evaluate(moved)
         steps += 1
-        before, after = (float(np.linalg.norm(g[-1])) for g in (point.gradient, better.gradient))
+        before, after = (arrays.norm(g[-1]) for g in (point.gradient, better.gradient))
         gained = before / max(after, TINY)
         if gained > 1:
             point = better
@@ -152,7 +153,7 @@ def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: flo
     With a very weak penalty the bound may stay loose where the last step's expected decrease is
     far below the tolerance: then that estimate is all there is.
     """
-    decrement = -float(np.vdot(point.gradient, direction)) / 2
+    decrement = -float(arrays.inner(point.gradient, direction)) / 2
     if watch.objective.alpha > 0 and 0 <= decrement <= 0.01 * tol * point.value:
         return replace(watch.solution(point, "decrement", decrement), proven=False)
     return watch.solution(point, "precision")
@@ -191,30 +192,31 @@ class _Search:
     def __init__(self, watch: Watch) -> None:
         self.objective = watch.objective
         self.watch = watch
-        self._dtype = watch.objective.features.dtype
+        self._precisions = list(ladder(watch.objective.features))
         self._generator = np.random.default_rng(0)
         self._least_expected, self._stalled = np.inf, 0
         self._metrics = 0  # that were built
 
     def evaluate(self, parameters: Array) -> Steps[Evaluation]:
         self.watch.passes += 1
-        return self.watch.saw((yield Asked(self.objective, parameters, self._dtype)))
+        return self.watch.saw((yield Asked(self.objective, parameters, self._precisions[0])))
 
     def sharpen(self) -> bool:
-        """Go on in float64; False if it was float64 already."""
-        if self._dtype == np.float64:
+        """Go on in the next finer arithmetic; False if it was the finest already."""
+        if len(self._precisions) == 1:
             return False
-        self._dtype = np.dtype(np.float64)
+        del self._precisions[0]
+        self._least_expected, self._stalled = np.inf, 0
         return True
 
     def stalls(self, point: Evaluation, direction: Array) -> bool:
-        """Tell whether float32 sums show no more progress.
+        """Tell whether sums of this precision show no more progress.
 
         Where a step's expected decrease is below what they can show of the objective, gradients
         may still be good for many steps.
         """
-        expected = -float(np.vdot(point.gradient, direction)) / 2
-        if expected > float(np.finfo(self._dtype).eps) * abs(point.value):
+        expected = -float(arrays.inner(point.gradient, direction)) / 2
+        if expected > self._precisions[0].noise * abs(point.value):
             return False
         if expected < self._least_expected:
             self._least_expected, self._stalled = expected, 0
@@ -241,15 +243,15 @@ class _Search:
 
     def step(self, point: Evaluation, direction: Array) -> Steps[Evaluation | None]:
         """Search along ``direction`` for a weak Wolfe point; None if rounding hides it."""
-        slope = float(np.vdot(point.gradient, direction))
+        slope = float(arrays.inner(point.gradient, direction))
         if not slope < 0:
             return None
-        noise = 2 * np.finfo(self._dtype).eps * abs(point.value)
+        noise = 2 * self._precisions[0].noise * abs(point.value)
         low, high, length = 0.0, np.inf, 1.0
         low_slope, high_slope = slope, np.inf
         for _ in range(_LONGEST_SEARCH):
             trial = yield from self.evaluate(point.parameters + length * direction)
-            trial_slope = float(np.vdot(trial.gradient, direction))
+            trial_slope = float(arrays.inner(trial.gradient, direction))
             decreased = trial.value <= point.value + _SUFFICIENT_DECREASE * length * slope
             level = trial.value <= point.value + noise and trial_slope <= (
                 (2 * _SUFFICIENT_DECREASE - 1) * slope

@@ -241,7 +241,7 @@ def _timed(progress: Progress | None, started: float) -> watch.Progress | None:
 def _keeper(kept: Checkpoint, objective: Objective) -> watch.Keep:
     def keep(parameters: Array) -> None:
         if kept.due:
-            kept.save(*objective.in_feature_units(parameters))
+            kept.save(*(on_host(each) for each in objective.in_feature_units(parameters)))
 
     return keep
 

@@ -8,18 +8,20 @@ else has failed, to Newton's method with the whole Hessian, as a part of the fir
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle.fit import newton, quasi_newton
+from bridle.fit import arrays, newton, quasi_newton
 from bridle.fit.hessian import first_choice, last_resort
 from bridle.fit.memory import Memory
 from bridle.fit.objective import Asked, Evaluation, Objective, evaluate_together
 from bridle.fit.quasi_newton import Steps
 from bridle.fit.threads import threads_for
 from bridle.fit.watch import Keep, Progress, Solution, Watch
+from bridle.rows import on_host
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +54,7 @@ def solve(
     except KeyboardInterrupt:
         if watch.best is None:
             raise
-        return watch.solution(watch.best, "interrupted")
+        return _on_host(watch.solution(watch.best, "interrupted"))
 
 
 def solve_together(tasks: Sequence[Task], *, tol: float, max_iter: int) -> list[Solution]:
@@ -78,11 +80,29 @@ def _run(problems: list[Steps[Solution]]) -> list[Solution]:
 
 def _steps(watch: Watch, task: Task, tol: float, max_iter: int) -> Steps[Solution]:
     objective = task.objective
-    start = _informed(objective, task.start)
+    start = arrays.beside(_informed(objective, task.start), objective.target_product)
+    found = yield from _minimised(watch, start, task.memory, tol, max_iter)
+    return _on_host(found)
+
+
+def _on_host(found: Solution) -> Solution:
+    """Return a solution on the host, wherever it was found."""
+    point = replace(
+        found.point,
+        parameters=on_host(found.point.parameters),
+        gradient=on_host(found.point.gradient),
+    )
+    return replace(found, point=point)
+
+
+def _minimised(
+    watch: Watch, start: Array, memory: Memory | None, tol: float, max_iter: int
+) -> Steps[Solution]:
+    objective = watch.objective
     if objective.sparse is None or objective.alpha == 0 or first_choice(objective):
         return (
             yield from quasi_newton.minimise(
-                watch, start, tol=tol, max_iter=max_iter, memory=task.memory
+                watch, start, tol=tol, max_iter=max_iter, memory=memory
             )
         )
     found = newton.minimise(watch, start, tol=tol, max_iter=max_iter)

@@ -33,7 +33,7 @@ class Kept(NamedTuple):
     rest: Tensor
     surprise: Tensor
     mass: Tensor
-    count: Tensor
+    allowed: Tensor
 
 
 class Tile(NamedTuple):

@@ -170,7 +170,10 @@ def _gradient(ctx: Any, scores: Tensor, kept: list[Tensor], factor: Tensor) -> T
 def _differentiable(
     scores: Tensor, composed: Callable[[Tensor], Tensor], factor: Tensor
 ) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(composed(scores), scores, factor, create_graph=True)
+    found: tuple[Tensor, ...] = torch.autograd.grad(
+        composed(scores), scores, factor, create_graph=True
+    )
+    return found
 
 
 def _reduce(module: Any, losses: Tensor, reduced: Reduced) -> Tensor:

@@ -17,7 +17,7 @@ FEWEST = 2**24
 # A product in half precision is added to its float32 sum in parts that stay in cache.
 PART = 2**21
 # From PyTorch 2.8 on a GPU adds a product in half precision to a wider sum.
-_ADDS_WIDE = "dtype_out" in torch.ops.aten.addmm.overloads()
+_ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out")
 
 
 def make_scores(features: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:

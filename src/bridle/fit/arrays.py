@@ -1,0 +1,109 @@
+"""The solver's arithmetic on the arrays of its reader: NumPy's, or tensors of any device.
+
+What both kinds of arrays spell alike is written with their operators where it is needed; here is
+the rest. A number that only goes on into other arithmetic stays on its device: reading it would
+make the host wait.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from bridle.rows import is_tensor, on_host
+
+# A NumPy array, or a tensor.
+Array = Any
+
+
+def beside(values: Any, like: Array) -> Array:
+    """Return values (an array, a tensor, None) as an array of the kind and device of another."""
+    if values is None or not is_tensor(like):
+        return values if values is None else on_host(values)
+    return sys.modules["torch"].as_tensor(values, device=like.device)
+
+
+def narrowed(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Return values in a NumPy dtype, or the tensor's of that name."""
+    if not is_tensor(values):
+        return values.astype(dtype, copy=False)
+    return values.to(getattr(sys.modules["torch"], np.dtype(dtype).name))
+
+
+def in_dtype_of(values: Array, other: Array) -> Array:
+    """Return values in the dtype of another array."""
+    return values.to(other.dtype) if is_tensor(values) else values.astype(other.dtype, copy=False)
+
+
+def copied(values: Array) -> Array:
+    """Return a copy."""
+    return values.clone() if is_tensor(values) else values.copy()
+
+
+def inner(left: Array, right: Array) -> Any:
+    """Return Σ left · right, in float64 where either is."""
+    if not is_tensor(left):
+        return float(np.vdot(left, right))
+    kind = sys.modules["torch"].promote_types(left.dtype, right.dtype)
+    return left.to(kind).flatten() @ right.to(kind).flatten()
+
+
+def norm(values: Array) -> float:
+    """Return the Euclidean norm."""
+    return math.sqrt(inner(values, values))
+
+
+def stacked(weight: Array, intercept: Array) -> Array:
+    """Return ``weight`` (D, K) with ``intercept`` (K,) below it."""
+    if not is_tensor(weight):
+        return np.vstack([weight, intercept])
+    return sys.modules["torch"].cat([weight, intercept[None].to(weight.dtype)])
+
+
+def outer(left: Array, right: Array) -> Array:
+    """Return the products of all pairs."""
+    return left[:, None] * right[None, :]
+
+
+def zeros(shape: tuple[int, ...] | int, like: Array) -> Array:
+    """Return float64 zeros of the kind and device of another array."""
+    return beside(np.zeros(shape), like)
+
+
+def eigh(matrix: Array) -> tuple[Array, Array]:
+    """Return eigenvalues in rising order, and eigenvectors, of a symmetric matrix."""
+    if not is_tensor(matrix):
+        return tuple(np.linalg.eigh(matrix))  # type: ignore[return-value]
+    values, vectors = sys.modules["torch"].linalg.eigh(matrix)
+    return values, vectors
+
+
+def softmax(scores: Array) -> Array:
+    """Return the softmax of each row."""
+    if is_tensor(scores):
+        return sys.modules["torch"].softmax(scores, dim=1)
+    from bridle import probabilities
+
+    return probabilities.softmax(scores)
+
+
+def row_squares(matrix: Array) -> Array:
+    """Return Σ_c x_c² of each row."""
+    if is_tensor(matrix):
+        return (matrix * matrix).sum(1)
+    return np.einsum("nk,nk->n", matrix, matrix)
+
+
+def column_sums(matrix: Array) -> Array:
+    """Return the sum of each column, in float64."""
+    if is_tensor(matrix):
+        return matrix.sum(0, dtype=sys.modules["torch"].float64)
+    return matrix.sum(axis=0, dtype=np.float64)
+
+
+def diagonal(values: Array) -> Array:
+    """Return the matrix with this diagonal."""
+    return sys.modules["torch"].diag(values) if is_tensor(values) else np.diag(values)
