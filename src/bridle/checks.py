@@ -23,6 +23,7 @@ Reduction = Literal["mean", "sum", "none"]
 OnEmpty = Literal["nan", "zero", "raise"]
 Label = str | int | float  # a bool is an int
 Unit = Literal["nats", "bits"]
+_REDUCTIONS, _ON_EMPTY = get_args(Reduction), get_args(OnEmpty)
 
 
 class InputError(ValueError):
@@ -401,12 +402,12 @@ def fraction(value: float, name: str) -> float:
 
 def reduction(value: str) -> None:
     """Refuse a reduction other than torch's three."""
-    one_of(value, "reduction", get_args(Reduction))
+    one_of(value, "reduction", _REDUCTIONS)
 
 
 def on_empty(value: str) -> None:
     """Refuse an answer to an empty mean that we do not give."""
-    one_of(value, "on_empty", get_args(OnEmpty))
+    one_of(value, "on_empty", _ON_EMPTY)
 
 
 def normalizer(value: Any, reduction: str) -> None:

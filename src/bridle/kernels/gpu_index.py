@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bridle.kernels.gpu_launch import Launcher
+
 
 class IndexLoss(NamedTuple):
     """A loss of class indices: its targets and terms; see `bridle.torch.cross_entropy`."""
@@ -31,7 +33,7 @@ class Kept(NamedTuple):
 
     top: Tensor
     rest: Tensor
-    surprise: Tensor
+    gap: Tensor
     mass: Tensor
     allowed: Tensor
 
@@ -80,23 +82,23 @@ def head_rows(rows: int, classes: int) -> int:
     return max(1, min(max(_HEAD_ROWS, _HEAD_SCORES // classes), math.ceil(rows / 2)))
 
 
-def loss_tile(columns: int, dtype: torch.dtype) -> Tile:
+def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
     """Return the tile of `loss_kernel`."""
     if columns <= FEW_CLASSES:
         return Tile(_FEW_CLASSES_ROWS, max(_next_power_of_2(columns), 2), 4)
     if columns <= WHOLE_COLUMNS:
         width = max(_next_power_of_2(columns), 16)
-        rows = max(1, 512 // width)
+        rows = max(1, 2048 // width) if width <= 256 else 1
         return Tile(rows, width, max(1, rows * width // _WARP_NUMBERS))
     if dtype.itemsize == 2:
-        return Tile(1, 8192, 4)
+        return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
     return Tile(1, 4096, 4) if dtype == torch.float32 else Tile(1, 2048, 4)
 
 
 def gradient_tile(columns: int, dtype: torch.dtype) -> Tile:
     """Return the tile of `gradient_kernel`."""
     if columns <= WHOLE_COLUMNS:
-        return loss_tile(columns, dtype)
+        return loss_tile(columns, dtype, gradient=True)
     return Tile(1, 4096, 4) if dtype.itemsize == 2 else Tile(1, 2048, 4)
 
 
@@ -117,24 +119,21 @@ def makes_both(scores: Tensor) -> bool:
 # --- launches ------------------------------------------------------------------------------------
 
 
+_KERNELS = "bridle.kernels.gpu_loss"
+_loss_kernel = Launcher(_KERNELS, "loss_kernel")
+_gradient_kernel = Launcher(_KERNELS, "gradient_kernel")
+_divisor_kernel = Launcher(_KERNELS, "divisor_kernel")
+_total_kernel = Launcher(_KERNELS, "total_kernel")
+_scale_kernel = Launcher(_KERNELS, "scale_kernel")
+
+
 def divisor(loss: IndexLoss, classes: int) -> Tensor:
     """Return ``Σ sample_weight · weight[target]`` over the rows that count, a float64."""
-    from bridle.kernels.gpu_loss import divisor_kernel
-
     rows = len(loss.target)
     programs = min(math.ceil(rows / _DIVISOR_NUMBERS), _DIVISOR_PROGRAMS)
     sums = torch.empty(programs, dtype=torch.float64, device=loss.target.device)
-    divisor_kernel[(programs,)](
-        loss.target,
-        loss.weight,
-        loss.sample_weight,
-        sums,
-        rows,
-        loss.ignore_index,
-        classes,
-        NUMBERS=_DIVISOR_NUMBERS,
-        num_warps=8,
-    )
+    given = (loss.target, loss.weight, loss.sample_weight, sums, rows, loss.ignore_index, classes)
+    _divisor_kernel(programs, given, {"NUMBERS": _DIVISOR_NUMBERS}, 8)
     return sums if programs == 1 else sums.sum(dim=0, keepdim=True)
 
 
@@ -157,8 +156,6 @@ def losses(
     out : Tensor (N, C), optional
         The scores themselves, or memory of its own with unit stride along the classes.
     """
-    from bridle.kernels.gpu_loss import loss_kernel
-
     rows, classes = scores.shape
     dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
     numbers = torch.empty(
@@ -167,8 +164,8 @@ def losses(
     found, *kept = numbers.unbind()
     if not loss.label_smoothing:
         kept += [found, found]  # neither read nor written
-    tile = loss_tile(classes, scores.dtype)
-    loss_kernel[(math.ceil(rows / tile.rows),)](
+    tile = loss_tile(classes, scores.dtype, gradient=out is not None)
+    given = (
         *_matrices(scores, out),
         loss.target,
         loss.weight,
@@ -181,11 +178,14 @@ def losses(
         loss.ignore_index,
         normalizer,
         *_terms(loss),
-        **_flags(scores, out, loss, tile),
-        GRADIENT=out is not None,
-        FEW_CLASSES=classes if classes <= FEW_CLASSES else 0,
-        WHOLE=classes <= tile.columns,
     )
+    constants = _terms_constants(loss) | {
+        "GRADIENT": out is not None,
+        "FEW_CLASSES": classes if classes <= FEW_CLASSES else 0,
+        "WHOLE": classes <= tile.columns,
+        **_layout_constants(scores, out, tile),
+    }
+    _loss_kernel(math.ceil(rows / tile.rows), given, constants, tile.warps)
     return found, Kept(*kept)
 
 
@@ -200,11 +200,9 @@ def write_gradient(
     out: Tensor,
 ) -> Tensor:
     """Write the gradient of `losses` to ``out``, times one cotangent or one for each row (N,)."""
-    from bridle.kernels.gpu_loss import gradient_kernel
-
     rows, classes = scores.shape
     tile = gradient_tile(classes, scores.dtype)
-    gradient_kernel[(math.ceil(rows / tile.rows) * math.ceil(classes / tile.columns),)](
+    given = (
         *_matrices(scores, out),
         loss.target,
         loss.weight,
@@ -217,9 +215,13 @@ def write_gradient(
         loss.ignore_index,
         normalizer,
         *_terms(loss),
-        **_flags(scores, out, loss, tile),
-        EACH=cotangent.dim() == 1,
     )
+    constants = _terms_constants(loss) | {
+        "EACH": cotangent.dim() == 1,
+        **_layout_constants(scores, out, tile),
+    }
+    programs = math.ceil(rows / tile.rows) * math.ceil(classes / tile.columns)
+    _gradient_kernel(programs, given, constants, tile.warps)
     return out
 
 
@@ -227,32 +229,21 @@ def total(
     losses: Tensor, divisor: Tensor | None, normalizer: float, *, empty_is_zero: bool
 ) -> Tensor:
     """Return ``Σ losses / (divisor · normalizer)``, in the dtype of the losses."""
-    from bridle.kernels.gpu_loss import total_kernel
-
     result = torch.empty((), dtype=losses.dtype, device=losses.device)
     if len(losses) > _TOTAL_NUMBERS:
         losses = losses.sum(dim=0, keepdim=True, dtype=torch.float64)
     count = len(losses)
     width = min(max(_next_power_of_2(count), 32), 4096)
-    total_kernel[(1,)](
-        losses,
-        divisor,
-        result,
-        count,
-        normalizer,
-        EMPTY_IS_ZERO=empty_is_zero,
-        NUMBERS=width,
-        num_warps=max(1, min(width // 256, 8)),
-    )
+    given = (losses, divisor, result, count, normalizer)
+    constants = {"EMPTY_IS_ZERO": empty_is_zero, "NUMBERS": width}
+    _total_kernel(1, given, constants, max(1, min(width // 256, 8)))
     return result
 
 
 def scale(gradient: Tensor, factor: Tensor) -> Tensor:
     """Multiply a gradient without gaps by one number, in place; by 1 in no time."""
-    from bridle.kernels.gpu_loss import scale_kernel
-
     programs = min(math.ceil(gradient.numel() / 4096), 1024)
-    scale_kernel[(programs,)](gradient, factor, gradient.numel(), NUMBERS=4096, num_warps=8)
+    _scale_kernel(programs, (gradient, factor, gradient.numel()), {"NUMBERS": 4096}, 8)
     return gradient
 
 
@@ -265,8 +256,18 @@ def _terms(loss: IndexLoss) -> tuple[float, float, float, float]:
     return loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
 
 
-def _flags(scores: Tensor, out: Tensor | None, loss: IndexLoss, tile: Tile) -> dict[str, Any]:
-    """Return what is known when a kernel is compiled."""
+def _terms_constants(loss: IndexLoss) -> dict[str, Any]:
+    """Return which terms there are: a kernel is compiled for them."""
+    return {
+        "BENT": loss.temperature != 1.0 or loss.softcap > 0,
+        "CAPPED": loss.softcap > 0,
+        "SMOOTHED": loss.label_smoothing > 0,
+        "Z_LOSS": loss.z_loss != 0,
+    }
+
+
+def _layout_constants(scores: Tensor, out: Tensor | None, tile: Tile) -> dict[str, Any]:
+    """Return how scores and gradient lie, as far as a kernel is compiled for it."""
     size, classes = scores.element_size(), scores.shape[1]
     to = scores if out is None else out
     alignment = math.gcd(16, classes, scores.stride(0), to.stride(0))
@@ -274,18 +275,11 @@ def _flags(scores: Tensor, out: Tensor | None, loss: IndexLoss, tile: Tile) -> d
     apart = to.data_ptr() - scores.data_ptr(), (to.stride(0) - scores.stride(0)) * size
     side_by_side = to.element_size() == size and all(each % 16 == 0 for each in apart)
     return {
-        "BENT": loss.temperature != 1.0 or loss.softcap > 0,
-        "CAPPED": loss.softcap > 0,
-        "SMOOTHED": loss.label_smoothing > 0,
-        "Z_LOSS": loss.z_loss != 0,
         "PEELED": tile.rows == 1 and classes > tile.columns and not lies_well,
         "SIDE_BY_SIDE": side_by_side,
         "ALIGNMENT": alignment,
         "ROWS": tile.rows,
         "COLUMNS": tile.columns,
-        "num_warps": tile.warps,
-        # A product and a sum are rounded apart unless a kernel says otherwise, as in the reference.
-        "enable_fp_fusion": False,
     }
 
 

@@ -22,6 +22,8 @@ from bridle.kernels.gpu_rows import (
     Rows,
     RowSums,
     Terms,
+    accuracy_of_gradients,
+    accuracy_of_sums,
     bent_if,
     exponential_below,
     finite,
@@ -30,11 +32,11 @@ from bridle.kernels.gpu_rows import (
     read_target,
     row_loss,
     row_slopes,
-    surprise_of,
+    target_gap,
     tile_gradient,
     with_tile,
 )
-from bridle.kernels.gpu_scores import Bending, is_exact, sum_dtype
+from bridle.kernels.gpu_scores import Bending, sum_dtype
 
 
 class Layout(NamedTuple):
@@ -119,14 +121,14 @@ def _added(
     terms,
     BENT: tl.constexpr,
     SMOOTHED: tl.constexpr,
-    EXACT: tl.constexpr,
+    ACCURACY: tl.constexpr,
     AGAIN: tl.constexpr,
 ):
     """Return the sums with those of some columns, which may be read AGAIN."""
     cache: tl.constexpr = "evict_last" if AGAIN else ""
     z, _ = _read(scores, inside, terms, sums.top.dtype, BENT, cache)
     weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
-    sums, _ = with_tile(sums, z, weight, SMOOTHED, EXACT)
+    sums, _ = with_tile(sums, z, weight, SMOOTHED, ACCURACY)
     return sums
 
 
@@ -139,7 +141,7 @@ def _sums_by_thread(
     CLASSES: tl.constexpr,
     BENT: tl.constexpr,
     SMOOTHED: tl.constexpr,
-    EXACT: tl.constexpr,
+    ACCURACY: tl.constexpr,
 ):
     """Return the sums of rows of few classes, each row by one thread: nothing is exchanged."""
     top = tl.zeros(rows.index.shape, dtype) - float("inf")
@@ -151,7 +153,7 @@ def _sums_by_thread(
     gap, mass, count = tl.zeros_like(top), tl.zeros_like(top), tl.zeros_like(top)
     for column in tl.static_range(CLASSES):
         z, _ = _read(scores + column, rows.inside, terms, dtype, BENT, "")
-        e = exponential_below(z, reference, EXACT)
+        e = exponential_below(z, reference, ACCURACY)
         others += tl.where(z == reference, 0.0, e)
         ties += tl.where(z == reference, 1.0, 0.0)
         if SMOOTHED:
@@ -176,11 +178,11 @@ def _rewrite(
     terms,
     BENT: tl.constexpr,
     SMOOTHED: tl.constexpr,
-    EXACT: tl.constexpr,
+    ACCURACY: tl.constexpr,
 ):
     """Read scores (once more) and write their gradient."""
     z, slope = _read(scores, inside & slopes.active, terms, slopes.own.dtype, BENT, "evict_first")
-    e = exponential_below(z, slopes.reference, EXACT)
+    e = exponential_below(z, slopes.reference, ACCURACY)
     _write(slopes, e, z, slope, out, column, inside, label, terms, BENT, SMOOTHED)
 
 
@@ -203,7 +205,7 @@ def _write(
     tl.store(out, value.to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["row_count", "ignore_index"])
 def loss_kernel(
     scores,
     row_stride,
@@ -216,7 +218,7 @@ def loss_kernel(
     losses,
     tops,
     rests,
-    surprises,
+    gaps,
     masses,
     counts,
     row_count,
@@ -256,7 +258,7 @@ def loss_kernel(
         Class weights (C,) and weights of the rows (N,); None is ones.
     divisor : pointer or None
         One float64: what the losses' sum is divided by, as far as the gradient is concerned.
-    losses, tops, rests, surprises, masses, counts : pointers
+    losses, tops, rests, gaps, masses, counts : pointers
         The answers (N,), in the dtype of the sums: each row's loss, and of its `RowSums` what
         backward needs. The last two are written with SMOOTHED alone.
     row_count, classes, ignore_index : int
@@ -283,7 +285,8 @@ def loss_kernel(
         The tile, powers of 2; one row where it is not WHOLE.
     """
     dtype: tl.constexpr = sum_dtype(scores.dtype.element_ty)
-    exact: tl.constexpr = is_exact(scores.dtype.element_ty)
+    of_sums: tl.constexpr = accuracy_of_sums(scores.dtype.element_ty)
+    of_gradients: tl.constexpr = accuracy_of_gradients(scores.dtype.element_ty)
     edge: tl.constexpr = 128 // scores.dtype.element_ty.primitive_bitwidth
     terms = Terms(
         weight,
@@ -309,22 +312,22 @@ def loss_kernel(
         SIDE_BY_SIDE,
     )
     lane = tl.arange(0, COLUMNS)[None, :]
-    sums = no_sums(ROWS, dtype, exact)
+    sums = no_sums(ROWS, dtype, of_sums)
     if FEW_CLASSES:
         sums = _sums_by_thread(
-            layout.scores, rows, terms, dtype, FEW_CLASSES, BENT, SMOOTHED, exact
+            layout.scores, rows, terms, dtype, FEW_CLASSES, BENT, SMOOTHED, of_sums
         )
     elif WHOLE:
         inside = rows.inside & (lane < layout.length)
         z, slope = _read(layout.scores + lane, inside, terms, dtype, BENT, "")
         class_weight = _class_weight(weight, lane, classes, dtype, SMOOTHED)
-        sums, e = with_tile(sums, z, class_weight, SMOOTHED, exact)
+        sums, e = with_tile(sums, z, class_weight, SMOOTHED, of_sums)
     else:
         if PEELED:
             edges = _edge_columns(layout, classes, edge)
             some = rows.inside & (edges < classes)
             sums = _added(
-                sums, layout.scores + edges, edges, some, terms, BENT, SMOOTHED, exact, GRADIENT
+                sums, layout.scores + edges, edges, some, terms, BENT, SMOOTHED, of_sums, GRADIENT
             )
         for start in range(0, layout.length, COLUMNS):
             inside = rows.inside & (start + lane < layout.length)
@@ -337,23 +340,35 @@ def loss_kernel(
                 terms,
                 BENT,
                 SMOOTHED,
-                exact,
+                of_sums,
                 GRADIENT,
             )
-    aim = read_target(target, rows, terms)
-    log_sum = log_sum_of(sums)
-    surprise = surprise_of(sums, log_sum, layout.scores, aim, rows, terms, BENT)
-    found = row_loss(sums, log_sum, surprise, aim, rows, terms, SMOOTHED, Z_LOSS)
-    tl.store(losses + row, found.loss, mask=rows.inside)
     tl.store(tops + row, sums.top, mask=rows.inside)
     tl.store(rests + row, sums.rest.to(dtype), mask=rows.inside)
-    tl.store(surprises + row, surprise, mask=rows.inside)
     if SMOOTHED:
         tl.store(masses + row, sums.mass, mask=rows.inside)
         tl.store(counts + row, sums.count, mask=rows.inside)
+    if ROWS > 1 and not FEW_CLASSES:
+        # Read back, the numbers of a row are one thread's; now all threads of a row have them, and
+        # each would do all that follows.
+        tl.debug_barrier()
+        nothing = tl.zeros([ROWS, 1], dtype)
+        mass, count = nothing, nothing
+        if SMOOTHED:
+            mass = tl.load(masses + row, mask=rows.inside, other=0.0)
+            count = tl.load(counts + row, mask=rows.inside, other=0.0)
+        top = tl.load(tops + row, mask=rows.inside, other=0.0)
+        rest = tl.load(rests + row, mask=rows.inside, other=0.0)
+        sums = RowSums(top, rest, sums.gap, mass, count)
+    aim = read_target(target, rows, terms)
+    log_sum = log_sum_of(sums)
+    gap = target_gap(sums, layout.scores, aim, rows, terms, BENT)
+    found = row_loss(sums, log_sum, gap, aim, rows, terms, SMOOTHED, Z_LOSS)
+    tl.store(losses + row, found.loss, mask=rows.inside)
+    tl.store(gaps + row, gap, mask=rows.inside)
     if GRADIENT:
         scale = _scale(divisor, normalizer, None, dtype)
-        slopes = row_slopes(sums, log_sum, surprise, found, scale, terms, SMOOTHED, Z_LOSS)
+        slopes = row_slopes(sums, log_sum, gap, found, scale, terms, SMOOTHED, Z_LOSS)
         if WHOLE and not FEW_CLASSES:
             # What is not asked for is 0, whatever the row holds.
             e = tl.where(slopes.active, e, 0.0)
@@ -384,7 +399,7 @@ def loss_kernel(
                     terms,
                     BENT,
                     SMOOTHED,
-                    exact,
+                    of_gradients,
                 )
             for start in range(0, layout.length, COLUMNS):
                 inside = rows.inside & (start + lane < layout.length)
@@ -400,7 +415,7 @@ def loss_kernel(
                     terms,
                     BENT,
                     SMOOTHED,
-                    exact,
+                    of_gradients,
                 )
         _write_own(slopes, layout, aim, rows.inside, BENT, SMOOTHED)
 
@@ -417,7 +432,7 @@ def _write_own(slopes, layout, target, inside, BENT: tl.constexpr, SMOOTHED: tl.
         tl.store(layout.out + target.label, own, mask=inside & target.known)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["row_count", "ignore_index"])
 def gradient_kernel(
     scores,
     row_stride,
@@ -430,7 +445,7 @@ def gradient_kernel(
     cotangent,
     tops,
     rests,
-    surprises,
+    gaps,
     masses,
     counts,
     row_count,
@@ -460,7 +475,7 @@ def gradient_kernel(
     ----------
     cotangent : pointer
         What the losses' gradients are multiplied by: one number, or with EACH one a row (N,).
-    tops, rests, surprises, masses, counts : pointers
+    tops, rests, gaps, masses, counts : pointers
         What `loss_kernel` wrote.
     EACH : bool
         Whether each row has a cotangent of its own.
@@ -468,7 +483,7 @@ def gradient_kernel(
     All others are those of `loss_kernel`.
     """
     dtype: tl.constexpr = sum_dtype(scores.dtype.element_ty)
-    exact: tl.constexpr = is_exact(scores.dtype.element_ty)
+    of_gradients: tl.constexpr = accuracy_of_gradients(scores.dtype.element_ty)
     edge: tl.constexpr = 128 // scores.dtype.element_ty.primitive_bitwidth
     terms = Terms(
         weight,
@@ -510,11 +525,11 @@ def gradient_kernel(
     aim = read_target(target, rows, terms)
     log_sum = log_sum_of(sums)
     # Not read from the scores: in place, another program may have overwritten the target's.
-    surprise = tl.load(surprises + row, mask=rows.inside, other=0.0)
-    found = row_loss(sums, log_sum, surprise, aim, rows, terms, SMOOTHED, Z_LOSS)
+    gap = tl.load(gaps + row, mask=rows.inside, other=0.0)
+    found = row_loss(sums, log_sum, gap, aim, rows, terms, SMOOTHED, Z_LOSS)
     factor = tl.load(cotangent + (row if EACH else 0 * row), mask=rows.inside, other=0.0)
     scale = _scale(divisor, normalizer, factor, dtype)
-    slopes = row_slopes(sums, log_sum, surprise, found, scale, terms, SMOOTHED, Z_LOSS)
+    slopes = row_slopes(sums, log_sum, gap, found, scale, terms, SMOOTHED, Z_LOSS)
     lane = tile * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     inside = rows.inside & (lane < layout.length)
     column = layout.lead + lane
@@ -528,7 +543,7 @@ def gradient_kernel(
         terms,
         BENT,
         SMOOTHED,
-        exact,
+        of_gradients,
     )
     if PEELED:
         edges = _edge_columns(layout, classes, edge)
@@ -543,7 +558,7 @@ def gradient_kernel(
             terms,
             BENT,
             SMOOTHED,
-            exact,
+            of_gradients,
         )
     # The edges are the first tile's.
     at_edge = (aim.label < layout.lead) | (aim.label >= layout.lead + layout.length)
@@ -557,13 +572,14 @@ def _scale(divisor, normalizer, factor, dtype: tl.constexpr):
     total = tl.full([], normalizer, tl.float64)
     if divisor is not None:
         total *= tl.load(divisor)
+    total = total.to(dtype)
     scale = tl.where(total == 0, 0.0, 1.0 / total)
     if factor is not None:
-        scale = scale * factor.to(tl.float64)
-    return scale.to(dtype)
+        scale = scale * factor
+    return scale
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["row_count", "ignore_index", "classes"])
 def divisor_kernel(
     target, weight, sample_weight, sums, row_count, ignore_index, classes, NUMBERS: tl.constexpr
 ):
@@ -585,7 +601,7 @@ def divisor_kernel(
     tl.store(sums + tl.program_id(0), tl.sum(total))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["number"])
 def total_kernel(
     losses,
     divisor,

@@ -18,15 +18,18 @@ import triton.language as tl
 from bridle.kernels.gpu_arithmetic import (
     LOWEST_EXPONENT,
     PER_LOG_2,
+    PER_LOG_2_REST,
     exponential,
     log1p,
     lost_by_sum,
-    near_expm1,
 )
 from bridle.kernels.gpu_scores import bent
 
-# Up to this loss the target's p is above ½, and p − 1 would be little more than its rounding.
-NEAR_CERTAIN = tl.constexpr(0.69)
+# How exponentials are made: right to the last place; as close as a difference of scores is rounded;
+# or as quick as a device can, for scores in half precision.
+EXACT = tl.constexpr(2)
+CLOSE = tl.constexpr(1)
+QUICK = tl.constexpr(0)
 
 
 class RowSums(NamedTuple):
@@ -126,43 +129,57 @@ class Slopes(NamedTuple):
     active: Any
 
 
+@triton.constexpr_function
+def accuracy_of_sums(dtype):
+    """Return how the exponentials are made that losses of such scores are summed from."""
+    return 2 if dtype == tl.float32 or dtype == tl.float64 else 0
+
+
+@triton.constexpr_function
+def accuracy_of_gradients(dtype):
+    """Return how a gradient's exponentials are made anew: nothing small is left of its terms."""
+    return {tl.float64: 2, tl.float32: 1}.get(dtype, 0)
+
+
 @triton.jit
-def exponential_below(z, reference, EXACT: tl.constexpr):
+def exponential_below(z, reference, ACCURACY: tl.constexpr):
     """Return exp(z − reference) for z ≤ reference: 0 of a masked class, NaN of NaN."""
     distance = z - reference
-    if EXACT:
+    if ACCURACY == EXACT:
         exponent = tl.maximum(distance, LOWEST_EXPONENT, propagate_nan=tl.PropagateNan.ALL)
         result = exponential(exponent, lost_by_sum(z, -reference, distance), True)
+    elif ACCURACY == CLOSE:
+        result = tl.exp2(tl.fma(distance, PER_LOG_2, distance * PER_LOG_2_REST))
     else:
-        result = tl.exp2(distance * (PER_LOG_2 + 1.925963033500011e-08))
+        result = tl.exp2(distance * PER_LOG_2)
     return result
 
 
 @triton.jit
-def no_sums(ROWS: tl.constexpr, dtype: tl.constexpr, EXACT: tl.constexpr):
+def no_sums(ROWS: tl.constexpr, dtype: tl.constexpr, ACCURACY: tl.constexpr):
     """Return the `RowSums` of nothing."""
     nothing = tl.zeros([ROWS, 1], dtype)
     # Of many tiles, float32 sums would lose what the tiles' own sums have kept.
-    rest = nothing.to(tl.float64) if EXACT else nothing
+    rest = nothing.to(tl.float64) if ACCURACY == EXACT else nothing
     return RowSums(nothing - float("inf"), rest, nothing, nothing, nothing)
 
 
 @triton.jit
-def with_tile(sums, z, class_weight, SMOOTHED: tl.constexpr, EXACT: tl.constexpr):
+def with_tile(sums, z, class_weight, SMOOTHED: tl.constexpr, ACCURACY: tl.constexpr):
     """Return the `RowSums` with a tile's scores, and the tile's exp(z − top)."""
     tile_top = tl.max(z, axis=1, keep_dims=True)
     top = tl.maximum(sums.top, tile_top)
     reference = finite(top)
-    e = exponential_below(z, reference, EXACT)
+    e = exponential_below(z, reference, ACCURACY)
     grown = tile_top > sums.top
-    if EXACT:
+    if ACCURACY == EXACT:
         at_top = z == reference
         others = tl.sum(tl.where(at_top, 0.0, e), axis=1, keep_dims=True)
         ties = tl.sum(tl.where(at_top, 1.0, 0.0).to(e.dtype), axis=1, keep_dims=True)
         added = others.to(tl.float64) + (ties - tl.where(grown, 1.0, 0.0))
     else:
         added = tl.sum(e, axis=1, keep_dims=True) - tl.where(grown, 1.0, 0.0)
-    moved = (1.0 + sums.rest) * exponential_below(sums.top, reference, EXACT)
+    moved = (1.0 + sums.rest) * exponential_below(sums.top, reference, ACCURACY)
     rest = added + tl.where(grown, moved, sums.rest)
     gap, mass, count = sums.gap, sums.mass, sums.count
     if SMOOTHED:
@@ -209,20 +226,19 @@ def log_sum_of(sums):
 
 
 @triton.jit
-def surprise_of(sums, log_sum, scores, target, rows, terms, BENT: tl.constexpr):
-    """Return −log p[target]; ``scores`` points at the first score of each row."""
+def target_gap(sums, scores, target, rows, terms, BENT: tl.constexpr):
+    """Return top − z[target]; ``scores`` points at the first score of each row."""
     known = rows.inside & target.known
     own = tl.load(scores + target.label, mask=known, other=0.0).to(sums.top.dtype)
     z, _ = bent_if(own, terms.bending, BENT)
-    return log_sum + (sums.top - z)
+    return sums.top - z
 
 
 @triton.jit
-def row_loss(
-    sums, log_sum, surprise, target, rows, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
-):
-    """Return each row's `RowLoss`."""
+def row_loss(sums, log_sum, gap, target, rows, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr):
+    """Return each row's `RowLoss`; ``gap`` is top − z[target]."""
     dtype: tl.constexpr = sums.top.dtype
+    surprise = log_sum + gap  # −log p[target]
     at_target = tl.zeros_like(surprise) + (1.0 - terms.smoothing)
     if terms.weight is not None:
         known = rows.inside & target.known
@@ -246,7 +262,7 @@ def row_loss(
 
 @triton.jit
 def row_slopes(
-    sums, log_sum, surprise, found, scale, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
+    sums, log_sum, gap, found, scale, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
 ):
     """Return the `Slopes` of rows whose losses count ``scale`` times."""
     dtype: tl.constexpr = sums.top.dtype
@@ -259,19 +275,18 @@ def row_slopes(
         of_p += spread * sums.mass
     if Z_LOSS:
         of_p += 2.0 * share * terms.z_loss * (sums.top + log_sum)
-    log_p = tl.maximum(-surprise, LOWEST_EXPONENT)
-    near = tl.maximum(log_p, -NEAR_CERTAIN)
-    own = tl.where(
-        surprise < NEAR_CERTAIN,
-        of_p * near_expm1(near) + (of_p - of_target),
-        of_p * exponential(log_p, 0.0, True) - of_target,
-    )
+    rest = sums.rest.to(dtype)
+    inverse = 1.0 / (1.0 + rest)
+    # p[target] − 1, which of a sure row is minus the others' share, and no difference.
+    power = exponential(tl.maximum(-gap, LOWEST_EXPONENT), 0.0, True)
+    less = tl.where(gap == 0, -rest, power - (1.0 + rest)) * inverse
+    own = of_p * less + (of_p - of_target)
     broken = log_sum != log_sum
     nan = tl.where(broken, float("nan"), 0.0).to(dtype)
     active = share != 0
     return Slopes(
         reference=tl.where(broken, 0.0, sums.top),
-        factor=tl.where(active, of_p / (1.0 + sums.rest.to(dtype)) + nan, 0.0),
+        factor=tl.where(active, of_p * inverse + nan, 0.0),
         spread=tl.where(active, spread + nan, 0.0),
         own=tl.where(active, own + nan, 0.0),
         active=active,

@@ -51,7 +51,8 @@ def can_serve(scores: Tensor, request: Request) -> bool:
 
     What is refused here takes the general path, which also names what is wrong with it.
     """
-    if kernels.index_kernels(scores) is None or not is_plain_call() or scores.dim() == 0:
+    module = kernels.index_kernels(scores)
+    if module is None or not is_plain_call() or scores.dim() == 0:
         return False
     shape = tuple(scores.shape)
     loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
@@ -65,7 +66,7 @@ def can_serve(scores: Tensor, request: Request) -> bool:
         and (share is None or _is_constant(share, scores, loss_shape))
         and _is_number(request.normalizer, scores)
         and request.on_empty != "raise"
-        and kernels.index_kernels(scores).serves(target.numel(), classes)
+        and module.serves(target.numel(), classes)
     )
 
 
