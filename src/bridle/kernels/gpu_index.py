@@ -49,7 +49,9 @@ class Tile(NamedTuple):
 # --- which tile: measured on an H200 by benchmarks/gpu.py ----------------------------------------
 
 # Rows of up to so many numbers are summed by one thread each.
-FEW_CLASSES, _FEW_CLASSES_ROWS = 16, 128
+FEW_CLASSES, _FEW_CLASSES_ROWS = 16, 32
+# From so many rows a program on, what belongs to a row is worked out by one thread.
+_TRANSPOSED_ROWS = 16
 # Rows of up to so many numbers stay in registers, from the first reading to the gradient.
 WHOLE_COLUMNS = 4096
 # A row of up to so many bytes is read again while it is in cache: one program makes its loss and
@@ -85,14 +87,16 @@ def head_rows(rows: int, classes: int) -> int:
 def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
     """Return the tile of `loss_kernel`."""
     if columns <= FEW_CLASSES:
-        return Tile(_FEW_CLASSES_ROWS, max(_next_power_of_2(columns), 2), 4)
+        return Tile(_FEW_CLASSES_ROWS, max(_next_power_of_2(columns), 2), 1)
     if columns <= WHOLE_COLUMNS:
         width = max(_next_power_of_2(columns), 16)
-        rows = max(1, 2048 // width) if width <= 256 else 1
+        rows = max(1, 512 // width)
         return Tile(rows, width, max(1, rows * width // _WARP_NUMBERS))
     if dtype.itemsize == 2:
         return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
-    return Tile(1, 4096, 4) if dtype == torch.float32 else Tile(1, 2048, 4)
+    if dtype == torch.float32:
+        return Tile(1, 8192, 8) if gradient else Tile(1, 4096, 4)
+    return Tile(1, 2048, 4)
 
 
 def gradient_tile(columns: int, dtype: torch.dtype) -> Tile:
@@ -144,8 +148,8 @@ def losses(
     divisor: Tensor | None = None,
     normalizer: float = 1.0,
     out: Tensor | None = None,
-) -> tuple[Tensor, Kept]:
-    """Return each row's loss and what is kept of it; with ``out``, write the gradient there.
+) -> tuple[Tensor, Kept | None]:
+    """Return each row's loss, and what is kept of it or, with ``out``, the gradient there.
 
     Parameters
     ----------
@@ -165,6 +169,7 @@ def losses(
     if not loss.label_smoothing:
         kept += [found, found]  # neither read nor written
     tile = loss_tile(classes, scores.dtype, gradient=out is not None)
+    few = classes <= FEW_CLASSES
     given = (
         *_matrices(scores, out),
         loss.target,
@@ -181,12 +186,14 @@ def losses(
     )
     constants = _terms_constants(loss) | {
         "GRADIENT": out is not None,
-        "FEW_CLASSES": classes if classes <= FEW_CLASSES else 0,
+        "KEPT": out is None,
+        "TRANSPOSED": tile.rows >= _TRANSPOSED_ROWS and not few,
+        "FEW_CLASSES": classes if few else 0,
         "WHOLE": classes <= tile.columns,
         **_layout_constants(scores, out, tile),
     }
     _loss_kernel(math.ceil(rows / tile.rows), given, constants, tile.warps)
-    return found, Kept(*kept)
+    return found, Kept(*kept) if out is None else None
 
 
 def write_gradient(

@@ -32,7 +32,7 @@ from bridle.kernels.gpu_rows import (
     read_target,
     row_loss,
     row_slopes,
-    target_gap,
+    target_score,
     tile_gradient,
     with_tile,
 )
@@ -234,6 +234,8 @@ def loss_kernel(
     SMOOTHED: tl.constexpr,
     Z_LOSS: tl.constexpr,
     GRADIENT: tl.constexpr,
+    KEPT: tl.constexpr,
+    TRANSPOSED: tl.constexpr,
     FEW_CLASSES: tl.constexpr,
     WHOLE: tl.constexpr,
     PEELED: tl.constexpr,
@@ -260,7 +262,7 @@ def loss_kernel(
         One float64: what the losses' sum is divided by, as far as the gradient is concerned.
     losses, tops, rests, gaps, masses, counts : pointers
         The answers (N,), in the dtype of the sums: each row's loss, and of its `RowSums` what
-        backward needs. The last two are written with SMOOTHED alone.
+        backward needs, if it is KEPT. The last two are written with SMOOTHED alone.
     row_count, classes, ignore_index : int
         N, C, and the target of rows that do not count.
     normalizer : float
@@ -271,6 +273,10 @@ def loss_kernel(
         Which of them there are; CAPPED is of BENT.
     GRADIENT : bool
         Whether the gradient is made.
+    KEPT : bool
+        Whether what backward needs is written.
+    TRANSPOSED : bool
+        Whether the arithmetic of the rows is shared out to threads anew, through memory.
     FEW_CLASSES : int
         The number of classes where each row is summed by one thread, else 0.
     WHOLE : bool
@@ -312,6 +318,11 @@ def loss_kernel(
         SIDE_BY_SIDE,
     )
     lane = tl.arange(0, COLUMNS)[None, :]
+    # What is needed last is asked for first: the target's score takes two readings, one after the
+    # other, which would be waited for at the end.
+    aim = read_target(target, rows, terms)
+    own = target_score(layout.scores, aim, rows, terms, dtype, BENT)
+    scale = _scale(divisor, normalizer, None, dtype)
     sums = no_sums(ROWS, dtype, of_sums)
     if FEW_CLASSES:
         sums = _sums_by_thread(
@@ -343,12 +354,13 @@ def loss_kernel(
                 of_sums,
                 GRADIENT,
             )
-    tl.store(tops + row, sums.top, mask=rows.inside)
-    tl.store(rests + row, sums.rest.to(dtype), mask=rows.inside)
-    if SMOOTHED:
-        tl.store(masses + row, sums.mass, mask=rows.inside)
-        tl.store(counts + row, sums.count, mask=rows.inside)
-    if ROWS > 1 and not FEW_CLASSES:
+    if KEPT or TRANSPOSED:
+        tl.store(tops + row, sums.top, mask=rows.inside)
+        tl.store(rests + row, sums.rest.to(dtype), mask=rows.inside)
+        if SMOOTHED:
+            tl.store(masses + row, sums.mass, mask=rows.inside)
+            tl.store(counts + row, sums.count, mask=rows.inside)
+    if TRANSPOSED:
         # Read back, the numbers of a row are one thread's; now all threads of a row have them, and
         # each would do all that follows.
         tl.debug_barrier()
@@ -360,14 +372,13 @@ def loss_kernel(
         top = tl.load(tops + row, mask=rows.inside, other=0.0)
         rest = tl.load(rests + row, mask=rows.inside, other=0.0)
         sums = RowSums(top, rest, sums.gap, mass, count)
-    aim = read_target(target, rows, terms)
     log_sum = log_sum_of(sums)
-    gap = target_gap(sums, layout.scores, aim, rows, terms, BENT)
+    gap = sums.top - own
     found = row_loss(sums, log_sum, gap, aim, rows, terms, SMOOTHED, Z_LOSS)
     tl.store(losses + row, found.loss, mask=rows.inside)
-    tl.store(gaps + row, gap, mask=rows.inside)
+    if KEPT:
+        tl.store(gaps + row, gap, mask=rows.inside)
     if GRADIENT:
-        scale = _scale(divisor, normalizer, None, dtype)
         slopes = row_slopes(sums, log_sum, gap, found, scale, terms, SMOOTHED, Z_LOSS)
         if WHOLE and not FEW_CLASSES:
             # What is not asked for is 0, whatever the row holds.
@@ -483,7 +494,7 @@ def gradient_kernel(
     All others are those of `loss_kernel`.
     """
     dtype: tl.constexpr = sum_dtype(scores.dtype.element_ty)
-    of_gradients: tl.constexpr = accuracy_of_gradients(scores.dtype.element_ty)
+    accuracy: tl.constexpr = accuracy_of_sums(scores.dtype.element_ty)
     edge: tl.constexpr = 128 // scores.dtype.element_ty.primitive_bitwidth
     terms = Terms(
         weight,
@@ -543,7 +554,7 @@ def gradient_kernel(
         terms,
         BENT,
         SMOOTHED,
-        of_gradients,
+        accuracy,
     )
     if PEELED:
         edges = _edge_columns(layout, classes, edge)
@@ -558,7 +569,7 @@ def gradient_kernel(
             terms,
             BENT,
             SMOOTHED,
-            of_gradients,
+            accuracy,
         )
     # The edges are the first tile's.
     at_edge = (aim.label < layout.lead) | (aim.label >= layout.lead + layout.length)

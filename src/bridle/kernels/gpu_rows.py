@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 
 from bridle.kernels.gpu_arithmetic import (
+    LOG_2,
     LOWEST_EXPONENT,
     PER_LOG_2,
     PER_LOG_2_REST,
@@ -149,7 +150,12 @@ def exponential_below(z, reference, ACCURACY: tl.constexpr):
         exponent = tl.maximum(distance, LOWEST_EXPONENT, propagate_nan=tl.PropagateNan.ALL)
         result = exponential(exponent, lost_by_sum(z, -reference, distance), True)
     elif ACCURACY == CLOSE:
-        result = tl.exp2(tl.fma(distance, PER_LOG_2, distance * PER_LOG_2_REST))
+        # What the product's rounding takes is made good, so only that of the distance is left.
+        power = distance * PER_LOG_2
+        rest = tl.fma(distance, PER_LOG_2_REST, tl.fma(distance, PER_LOG_2, -power))
+        whole = tl.exp2(power)
+        # Of a masked class, infinities cancel: it has nothing to be made good.
+        result = tl.where(whole == 0, 0.0, tl.fma(whole, rest * LOG_2, whole))
     else:
         result = tl.exp2(distance * PER_LOG_2)
     return result
@@ -226,12 +232,12 @@ def log_sum_of(sums):
 
 
 @triton.jit
-def target_gap(sums, scores, target, rows, terms, BENT: tl.constexpr):
-    """Return top − z[target]; ``scores`` points at the first score of each row."""
+def target_score(scores, target, rows, terms, dtype: tl.constexpr, BENT: tl.constexpr):
+    """Return z[target]; ``scores`` points at the first score of each row."""
     known = rows.inside & target.known
-    own = tl.load(scores + target.label, mask=known, other=0.0).to(sums.top.dtype)
+    own = tl.load(scores + target.label, mask=known, other=0.0).to(dtype)
     z, _ = bent_if(own, terms.bending, BENT)
-    return sums.top - z
+    return z
 
 
 @triton.jit

@@ -126,7 +126,7 @@ class _IndexLoss(torch.autograd.Function):
             # gradient.
             torch.autograd.graph.increment_version(scores)
         else:
-            ctx.save_for_backward(scores, *kept)
+            ctx.save_for_backward(scores, *(kept or ()))
         return _reduce(module, losses, reduced)
 
     @staticmethod
@@ -142,8 +142,8 @@ class _IndexLoss(torch.autograd.Function):
         if reduced.inplace and gradient is False:
             raise checks.InputError("inplace: expected one backward pass, found a second")
         scores, *kept = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            return *_differentiable(scores, ctx.composed, factor), None, None, None
+        if torch.is_grad_enabled() or not kept:  # a second backward
+            return *_composed_gradient(scores, ctx.composed, factor), None, None, None
         return _gradient(ctx, scores, kept, factor), None, None, None
 
 
@@ -154,7 +154,7 @@ def _gradient(ctx: Any, scores: Tensor, kept: list[Tensor], factor: Tensor) -> T
         # A sum of losses hands the same number to all of them.
         factor = factor[0] if factor.stride(0) == 0 else factor.contiguous()
     module = kernels.index_kernels(plain)
-    out = module.write_gradient(
+    out: Tensor = module.write_gradient(
         plain,
         module.Kept(*kept),
         ctx.loss,
@@ -168,11 +168,17 @@ def _gradient(ctx: Any, scores: Tensor, kept: list[Tensor], factor: Tensor) -> T
     return out
 
 
-def _differentiable(
+def _composed_gradient(
     scores: Tensor, composed: Callable[[Tensor], Tensor], factor: Tensor
 ) -> tuple[Tensor, ...]:
+    """Return the gradient again, as what can be differentiated where that is asked for."""
+    differentiable = torch.is_grad_enabled()
+    if not differentiable:
+        scores = scores.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = composed(scores)
     found: tuple[Tensor, ...] = torch.autograd.grad(
-        composed(scores), scores, factor, create_graph=True
+        loss, scores, factor, create_graph=differentiable
     )
     return found
 
@@ -204,5 +210,6 @@ def _is_constant(value: Any, scores: Tensor, shape: tuple[int, ...]) -> bool:
 
 def _is_number(normalizer: Any, scores: Tensor) -> bool:
     if isinstance(normalizer, Tensor):
-        return normalizer.numel() == 1 and _is_constant(normalizer, scores, tuple(normalizer.shape))
+        shape = tuple(normalizer.shape)
+        return normalizer.numel() == 1 and _is_constant(normalizer, scores, shape)
     return normalizer is None or isinstance(normalizer, int | float)
