@@ -236,7 +236,9 @@ def _statistics(
 def _moments(block: Features, share: Array, weight: float) -> tuple[Array, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean = np.asarray(share @ block) / weight
-        return mean, np.asarray(share @ (block - mean) ** 2)
+        squares = block - mean
+        squares *= squares
+        return mean, np.asarray(share @ squares)
 
 
 def _deviation(variance: Array, mean: Array, count: int) -> Array:

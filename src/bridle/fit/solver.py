@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridle.fit import newton, quasi_newton
+from bridle.fit import few_rows, newton, quasi_newton
 from bridle.fit.hessian import first_choice, last_resort
 from bridle.fit.memory import Memory
 from bridle.fit.objective import Asked, Evaluation, Objective, evaluate_together
@@ -79,6 +79,15 @@ def _run(problems: list[Steps[Solution]]) -> list[Solution]:
 def _steps(watch: Watch, task: Task, tol: float, max_iter: int) -> Steps[Solution]:
     objective = task.objective
     start = _informed(objective, task.start)
+    if few_rows.serves(objective):
+        memory = Memory() if task.memory is None else task.memory
+        if memory.gram is None:
+            memory.gram = few_rows.gram_matrix(objective)
+        gram = memory.gram
+        ended = yield from few_rows.minimise(watch, start, tol=tol, max_iter=max_iter, gram=gram)
+        if isinstance(ended, Solution):
+            return ended
+        start = ended.parameters
     if objective.sparse is None or objective.alpha == 0 or first_choice(objective):
         return (
             yield from quasi_newton.minimise(
