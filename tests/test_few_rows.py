@@ -125,7 +125,8 @@ def test_a_path_multiplies_the_rows_with_each_other_once(monkeypatch: Any) -> No
         return gram_matrix(objective)
 
     monkeypatch.setattr(few_rows, "gram_matrix", counting)
-    softmax_regression_path(*few(), [0.01, 1.0, 100.0])
+    X, y = few()
+    softmax_regression_path(X, y, [0.01, 1.0, 100.0])
     assert len(calls) == 1
 
 

@@ -129,6 +129,32 @@ class TestOptimum:
         np.testing.assert_allclose(twin.coef_[:, 0], twin.coef_[:, 1], rtol=1e-6, atol=1e-12)
         np.testing.assert_array_equal(with_all.coef_[:, -1].round(9), 0)
 
+    @pytest.mark.parametrize("standardize", [True, False, 3.0])
+    @pytest.mark.parametrize("value", [0.1, -1e15, 1.7e18])
+    @pytest.mark.parametrize("count", [20, 997])
+    @pytest.mark.parametrize("dtype", ["float64", "float32"])
+    @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+    def test_a_constant_column_of_any_size_changes_nothing(
+        self, form: Any, dtype: Any, count: int, value: float, standardize: Any
+    ) -> None:
+        X, y = random_problem(count, count=count, width=12)
+        X, weight = X.astype(dtype), np.arange(len(y)) % 4 * 0.1
+        longer = np.hstack([X[:, :1], np.full((len(y), 1), value, dtype), X[:, 1:]])
+        longer[weight == 0, 1] = 0  # rows that do not count
+        fits = [
+            SoftmaxRegression(standardize=standardize, tol=1e-9).fit(form(each), y, weight)
+            for each in (X, longer)
+        ]
+        assert fits[1].fit_report_.proven
+        assert fits[1].fit_report_.stopped == "gap"
+        np.testing.assert_array_equal(fits[1].coef_[:, 1], 0)
+        longer[:, 1] = -value
+        np.testing.assert_allclose(
+            fits[1].predict_proba(form(longer)), fits[0].predict_proba(form(X)), atol=1e-4
+        )
+        again = fits[1].set_params(warm_start=True).fit(form(longer), y, weight)
+        assert again.fit_report_.stopped == "gap"
+
     def test_standardize_is_a_standard_scaler_before_the_fit(self) -> None:
         X, y = random_problem(2, count=90)
         weight = np.random.default_rng(0).integers(0, 4, 90).astype(float)
