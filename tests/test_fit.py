@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,7 @@ class TestOptimum:
     def test_no_penalty(self) -> None:
         X, y = load_iris(return_X_y=True)
         X = X[:, :2]
+        y[0] = 1  # else the first class would be separable
         model = SoftmaxRegression(C=np.inf, tol=1e-9).fit(X, y)
         theirs = LogisticRegression(C=1e10, solver="newton-cholesky", tol=1e-10, max_iter=900)
         theirs.fit(X, y)
@@ -352,6 +354,57 @@ class TestEdges:
             model = SoftmaxRegression(C=np.inf).fit(X[:100], y[:100])
         assert model.fit_report_.separable
         assert model.score(X[:100], y[:100]) == 1.0
+
+    @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array, np.float32])
+    @pytest.mark.parametrize("count", [60, 2000])  # the second is no problem for the whole Hessian
+    def test_quasi_complete_separation_is_named_and_does_not_grow(
+        self, count: int, convert: Any
+    ) -> None:
+        classes = 3 if count == 60 else 10
+        generator = np.random.default_rng(0)
+        X = generator.normal(size=(count, 3 if count == 60 else 120))
+        scores = X[:, :3] @ generator.normal(size=(3, classes))
+        y = (scores + generator.gumbel(size=scores.shape)).argmax(axis=1)
+        X[:, 1] = (y == 2) & (np.arange(count) % 2 == 0)  # of class 2, some; of others, none
+        norms = []
+        for tol in (1e-4, 1e-6, 1e-9):
+            model = SoftmaxRegression(C=np.inf, tol=tol)
+            with pytest.warns(ConvergenceWarning, match=r"separate class 2 from class \d along"):
+                model.fit(convert(X), np.array([f"{label}" for label in y]))
+            report = model.fit_report_
+            assert (report.stopped, report.separable) == ("quasi-separable", True)
+            assert report.separation is not None
+            assert "along +1·x[1], for" in report.separation
+            assert f"for {X[:, 1].sum():.0f} of {count} samples" in report.separation
+            assert report.relative_gap < 1e-5
+            norms.append(np.abs(model.coef_).max())
+        assert max(norms) < 1.01 * min(norms)
+
+    def test_a_point_that_two_classes_share_is_quasi_complete_separation(self) -> None:
+        # Albert and Anderson's picture: x < 3 is one class, x > 3 the other, x = 3 is both.
+        X, y = pd.DataFrame({"dose": [1.0, 2, 3, 3, 4, 5]}), np.array(list("aaabbb"))
+        with pytest.warns(ConvergenceWarning, match=r"·dose, for 4 of 6 samples"):
+            SoftmaxRegression(C=np.inf).fit(X, y)
+
+    def test_soft_targets_are_separated_where_they_have_no_share(self) -> None:
+        X = np.array([[0.0, 1], [0, 2], [0, -1], [1, 0], [1, 3]])
+        shares = np.array([[0.5, 0.5, 0], [0.3, 0.7, 0], [0.6, 0.4, 0], [0, 0, 1], [0, 0, 1]])
+        with pytest.warns(ConvergenceWarning, match=r"class 0 from class 2 along -1·x\[0\]"):
+            SoftmaxRegression(C=np.inf).fit(X, shares)
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_no_separation_is_seen_where_there_is_none(self, seed: int, fit_intercept: Any) -> None:
+        generator = np.random.default_rng(seed)
+        X = generator.normal(size=(300, 4)) * 10.0 ** generator.integers(-3, 3, 4)
+        scores = X @ generator.normal(size=(4, 3)) * 3
+        y = (scores + generator.gumbel(size=scores.shape)).argmax(axis=1)
+        X, y = np.vstack([X, 1e-3 * X]), np.concatenate([y, (y + 1) % 3])  # nearly separable
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = SoftmaxRegression(C=np.inf, fit_intercept=fit_intercept).fit(X, y)
+        assert model.fit_report_.stopped == "decrement"
+        assert model.fit_report_.separation is None
 
     def test_the_limit_of_steps_is_named(self) -> None:
         X, y = load_digits(return_X_y=True)

@@ -269,7 +269,8 @@ class _Fold:
             memory_budget=memory_budget,
         )
         tol = checks.positive(search.tol, "tol")
-        self.path = Path(objective, tol, checks.count(search.max_iter, "max_iter"))
+        max_iter = checks.count(search.max_iter, "max_iter")
+        self.path = Path(objective, search.classes_, tol, max_iter)
 
     def fit(self, C: float) -> Fit:
         """Return the fit at ``C``, found once."""

@@ -115,7 +115,7 @@ def softmax_regression_path(
         memory_budget=checks.memory_budget(memory_budget),
     )
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
-    path = Path(objective, tol, max_iter)
+    path = Path(objective, found.classes, tol, max_iter)
     fits = dict(path.fits(np.unique(values)))
     for C, fit in fits.items():
         warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
@@ -163,8 +163,9 @@ class Fit:
 class Path:
     """An objective whose penalty is varied; it remembers the optima it has been to."""
 
-    def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
-        self._objective, self._tol, self._max_iter = objective, tol, max_iter
+    def __init__(self, objective: Objective, classes: Array, tol: float, max_iter: int) -> None:
+        self._objective, self._classes = objective, classes
+        self._tol, self._max_iter = tol, max_iter
         self._known: dict[float, Fit] = {}
         self._memory = Memory()
 
@@ -238,5 +239,5 @@ def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
     seconds = time.perf_counter() - started  # that all of them took together
     for (path, C), task, solution in zip(waiting, tasks, solutions, strict=True):
         weight, intercept = task.objective.in_feature_units(solution.point.parameters)
-        report = FitReport.of(solution, seconds)
+        report = FitReport.of(solution, seconds, path._classes)
         path._known[C] = Fit(solution.point.parameters, weight, intercept, report)

@@ -186,7 +186,9 @@ class SoftmaxRegression(SoftmaxClassifier):
         self.coef_ = np.ascontiguousarray(weight.T)
         self.intercept_ = intercept
         self.n_iter_ = max(1, solution.iterations)
-        self.fit_report_ = FitReport.of(solution, time.perf_counter() - started)
+        self.fit_report_ = FitReport.of(
+            solution, time.perf_counter() - started, found.classes, self._names()
+        )
         warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
@@ -213,6 +215,10 @@ class SoftmaxRegression(SoftmaxClassifier):
         model = cls()
         model_file.restore(model, path)
         return model
+
+    def _names(self) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
 
     def _start(self, objective: Objective, classes: Array, kept: Checkpoint | None) -> Array:
         found = None if kept is None else kept.load()
@@ -252,7 +258,13 @@ def _print_step(passes: int, objective: float, gap: float, seconds: float) -> No
 
 def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:
     """Warn of a fit that did not end at its optimum; ``at`` says which one it was."""
-    if report.separable:
+    if report.stopped == "quasi-separable":
+        message = (
+            f"the classes are quasi-separable: without a penalty (C=inf) weights grow without end "
+            f"that separate {report.separation}. They were stopped where the loss "
+            "has nearly reached its infimum; choose a finite C"
+        )
+    elif report.separable:
         message = (
             "the classes are separable: without a penalty (C=inf) the weights grow without end. "
             "They were stopped once every sample was classified correctly; choose a finite C"
