@@ -216,6 +216,7 @@ def _stored(part: Features) -> Features:
     if sparse.issparse(part):
         return part.tocsr()
     if not is_tensor(part):
+        checks.unmasked(part, "features")
         return np.asanyarray(part)
     tensor = part.detach()
     shared = tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16"

@@ -24,12 +24,14 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     intercept_: Array
 
     def decision_function(self, X: Features) -> Array:
-        """Return the scores ``X W + b``, (N, K); for two classes ``z₁ − z₀``, (N,).
+        """Return the scores ``X W + b``, (N, K); for two classes their difference, (N,).
 
-        The second is scikit-learn's convention; its sigmoid is the second class's probability.
+        As in scikit-learn; its sigmoid is the second class's probability.
         """
-        scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
+        scores = self._linear(X)
+        if len(self.classes_) > 2:
+            return scores
+        return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
 
     def predict(self, X: Features) -> Array:
         """Return each sample's most probable class; ties go to the first."""
@@ -45,12 +47,20 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return probabilities.log_softmax(self._scores(X))
 
     def _scores(self, X: Features) -> Array:
+        """Return a score for each class (N, K)."""
+        scores = self._linear(X)
+        if scores.shape[1] > 1:
+            return scores
+        # Their difference is the one score, infinity included.
+        return np.hstack([np.minimum(-scores, 0), np.minimum(scores, 0)])
+
+    def _linear(self, X: Features) -> Array:
         check_is_fitted(self)
         features = self._features(X, reset=False)
         dtype = features.dtype
         weight, intercept = self.coef_.T.astype(dtype), self.intercept_.astype(dtype)
-        scores = np.empty((len(features), len(self.classes_)), dtype)
-        for rows, block in blocks_of(features, len(self.classes_), dtype, DEFAULT_MEMORY):
+        scores = np.empty((len(features), len(intercept)), dtype)
+        for rows, block in blocks_of(features, len(intercept), dtype, DEFAULT_MEMORY):
             checks.finite_rows(block, "X", rows.start)
             scores[rows] = block @ weight
             scores[rows] += intercept
@@ -67,6 +77,7 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
                 expected = f"{self.n_features_in_} features"
                 raise checks.InputError(f"X: expected {expected}, found {X.shape[1]}")
             return X
+        checks.unmasked(X, "X")
         # Finite or not is told block by block, with the row; dtypes are left for Rows to convert.
         values = validate_data(
             self, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset

@@ -76,7 +76,7 @@ class FitReport:
             objective=point.value,
             loss=point.loss,
             gradient_norm=float(np.linalg.norm(point.gradient)),
-            relative_gap=solution.gap / least if least > 0 else np.inf,
+            relative_gap=solution.gap / least if least > 0 else np.inf if solution.gap else 0.0,
             proven=solution.proven,
             iterations=solution.iterations,
             passes=solution.passes,
