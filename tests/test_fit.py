@@ -32,9 +32,12 @@ from bridle.rows import Rows
 
 # One of scikit-learn's own checks casts a NaN to an integer on purpose.
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-@pytest.mark.parametrize("standardize", [False, True])
-def test_scikit_learn_estimator_contract(standardize: bool, subtests: Any) -> None:
-    for estimator, check in estimator_checks_generator(SoftmaxRegression(standardize=standardize)):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"standardize": True}, {"C": 100.0}, {"C": 1e4, "symmetric": True}],
+)
+def test_scikit_learn_estimator_contract(settings: dict[str, Any], subtests: Any) -> None:
+    for estimator, check in estimator_checks_generator(SoftmaxRegression(**settings)):
         with subtests.test(check.func.__name__):
             check(estimator)
 

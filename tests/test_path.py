@@ -100,8 +100,12 @@ class TestPath:
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
-def test_scikit_learn_estimator_contract(subtests: Any) -> None:
-    for estimator, check in estimator_checks_generator(SoftmaxRegressionCV([0.1, 1.0], cv=2)):
+@pytest.mark.filterwarnings("ignore:y. class 0 has no weight:UserWarning")
+@pytest.mark.parametrize(
+    "model", [SoftmaxRegressionCV(), SoftmaxRegressionCV([0.1, 1.0], cv=2)], ids=["default", "two"]
+)
+def test_scikit_learn_estimator_contract(model: SoftmaxRegressionCV, subtests: Any) -> None:
+    for estimator, check in estimator_checks_generator(model):
         with subtests.test(check.func.__name__):
             check(estimator)
 

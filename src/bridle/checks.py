@@ -582,6 +582,7 @@ def _is_real_number(value: object) -> bool:
 
 def _plain_values(values: object, name: str) -> list[object]:
     """Return a list of Python scalars, without the detour over an array that unites their types."""
+    unmasked(values, name)
     items = values.tolist() if isinstance(values, np.ndarray) else values
     if isinstance(items, str) or not isinstance(items, Iterable):
         raise InputError(f"{name}: expected a sequence of labels, found {reprlib.repr(items)}")
