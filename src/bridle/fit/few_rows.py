@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from bridle.fit import threads
 from bridle.fit.gap import duality_gap
 from bridle.fit.hessian import first_choice
 from bridle.fit.objective import Asked, Evaluation, Objective
@@ -70,6 +71,12 @@ def gram_matrix(objective: Objective) -> Array:
     """Return the products of all centred, scaled rows with each other (N, N), in float64."""
     count = len(objective.features)
     gram = np.empty((count, count))
+    with threads.large(count**2 * objective.features.shape[1]):
+        _fill_gram(objective, gram)
+    return gram
+
+
+def _fill_gram(objective: Objective, gram: Array) -> None:
     for rows, block in _whole_blocks(objective):
         for others, other in _whole_blocks(objective):
             if others.start > rows.start:
@@ -77,7 +84,6 @@ def gram_matrix(objective: Objective) -> Array:
             found = _products(objective, block, block if others == rows else other)
             gram[rows, others] = found
             gram[others, rows] = found.T
-    return gram
 
 
 def _whole_blocks(objective: Objective) -> Iterator[tuple[slice, Features]]:
@@ -112,7 +118,8 @@ def minimise(
     newton = _Newton(objective, gram, start)
     wanted = _SAFETY * tol
     for _ in range(_ROUNDS):
-        ended = newton.approach(watch, wanted, max_iter)
+        with threads.large(len(gram) ** 2 * objective.classes):
+            ended = newton.approach(watch, wanted, max_iter)
         asked = Asked(objective, newton.parameters(), np.dtype(np.float64))
         watch.passes += 1
         point = watch.saw((yield asked))

@@ -241,10 +241,11 @@ def _statistics(
 
 def _moments(block: Features, share: Array, weight: float) -> tuple[Array, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.asarray(share @ block) / weight
+        # Not by products: a library's threads would wait for each other.
+        mean = np.einsum("n,nd->d", share, block) / weight
         squares = block - mean
         squares *= squares
-        return mean, np.asarray(share @ squares)
+        return mean, np.einsum("n,nd->d", share, squares)
 
 
 def _deviation(variance: Array, mean: Array, count: int) -> Array:

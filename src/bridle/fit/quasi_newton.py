@@ -78,7 +78,7 @@ def minimise(
             memory.clear()
         elif iteration in renewals:
             memory.metric = search.metric(point)
-        metric = Hessian.at(objective, point.parameters) if small else memory.metric
+        metric = _whole_hessian(objective, point) if small else memory.metric
         assert metric is not None
         direction = memory.direction(point.gradient, metric)
         if objective.alpha == 0:
@@ -103,6 +103,12 @@ def minimise(
             point = following
     watch.iteration = max_iter
     return watch.solution(point, "max_iter")
+
+
+def _whole_hessian(objective: Objective, point: Evaluation) -> Hessian:
+    size = objective.shape[0] * objective.classes
+    with threads.large(len(objective.features) * size**2):
+        return Hessian.at(objective, point.parameters)
 
 
 def _quasi_separable(
@@ -284,8 +290,10 @@ class _Search:
         return np.sort(self._generator.choice(count, size, replace=False))
 
     def metric(self, point: Evaluation) -> Metric:
-        with threads.large():
-            metric = build_metric(self.objective, point.parameters, self.rows())
+        rows, (depth, classes) = self.rows(), self.objective.shape
+        count = len(self.objective.features) if rows is None else len(rows)
+        with threads.large(count * depth * max(depth, classes)):
+            metric = build_metric(self.objective, point.parameters, rows)
         self._metrics += 1
         return metric
 
