@@ -177,6 +177,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "iterations",
         "passes",
         "seconds",
+        "separation",
         "stopped",
     }
     assert set(metrics["evaluation"]) == {

@@ -247,3 +247,56 @@ def test_probability_zero_at_the_target(dtype: np.dtype[Any]) -> None:
     found = bridle.nll(probabilities, [0, 0], reduction="none")
     np.testing.assert_array_equal(found, [INFINITY, 0])
     assert bridle.nll(probabilities, [0, 0]) == INFINITY
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda m: bridle.cross_entropy(m, [0, 1, 0]), "input"),
+        (lambda m: bridle.cross_entropy_gradient(m, [0, 1, 0]), "input"),
+        (lambda m: bridle.cross_entropy(np.zeros((3, 2)), m), "target"),
+        (lambda m: bridle.cross_entropy(np.zeros((3, 2)), m[:, 0].astype(int)), "target"),
+        (lambda m: bridle.cross_entropy(np.eye(3), [0, 1, 2], weight=m[:, 0]), "weight"),
+        (lambda m: bridle.cross_entropy(np.eye(3), [0, 1, 2], sample_weight=m[:, 0]), "sample_"),
+        (lambda m: bridle.cross_entropy(np.eye(3), (m.astype(int), np.eye(3)[:, :2])), "target"),
+        (lambda m: bridle.cross_entropy(np.eye(3), (np.ones((3, 2), int), m)), "target"),
+        (lambda m: bridle.nll(np.log(m), [0, 1, 0]), ""),
+        (lambda m: bridle.binary_cross_entropy(m, np.ones((3, 2))), ""),
+        (lambda m: bridle.binary_cross_entropy(np.ones((3, 2)), m), "target"),
+        (lambda m: bridle.quadratic_loss(m, [0, 1, 0]), ""),
+        (lambda m: bridle.likelihood(m, [0, 1, 0]), ""),
+        (lambda m: bridle.log_likelihood(m, [0, 1, 0]), ""),
+        (lambda m: bridle.linear_cross_entropy(m, np.eye(2), [0, 1, 0]), ""),
+        (lambda m: bridle.linear_cross_entropy(np.ones((3, 2)), m, [0, 1, 0]), "weight"),
+        (lambda m: bridle.linear_cross_entropy(np.eye(3), np.eye(3), m[:, 0].astype(int)), "targ"),
+        (bridle.softmax, "scores"),
+        (bridle.log_softmax, "scores"),
+        (bridle.logsumexp, "scores"),
+        (bridle.sigmoid, "scores"),
+        (bridle.predicted_class, "scores"),
+        (bridle.entropy, ""),
+        (bridle.surprisal, ""),
+        (lambda m: bridle.kl_divergence(m, np.full((3, 2), 0.5)), ""),
+        (lambda m: bridle.evaluate(m, [0, 1, 0]), ""),
+        (lambda m: bridle.evaluate(np.full((3, 2), 0.5), m[:, 0].astype(int)), ""),
+        (
+            lambda m: bridle.evaluate(
+                np.full((3, 2), 0.5),
+                np.ma.masked_array(["a", "b", "a"], m.mask[:, 0]),
+                classes=["a", "b"],
+            ),
+            "target",
+        ),
+    ],
+)
+def test_a_masked_entry_is_refused_with_its_row(call: Any, name: str) -> None:
+    values, mask = np.full((3, 2), 0.5), [[False, False], [False, False], [True, False]]
+    with pytest.raises(bridle.InputError, match=rf"^{name}.*: row 2 is masked"):
+        call(np.ma.masked_array(values, mask))
+
+
+def test_an_array_whose_mask_is_empty_is_an_array() -> None:
+    scores, target = random_problem(5, 3)
+    loss = bridle.cross_entropy(np.ma.masked_array(scores), np.ma.masked_array(target, [False] * 5))
+    assert loss == bridle.cross_entropy(scores, target)
+    assert not isinstance(loss, np.ma.MaskedArray)

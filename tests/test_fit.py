@@ -6,12 +6,14 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, sparse
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -20,18 +22,23 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bridle
-from bridle import InputError, SoftmaxRegression
+from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV
 from bridle.fit.gap import duality_gap
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.precision import FLOAT64
+from bridle.fit.targets import WeightlessClassWarning
+from bridle.networks import NetworkClassifier
 from bridle.rows import Rows
 
 
 # One of scikit-learn's own checks casts a NaN to an integer on purpose.
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
-@pytest.mark.parametrize("standardize", [False, True])
-def test_scikit_learn_estimator_contract(standardize: bool, subtests: Any) -> None:
-    for estimator, check in estimator_checks_generator(SoftmaxRegression(standardize=standardize)):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"standardize": True}, {"C": 100.0}, {"C": 1e4, "symmetric": True}],
+)
+def test_scikit_learn_estimator_contract(settings: dict[str, Any], subtests: Any) -> None:
+    for estimator, check in estimator_checks_generator(SoftmaxRegression(**settings)):
         with subtests.test(check.func.__name__):
             check(estimator)
 
@@ -70,15 +77,49 @@ class TestOptimum:
         assert ours.fit_report_.objective <= best * (1 + 1e-10)
         np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
 
-    def test_two_classes_are_scikit_learns_with_twice_the_strength(self) -> None:
+    @pytest.mark.parametrize("C", [0.01, 1.0, 30.0])
+    @pytest.mark.parametrize("rows", [20, 569])  # fewer than features, or more
+    def test_two_classes_are_scikit_learns(self, rows: int, C: float) -> None:
+        X, y = load_breast_cancer(return_X_y=True)
+        X = np.hstack([StandardScaler().fit_transform(X)] * 5)[:rows]
+        y = np.array(["bad", "good"])[y[:rows]]
+        ours = SoftmaxRegression(C=C, tol=1e-12).fit(X, y)
+        theirs = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12).fit(X, y)
+        assert ours.fit_report_.proven
+        assert (ours.coef_.shape, ours.intercept_.shape) == ((1, X.shape[1]), (1,))
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5)
+        np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-5)
+        np.testing.assert_allclose(
+            ours.decision_function(X), theirs.decision_function(X), atol=1e-4
+        )
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
+        np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+        # scikit-learn's objective, divided by the number of samples.
+        signs = np.where(y == "good", 1, -1)
+        value = np.logaddexp(0, -signs * (X @ theirs.coef_[0] + theirs.intercept_)).sum()
+        value = (value + (theirs.coef_**2).sum() / (2 * C)) / rows
+        assert ours.fit_report_.objective == pytest.approx(value, rel=1e-9)
+
+    def test_two_symmetric_classes_have_two_vectors(self) -> None:
         X, y = load_breast_cancer(return_X_y=True)
         X = StandardScaler().fit_transform(X)
-        ours = SoftmaxRegression(C=0.5, tol=1e-10).fit(X, y)
-        theirs = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-12).fit(X, y)
-        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-5)
-        np.testing.assert_allclose(
-            ours.coef_[1] - ours.coef_[0], theirs.coef_[0], rtol=1e-3, atol=1e-4
+        one = SoftmaxRegression(C=1.0, tol=1e-12).fit(X, y)
+        two = SoftmaxRegression(C=0.5, tol=1e-12, symmetric=True).fit(X, y)
+        assert (two.coef_.shape, two.intercept_.shape) == ((2, 30), (2,))
+        np.testing.assert_allclose(two.coef_[1] - two.coef_[0], one.coef_[0], atol=1e-6)
+        np.testing.assert_allclose(two.coef_[0], -two.coef_[1], atol=1e-6)
+        np.testing.assert_allclose(two.predict_proba(X), one.predict_proba(X), atol=1e-7)
+        assert two.decision_function(X).shape == (569,)
+        again = one.set_params(warm_start=True).fit(X, y)
+        assert again.n_iter_ == 1
+
+    def test_distributions_over_two_classes_are_weighted_labels(self) -> None:
+        X, shares = random_problem(4, classes=2, soft=True)
+        ours = SoftmaxRegression(tol=1e-12).fit(X, shares)
+        theirs = LogisticRegression(tol=1e-12, solver="newton-cholesky").fit(
+            np.repeat(X, 2, axis=0), np.tile([0, 1], len(X)), shares.ravel()
         )
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-6)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("soft", [True, False])
@@ -89,7 +130,7 @@ class TestOptimum:
         count, width, classes = shape
         X, y = random_problem(3, count=count, width=width, classes=classes, soft=soft)
         weight = np.random.default_rng(1).uniform(0, 3, count)
-        model = SoftmaxRegression(C=2.0, fit_intercept=fit_intercept, tol=1e-9)
+        model = SoftmaxRegression(C=2.0, fit_intercept=fit_intercept, tol=1e-9, symmetric=True)
         model.fit(X, y, weight)
         start = np.concatenate([model.coef_.T.ravel(), model.intercept_])
 
@@ -104,6 +145,7 @@ class TestOptimum:
     def test_no_penalty(self) -> None:
         X, y = load_iris(return_X_y=True)
         X = X[:, :2]
+        y[0] = 1  # else the first class would be separable
         model = SoftmaxRegression(C=np.inf, tol=1e-9).fit(X, y)
         theirs = LogisticRegression(C=1e10, solver="newton-cholesky", tol=1e-10, max_iter=900)
         theirs.fit(X, y)
@@ -129,6 +171,32 @@ class TestOptimum:
         twin = SoftmaxRegression(C=1.0, tol=1e-12).fit(np.repeat(X[:, 3:4] / 1.0, 2, axis=1), y)
         np.testing.assert_allclose(twin.coef_[:, 0], twin.coef_[:, 1], rtol=1e-6, atol=1e-12)
         np.testing.assert_array_equal(with_all.coef_[:, -1].round(9), 0)
+
+    @pytest.mark.parametrize("standardize", [True, False, 3.0])
+    @pytest.mark.parametrize("value", [0.1, -1e15, 1.7e18])
+    @pytest.mark.parametrize("count", [20, 997])
+    @pytest.mark.parametrize("dtype", ["float64", "float32"])
+    @pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+    def test_a_constant_column_of_any_size_changes_nothing(
+        self, form: Any, dtype: Any, count: int, value: float, standardize: Any
+    ) -> None:
+        X, y = random_problem(count, count=count, width=12)
+        X, weight = X.astype(dtype), np.arange(len(y)) % 4 * 0.1
+        longer = np.hstack([X[:, :1], np.full((len(y), 1), value, dtype), X[:, 1:]])
+        longer[weight == 0, 1] = 0  # rows that do not count
+        fits = [
+            SoftmaxRegression(standardize=standardize, tol=1e-9).fit(form(each), y, weight)
+            for each in (X, longer)
+        ]
+        assert fits[1].fit_report_.proven
+        assert fits[1].fit_report_.stopped == "gap"
+        np.testing.assert_array_equal(fits[1].coef_[:, 1], 0)
+        longer[:, 1] = -value
+        np.testing.assert_allclose(
+            fits[1].predict_proba(form(longer)), fits[0].predict_proba(form(X)), atol=1e-4
+        )
+        again = fits[1].set_params(warm_start=True).fit(form(longer), y, weight)
+        assert again.fit_report_.stopped == "gap"
 
     def test_standardize_is_a_standard_scaler_before_the_fit(self) -> None:
         X, y = random_problem(2, count=90)
@@ -328,6 +396,57 @@ class TestEdges:
         assert model.fit_report_.separable
         assert model.score(X[:100], y[:100]) == 1.0
 
+    @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_array, np.float32])
+    @pytest.mark.parametrize("count", [60, 2000])  # the second is no problem for the whole Hessian
+    def test_quasi_complete_separation_is_named_and_does_not_grow(
+        self, count: int, convert: Any
+    ) -> None:
+        classes = 3 if count == 60 else 10
+        generator = np.random.default_rng(0)
+        X = generator.normal(size=(count, 3 if count == 60 else 120))
+        scores = X[:, :3] @ generator.normal(size=(3, classes))
+        y = (scores + generator.gumbel(size=scores.shape)).argmax(axis=1)
+        X[:, 1] = (y == 2) & (np.arange(count) % 2 == 0)  # of class 2, some; of others, none
+        norms = []
+        for tol in (1e-4, 1e-6, 1e-9):
+            model = SoftmaxRegression(C=np.inf, tol=tol)
+            with pytest.warns(ConvergenceWarning, match=r"separate class 2 from class \d along"):
+                model.fit(convert(X), np.array([f"{label}" for label in y]))
+            report = model.fit_report_
+            assert (report.stopped, report.separable) == ("quasi-separable", True)
+            assert report.separation is not None
+            assert "along +1·x[1], for" in report.separation
+            assert f"for {X[:, 1].sum():.0f} of {count} samples" in report.separation
+            assert report.relative_gap < 1e-5
+            norms.append(np.abs(model.coef_).max())
+        assert max(norms) < 1.01 * min(norms)
+
+    def test_a_point_that_two_classes_share_is_quasi_complete_separation(self) -> None:
+        # Albert and Anderson's picture: x < 3 is one class, x > 3 the other, x = 3 is both.
+        X, y = pd.DataFrame({"dose": [1.0, 2, 3, 3, 4, 5]}), np.array(list("aaabbb"))
+        with pytest.warns(ConvergenceWarning, match=r"·dose, for 4 of 6 samples"):
+            SoftmaxRegression(C=np.inf).fit(X, y)
+
+    def test_soft_targets_are_separated_where_they_have_no_share(self) -> None:
+        X = np.array([[0.0, 1], [0, 2], [0, -1], [1, 0], [1, 3]])
+        shares = np.array([[0.5, 0.5, 0], [0.3, 0.7, 0], [0.6, 0.4, 0], [0, 0, 1], [0, 0, 1]])
+        with pytest.warns(ConvergenceWarning, match=r"class 0 from class 2 along -1·x\[0\]"):
+            SoftmaxRegression(C=np.inf).fit(X, shares)
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("seed", range(4))
+    def test_no_separation_is_seen_where_there_is_none(self, seed: int, fit_intercept: Any) -> None:
+        generator = np.random.default_rng(seed)
+        X = generator.normal(size=(300, 4)) * 10.0 ** generator.integers(-3, 3, 4)
+        scores = X @ generator.normal(size=(4, 3)) * 3
+        y = (scores + generator.gumbel(size=scores.shape)).argmax(axis=1)
+        X, y = np.vstack([X, 1e-3 * X]), np.concatenate([y, (y + 1) % 3])  # nearly separable
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = SoftmaxRegression(C=np.inf, fit_intercept=fit_intercept).fit(X, y)
+        assert model.fit_report_.stopped == "decrement"
+        assert model.fit_report_.separation is None
+
     def test_the_limit_of_steps_is_named(self) -> None:
         X, y = load_digits(return_X_y=True)
         with pytest.warns(ConvergenceWarning, match="max_iter=3"):
@@ -394,10 +513,124 @@ class TestEdges:
         with pytest.raises(InputError, match=message):
             SoftmaxRegression().fit(X, y, weight)
 
-    def test_a_class_without_weight(self) -> None:
-        X, y = random_problem(15)
-        with pytest.raises(InputError, match="none in class 2"):
-            SoftmaxRegression().fit(X, y, (y != 2).astype(float))
+    @pytest.mark.parametrize("form", ["weights", "class weights", "distributions", "balanced"])
+    @pytest.mark.parametrize("sparsely", [False, True])
+    def test_a_class_without_weight_is_left_out(self, form: str, sparsely: bool) -> None:
+        X, y = random_problem(15, classes=4)
+        counted = y != 2
+        settings: dict[str, Any] = {"tol": 1e-11}
+        names = np.array(list("abxy"))
+        arguments: tuple[Any, ...] = (names[y],)
+        if form == "class weights":
+            settings["class_weight"] = {"x": 0}
+        elif form == "distributions":
+            arguments = (np.eye(4)[y], counted.astype(float))
+        else:
+            arguments = (names[y], counted.astype(float))
+        reference = LogisticRegression(
+            tol=1e-12,
+            solver="newton-cholesky",
+            class_weight="balanced" if form == "balanced" else None,
+        ).fit(X[counted], y[counted])
+        if form == "balanced":
+            settings["class_weight"] = "balanced"
+        model = SoftmaxRegression(**settings)
+        with pytest.warns(WeightlessClassWarning, match=r"class [x2] has no weight"):
+            model.fit(sparse.csr_array(X) if sparsely else X, *arguments)
+        assert model.fit_report_.proven
+        assert len(model.classes_) == 4
+        np.testing.assert_array_equal(np.isneginf(model.intercept_), [False, False, True, False])
+        np.testing.assert_array_equal(model.coef_[2], 0)
+        probability = model.predict_proba(X)
+        np.testing.assert_array_equal(probability[:, 2], 0)
+        np.testing.assert_allclose(probability[:, [0, 1, 3]], reference.predict_proba(X), atol=1e-6)
+        np.testing.assert_array_equal(np.isneginf(model.predict_log_proba(X)[:, 2]), True)
+        again = SoftmaxRegression(warm_start=True)
+        again.__dict__.update(model.__dict__ | {"warm_start": True, "class_weight": None})
+        again.fit(X, arguments[0])  # all classes count now
+        assert np.isfinite(again.intercept_).all()
+
+    @pytest.mark.parametrize("symmetric", [False, True])
+    @pytest.mark.parametrize("missing", [0, 1])
+    def test_one_class_that_counts_has_probability_1(
+        self, missing: int, symmetric: bool, tmp_path: Any
+    ) -> None:
+        X, y = random_problem(15, classes=2)
+        model = SoftmaxRegression(symmetric=symmetric)
+        with pytest.warns(WeightlessClassWarning):
+            model.fit(X, y, (y != missing).astype(float))
+        model.save(tmp_path / "model.safetensors")
+        for each in (model, SoftmaxRegression.load(tmp_path / "model.safetensors")):
+            assert each.coef_.shape == (2 if symmetric else 1, X.shape[1])
+            np.testing.assert_array_equal(each.predict_proba(X), np.eye(2)[[1 - missing] * len(X)])
+            np.testing.assert_array_equal(each.predict(X), 1 - missing)
+            assert np.isinf(each.decision_function(X)).all()
+            assert each.fit_report_.relative_gap == 0
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_bagging_with_a_rare_class(self, seed: int) -> None:
+        X, y = random_problem(seed, classes=3)
+        y = np.where((y == 2) & (np.cumsum(y == 2) > 2), 0, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", WeightlessClassWarning)
+            model = BaggingClassifier(SoftmaxRegression(), random_state=seed).fit(X, y)
+        np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+
+    @pytest.mark.parametrize(
+        ("weight", "message"),
+        [
+            ({"a": np.nan}, "class_weight: class 'a' has weight nan, expected a finite number"),
+            ({"b": np.inf}, "class_weight: class 'b' has weight inf"),
+            ({"b": -1}, "class_weight: class 'b' has weight -1"),
+            ({np.str_("b"): "2"}, "class_weight: class 'b' has weight 2"),
+            ({"z": 1.0}, "class_weight: 'z' is none of the classes: a, b, c"),
+            ({"a": 0, "b": 0, "c": 0}, "class_weight: expected a weight above 0"),
+            ("unbalanced", "class_weight: expected a dict"),
+            (3.0, "class_weight: expected a dict"),
+        ],
+    )
+    def test_class_weights_that_are_none(self, weight: Any, message: str) -> None:
+        X, y = random_problem(16)
+        with pytest.raises(InputError, match=message):
+            SoftmaxRegression(class_weight=weight).fit(X, np.array(list("abc"))[y])
+
+    @pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA, pd.NaT])
+    @pytest.mark.parametrize("kind", ["texts", "numbers"])
+    @pytest.mark.parametrize(
+        "form", [list, tuple, pd.Series, lambda y: np.array(y, object), lambda y: [[v] for v in y]]
+    )
+    def test_labels_that_are_missing_name_their_row(
+        self, form: Any, kind: str, missing: Any
+    ) -> None:
+        X, y = random_problem(16)
+        labels = [f"{label}" if kind == "texts" else int(label) for label in y]
+        labels[7] = missing
+        for model in (SoftmaxRegression(), SoftmaxRegressionCV(), NetworkClassifier()):
+            with pytest.raises(InputError, match=r"^y: row 7 is (None|nan|NaN|<NA>|NaT), expected"):
+                model.fit(X, form(labels))
+
+    def test_labels_of_several_types_have_no_order(self) -> None:
+        X, y = random_problem(16)
+        with pytest.raises(InputError, match=r"^y: "):
+            SoftmaxRegression().fit(X, np.array([1, "a", 2.5] * 20, object)[: len(y)])
+
+    def test_masked_entries_name_their_row(self) -> None:
+        X, y = random_problem(16)
+        masked = np.ma.masked_array(X, np.arange(X.size).reshape(X.shape) == 22)
+        model = SoftmaxRegression().fit(np.ma.masked_array(X), np.ma.masked_array(y))
+        with pytest.raises(InputError, match="X: row 3 is masked"):
+            SoftmaxRegression().fit(masked, y)
+        with pytest.raises(InputError, match="X: row 3 is masked"):
+            model.predict(masked)
+        with pytest.raises(InputError, match="row 3 is masked"):
+            Rows([masked])
+        for name, labels, weight in (
+            ("y", np.ma.masked_equal(y, y[4]), None),
+            ("sample_weight", y, np.ma.masked_equal(y, y[4])),
+        ):
+            row = int(np.argmax(y == y[4]))
+            with pytest.raises(InputError, match=f"{name}: row {row} is masked"):
+                SoftmaxRegression().fit(X, labels, weight)
 
     def test_probabilities_and_class_weight_exclude_each_other(self) -> None:
         X, p = random_problem(16, soft=True)

@@ -227,7 +227,8 @@ def fitted(problem: Problem, dtype: type, tol: float) -> SoftmaxRegression:
     X: Any = data.X.astype(dtype)
     if "sparse" in problem.traits:
         X = sparse.csr_array(X)
-    model = SoftmaxRegression(C=problem.C, tol=tol, **problem.options)
+    # The oracle has a vector for each of two classes.
+    model = SoftmaxRegression(C=problem.C, tol=tol, symmetric=True, **problem.options)
     with warnings.catch_warnings():
         # Whether it converged is what the tests ask of the objective itself.
         warnings.simplefilter("ignore", ConvergenceWarning)

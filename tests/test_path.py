@@ -8,8 +8,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from scipy import sparse
-from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import (
     KFold,
@@ -18,7 +19,7 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bridle
@@ -27,6 +28,7 @@ from bridle.fit import objective, quasi_newton
 from bridle.fit.metric import build_metric
 from bridle.fit.passes import sums_over
 from bridle.fit.path import PRESETS
+from bridle.fit.targets import WeightlessClassWarning
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,7 @@ class TestPath:
 
     def test_no_penalty_is_the_end_of_a_path(self) -> None:
         X, y = load_iris(return_X_y=True)
+        y[0] = 1  # else the first class would be separable
         path = softmax_regression_path(X[:, :2], y, [1.0, np.inf])
         assert [report.proven for report in path.reports] == [True, False]
 
@@ -97,8 +100,12 @@ class TestPath:
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:The least populated class:UserWarning")
-def test_scikit_learn_estimator_contract(subtests: Any) -> None:
-    for estimator, check in estimator_checks_generator(SoftmaxRegressionCV([0.1, 1.0], cv=2)):
+@pytest.mark.filterwarnings("ignore:y. class 0 has no weight:UserWarning")
+@pytest.mark.parametrize(
+    "model", [SoftmaxRegressionCV(), SoftmaxRegressionCV([0.1, 1.0], cv=2)], ids=["default", "two"]
+)
+def test_scikit_learn_estimator_contract(model: SoftmaxRegressionCV, subtests: Any) -> None:
+    for estimator, check in estimator_checks_generator(model):
         with subtests.test(check.func.__name__):
             check(estimator)
 
@@ -292,10 +299,61 @@ class TestCrossValidation:
     def test_a_fold_without_a_class(self) -> None:
         X, y = load_iris(return_X_y=True)
         folds = [(np.arange(100), np.arange(100, 150))]
-        with pytest.raises(InputError, match="cv: fold 0 has no training sample of class 2"):
+        match = "class 2 has 50 samples, none of which fold 0 is fitted on; shuffle or stratify"
+        with pytest.raises(InputError, match=match):
             SoftmaxRegressionCV(cv=folds).fit(X, y)
+        with pytest.warns(WeightlessClassWarning, match="fold 0 has no training sample of class 2"):
+            model = SoftmaxRegressionCV([1.0], cv=folds, scoring="accuracy").fit(X, y)
+        assert model.scores_ == 0
+        inside = [(np.arange(100), np.arange(100)), (np.arange(0, 150, 2), np.arange(1, 150, 2))]
+        with pytest.warns(WeightlessClassWarning, match="fold 0 has no training sample of class 2"):
+            model = SoftmaxRegressionCV([0.1, 1.0], cv=inside, tol=1e-10).fit(X, y)
+        # Two of three classes have a vector each.
+        single = SoftmaxRegression(C=0.1, tol=1e-10, symmetric=True).fit(X[:100], y[:100])
+        expected = -bridle.cross_entropy(single.predict_log_proba(X[:100]), y[:100])
+        assert model.scores_[0, 0] == pytest.approx(expected, rel=1e-5)
         with pytest.raises(InputError, match="y: expected labels, found distributions"):
             SoftmaxRegressionCV(cv=2).fit(X, np.full((150, 3), 1 / 3))
+
+    def test_a_class_with_one_sample(self) -> None:
+        X, y = load_iris(return_X_y=True)
+        X, y = X[:101], y[:101]
+        with (
+            pytest.warns(UserWarning, match="least populated class"),
+            pytest.raises(InputError, match=r"class 2 has 1 sample, .*Add samples .* or choose"),
+        ):
+            SoftmaxRegressionCV(cv=3).fit(X, y)
+        with pytest.warns(UserWarning, match="least populated class|no training sample of class 2"):
+            model = SoftmaxRegressionCV([1.0], cv=3, scoring="accuracy").fit(X, y)
+        assert (model.scores_ > 0.9).all()
+        # Of no weight, it is in nobody's way.
+        with pytest.warns(UserWarning, match="least populated class|class 2 has no weight"):
+            model = SoftmaxRegressionCV([1.0], cv=3).fit(X, y, (y != 2).astype(float))
+        assert np.isfinite(model.scores_).all()
+
+    @pytest.mark.parametrize("symmetric", [False, True])
+    def test_two_classes_are_scikit_learns(self, symmetric: bool, tmp_path: Any) -> None:
+        X, y = load_breast_cancer(return_X_y=True)
+        X = StandardScaler().fit_transform(X)
+        Cs, factor = np.array([0.01, 1.0]), 2 if symmetric else 1
+        model = SoftmaxRegressionCV(Cs, cv=3, tol=1e-11, symmetric=symmetric).fit(X, y)
+        path = softmax_regression_path(X, y, Cs, tol=1e-11, symmetric=symmetric)
+        theirs = [LogisticRegression(C=C * factor, tol=1e-12, solver="newton-cholesky") for C in Cs]
+        for place, each in enumerate(theirs):
+            scores = cross_val_score(each, X, y, cv=3, scoring="neg_log_loss")
+            np.testing.assert_allclose(model.scores_[:, place], scores, rtol=1e-5)
+            coef = path.coefs[place]
+            assert coef.shape == (2 if symmetric else 1, 30)
+            found = coef[1] - coef[0] if symmetric else coef[0]
+            np.testing.assert_allclose(found, each.fit(X, y).coef_[0], atol=1e-5)
+        assert model.coef_.shape == coef.shape
+        means = SoftmaxRegressionCV(Cs, cv=3, refit=False, symmetric=symmetric).fit(X, y)
+        assert means.coef_.shape == coef.shape
+        model.save(tmp_path / "model.safetensors")
+        loaded = SoftmaxRegression.load(tmp_path / "model.safetensors")
+        assert loaded.symmetric == symmetric
+        np.testing.assert_array_equal(loaded.decision_function(X), model.decision_function(X))
+        np.testing.assert_array_equal(loaded.coef_, model.coef_)
 
     def test_folds_may_be_given(self) -> None:
         X, y = load_iris(return_X_y=True)

@@ -64,10 +64,23 @@ def test_a_mask_is_a_choice() -> None:
         ("int32", "float64"),
         ("int64", "float64"),
         ("float64", "float64"),
+        (">i2", "float32"),
+        (">f2", "float32"),
+        (">f4", "float32"),
+        (">i4", "float64"),
+        (">u4", "float64"),
+        (">i8", "float64"),
+        (">f8", "float64"),
+        ("longdouble", "float64"),
     ],
 )
 def test_the_dtype_of_the_products_holds_every_number(stored: Any, wanted: Any) -> None:
-    rows = Rows([np.ones((3, 2), stored)])
+    # 2**24 + 1 is the first whole number that float32 has not.
+    largest = 2**24 + 1 if wanted == "float64" else 1
+    values = np.full((3, 2), largest).astype(stored)
+    rows = Rows([values])
+    np.testing.assert_array_equal(joined(rows, 2), values.astype(wanted))
+    assert joined(rows, 2)[0, 0] == largest
     assert rows.dtype == wanted
     assert joined(rows, 2).dtype == wanted
     assert joined(rows, 2, np.dtype("float64")).dtype == "float64"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from bridle.rows import Rows
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(threads, "free", lambda: 2)
     with threadpool_limits(2, user_api="blas"):
         if blas_threads() != {2}:
             pytest.skip("the libraries here have one thread")
@@ -40,21 +42,35 @@ def test_beside_our_kernel_only_large_products_are_shared_out(
     monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 2**16)
     with threads.threads_for(objective(8000, 600, 3)):
         assert blas_threads() == {1}
-        with threads.large():
+        with threads.large(2**30):
             assert blas_threads() == {2}
+        with threads.large(2**10):
+            assert blas_threads() == {1}
         assert blas_threads() == {1}
     assert blas_threads() == {2}
 
 
 def test_a_small_fit_has_one_thread_for_all() -> None:
-    with threads.threads_for(objective(300, 40, 5)), threads.large():
+    with threads.threads_for(objective(300, 40, 5)), threads.large(2**20):
         assert blas_threads() == {1}
     assert blas_threads() == {2}
 
 
-def test_a_large_fit_has_all() -> None:
-    with threads.threads_for(objective(2000, 100, 80)), threads.large():
-        assert blas_threads() == {2}
+def test_a_pass_in_pieces_has_one_thread_a_product() -> None:
+    with threads.threads_for(objective(2000, 100, 80)):
+        assert blas_threads() == {1}
+
+
+def test_products_too_large_for_pieces_have_the_processors_that_are_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = replace(objective(2000, 100, 80), memory_budget=1000)
+    for count in (1, 2):
+        monkeypatch.setattr(threads, "free", lambda count=count: count)
+        with threads.threads_for(whole):
+            assert blas_threads() == {count}
+        with threads.threads_for(objective(8000, 600, 3)), threads.large(2**30):
+            assert blas_threads() == {count}
 
 
 def test_an_error_gives_them_back() -> None:

@@ -78,6 +78,11 @@ def real_numbers(values: npt.ArrayLike, name: str) -> Array:
     return array
 
 
+def plain_array(values: npt.ArrayLike, name: str) -> Array:
+    """Return an array of any dtype, without a mask."""
+    return _as_array(values, name)
+
+
 def row_position(bad: Array) -> str:
     """Return the index of the first true entry: ``3``, or ``2, 0`` in more dimensions."""
     return ", ".join(str(int(part)) for part in np.unravel_index(np.argmax(bad), bad.shape))
@@ -140,6 +145,59 @@ def class_indices(target: Any, rows: int, classes: int, name: str = "target") ->
         raise InputError(f"{name}: booleans stand for two classes, found {found}")
     target_range(array, classes, np.zeros(rows, np.bool_), name)
     return array.astype(np.intp)
+
+
+def unmasked(values: object, name: str) -> None:
+    """Refuse an array with masked entries: what is under a mask is no value."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return
+    mask = np.ma.getmaskarray(values)
+    if mask.any():
+        where = f"row {np.argwhere(mask)[0][0]}" if mask.ndim else "it"
+        raise InputError(
+            f"{name}: {where} is masked, expected an array without masked entries; "
+            "fill them or leave their rows out"
+        )
+
+
+def labels(values: object, name: str) -> Array:
+    """Return labels, or distributions, as an array; refuse the first label that is missing.
+
+    Tested before there is an array, in which NaN among texts would be the text ``nan``.
+
+    >>> labels(["a", "b"], "y")
+    array(['a', 'b'], dtype='<U1')
+    """
+    if isinstance(values, list | tuple):
+        _no_missing(values, name)
+    array = _as_array(values, name)  # type: ignore[arg-type]  # it says what it is not
+    one_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    if one_column and array.dtype.kind in "OT":
+        _no_missing(array.ravel().tolist(), name)
+    elif one_column and array.dtype.kind in "fcmM":
+        absent = np.isnat(array) if array.dtype.kind in "mM" else np.isnan(array)
+        if absent.any():
+            row = int(np.argmax(absent))
+            raise InputError(f"{name}: row {row} is {array.ravel()[row]!s}, expected a label")
+    return array
+
+
+def _no_missing(values: Iterable[object], name: str) -> None:
+    for row, entry in enumerate(values):
+        value = entry[0] if isinstance(entry, list | tuple) and len(entry) == 1 else entry
+        if _is_missing(value):
+            raise InputError(f"{name}: row {row} is {value!s}, expected a label")
+
+
+def class_factor(value: object, label: object) -> float:
+    """Return the weight of a class, which must be finite and not negative."""
+    known = _is_real_number(value) and 0 <= value < np.inf  # type: ignore[operator]
+    if not known:
+        plain = label.item() if isinstance(label, np.generic) else label
+        raise InputError(
+            f"class_weight: class {plain!r} has weight {value!s}, expected a finite number ≥ 0"
+        )
+    return float(value)  # type: ignore[arg-type]
 
 
 def class_labels(classes: object, columns: int) -> tuple[Label, ...]:
@@ -381,6 +439,13 @@ def at_least_zero(value: float, name: str) -> float:
     return float(value)
 
 
+def flag(value: bool, name: str) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}: expected True or False, found {value!r}")
+    return bool(value)
+
+
 def flag_or_positive(value: bool | float, name: str) -> bool | float:
     """Return True, False, or a finite number above zero."""
     return bool(value) if isinstance(value, bool | np.bool_) else positive(value, name)
@@ -447,11 +512,11 @@ def linear_head(features: tuple[int, ...], weight: tuple[int, ...]) -> None:
 def linear_target(target: Any, shape: tuple[int, ...], classes: int) -> Any:
     """Return targets of positions of that shape as those of rows."""
     if isinstance(target, tuple) and len(target) == 2:
-        first, second = np.asarray(target[0]), np.asarray(target[1])
+        first, second = _as_array(target[0], "target[0]"), _as_array(target[1], "target[1]")
         if not first.ndim or not second.ndim:
             raise InputError("target: expected indices and probabilities of shape (…, k)")
         return first.reshape(-1, first.shape[-1]), second.reshape(-1, second.shape[-1])
-    given = np.asarray(target)
+    given = _as_array(target, "target")
     if given.shape == (*shape, classes) and not (given.shape == shape and given.dtype.kind != "f"):
         return given.reshape(-1, classes)
     if given.shape == shape:
@@ -493,11 +558,23 @@ def _first(kind: str, bad: Array) -> str:
 
 
 def _as_array(values: npt.ArrayLike, name: str) -> Array:
+    unmasked(values, name)
     try:
         return np.asarray(values)
     except ValueError:  # NumPy's own message names no argument
         message = f"{name}: expected an array, found sequences of different lengths"
         raise InputError(message) from None
+
+
+def _is_missing(value: object) -> bool:
+    """Tell whether an object stands for no value: None, NaN, NaT, or pandas' NA."""
+    if isinstance(value, str | bytes | int):
+        return False
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, float | np.floating):
+        return bool(value != value)
+    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
 
 
 def _is_real_number(value: object) -> bool:
@@ -506,6 +583,7 @@ def _is_real_number(value: object) -> bool:
 
 def _plain_values(values: object, name: str) -> list[object]:
     """Return a list of Python scalars, without the detour over an array that unites their types."""
+    unmasked(values, name)
     items = values.tolist() if isinstance(values, np.ndarray) else values
     if isinstance(items, str) or not isinstance(items, Iterable):
         raise InputError(f"{name}: expected a sequence of labels, found {reprlib.repr(items)}")

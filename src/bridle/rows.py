@@ -28,8 +28,9 @@ _CONVERTED_NUMBERS = 2**22
 _RESIDENT_BYTES = 2**28
 # Rows of it that are gathered before what came with them is given back.
 _SCATTERED_ROWS = 1024
-# What float32 cannot hold.
-_WIDE_DTYPES = ("float64", "longdouble", "int32", "uint32", "int64", "uint64")
+# PyTorch's dtypes that float32 cannot hold; NumPy's are known by what they are, not by a name,
+# which byte order and platform change.
+_WIDE_TENSORS = ("torch.float64", "torch.int32", "torch.uint32", "torch.int64", "torch.uint64")
 
 
 class Rows:
@@ -79,8 +80,11 @@ class Rows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype the products are taken in: float64 stays, integers of 32 bits need it too."""
-        wide = any(_dtype_name(part) in _WIDE_DTYPES for part in self._parts)
+        """The dtype the products are taken in: float32 where it holds every number, else float64.
+
+        In any byte order. Of long doubles and integers of 64 bits float64 keeps 53 bits.
+        """
+        wide = any(_is_wide(part) for part in self._parts)
         return np.dtype(np.float64 if wide else np.float32)
 
     @property
@@ -227,14 +231,20 @@ def _stored(part: Features) -> Features:
     if sparse.issparse(part):
         return part.tocsr()
     if not is_tensor(part):
+        checks.unmasked(part, "features")
         return np.asanyarray(part)
     tensor = part.detach()
     shared = tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16"
     return tensor.numpy() if shared else tensor
 
 
-def _dtype_name(part: Features) -> str:
-    return str(part.dtype).removeprefix("torch.")
+def _is_wide(part: Features) -> bool:
+    if is_tensor(part):
+        return str(part.dtype) in _WIDE_TENSORS
+    kind, size = part.dtype.kind, part.dtype.itemsize
+    if kind == "b" or (kind in "iu" and size <= 2):
+        return False
+    return not (part.dtype.name == "bfloat16" or (kind == "f" and size <= 4))
 
 
 def _converted(block: Features, dtype: np.dtype[Any]) -> Features:

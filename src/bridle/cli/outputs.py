@@ -36,6 +36,7 @@ def fit_line(report: FitReport) -> str:
         "gap": "optimum reached",
         "decrement": "optimum reached",
         "separable": "separable: there is no optimum",
+        "quasi-separable": "separable in part: there is no optimum",
         "precision": "stopped by rounding",
         "max_iter": "stopped at the limit of steps",
         "interrupted": "interrupted at the best weights seen",

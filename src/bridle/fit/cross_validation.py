@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeAlias
 
@@ -14,13 +15,21 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
+from bridle.fit.layout import Layout
 from bridle.fit.objective import build_objective
 from bridle.fit.passes import default_memory
 from bridle.fit.path import Fit, Path, fit_together, strengths
 from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
 from bridle.fit.softmax_regression import SoftmaxRegression, warn_unless_optimal
-from bridle.fit.targets import ClassWeight, fit_target
+from bridle.fit.targets import (
+    ClassWeight,
+    FitTarget,
+    WeightlessClassWarning,
+    fit_target,
+    warn_of_weightless,
+    weighted,
+)
 from bridle.rows import Features, Rows, on_host
 
 Array = npt.NDArray[Any]
@@ -57,7 +66,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     refit : bool
         Whether all data are fitted at the best ``C``. Else ``coef_`` and ``intercept_`` are the
         means over the folds.
-    fit_intercept, class_weight, tol, max_iter, standardize, memory_budget, verbose
+    fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget, verbose
         As in `SoftmaxRegression`.
 
     Attributes
@@ -105,6 +114,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         tol: float = 1e-6,
         max_iter: int = 1000,
         standardize: bool | float = False,
+        symmetric: bool = False,
         memory_budget: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -117,6 +127,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.standardize = standardize
+        self.symmetric = symmetric
         self.memory_budget = memory_budget
         self.verbose = verbose
 
@@ -140,7 +151,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         Raises
         ------
         InputError
-            As `SoftmaxRegression.fit`; a fold without a class that others have.
+            As `SoftmaxRegression.fit`; a class that a fold holds out and has not learned, where
+            that makes the score infinite. Else a warning says which.
         """
         values = strengths(self.Cs)
         features = self._features(X, reset=True)
@@ -148,6 +160,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         everything = fit_target(y, sample_weight, self.class_weight, len(features))
         if everything.target.ndim == 2:
             raise checks.InputError("y: expected labels, found distributions: no folds of classes")
+        warn_of_weightless(everything)
         self.classes_ = everything.classes
         data = (features, np.asarray(y).reshape(-1), everything.target)
         folds = list(self._folds(*data, sample_weight))
@@ -212,14 +225,15 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         fits: list[Fit],
     ) -> None:
         model = self._at(self.C_)
-        weight = np.mean([fit.weight for fit in fits], axis=0)
-        model.classes_, model.coef_ = self.classes_, np.ascontiguousarray(weight.T)
+        model.classes_, model.coef_ = self.classes_, np.mean([fit.coef for fit in fits], axis=0)
         model.intercept_ = np.mean([fit.intercept for fit in fits], axis=0)
         model.n_features_in_, model.n_iter_ = self.n_features_in_, 1
         model.fit_report_ = fits[-1].report
         if self.refit:
             model.warm_start = True  # at the folds' mean, which is close
-            model.fit(X, y, sample_weight)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", WeightlessClassWarning)  # it was said already
+                model.fit(X, y, sample_weight)
             model.warm_start = False
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_
@@ -245,31 +259,70 @@ class _Fold:
         self._search, self._features, self._labels = search, features.take(test), labels[test]
         self._weight = None if weight is None else weight[test]
         share = None if weight is None else weight[train]
-        found = fit_target(labels[train], share, search.class_weight, len(train))
-        if not np.array_equal(found.classes, search.classes_):
-            missing = next(label for label in search.classes_ if label not in found.classes)
-            raise checks.InputError(
-                f"cv: fold {number} has no training sample of class {missing!s}; choose fewer folds"
-            )
-        target, counted = found.target, found.sample_weight
+        classes = search.classes_
+        share = weighted(everyones[train], share, search.class_weight, classes)
+        layout = Layout(
+            FitTarget(classes, everyones[train], share).counted,
+            checks.flag(search.symmetric, "symmetric"),
+        )
+        if not layout.counted.any():
+            raise checks.InputError(f"cv: fold {number} has no training sample with weight")
+        self._warn_of_missing(layout, everyones, weight, test)
+        target, counted = everyones[train], share
         if features.is_sparse or len(train) < _LARGE_FOLD * len(labels):
             features = features.take(train)
         else:
             # With a weight of 0 for the rows held out, all folds are fitted in the same passes.
             target = everyones
             counted = np.bincount(train, counted, len(labels)).astype(np.float64)
+        found = FitTarget(classes, target, counted).without(~layout.counted)
         objective = build_objective(
             features,
-            target,
+            found.target,
             len(found.classes),
             C=1.0,
             fit_intercept=search.fit_intercept,
             standardize=checks.flag_or_positive(search.standardize, "standardize"),
-            sample_weight=counted,
+            sample_weight=found.sample_weight,
             memory_budget=memory_budget,
         )
         tol = checks.positive(search.tol, "tol")
-        self.path = Path(objective, tol, checks.count(search.max_iter, "max_iter"))
+        max_iter = checks.count(search.max_iter, "max_iter")
+        self.path = Path(objective, found.classes, layout, tol, max_iter)
+
+    def _warn_of_missing(
+        self, layout: Layout, target: Array, weight: Array | None, test: Array
+    ) -> None:
+        """Say which class the fold cannot learn; refuse it where its score would be infinite."""
+        counts = np.ones(len(target), bool) if weight is None else weight > 0
+        present = np.bincount(target[counts], minlength=len(layout.counted))
+        judged = np.bincount(target[test][counts[test]], minlength=len(layout.counted))
+        missing = ~layout.counted & (present > 0)
+        if not missing.any():
+            return
+        classes = self._search.classes_
+        first = int(
+            np.argmax(missing & (judged > 0) if (missing & (judged > 0)).any() else missing)
+        )
+        samples = f"{present[first]} sample{'s' if present[first] > 1 else ''}"
+        if self._search.scoring == "neg_log_loss" and judged[first]:
+            if present[first] == 1:
+                why = "and whichever fold holds it out has nothing to learn it from"
+            else:
+                why = (
+                    f"none of which fold {self._number} is fitted on; shuffle or stratify the folds"
+                )
+            raise checks.InputError(
+                f"cv: class {classes[first]!s} has {samples}, {why}: its log loss would be "
+                "infinite. Add samples of the class, merge it with another or leave it out; or "
+                "choose a scoring that stays finite, as 'accuracy'"
+            )
+        warnings.warn(
+            f"cv: fold {self._number} has no training sample of class {classes[first]!s}, which "
+            "has probability 0 there",
+            WeightlessClassWarning,
+            stacklevel=2,
+        )
 
     def fit(self, C: float) -> Fit:
         """Return the fit at ``C``, found once."""
@@ -286,8 +339,8 @@ class _Fold:
             at=f"C={C:g}, fold {self._number}: ",
         )
         model = self._search._at(C)
-        model.classes_, model.coef_ = self._search.classes_, fit.weight.T
-        model.intercept_, model.n_features_in_ = fit.intercept, len(fit.weight)
+        model.classes_, model.coef_ = self._search.classes_, fit.coef
+        model.intercept_, model.n_features_in_ = fit.intercept, fit.coef.shape[1]
         if self._search.scoring == "neg_log_loss":
             scores = model.predict_log_proba(self._features)
             target = np.searchsorted(model.classes_, self._labels)

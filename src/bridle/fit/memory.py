@@ -34,6 +34,7 @@ class Memory:
         self._dtype: np.dtype[Any] = np.dtype(np.float64)
         self._alpha = 0.0
         self.metric: Metric | None = None  # the last that was built
+        self.gram: Array | None = None  # of the rows, where they are few: no penalty changes it
 
     def adapt(self, objective: Objective) -> None:
         """Make room for this objective's steps; what is known of another penalty stays true.
@@ -59,7 +60,7 @@ class Memory:
         """Return another that begins with what this one knows."""
         twin = Memory()
         twin._pairs, twin._dtype, twin._alpha = self._pairs.copy(), self._dtype, self._alpha
-        twin.metric = self.metric
+        twin.metric, twin.gram = self.metric, self.gram
         return twin
 
     def __len__(self) -> int:

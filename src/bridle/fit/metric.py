@@ -182,8 +182,8 @@ def _class_side(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
 def _feature_side(sample: Objective, share: Array) -> Curvature:
     if sample.features.is_sparse:
         return Curvature(_floored(_diagonal(sample, share)), None)
-    width, dtype = sample.features.shape[1], sample.features.dtype
-    if width > _WIDEST_EIGENPROBLEM:
+    (count, width), dtype = sample.features.shape, sample.features.dtype
+    if width > min(_WIDEST_EIGENPROBLEM, count):
         return _leading_directions(sample, share)
     shift, scale = (
         arrays.beside(each.astype(dtype), share) for each in (sample.shift, sample.scale)
@@ -198,9 +198,11 @@ def _feature_side(sample: Objective, share: Array) -> Curvature:
 
 
 def _leading_directions(sample: Objective, share: Array) -> Curvature:
-    """Return what a few rows tell of very wide features: their span, and the mean of the rest."""
+    """Return what a few rows tell of wider features: their span, and the mean of the rest."""
     count, width = sample.features.shape
-    few = min(count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
+    few = count
+    if width > _WIDEST_EIGENPROBLEM:
+        few = min(count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
     chosen = np.linspace(0, count - 1, few).astype(np.intp)
     like, share = share, on_host(share)
     weight = share[chosen] / share[chosen].sum() * share.sum()
@@ -209,9 +211,12 @@ def _leading_directions(sample: Objective, share: Array) -> Curvature:
     rows *= np.sqrt(weight)[:, None].astype(rows.dtype)
     gram = (rows @ rows.T).astype(np.float64)
     curvature, left = np.linalg.eigh(gram)
-    kept = curvature > 1e-6 * curvature[-1]
-    # The smaller half is mostly the sample's noise: its trace goes to the directions not seen.
-    kept[: few // 2] = False
+    # A value that is rounding alone would give its direction a wrong length.
+    exact = few == count and rows.dtype == np.float64
+    kept = curvature > (1e-10 if exact else 1e-6) * curvature[-1]
+    if few < count:
+        # The smaller half is mostly the sample's noise: its trace goes to the directions not seen.
+        kept[: few // 2] = False
     basis = rows.T @ (left[:, kept] / np.sqrt(curvature[kept])).astype(rows.dtype)
     rest = max(float(curvature[~kept].sum()), 0.0) / max(width - int(kept.sum()), 1)
     least = max(1e-10 * float(curvature[-1]), TINY)

@@ -51,7 +51,11 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         iterations = int(description["iterations"])
     except (KeyError, TypeError, ValueError) as error:
         raise checks.InputError(f"{path}: no readable bridle model ({error})") from None
-    shapes_agree = coef.ndim == 2 and intercept.shape == classes.shape == coef.shape[:1]
+    one_vector = classes.shape == (2,) and not model.symmetric
+    rows = (1,) if one_vector else classes.shape
+    shapes_agree = (
+        coef.ndim == 2 and classes.ndim == 1 and intercept.shape == coef.shape[:1] == rows
+    )
     if not shapes_agree or (names and len(names) != coef.shape[1]):
         raise checks.InputError(f"{path}: the model's weights and classes do not fit together")
     model.coef_, model.intercept_, model.classes_ = coef, intercept, classes

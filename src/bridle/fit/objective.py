@@ -9,7 +9,8 @@ name           shape      meaning
 ``target``     (N,)       class indices, or (N, K) distributions
 ``parameters`` (D [+1],K) weights on *centred, scaled* features; the last row is the intercept
 ``shift``      (D,)       what is subtracted from a feature: its mean, 0 without intercept
-``scale``      (D,)       what it is divided by: its deviation if standardised, else 1
+``scale``      (D,)       what it is divided by: its deviation if standardised, else 1;
+                          infinity for a constant column beside an intercept, which leaves 0
 ============== ========== ====================================================================
 
     f(V, c) = Σ_i s_i · CE(softmax(u_i V + c), t_i) / Σ_i s_i + α/2 ‖V‖²,   u = (x − shift) / scale
@@ -35,7 +36,7 @@ from bridle.fit.passes import Point, Sums, blocks_of, default_memory, sums_over,
 from bridle.fit.precision import Precision
 from bridle.fit.sparse import SparseFeatures, prepare_sparse, sparse_statistics, weighted_target
 from bridle.fit.tensor_pass import tensor_statistics
-from bridle.rows import Features, Rows
+from bridle.rows import Features, Rows, on_host
 
 Array = npt.NDArray[Any]
 
@@ -105,9 +106,10 @@ class Objective:
 
     def in_fit_units(self, weight: Array, intercept: Array) -> Array:
         """Return the fit's parameters of ``(W, b)``: the inverse of `in_feature_units`."""
+        scale = np.where(np.isfinite(self.scale), self.scale, 0.0)
         if not self.fit_intercept:
-            return weight * self.scale[:, None]
-        return np.vstack([weight * self.scale[:, None], intercept + self.shift @ weight])
+            return weight * scale[:, None]
+        return np.vstack([weight * scale[:, None], intercept + self.shift @ weight])
 
     def evaluate(self, parameters: Array, precision: Precision) -> Evaluation:
         """Return value and gradient at ``parameters``, with the products of that precision."""
@@ -192,6 +194,10 @@ def build_objective(
     deviation = _deviation(variance, mean, count)
     shift = mean if fit_intercept else np.zeros(width)
     scale = deviation if standardize is True else np.full(width, float(standardize) or 1.0)
+    if fit_intercept:
+        # A constant column is the intercept's own; what rounding leaves of it when it is centred
+        # would be a second intercept, all but free of penalty.
+        scale[_constant_columns(features, variance, mean, sample_weight)] = np.inf
     target_mean = class_sums / total
     # Σ s (x − shift) tᵀ / (scale Σ s)
     means = arrays.beside(np.outer(shift, target_mean), product)
@@ -252,8 +258,11 @@ def _statistics(
 
 def _moments(block: Features, share: Array, weight: float) -> tuple[Array, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.asarray(share @ block) / weight
-        return mean, np.asarray(share @ (block - mean) ** 2)
+        # Not by products: a library's threads would wait for each other.
+        mean = np.einsum("n,nd->d", share, block) / weight
+        squares = block - mean
+        squares *= squares
+        return mean, np.einsum("n,nd->d", share, squares)
 
 
 def _deviation(variance: Array, mean: Array, count: int) -> Array:
@@ -261,6 +270,32 @@ def _deviation(variance: Array, mean: Array, count: int) -> Array:
     epsilon = np.finfo(np.float64).eps
     noise = count * epsilon * np.maximum(variance, 0) + (count * epsilon * mean) ** 2
     return np.where(variance <= noise, 1.0, np.sqrt(np.maximum(variance, 0)))
+
+
+def _constant_columns(
+    features: Rows, variance: Array, mean: Array, sample_weight: Array | None
+) -> Array:
+    """Return the columns, not of zeros, in which every row that counts has one value.
+
+    No sum is exact enough to tell: columns whose variance may be rounding, by far, are looked at
+    once more, each beside its first value.
+    """
+    suspected = np.flatnonzero((variance <= 1e-9 * mean**2) & (mean != 0))
+    if not len(suspected):
+        return suspected
+    first: Array | None = None
+    furthest = np.zeros(len(suspected))
+    for rows, block in features.blocks(len(features), np.dtype(np.float64)):
+        values = block[:, suspected]
+        values = values.toarray() if sparse.issparse(values) else values
+        if sample_weight is not None:
+            values = values[on_host(sample_weight[rows]) > 0]
+        if not len(values):
+            continue
+        first = values[0] if first is None else first
+        furthest = np.maximum(furthest, np.abs(values - first).max(axis=0))
+    assert first is not None
+    return suspected[furthest <= 4 * np.finfo(np.float64).eps * np.abs(first)]
 
 
 def _target_product(block: Features, target: Array, classes: int, share: Array) -> Array:

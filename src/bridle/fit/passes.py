@@ -6,6 +6,7 @@ products are a library's, block by block, with the residual made in place betwee
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from scipy import sparse
 from bridle.fit.precision import FLOAT64, Precision
 from bridle.fit.tensor_pass import tensor_sums
 from bridle.kernels import reference
+from bridle.kernels.processors import free, in_order
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
@@ -33,6 +35,10 @@ _EFFICIENT_ROWS = 256
 # so many numbers: below, loading compiled code would take longer than all passes of a fit.
 _FEW_CLASSES = 64
 _KERNEL_NUMBERS = 2**24
+# A pass of so many multiplications is shared out: to pieces that are small beside the pass, so that
+# a thread that has to wait for its processor does not keep all waiting, but not to more.
+_SHARED_PASS = 2**23
+_PIECES, _PIECES_AT_A_TIME = 16, 8
 
 
 class Sums(NamedTuple):
@@ -87,6 +93,28 @@ def reads_once(features: Rows, target: Array, classes: int) -> bool:
     return arrays and few and features.shape[0] * features.shape[1] > _KERNEL_NUMBERS
 
 
+def in_pieces(features: Rows, depth: int, classes: int, memory_budget: int) -> bool:
+    """Tell whether a pass is shared out to threads in pieces of rows, one thread a product.
+
+    A library's own threads wait for each other after every product; on a busy machine that takes
+    many times as long as the product. But each piece has sums of its own, for which many classes
+    leave no room; and small passes are done before a second thread has begun.
+    """
+    arrays = not features.is_sparse and not features.are_tensors
+    large = len(features) * depth * classes >= _SHARED_PASS
+    return arrays and large and depth * classes * 8 * _PIECES_AT_A_TIME <= memory_budget
+
+
+def piece_rows(count: int, depth: int, classes: int, memory_budget: int) -> int:
+    """Return how many rows a piece has: some pieces for each thread, whatever their number.
+
+    >>> piece_rows(50_000, 384, 57, DEFAULT_MEMORY), piece_rows(10**6, 512, 1000, DEFAULT_MEMORY)
+    (3125, 1048)
+    """
+    most = max(block_rows(depth, classes, memory_budget) // 2, 1)
+    return min(most, max(-(-count // _PIECES), _EFFICIENT_ROWS))
+
+
 class Point(NamedTuple):
     """Where a fit asks for the sums: its target and weights, in the dtype the sums are taken in."""
 
@@ -106,23 +134,54 @@ def sums_over(
     if features.are_tensors:
         rows_at_a_time = tensor_rows(depth, classes, memory_budget)
         return [Sums(*tensor_sums(features, *point, rows_at_a_time)) for point in points]
-    one_reading = reads_once(features, first.target, classes)
     totals = [_Total(first.weight.shape) for _ in points]
-    # One block's scores, again and again: fresh memory would be faulted in page by page.
-    memory = np.empty((0, classes), first.weight.dtype)
-    for rows, block in blocks_of(features, classes, first.weight.dtype, memory_budget):
-        kernel = one_reading and block.flags.c_contiguous
-        if not kernel and len(memory) < block.shape[0]:
-            memory = np.empty((block.shape[0], classes), memory.dtype)
-        for point, total in zip(points, totals, strict=True):
+
+    def add(parts: list[Sums]) -> None:
+        for total, part in zip(totals, parts, strict=True):
+            total.add(part)
+
+    if reads_once(features, first.target, classes):
+        # The kernel has threads of its own.
+        blocks = blocks_of(features, classes, first.weight.dtype, memory_budget)
+        in_order(blocks, _Pieces(points, kernel=True), add, 1)
+    elif in_pieces(features, depth, classes, memory_budget):
+        size = piece_rows(len(features), depth, classes, memory_budget)
+        numbers = memory_budget // 64 // 2
+        blocks = features.blocks(size, first.weight.dtype, numbers=numbers)
+        in_order(blocks, _Pieces(points), add, free())
+    else:
+        blocks = blocks_of(features, classes, first.weight.dtype, memory_budget)
+        in_order(blocks, _Pieces(points), add, 1)
+    return [total.sums() for total in totals]
+
+
+class _Pieces:
+    """What is done with a block of rows, at each point; threads have scores of their own."""
+
+    def __init__(self, points: Sequence[Point], *, kernel: bool = False) -> None:
+        self._points, self._kernel = points, kernel
+        self._memory = threading.local()
+
+    def __call__(self, piece: tuple[slice, Features]) -> list[Sums]:
+        rows, block = piece
+        kernel = self._kernel and block.flags.c_contiguous
+        parts = []
+        for point in self._points:
             share = None if point.sample_weight is None else point.sample_weight[rows]
             own = point._replace(target=point.target[rows], sample_weight=share)
             if kernel:
-                total.add(_in_one_reading(block, own))
+                parts.append(_in_one_reading(block, own))
             else:
-                total.add(_by_products(block, own, memory[: block.shape[0]]))
-        del block  # else a converted one would live beside the next
-    return [total.sums() for total in totals]
+                parts.append(_by_products(block, own, self._scores(block.shape[0])))
+        return parts
+
+    def _scores(self, count: int) -> Array:
+        """Return one memory again and again: fresh memory would be faulted in page by page."""
+        classes, dtype = self._points[0].weight.shape[1], self._points[0].weight.dtype
+        held: Array | None = getattr(self._memory, "scores", None)
+        if held is None or len(held) < count:
+            held = self._memory.scores = np.empty((count, classes), dtype)
+        return held[:count]
 
 
 class _Total:

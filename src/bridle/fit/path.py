@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.fit.layout import Layout
 from bridle.fit.memory import Memory
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.report import FitReport
 from bridle.fit.softmax_regression import warn_unless_optimal
 from bridle.fit.solver import Task, solve_together
-from bridle.fit.targets import ClassWeight, fit_target
+from bridle.fit.targets import ClassWeight, fit_target, warn_of_weightless
 from bridle.rows import Features, Rows, on_host
 
 Array = npt.NDArray[Any]
@@ -39,7 +40,8 @@ class SoftmaxPath:
     Cs : ndarray (n,)
         As they were given.
     coefs, intercepts : ndarray (n, K, D), (n, K)
-        The weights of each.
+        The weights of each, in the shapes of `SoftmaxRegression`'s: for two classes (n, 1, D) and
+        (n, 1), unless they are symmetric.
     reports : list of FitReport
         How close to its optimum each is.
     classes : ndarray (K,)
@@ -64,6 +66,7 @@ def softmax_regression_path(
     tol: float = 1e-6,
     max_iter: int = 1000,
     standardize: bool | float = False,
+    symmetric: bool = False,
     memory_budget: int | None = None,
 ) -> SoftmaxPath:
     """Fit softmax regression for each of several ``C``, every one to its own proven optimum.
@@ -79,7 +82,7 @@ def softmax_regression_path(
         The strengths, in any order; a number of them, spread logarithmically from 1e-4 to 1e4; or
         the name of a protocol: ``"clip"`` (97 values, 1e-6 to 1e6), ``"dinov2"`` (45 values, 1e-6
         to 1e5).
-    fit_intercept, class_weight, tol, max_iter, standardize, memory_budget
+    fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget
         As in `SoftmaxRegression`.
 
     Raises
@@ -102,27 +105,31 @@ def softmax_regression_path(
     Coordinate Descent*, 2010, for warm starts along a path.
     """
     values = strengths(Cs)
+    checks.unmasked(X, "X")
     features = X if isinstance(X, Rows) else Rows([X if hasattr(X, "ndim") else np.asarray(X)])
     found = fit_target(on_host(y), on_host(sample_weight), class_weight, len(features))
+    warn_of_weightless(found)
+    layout = Layout(found.counted, checks.flag(symmetric, "symmetric"))
+    counted = found.without(~layout.counted)
     objective = build_objective(
         features,
-        found.target,
-        len(found.classes),
+        counted.target,
+        len(counted.classes),
         C=1.0,
         fit_intercept=fit_intercept,
         standardize=checks.flag_or_positive(standardize, "standardize"),
-        sample_weight=found.sample_weight,
+        sample_weight=counted.sample_weight,
         memory_budget=checks.memory_budget(memory_budget),
     )
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
-    path = Path(objective, tol, max_iter)
+    path = Path(objective, counted.classes, layout, tol, max_iter)
     fits = dict(path.fits(np.unique(values)))
     for C, fit in fits.items():
         warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
     chosen = [fits[value] for value in values.tolist()]
     return SoftmaxPath(
         Cs=values,
-        coefs=np.stack([fit.weight.T for fit in chosen]),
+        coefs=np.stack([fit.coef for fit in chosen]),
         intercepts=np.stack([fit.intercept for fit in chosen]),
         reports=[fit.report for fit in chosen],
         classes=found.classes,
@@ -155,16 +162,19 @@ class Fit:
     """One point of a path, on the features as stored."""
 
     parameters: Array
-    weight: Array  # (D, K)
-    intercept: Array  # (K,)
+    coef: Array  # (K, D), or (1, D)
+    intercept: Array  # (K,), or (1,)
     report: FitReport
 
 
 class Path:
     """An objective whose penalty is varied; it remembers the optima it has been to."""
 
-    def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
-        self._objective, self._tol, self._max_iter = objective, tol, max_iter
+    def __init__(
+        self, objective: Objective, classes: Array, layout: Layout, tol: float, max_iter: int
+    ) -> None:
+        self._objective, self._classes, self._layout = objective, classes, layout
+        self._tol, self._max_iter = tol, max_iter
         self._known: dict[float, Fit] = {}
         self._memory = Memory()
 
@@ -181,7 +191,7 @@ class Path:
 
     def learn_from(self, other: Path) -> None:
         """Begin with the metric of another path, over nearly the same rows."""
-        if self._memory.metric is None:
+        if self._memory.metric is None and self._objective.shape == other._objective.shape:
             self._memory.metric = other._memory.metric
 
     def keep_only(self, Cs: set[float]) -> None:
@@ -189,11 +199,13 @@ class Path:
         self._known = {C: fit for C, fit in self._known.items() if C in Cs}
 
     def _objective_at(self, C: float) -> Objective:
-        return replace(self._objective, alpha=1.0 / (C * self._objective.total_weight))
+        strength = self._layout.strength(C)
+        return replace(self._objective, alpha=1.0 / (strength * self._objective.total_weight))
 
     def _shares_passes_with(self, other: Path) -> bool:
         one, another = self._objective.features, other._objective.features
-        return one is another and not one.is_sparse
+        as_many = self._objective.classes == other._objective.classes
+        return one is another and as_many and not one.is_sparse
 
     def _start(self, C: float) -> Array:
         """Return where the optimum may be: on the line through the two nearest, in log C."""
@@ -238,5 +250,6 @@ def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
     seconds = time.perf_counter() - started  # that all of them took together
     for (path, C), task, solution in zip(waiting, tasks, solutions, strict=True):
         weight, intercept = task.objective.in_feature_units(solution.point.parameters)
-        report = FitReport.of(solution, seconds)
-        path._known[C] = Fit(solution.point.parameters, weight, intercept, report)
+        report = FitReport.of(solution, seconds, path._classes)
+        fitted = path._layout.fitted(weight, intercept)
+        path._known[C] = Fit(solution.point.parameters, *fitted, report)

@@ -23,9 +23,10 @@ from bridle.fit.gap import duality_gap
 from bridle.fit.hessian import Hessian, first_choice, last_resort
 from bridle.fit.memory import Curved, Memory
 from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
-from bridle.fit.objective import Asked, Evaluation
+from bridle.fit.objective import Asked, Evaluation, Objective
 from bridle.fit.precision import ladder
 from bridle.fit.report import Stopped
+from bridle.fit.separation import Separation, separation_along
 from bridle.fit.watch import Solution, Watch
 
 Array = npt.NDArray[Any]
@@ -40,6 +41,11 @@ _SUFFICIENT_DECREASE = 1e-4
 _CURVATURE = 0.9
 _LONGEST_SEARCH = 30
 _STALLED = 5  # steps that did not bring the expected decrease down
+# Without a penalty: a step that may lead to no optimum, and how many there are between two looks.
+_SMALL_GAIN, _LONG_STEP, _GROWTH_LOOKS = 1e-3, 0.01, 5
+# Once a separation is known, steps go on until the loss is so near to its infimum: whatever the
+# tolerance, the weights grow no further.
+_INFIMUM = 1e-6
 # A Newton step gains more than this, or it is at rounding.
 _INTERCEPT_STEPS, _INTERCEPT_GAIN = 6, 4.0
 
@@ -62,6 +68,7 @@ def minimise(
     # A metric of another penalty was built near the optimum: it needs no early renewal.
     renewals = (0, *_REFRESHES) if memory.metric is None else _REFRESHES[1:]
     point = yield from search.evaluate(start)
+    growth = _Growth()
     for iteration in range(max_iter):
         watch.iteration = iteration
         point, proven = yield from _prove(search, point, tol)
@@ -72,25 +79,43 @@ def minimise(
             memory.clear()
         elif iteration in renewals:
             memory.metric = search.metric(point)
-        metric = Hessian.at(objective, point.parameters) if small else memory.metric
+        metric = _whole_hessian(objective, point) if small else memory.metric
         assert metric is not None
         direction = memory.direction(point.gradient, metric)
         if objective.alpha == 0:
             decrement = -float(arrays.inner(point.gradient, direction)) / 2
             ending = _unpenalised_end(search, point, decrement, tol, iteration)
-            if ending is not None:
+            if ending != "separable":
+                found = growth.separation(objective, point, direction, decrement, ending)
+                if found is not None and decrement <= _INFIMUM * point.value:
+                    return _quasi_separable(watch, point, decrement, found)
+            if ending == "separable" or (ending is not None and growth.found is None):
                 # Separable: the objective's infimum is 0, which nothing is relatively close to.
                 gap = np.inf if ending == "separable" else decrement
                 return watch.solution(point, ending, gap)
         following = yield from _advance(search, memory, metric, point, direction)
         if following is None and not small and last_resort(objective):
             small = True
+        elif following is None and growth.found is not None:
+            return _quasi_separable(watch, point, abs(decrement), growth.found)
         elif following is None:
             return _end_at_rounding(watch, point, direction, tol)
         else:
             point = following
     watch.iteration = max_iter
     return watch.solution(point, "max_iter")
+
+
+def _whole_hessian(objective: Objective, point: Evaluation) -> Hessian:
+    size = objective.shape[0] * objective.classes
+    with threads.large(len(objective.features) * size**2):
+        return Hessian.at(objective, point.parameters)
+
+
+def _quasi_separable(
+    watch: Watch, point: Evaluation, decrement: float, found: Separation
+) -> Solution:
+    return replace(watch.solution(point, "quasi-separable", decrement), separation=found)
 
 
 def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evaluation, bool]]:
@@ -147,6 +172,37 @@ def _unpenalised_end(
     return "decrement" if iteration >= 5 and decrement <= 0.01 * tol * point.value else None
 
 
+class _Growth:
+    """Whether steps of a fit without a penalty go far for how little they gain, and where to."""
+
+    def __init__(self) -> None:
+        self.found: Separation | None = None
+        self._steps = 0
+        self._next_look = _GROWTH_LOOKS
+        self._earlier: list[Array] = []  # the parameters of one or two looks ago
+
+    def separation(
+        self,
+        objective: Objective,
+        point: Evaluation,
+        direction: Array,
+        decrement: float,
+        ending: Stopped | None,
+    ) -> Separation | None:
+        """Return a separation along a long step, or along several of them at the fit's end."""
+        if self._steps % _GROWTH_LOOKS == 0:
+            self._earlier = [*self._earlier[-1:], point.parameters]
+        self._steps += 1
+        length, size = np.linalg.norm(direction), np.linalg.norm(point.parameters)
+        grows = decrement <= _SMALL_GAIN * point.value and length > _LONG_STEP * size
+        if self.found is None and grows and self._steps > self._next_look:
+            self._next_look = self._steps + _GROWTH_LOOKS
+            self.found = separation_along(objective, direction)
+        if self.found is None and ending is not None:
+            self.found = separation_along(objective, point.parameters - self._earlier[0])
+        return self.found
+
+
 def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: float) -> Solution:
     """Say what is known of a point that rounding lets nobody leave.
 
@@ -154,7 +210,7 @@ def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: flo
     far below the tolerance: then that estimate is all there is.
     """
     decrement = -float(arrays.inner(point.gradient, direction)) / 2
-    if watch.objective.alpha > 0 and 0 <= decrement <= 0.01 * tol * point.value:
+    if abs(decrement) <= 0.01 * tol * point.value:
         return replace(watch.solution(point, "decrement", decrement), proven=False)
     return watch.solution(point, "precision")
 
@@ -236,8 +292,10 @@ class _Search:
         return np.sort(self._generator.choice(count, size, replace=False))
 
     def metric(self, point: Evaluation) -> Metric:
-        with threads.large():
-            metric = build_metric(self.objective, point.parameters, self.rows())
+        rows, (depth, classes) = self.rows(), self.objective.shape
+        count = len(self.objective.features) if rows is None else len(rows)
+        with threads.large(count * depth * max(depth, classes)):
+            metric = build_metric(self.objective, point.parameters, rows)
         self._metrics += 1
         return metric
 

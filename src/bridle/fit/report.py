@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from bridle import strict_json
+from bridle.fit.separation import describe
 
 if TYPE_CHECKING:
     from bridle.fit.watch import Solution
 
-Stopped = Literal["gap", "decrement", "separable", "precision", "max_iter", "interrupted"]
+Array = npt.NDArray[Any]
+Stopped = Literal[
+    "gap", "decrement", "separable", "quasi-separable", "precision", "max_iter", "interrupted"
+]
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,12 @@ class FitReport:
     stopped : str
         ``"gap"``: the proven gap is at most `tol`; ``"decrement"``: the estimate is;
         ``"separable"``: the classes are separated perfectly and there is no penalty, so there is
-        no optimum; ``"precision"``: rounding forbids more progress; ``"max_iter"``;
-        ``"interrupted"``: by Ctrl-C, at the best point seen.
+        no optimum; ``"quasi-separable"``: so are some of their samples, see `separation`;
+        ``"precision"``: rounding forbids more progress; ``"max_iter"``; ``"interrupted"``: by
+        Ctrl-C, at the best point seen.
+    separation : str or None
+        Of a quasi-separable fit: two classes, and the direction along which one is separated from
+        the other, by its leading features.
     """
 
     objective: float
@@ -54,28 +63,32 @@ class FitReport:
     passes: int
     seconds: float
     stopped: Stopped
+    separation: str | None = None
 
     @classmethod
-    def of(cls, solution: Solution, seconds: float) -> FitReport:
-        """Return the report of what a solver ended with."""
-        point = solution.point
+    def of(
+        cls, solution: Solution, seconds: float, classes: Array, names: list[str] | None = None
+    ) -> FitReport:
+        """Return the report of what a solver ended with; features may have names."""
+        point, found = solution.point, solution.separation
         least = point.value - solution.gap
         return cls(
             objective=point.value,
             loss=point.loss,
             gradient_norm=float(np.linalg.norm(point.gradient)),
-            relative_gap=solution.gap / least if least > 0 else np.inf,
+            relative_gap=solution.gap / least if least > 0 else np.inf if solution.gap else 0.0,
             proven=solution.proven,
             iterations=solution.iterations,
             passes=solution.passes,
             seconds=seconds,
             stopped=solution.stopped,
+            separation=None if found is None else describe(found, classes, names),
         )
 
     @property
     def separable(self) -> bool:
-        """True if the data were found to be perfectly separable, without a penalty."""
-        return self.stopped == "separable"
+        """True if the data were found to be separable, at least in part, without a penalty."""
+        return self.stopped in ("separable", "quasi-separable")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in JSON's own types; an unknown gap is the string ``"Infinity"``."""

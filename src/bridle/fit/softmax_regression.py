@@ -16,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 from bridle import checks
 from bridle.fit import model_file, watch
 from bridle.fit.checkpoint import Checkpoint
+from bridle.fit.layout import Layout
 from bridle.fit.objective import Objective, build_objective
 from bridle.fit.prediction import SoftmaxClassifier
 from bridle.fit.report import FitReport
 from bridle.fit.solver import solve
-from bridle.fit.targets import ClassWeight, fit_target
+from bridle.fit.targets import ClassWeight, fit_target, warn_of_weightless
 from bridle.rows import Features, on_host
 
 Array = npt.NDArray[Any]
@@ -34,9 +35,12 @@ class SoftmaxRegression(SoftmaxClassifier):
 
         Σ_i s_i · (−log softmax(x_i W + b)[y_i]) / Σ_i s_i  +  ‖W‖² / (2 C Σ_i s_i)
 
-    which is the objective of scikit-learn's multinomial `LogisticRegression` with an L2 penalty,
-    up to the constant factor. With two classes scikit-learn turns to one vector of weights, whose
-    penalty is twice as strong: our ``C`` is its ``2 C`` there.
+    which is the objective of scikit-learn's `LogisticRegression` with an L2 penalty, up to the
+    constant factor. Two classes have, as there, one vector of weights ``w``, the difference of
+    theirs, and its penalty ``‖w‖² / (2 C Σ_i s_i)``; `symmetric` keeps both.
+
+    A class whose samples all have the weight 0 is kept in ``classes_`` and left out of the fit: its
+    intercept is −∞, as the optimum has it, its probability 0, and a warning says so.
 
     Parameters
     ----------
@@ -58,6 +62,9 @@ class SoftmaxRegression(SoftmaxClassifier):
         had gone through `StandardScaler`; a number, those of features divided by it (255 for
         pixels in bytes). Nothing is copied, and the fitted weights are those of the features as
         given.
+    symmetric : bool
+        Whether two classes have two vectors of weights, and the penalty is on both: the optimum for
+        some ``C`` is then that of one vector for ``2 C``.
     memory_budget : int, optional
         Bytes that the fit may take beside the features, as they are stored, and some ten copies of
         its weights; by default a quarter of what the features take, between 32 and 256 MB. The
@@ -70,7 +77,8 @@ class SoftmaxRegression(SoftmaxClassifier):
     classes_ : ndarray (K,)
         The labels, sorted; ``0 … K−1`` when fitted on probabilities.
     coef_, intercept_ : ndarray (K, D), (K,)
-        ``W.T`` and ``b``, in float64, one row for each class (for two classes as well).
+        ``W.T`` and ``b``, in float64, one row for each class; for two classes, unless `symmetric`,
+        (1, D) and (1,): the second's less the first's.
     fit_report_ : FitReport
         Objective, proven gap, passes, seconds, why it stopped.
     n_iter_, n_features_in_, feature_names_in_
@@ -104,6 +112,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         max_iter: int = 1000,
         warm_start: bool = False,
         standardize: bool | float = False,
+        symmetric: bool = False,
         memory_budget: int | None = None,
         verbose: int = 0,
     ) -> None:
@@ -114,6 +123,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         self.max_iter = max_iter
         self.warm_start = warm_start
         self.standardize = standardize
+        self.symmetric = symmetric
         self.memory_budget = memory_budget
         self.verbose = verbose
 
@@ -158,22 +168,25 @@ class SoftmaxRegression(SoftmaxClassifier):
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
         found = fit_target(y, sample_weight, self.class_weight, len(features))
+        warn_of_weightless(found)
+        layout = Layout(found.counted, checks.flag(self.symmetric, "symmetric"))
+        counted = found.without(~layout.counted)
         objective = build_objective(
             features,
-            found.target,
-            len(found.classes),
-            C=C,
+            counted.target,
+            len(counted.classes),
+            C=layout.strength(C),
             fit_intercept=self.fit_intercept,
             standardize=checks.flag_or_positive(self.standardize, "standardize"),
-            sample_weight=found.sample_weight,
+            sample_weight=counted.sample_weight,
             memory_budget=checks.memory_budget(self.memory_budget),
         )
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint(checkpoint, found.classes, features.shape[1])
+            kept = Checkpoint(checkpoint, counted.classes, features.shape[1])
         solution = solve(
             objective,
-            self._start(objective, found.classes, kept),
+            self._start(objective, found.classes, layout, kept),
             tol=tol,
             max_iter=checks.count(self.max_iter, "max_iter"),
             progress=_timed(progress or (_print_step if self.verbose else None), started),
@@ -183,10 +196,11 @@ class SoftmaxRegression(SoftmaxClassifier):
         if kept is not None:
             kept.save(weight, intercept)
         self.classes_ = found.classes
-        self.coef_ = np.ascontiguousarray(weight.T)
-        self.intercept_ = intercept
+        self.coef_, self.intercept_ = layout.fitted(weight, intercept)
         self.n_iter_ = max(1, solution.iterations)
-        self.fit_report_ = FitReport.of(solution, time.perf_counter() - started)
+        self.fit_report_ = FitReport.of(
+            solution, time.perf_counter() - started, counted.classes, self._names()
+        )
         warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
@@ -214,16 +228,23 @@ class SoftmaxRegression(SoftmaxClassifier):
         model_file.restore(model, path)
         return model
 
-    def _start(self, objective: Objective, classes: Array, kept: Checkpoint | None) -> Array:
+    def _names(self) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+    def _start(
+        self, objective: Objective, classes: Array, layout: Layout, kept: Checkpoint | None
+    ) -> Array:
         found = None if kept is None else kept.load()
-        if found is None and self.warm_start and self._fits(classes, objective.features.shape[1]):
-            found = self.coef_.T, self.intercept_
+        shape = (1 if layout.one_vector else len(classes), objective.features.shape[1])
+        if found is None and self.warm_start and self._fits(classes, shape):
+            found = layout.of_fit(self.coef_, self.intercept_)
         return np.zeros(objective.shape) if found is None else objective.in_fit_units(*found)
 
-    def _fits(self, classes: Array, width: int) -> bool:
+    def _fits(self, classes: Array, shape: tuple[int, int]) -> bool:
         return (
             hasattr(self, "coef_")
-            and self.coef_.shape == (len(classes), width)
+            and self.coef_.shape == shape
             and np.array_equal(self.classes_, classes)
         )
 
@@ -252,7 +273,13 @@ def _print_step(passes: int, objective: float, gap: float, seconds: float) -> No
 
 def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:
     """Warn of a fit that did not end at its optimum; ``at`` says which one it was."""
-    if report.separable:
+    if report.stopped == "quasi-separable":
+        message = (
+            f"the classes are quasi-separable: without a penalty (C=inf) weights grow without end "
+            f"that separate {report.separation}. They were stopped where the loss "
+            "has nearly reached its infimum; choose a finite C"
+        )
+    elif report.separable:
         message = (
             "the classes are separable: without a penalty (C=inf) the weights grow without end. "
             "They were stopped once every sample was classified correctly; choose a finite C"

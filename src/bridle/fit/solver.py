@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridle.fit import arrays, newton, quasi_newton
+from bridle.fit import arrays, few_rows, newton, quasi_newton
 from bridle.fit.hessian import first_choice, last_resort
 from bridle.fit.memory import Memory
 from bridle.fit.objective import Asked, Evaluation, Objective, evaluate_together
@@ -80,6 +80,10 @@ def _run(problems: list[Steps[Solution]]) -> list[Solution]:
 
 def _steps(watch: Watch, task: Task, tol: float, max_iter: int) -> Steps[Solution]:
     objective = task.objective
+    if objective.classes == 1:
+        # One class that counts has probability 1, whatever the weights.
+        point = Evaluation(np.zeros(objective.shape), 0.0, 0.0, np.zeros(objective.shape), 0.0)
+        return replace(watch.solution(point, "gap", 0.0), proven=True)
     start = arrays.beside(_informed(objective, task.start), objective.target_product)
     found = yield from _minimised(watch, start, task.memory, tol, max_iter)
     return _on_host(found)
@@ -99,6 +103,15 @@ def _minimised(
     watch: Watch, start: Array, memory: Memory | None, tol: float, max_iter: int
 ) -> Steps[Solution]:
     objective = watch.objective
+    if few_rows.serves(objective):
+        memory = Memory() if memory is None else memory
+        if memory.gram is None:
+            memory.gram = few_rows.gram_matrix(objective)
+        gram = memory.gram
+        ended = yield from few_rows.minimise(watch, start, tol=tol, max_iter=max_iter, gram=gram)
+        if isinstance(ended, Solution):
+            return ended
+        start = ended.parameters
     if objective.sparse is None or objective.alpha == 0 or first_choice(objective):
         return (
             yield from quasi_newton.minimise(

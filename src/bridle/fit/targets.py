@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from bridle import checks
@@ -18,12 +18,36 @@ Array = npt.NDArray[Any]
 ClassWeight = Mapping[Any, float] | str | None
 
 
+class WeightlessClassWarning(UserWarning):
+    """A class has samples, but none of them has a weight above 0."""
+
+
 class FitTarget(NamedTuple):
     """What the classes are, and which of them each sample belongs to, how much."""
 
     classes: Array  # (K,) the labels, sorted
     target: Array  # (N,) indices into them, or (N, K) distributions
     sample_weight: Array | None  # (N,) class weights included
+
+    @property
+    def counted(self) -> npt.NDArray[np.bool_]:
+        """Which classes have weight (K,): the others have no part in a fit."""
+        mass = target_sum(self.target, len(self.classes), self.sample_weight)
+        return np.asarray(mass > 0)
+
+    def without(self, left_out: npt.NDArray[np.bool_]) -> FitTarget:
+        """Return the targets among fewer classes: those left out have no weight."""
+        if not left_out.any():
+            return self
+        kept, weight = ~left_out, self.sample_weight
+        if self.target.ndim == 1:
+            # A sample of a class that is left out has no weight, and may be of any other.
+            target = np.maximum(np.cumsum(kept) - 1, 0)[self.target]
+            return FitTarget(self.classes[kept], target, weight)
+        target = self.target[:, kept]
+        if weight is not None:
+            target[weight == 0] = 1 / kept.sum()
+        return FitTarget(self.classes[kept], target, weight)
 
 
 def fit_target(
@@ -35,7 +59,7 @@ def fit_target(
     """Check ``y`` and the weights of ``count`` samples."""
     if y is None:
         raise checks.InputError("y: fit requires y to be passed, but the target y is None")
-    labels = np.asarray(y)
+    labels = checks.labels(y, "y")
     if len(labels.shape) == 0 or len(labels) != count:
         raise checks.InputError(
             f"y: expected one entry for each of {count} samples of X, found shape {labels.shape}"
@@ -47,7 +71,10 @@ def fit_target(
         found = _distributions(labels, weight, class_weight)
     else:
         found = _labels(labels, weight, class_weight)
-    _every_class_counts(found)
+    if found.sample_weight is not None and not found.sample_weight.any():
+        raise checks.InputError(
+            "class_weight: expected a weight above 0 for a class that has samples with weight"
+        )
     return found
 
 
@@ -60,7 +87,7 @@ def known_target(
     name: str = "y",
 ) -> FitTarget:
     """Check ``y`` against sorted classes that are known; some of them may have no sample here."""
-    labels = np.asarray(y)
+    labels = checks.labels(y, name)
     if labels.ndim == 0 or len(labels) != count:
         raise checks.InputError(
             f"{name}: expected one entry for each of {count} samples, found shape {labels.shape}"
@@ -79,33 +106,87 @@ def known_target(
         row = int(np.argmax(unknown))
         raise checks.InputError(f"{name}: row {row} is {column[row]!s}, none of the classes")
     target = np.searchsorted(classes, column)
-    if class_weight is None:
-        return FitTarget(classes, target, weight)
     if isinstance(class_weight, str):
         raise checks.InputError(
             f"class_weight: expected a dict or None for part of the data, found {class_weight!r}"
         )
-    per_class = compute_class_weight(class_weight, classes=classes, y=column)
-    return FitTarget(classes, target, per_class[target] * (1.0 if weight is None else weight))
+    return FitTarget(classes, target, weighted(target, weight, class_weight, classes))
+
+
+def every_class_counts(found: FitTarget) -> None:
+    """Refuse a class without weight."""
+    if not found.counted.all():
+        empty = found.classes[np.argmin(found.counted)]
+        raise checks.InputError(f"y: expected weight in every class, found none in class {empty!s}")
+
+
+def warn_of_weightless(found: FitTarget, where: str = "y") -> None:
+    """Say which classes have no weight, and what becomes of them."""
+    counted = found.counted
+    if counted.all():
+        return
+    names = [str(label) for label in found.classes[~counted]]
+    listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    which = f"class {listed} has" if len(names) == 1 else f"classes {listed} have"
+    warnings.warn(
+        f"{where}: {which} no weight: left out of the fit, with probability 0 (intercept -inf)",
+        WeightlessClassWarning,
+        stacklevel=3,
+    )
+
+
+def weighted(
+    target: Array, weight: Array | None, class_weight: ClassWeight, classes: Array
+) -> Array | None:
+    """Return sample weights times those of the samples' classes."""
+    if class_weight is None:
+        return weight
+    factors = _class_factors(target, weight, class_weight, classes)
+    return np.asarray(factors[target] * (1.0 if weight is None else weight))
+
+
+def _class_factors(
+    target: Array, weight: Array | None, class_weight: ClassWeight, classes: Array
+) -> Array:
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise checks.InputError(
+                f'class_weight: expected a dict, "balanced" or None, found {class_weight!r}'
+            )
+        mass = target_sum(target, len(classes), weight)
+        counted = mass > 0
+        # Every class that has weight has the same in all: a class without has no need of any.
+        even = mass.sum() / max(int(counted.sum()), 1)
+        return np.asarray(np.divide(even, mass, out=np.zeros(len(classes)), where=counted))
+    if not isinstance(class_weight, Mapping):
+        raise checks.InputError(
+            f'class_weight: expected a dict, "balanced" or None, found {class_weight!r}'
+        )
+    places = {label: place for place, label in enumerate(classes.tolist())}
+    given = {
+        label.item() if isinstance(label, np.generic) else label: checks.class_factor(value, label)
+        for label, value in class_weight.items()
+    }
+    strangers = [label for label in given if label not in places]
+    if strangers and not places.keys() <= given.keys():
+        # With a weight for every class there is, others do no harm.
+        listed = ", ".join(map(str, classes[:5])) + (", …" if len(classes) > 5 else "")
+        raise checks.InputError(f"class_weight: {strangers[0]!r} is none of the classes: {listed}")
+    return np.array([given.get(label, 1.0) for label in places])
 
 
 def _labels(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
     labels = column_or_1d(y, warn=True)
     try:
         check_classification_targets(labels)
-    except ValueError as error:
+        classes, target = np.unique(labels, return_inverse=True)
+    except (TypeError, ValueError) as error:  # labels of several types have no order
         raise checks.InputError(f"y: {error}") from None
-    classes, target = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise checks.InputError(
             f"y: expected at least two classes, found one class, {classes[0]!s}"
         )
-    if class_weight is not None:
-        per_class = compute_class_weight(
-            class_weight, classes=classes, y=labels, sample_weight=weight
-        )
-        weight = per_class[target] * (1.0 if weight is None else weight)
-    return FitTarget(classes, target, weight)
+    return FitTarget(classes, target, weighted(target, weight, class_weight, classes))
 
 
 def _distributions(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
@@ -121,17 +202,9 @@ def _distributions(y: Array, weight: Array | None, class_weight: ClassWeight) ->
 
 
 def _sample_weight(sample_weight: npt.ArrayLike, count: int) -> Array:
-    array = np.asarray(sample_weight)
+    array = checks.real_numbers(sample_weight, "sample_weight")
     full = np.full(count, float(array)) if array.ndim == 0 else array
     checked = checks.weights(full, "sample_weight", (count,), check=True).astype(np.float64)
     if not checked.any():
         raise checks.InputError("sample_weight: expected a weight above 0, all weights are zero")
     return checked
-
-
-def _every_class_counts(found: FitTarget) -> None:
-    # The intercept of a class that no sample belongs to has no optimum: it falls without end.
-    mass = target_sum(found.target, len(found.classes), found.sample_weight)
-    if (mass == 0).any():
-        empty = found.classes[np.argmin(mass)]
-        raise checks.InputError(f"y: expected weight in every class, found none in class {empty!s}")

@@ -16,7 +16,8 @@ from threadpoolctl import ThreadpoolController
 
 from bridle.fit.hessian import SINGLE_THREADED, tiny
 from bridle.fit.objective import Objective
-from bridle.fit.passes import reads_once
+from bridle.fit.passes import in_pieces, reads_once
+from bridle.kernels.processors import free
 
 # Below so many multiplications a product gains nothing from a second thread.
 _THREADED_PRODUCT = 2**23
@@ -27,8 +28,8 @@ def threads_for(objective: Objective) -> AbstractContextManager[Any]:
     """Let products have as many threads as suit a fit of this objective.
 
     A small product is done before a second thread has begun, and on a busy machine the first would
-    wait for it ten times as long as the product takes. Beside our own kernels, dense or sparse,
-    only what is `large` has more than one.
+    wait for it ten times as long as the product takes. Beside our own threads only what is `large`
+    has more than one: as many as there are processors that no other process uses.
     """
     features, classes = objective.features, objective.classes
     multiplications = features.shape[0] * features.shape[1] * classes
@@ -36,27 +37,35 @@ def threads_for(objective: Objective) -> AbstractContextManager[Any]:
         return nullcontext()  # looking for the libraries would take longer than the fit
     small = multiplications < _THREADED_PRODUCT
     kernel = reads_once(features, objective.target, classes)
-    if features.is_sparse or small or kernel:
-        return _one_thread(but_for_large=kernel)
-    return nullcontext()
+    pieces = in_pieces(features, features.shape[1], classes, objective.memory_budget)
+    if features.is_sparse or small or kernel or pieces:
+        return _one_thread()
+    if features.are_tensors:
+        return nullcontext()
+    return _limited(free())
 
 
 @contextmanager
-def large() -> Iterator[None]:
-    """Give large products the threads that they would have without `threads_for`."""
+def large(multiplications: int) -> Iterator[None]:
+    """Give products of so many multiplications the threads they would have, of those free."""
     usual = _usual.get()
-    if usual is None:
+    if usual is None or multiplications < _THREADED_PRODUCT:
         yield
     else:
-        with _threadpools().limit(limits=usual, user_api="blas"):
+        with _threadpools().limit(limits=min(usual, free()), user_api="blas"):
             yield
 
 
 @contextmanager
-def _one_thread(*, but_for_large: bool) -> Iterator[None]:
+def _limited(threads: int) -> Iterator[None]:
+    with _threadpools().limit(limits=threads, user_api="blas"):
+        yield
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
     with _threadpools().limit(limits=1, user_api="blas") as limited:
-        before = limited.get_original_num_threads().get("blas")
-        token = _usual.set(before if but_for_large else None)
+        token = _usual.set(limited.get_original_num_threads().get("blas"))
         try:
             yield
         finally:

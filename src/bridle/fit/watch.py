@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bridle.fit.gap import duality_gap
 from bridle.fit.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
+from bridle.fit.separation import Separation
 
 Array = npt.NDArray[Any]
 # (passes, lowest objective, bound on its relative gap), after each pass
@@ -29,6 +30,7 @@ class Solution:
     iterations: int
     passes: int
     stopped: Stopped
+    separation: Separation | None = None  # why there is no optimum
 
 
 class Watch:

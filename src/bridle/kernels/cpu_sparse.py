@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from bridle.kernels.compiling import inlined, kernel, source_revision
 from bridle.kernels.machine import add, borrowed
+from bridle.kernels.processors import available
 from bridle.kernels.sparse_lines import add_row_product
 from bridle.kernels.threads import (
     NUMBERS_PER_THREAD,
     RANGES_PER_THREAD,
-    available,
     for_ranges,
 )
 

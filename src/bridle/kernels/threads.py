@@ -7,36 +7,15 @@ lock of the interpreter needs no more than this.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from itertools import pairwise
-from typing import Any
 
-import numba
+from bridle.kernels.processors import available, free, pool
 
 # A call of fewer numbers is done before a second thread has begun.
 NUMBERS_PER_THREAD = 2**16
 # More ranges than threads, so that a thread that was kept waiting does not keep all waiting.
 RANGES_PER_THREAD = 8
-
-
-def available() -> int:
-    """Return how many threads a kernel may use: the cores of this process, or NUMBA_NUM_THREADS."""
-    settings: Any = numba.config
-    return int(settings.NUMBA_NUM_THREADS)
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(available(), thread_name_prefix="bridle")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        after_in_child=_pool.cache_clear
-    )  # a child has none of its parent's threads
 
 
 def for_ranges(
@@ -47,6 +26,8 @@ def for_ranges(
     A job's result never depends on its range.
     """
     threads = min(threads or available(), available(), jobs, numbers // NUMBERS_PER_THREAD)
+    if threads > 1:
+        threads = min(threads, free())
     if threads <= 1:
         work(0, jobs)
         return
@@ -58,7 +39,7 @@ def for_ranges(
         for first, last in ranges:  # a list's iterator hands each range to one thread
             work(first, last)
 
-    others = [_pool().submit(drain) for _ in range(threads - 1)]
+    others = [pool().submit(drain) for _ in range(threads - 1)]
     drain()
     for other in others:
         other.result()

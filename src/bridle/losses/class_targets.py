@@ -211,7 +211,10 @@ def _sparse(
 ) -> tuple[Array, Array]:
     """Return class indices (N, k) and their probabilities; those out of range are never a class."""
     _refuse_ignore_index(ignore_index)
-    columns, masses = np.asarray(target[0]), checks.floating(target[1], "target[1]")
+    columns, masses = (
+        checks.plain_array(target[0], "target[0]"),
+        checks.floating(target[1], "target[1]"),
+    )
     if (
         len(shape) != 2
         or columns.shape != masses.shape

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bridle import checks, probabilities
-from bridle.fit.targets import ClassWeight, fit_target
+from bridle.fit.targets import ClassWeight, every_class_counts, fit_target
 from bridle.networks import (
     backpropagation,
     model_file,
@@ -192,6 +192,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         plan = settings.plan(self, has_validation=validation is not None)
         features = self._features(X, reset=True)
         found = fit_target(y, sample_weight, self.class_weight, len(features))
+        every_class_counts(found)
         values = samples.dense(features)
         random = check_random_state(self.random_state)
         sizes = (values.shape[1], *plan.hidden_layer_sizes, len(found.classes))

@@ -95,6 +95,7 @@ def features_of(
         raise checks.InputError(
             "X: expected dense features, found a sparse matrix; SoftmaxRegression takes those"
         )
+    checks.unmasked(X, "X")
     values = validate(model, X, dtype="numeric", ensure_all_finite=False, reset=reset)
     return Rows([values])
 

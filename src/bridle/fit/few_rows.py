@@ -1,0 +1,352 @@
+r"""Newton's method in the span of the rows, for features that have few of them.
+
+With a penalty, the optimum's weights are combinations of the centred, scaled rows: ``V = Uᵀ A``
+with one row of ``A`` (N, K) per sample. All that the objective needs of the features is then their
+Gram matrix ``G = U Uᵀ`` (N, N), taken once, however many columns there are:
+
+    f = Σ w_i CE(softmax(G A + c)_i, t_i) + α/2 ⟨A, G A⟩,   w = s / Σ s
+
+Gradients keep the same form, ``∇_V f = Uᵀ E`` with ``E = w (P − T) + α A``, and an inner product of
+two of them is ``⟨E₁, G E₂⟩``. The Newton equations are solved by conjugate gradients in this inner
+product, one product with G each, or at once where they are few. The point that is found is judged
+by its weights over the features themselves, as every other: the proof knows nothing of G.
+
+References: G. Wahba, *Spline Models for Observational Data*, 1990, for the span of the rows;
+J. Zhu, T. Hastie, *Kernel Logistic Regression and the Import Vector Machine*, 2005.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+
+from bridle.fit import threads
+from bridle.fit.gap import duality_gap
+from bridle.fit.hessian import first_choice
+from bridle.fit.objective import Asked, Evaluation, Objective
+from bridle.fit.passes import blocks_of
+from bridle.fit.precision import FLOAT64
+from bridle.fit.quasi_newton import Steps
+from bridle.fit.watch import Solution, Watch
+from bridle.kernels import reference
+from bridle.rows import Features
+
+Array = npt.NDArray[Any]
+
+# G costs as much as some passes over the features; with more rows than this it costs more than the
+# passes of another method.
+_MOST_ROWS = 2048
+_ROWS_PER_FEATURE = 2
+# What the state of the method takes, in matrices (N, K).
+_STATE = 10
+# Features that are centred at a time, in numbers: a small part of any budget.
+_CENTRED_NUMBERS = 2**20
+# Equations that are solved at once, in less time than conjugate gradients have begun.
+_FEW_EQUATIONS = 100
+_LONGEST_SOLVE, _LONGEST_SEARCH, _INTERCEPT_STEPS = 250, 30, 8
+_SUFFICIENT_DECREASE = 1e-4
+# The part of the tolerance that G's gap has to reach, and how many times a point that is not proven
+# over the features goes on from there, each time a hundred times as far.
+_SAFETY, _ROUNDS = 0.1, 3
+
+
+def serves(objective: Objective) -> bool:
+    """Tell whether the features have so few rows that their span is the place to be."""
+    features = objective.features
+    count, width = features.shape
+    if features.is_sparse or features.are_tensors or objective.alpha == 0:
+        return False
+    if count > min(_MOST_ROWS, _ROWS_PER_FEATURE * width) or first_choice(objective):
+        return False
+    # With no more rows than features, the state is no larger than some copies of the weights.
+    state = 0 if count <= width else _STATE * count * objective.classes
+    return (count**2 + state) * 8 <= objective.memory_budget
+
+
+def gram_matrix(objective: Objective) -> Array:
+    """Return the products of all centred, scaled rows with each other (N, N), in float64."""
+    count = len(objective.features)
+    gram = np.empty((count, count))
+    with threads.large(count**2 * objective.features.shape[1]):
+        _fill_gram(objective, gram)
+    return gram
+
+
+def _fill_gram(objective: Objective, gram: Array) -> None:
+    for rows, block in _whole_blocks(objective):
+        for others, other in _whole_blocks(objective):
+            if others.start > rows.start:
+                break
+            found = _products(objective, block, block if others == rows else other)
+            gram[rows, others] = found
+            gram[others, rows] = found.T
+
+
+def _whole_blocks(objective: Objective) -> Iterator[tuple[slice, Features]]:
+    """Yield the rows in as few blocks as memory allows: one, where they lie in memory as it is."""
+    features = objective.features
+    numbers = objective.memory_budget // 4 // features.dtype.itemsize
+    return features.blocks(len(features), features.dtype, numbers=numbers)
+
+
+def _products(objective: Objective, block: Array, other: Array) -> Array:
+    total = np.zeros((len(block), len(other)))
+    width = max(1, _CENTRED_NUMBERS // max(len(block), 1))
+    for begin in range(0, block.shape[1], width):
+        part = slice(begin, begin + width)
+        shift, scale = objective.shift[part], objective.scale[part]
+        left = block[:, part] - shift
+        if not np.all(scale == 1):
+            left /= scale
+        # The product of an array with itself is half the work.
+        total += left @ (left if other is block else (other[:, part] - shift) / scale).T
+    return total
+
+
+def minimise(
+    watch: Watch, start: Array, *, tol: float, max_iter: int, gram: Array
+) -> Steps[Solution | Evaluation]:
+    """Minimise the watched objective in the rows' span until the gap, relative to it, is ``tol``.
+
+    Returns the point where it came to, instead of a solution, if rounding leaves the gap open.
+    """
+    objective = watch.objective
+    newton = _Newton(objective, gram, start)
+    wanted = _SAFETY * tol
+    for _ in range(_ROUNDS):
+        with threads.large(len(gram) ** 2 * objective.classes):
+            ended = newton.approach(watch, wanted, max_iter)
+        asked = Asked(objective, newton.parameters(), FLOAT64)
+        watch.passes += 1
+        point = watch.saw((yield asked))
+        gap = duality_gap(objective, point)
+        if gap <= tol * (point.value - gap):
+            return watch.solution(point, "gap", gap)
+        if ended == "max_iter":
+            return watch.solution(point, "max_iter")
+        if ended == "rounding":
+            break
+        wanted /= 100
+    return point
+
+
+@dataclass
+class _State:
+    """A point of the span, and what its value and gradient are made of."""
+
+    coefficients: Array  # A (N, K)
+    products: Array  # G A
+    intercept: Array  # c (K,)
+    value: float
+    residual: Array  # w (P − T)
+
+
+class _Newton:
+    """Newton's method on the coefficients of the rows."""
+
+    def __init__(self, objective: Objective, gram: Array, start: Array) -> None:
+        count = len(objective.features)
+        self._objective, self._gram = objective, gram
+        weight = np.ones(count) if objective.sample_weight is None else objective.sample_weight
+        self._share = weight / objective.total_weight
+        # As a feature, the intercept is given the size that the others' directions have in mean.
+        self._unit = float(np.trace(gram)) / count**2 if objective.fit_intercept else 0.0
+        coefficients, intercept = self._coefficients(start)
+        self._state = self._at(coefficients, gram @ coefficients, intercept)
+        self.iterations = 0
+
+    def _coefficients(self, start: Array) -> tuple[Array, Array]:
+        """Return coefficients of rows that give the start's scores, as far as rows can."""
+        objective, gram = self._objective, self._gram
+        weight, intercept = objective.split(start)
+        if not weight.any():
+            return np.zeros((len(gram), objective.classes)), intercept
+        scaled, offset = objective.in_feature_units(start)
+        scores = np.empty((len(gram), objective.classes))
+        for rows, block in objective.blocks(objective.classes):
+            scores[rows] = block @ scaled + (offset - intercept)
+        # Only a start: directions that rounding cannot tell from nothing are left at 0.
+        ridge = 1e-10 * float(np.trace(gram)) / len(gram) + np.finfo(np.float64).tiny
+        bent = gram + ridge * np.eye(len(gram))
+        found = linalg.solve(bent, scores, assume_a="pos", overwrite_a=True)
+        return found - found.mean(axis=1, keepdims=True), intercept - intercept.mean()
+
+    def parameters(self) -> Array:
+        """Return the parameters of the fit: ``Uᵀ A``, and the intercept."""
+        objective, state = self._objective, self._state
+        product = np.zeros((objective.features.shape[1], objective.classes))
+        blocks = blocks_of(
+            objective.features, objective.classes, np.dtype(np.float64), objective.memory_budget
+        )
+        for rows, block in blocks:
+            product += block.T @ state.coefficients[rows]
+        product -= np.outer(objective.shift, state.coefficients.sum(axis=0))
+        product /= objective.scale[:, None]
+        return np.vstack([product, state.intercept]) if objective.fit_intercept else product
+
+    def approach(self, watch: Watch, tol: float, max_iter: int) -> str:
+        """Step until the gap in the span is small, and say what ended it."""
+        alpha = self._objective.alpha
+        # Steps add to the products, with their rounding: they begin anew.
+        self._state.products = self._gram @ self._state.coefficients
+        while True:
+            state = self._state
+            excess = state.residual + alpha * state.coefficients
+            bent = self._gram @ excess
+            gap = float(np.vdot(excess, bent)) / (2 * alpha)
+            if gap <= tol * max(state.value - gap, 0.0):
+                self._perfect_intercept()
+                return "gap"
+            if watch.iteration >= max_iter:
+                return "max_iter"
+            watch.iteration += 1
+            following = self._step(excess, bent, gap, tol)
+            if following is None:
+                self._perfect_intercept()
+                return "rounding"
+            self._state = following
+
+    def _at(self, coefficients: Array, products: Array, intercept: Array) -> _State:
+        scores = products + intercept
+        losses = reference.residual_in_place(scores, self._objective.target, self._share)
+        penalty = self._objective.alpha / 2 * float(np.vdot(coefficients, products))
+        value = float(losses @ self._share) + penalty
+        return _State(coefficients, products, intercept, value, scores)
+
+    def _probabilities(self, state: _State) -> Array:
+        """Return the probabilities; scores are cheaper to exponentiate again than to keep."""
+        scores = state.products + state.intercept
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores
+
+    def _step(self, excess: Array, bent: Array, gap: float, tol: float) -> _State | None:
+        state, classes = self._state, self._objective.classes
+        probability = self._probabilities(state)
+        if (len(excess) + 1) * (classes - 1) <= _FEW_EQUATIONS:
+            step, shift = self._solve_at_once(excess, probability)
+            products = self._gram @ step
+        else:
+            least = 0.1 * tol * state.value
+            step, products, shift = self._solve(excess, bent, probability, gap, least)
+        slope = float(np.vdot(bent, step)) + float(shift @ state.residual.sum(axis=0))
+        return self._search(step, products, shift, slope) if slope < 0 else None
+
+    def _search(self, step: Array, products: Array, shift: Array, slope: float) -> _State | None:
+        """Return the first point that is low enough; None if rounding hides any."""
+        state, length = self._state, 1.0
+        noise = 2 * np.finfo(np.float64).eps * abs(state.value)
+        for _ in range(_LONGEST_SEARCH):
+            trial = self._at(
+                state.coefficients + length * step,
+                state.products + length * products,
+                state.intercept + length * shift,
+            )
+            if trial.value <= state.value + _SUFFICIENT_DECREASE * length * slope:
+                return trial
+            # Where rounding hides the decrease, the slope still shows it (Hager, Zhang 2005).
+            if trial.value <= state.value + noise:
+                change = trial.residual + self._objective.alpha * trial.coefficients
+                found = float(np.vdot(products, change)) + float(shift @ trial.residual.sum(axis=0))
+                if abs(found) <= (1 - 2 * _SUFFICIENT_DECREASE) * abs(slope):
+                    return trial
+            length /= 2
+        return None
+
+    def _bend(self, probability: Array, change: Array) -> Array:
+        """Return ``w (diag p − p pᵀ)`` of every row, times a change of its scores."""
+        bent = probability * change
+        bent -= probability * bent.sum(axis=1, keepdims=True)
+        bent *= self._share[:, None]
+        return np.asarray(bent)
+
+    def _solve(
+        self, excess: Array, bent: Array, probability: Array, gap: float, least: float
+    ) -> tuple[Array, Array, Array]:
+        """Return roughly the Newton step, by conjugate gradients in the inner product of G.
+
+        The step of the coefficients, its product with G, and the intercept's.
+        """
+        alpha, unit = self._objective.alpha, self._unit
+        rest, rest_bent = -excess, -bent
+        pull = -self._state.residual.sum(axis=0)
+        along, along_bent, turn = rest.copy(), rest_bent.copy(), unit * pull
+        step, products, shift = np.zeros_like(rest), np.zeros_like(rest), np.zeros_like(pull)
+        first = size = float(np.vdot(rest, rest_bent)) + unit * float(pull @ pull)
+        part = float(np.clip(np.sqrt(gap / self._state.value), 1e-3, 0.3))
+        wanted = max(part**2 * first, 2 * alpha * least)
+        for _ in range(_LONGEST_SOLVE):
+            turned = self._bend(probability, along_bent + turn)
+            push = turned.sum(axis=0)
+            turned += alpha * along
+            bend = float(np.vdot(along_bent, turned)) + float(turn @ push)
+            if not bend > 0:
+                break
+            length = size / bend
+            step += length * along
+            products += length * along_bent
+            shift += length * turn
+            rest -= length * turned
+            pull -= length * push if unit else 0.0
+            rest_bent = self._gram @ rest
+            before, size = size, float(np.vdot(rest, rest_bent)) + unit * float(pull @ pull)
+            if not size > wanted:
+                break
+            along *= size / before
+            along += rest
+            along_bent *= size / before
+            along_bent += rest_bent
+            turn = turn * (size / before) + unit * pull
+        return step, products, shift
+
+    def _solve_at_once(self, excess: Array, probability: Array) -> tuple[Array, Array]:
+        """Return the Newton step of few equations, in contrasts of the classes."""
+        count, classes = excess.shape
+        fewer, alpha = classes - 1, self._objective.alpha
+        contrasts = linalg.helmert(classes).T
+        turned = probability @ contrasts
+        curvature = np.einsum("ik,ka,kb->iab", probability, contrasts, contrasts, optimize=True)
+        curvature -= turned[:, :, None] * turned[:, None, :]
+        curvature *= self._share[:, None, None]
+        size, extra = count * fewer, fewer if self._unit else 0
+        matrix = np.zeros((size + extra, size + extra))
+        of_rows = np.einsum("iab,ij->iajb", curvature, self._gram)
+        matrix[:size, :size] = of_rows.reshape(size, size)
+        matrix[np.arange(size), np.arange(size)] += alpha
+        aim = -(excess @ contrasts).reshape(size)
+        if extra:
+            matrix[:size, size:] = curvature.reshape(size, fewer)
+            matrix[size:, :size] = of_rows.sum(axis=0).reshape(fewer, size)
+            matrix[size:, size:] = curvature.sum(axis=0)
+            # The intercept's own equation may be too flat to be seen beside the others.
+            pull = -self._state.residual.sum(axis=0) @ contrasts
+            aim = np.concatenate([aim, pull])
+        try:
+            found = linalg.solve(matrix, aim, check_finite=False)
+        except linalg.LinAlgError:
+            found = np.linalg.lstsq(matrix, aim, rcond=None)[0]
+        step = found[:size].reshape(count, fewer) @ contrasts.T
+        shift = found[size:] @ contrasts.T if extra else np.zeros(classes)
+        return step, shift
+
+    def _perfect_intercept(self) -> None:
+        """Step along the intercept alone: the bound on the gap is linear in its slope."""
+        if not self._unit:
+            return
+        for _ in range(_INTERCEPT_STEPS):
+            state = self._state
+            slope = state.residual.sum(axis=0)
+            probability = self._probabilities(state)
+            weighted = probability * self._share[:, None]
+            hessian = np.diag(weighted.sum(axis=0)) - probability.T @ weighted
+            shift = -np.linalg.lstsq(hessian, slope, rcond=1e-13)[0]
+            moved = self._at(state.coefficients, state.products, state.intercept + shift)
+            if not np.linalg.norm(moved.residual.sum(axis=0)) < np.linalg.norm(slope) / 2:
+                return
+            self._state = moved
