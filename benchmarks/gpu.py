@@ -124,28 +124,13 @@ def loss_row(
 
 
 def step(loss: Callable[..., Any], scores: Tensor, target: Tensor, **options: Any) -> Call:
-    """Return a call of forward and backward. Liger writes over the scores: they are a copy."""
-    anchor = torch.zeros((), device=DEVICE, requires_grad=True)
+    """Return a call of forward and backward. Liger writes its gradient over the scores."""
+    leaf = scores.detach().requires_grad_()
 
     def call() -> object:
-        # No leaf, as a model's scores are none: some contenders overwrite them.
-        computed = _Computed.apply(anchor, scores.detach())  # type: ignore[no-untyped-call]
-        return loss(computed, target, **options).backward()
+        return torch.autograd.grad(loss(leaf, target, **options), leaf)
 
     return call
-
-
-class _Computed(torch.autograd.Function):
-    """Scores as a model computes them, in their own memory; their gradient is dropped."""
-
-    @staticmethod
-    def forward(ctx: Any, _anchor: Tensor, scores: Tensor) -> Tensor:
-        ctx.set_materialize_grads(False)
-        return scores.detach()
-
-    @staticmethod
-    def backward(_ctx: Any, *_gradients: Tensor | None) -> tuple[None, None]:
-        return None, None
 
 
 def numbers(rows: int, width: int, dtype: str, scale: float = 1.0) -> Tensor:

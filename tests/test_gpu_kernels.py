@@ -17,7 +17,7 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 triton: Any = pytest.importorskip("triton", reason="triton is not installed")
 
-SUITE = Path(__file__).with_name("gpu_kernels_suite.py")
+SUITES = [Path(__file__).with_name(f"gpu_{name}_suite.py") for name in ("kernels", "index")]
 
 COMPILING = """
 import triton
@@ -84,6 +84,79 @@ for dtype, full, soft in [
 """
 
 
+COMPILING_INDEX = """
+import sys
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from bridle.kernels import gpu_loss
+
+def compiled(kernel, warps, given, **constants):
+    names = kernel.arg_names
+    signature = {name: given.get(name, "constexpr") for name in names if name not in constants}
+    signature |= {name: "constexpr" for name in constants}
+    fixed = {(names.index(name),): value for name, value in constants.items()}
+    fixed |= {(names.index(name),): None for name in names if name not in {*given, *constants}}
+    aligned = {
+        (names.index(name),): [["tt.divisibility", 16]]
+        for name in ("scores", "out") if name in names
+    }
+    source = ASTSource(kernel, {name: signature[name] for name in names}, fixed, aligned)
+    options = {"enable_fp_fusion": False, "num_warps": warps}
+    target = GPUTarget("cuda", int(sys.argv[1]), 32)
+    binary = triton.compile(source, target=target, options=options)
+    print(kernel.__name__)
+    return binary.asm["ptx"]
+
+for dtype in ("bf16", "fp32", "fp64"):
+    sums = "*fp64" if dtype == "fp64" else "*fp32"
+    given = dict.fromkeys(("losses", "tops", "rests", "gaps", "masses", "counts"), sums)
+    given |= dict.fromkeys(("scores", "out"), "*" + dtype) | {"divisor": "*fp64"}
+    given |= dict.fromkeys(("row_stride", "out_stride"), "i64") | {"target": "*i64"}
+    given |= dict.fromkeys(("row_count", "classes", "ignore_index"), "i32")
+    numbers = ("normalizer", "smoothing", "z_loss", "inverse_temperature", "softcap")
+    given |= dict.fromkeys(numbers, "fp64")
+    flags = dict.fromkeys(("BENT", "CAPPED", "SMOOTHED", "Z_LOSS"), False)
+    weighted = given | {"weight": sums, "sample_weight": sums}
+    both = {"GRADIENT": True, "KEPT": False}
+    rows = {"TRANSPOSED": False, "FEW_CLASSES": 0, "WHOLE": False, "PEELED": False}
+    size = 8 if dtype == "bf16" else 4 if dtype == "fp32" else 2
+    aligned = {"SIDE_BY_SIDE": True, "ALIGNMENT": size}
+    unaligned = {"PEELED": True, "SIDE_BY_SIDE": True, "ALIGNMENT": 1}
+    wide = {"ROWS": 1, "COLUMNS": 2048}
+    for own, tile in (
+        ({"FEW_CLASSES": 10, "WHOLE": True}, {"ROWS": 32, "COLUMNS": 16}),
+        ({"WHOLE": True}, {"ROWS": 4, "COLUMNS": 128}),
+        ({"WHOLE": True, "TRANSPOSED": True}, {"ROWS": 16, "COLUMNS": 32}),
+        ({}, wide),
+        (unaligned, wide),
+    ):
+        ptx = compiled(
+            gpu_loss.loss_kernel, 4, given, **(flags | both | rows | aligned | own), **tile
+        )
+        if tile == wide and dtype != "fp64":
+            assert "ld.global" in ptx and ".v4." in ptx, "scores are not read 16 bytes at a time"
+    every = dict.fromkeys(flags, True) | rows | aligned | {"GRADIENT": False, "KEPT": True}
+    compiled(gpu_loss.loss_kernel, 4, weighted, **every, **wide)
+    given["cotangent"] = weighted["cotangent"] = sums
+    for terms, arguments in ((flags, given), (dict.fromkeys(flags, True), weighted)):
+        for lie in (aligned | {"PEELED": False}, unaligned):
+            compiled(gpu_loss.gradient_kernel, 4, arguments, EACH=True, **terms, **lie, **wide)
+compiled(
+    gpu_loss.divisor_kernel, 8, {"target": "*i32", "weight": "*bf16", "sums": "*fp64",
+    "row_count": "i32", "ignore_index": "i32", "classes": "i32"}, NUMBERS=4096,
+)
+compiled(
+    gpu_loss.total_kernel, 4, {"losses": "*fp32", "divisor": "*fp64", "result": "*fp32",
+    "number": "i32", "normalizer": "fp64"}, EMPTY_IS_ZERO=True, NUMBERS=1024,
+)
+compiled(
+    gpu_loss.scale_kernel, 8, {"gradient": "*bf16", "factor": "*fp32", "number": "i64"},
+    NUMBERS=4096,
+)
+"""
+
+
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the environment's own Triton settings left out."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TRITON_")}
@@ -107,8 +180,9 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         ),
     ],
 )
-def test_the_kernels_keep_the_contract(variables: dict[str, str]) -> None:
-    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(SUITE), **variables)
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.stem)
+def test_the_kernels_keep_the_contract(suite: Path, variables: dict[str, str]) -> None:
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(suite), **variables)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -116,6 +190,13 @@ def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path: Path) -> None:
     done = run("-c", COMPILING, TRITON_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.split()) == 4 * 4
+
+
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_the_kernels_for_class_indices_compile_too(tmp_path: Path, capability: int) -> None:
+    done = run("-c", COMPILING_INDEX, str(capability), TRITON_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.split()) == 3 * (6 + 4) + 3
 
 
 def test_the_kernels_load_triton_only_when_called() -> None:
