@@ -9,6 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from bridle import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
+from bridle.fit import objective
 from bridle.fit.passes import Point, Sums, sums_over
 from bridle.fit.precision import FLOAT64
 from bridle.fit.tensor_pass import tensor_sums
@@ -103,3 +104,36 @@ def test_what_stays_on_the_host() -> None:
     assert on_host([1, 2]) == [1, 2]
     assert on_host(torch.ones(2).bfloat16()).dtype == np.float32
     assert on_host(torch.ones(2, requires_grad=True)).tolist() == [1.0, 1.0]
+
+
+def test_little_crosses_between_host_and_device(
+    digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the statistics are there, nothing of N numbers crosses, nor D × K but for the answer."""
+    X, y = digits
+    features, target = torch.tensor(X).bfloat16(), torch.tensor(y)
+    crossed: list[int] = []
+    to_host, to_device, first_pass = torch.Tensor.numpy, torch.as_tensor, objective.sums_over
+
+    def counted_to_host(tensor: Any) -> Any:
+        crossed.append(tensor.numel())
+        return to_host(tensor)
+
+    def counted_to_device(values: Any, **options: Any) -> Any:
+        if not isinstance(values, torch.Tensor):
+            crossed.append(np.size(values))
+        return to_device(values, **options)
+
+    def sums(*arguments: Any) -> Any:
+        monkeypatch.setattr(torch.Tensor, "numpy", counted_to_host)
+        monkeypatch.setattr(torch, "as_tensor", counted_to_device)
+        return first_pass(*arguments)
+
+    monkeypatch.setattr(objective, "sums_over", sums)
+    report = SoftmaxRegression(C=0.01).fit(features, target).fit_report_
+    assert report.proven
+    classes, width = 10, X.shape[1]
+    # The answer: parameters and gradient.
+    assert sorted(crossed)[-2:] == [(width + 1) * classes] * 2
+    # A pass takes shift and scale, and brings what it says of the classes.
+    assert sorted(crossed)[-3] <= max(width, classes)

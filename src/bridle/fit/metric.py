@@ -148,7 +148,7 @@ def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Ar
     """
     count, classes, dtype = len(sample.features), sample.classes, sample.features.dtype
     weight, offset = (arrays.narrowed(part, dtype) for part in sample.in_feature_units(parameters))
-    share = arrays.beside(np.full(count, 1 / count), parameters)
+    share = arrays.zeros(count, parameters) + 1 / count
     if sample.sample_weight is not None:
         share = sample.sample_weight / sample.sample_weight.sum()
     many = classes > _MOST_CLASSES
