@@ -344,7 +344,7 @@ def test_losses_and_gradients_have_their_digits(dtype: str, shape: tuple[int, in
         gpu_index.write_gradient(scores, kept, loss, one, out=out)
         answer = accuracy.Answer(losses.double().cpu().numpy(), out.double().cpu().numpy())
         found = accuracy.figures(answer, case)
-        assert found.loss <= (3 if dtype == "float64" else 2.1), (case.kind, found)
+        assert found.loss <= (3 if dtype == "float64" else 2), (case.kind, found)
         assert found.gradient <= 5.5, (case.kind, found)
 
 
@@ -452,7 +452,7 @@ def test_who_is_served(served: Callable[[bool], None]) -> None:
         functional.cross_entropy(scores, target, outputs=("loss",))
         functional.cross_entropy(scores, torch.softmax(scores, dim=1))
         functional.cross_entropy(scores, target, on_empty="raise")
-        functional.cross_entropy(scores, target, sample_weight=[1.0] * 5)
+        functional.cross_entropy(scores, target, sample_weight=[1.0] * 5)  # type: ignore[arg-type]
         functional.cross_entropy(scores, target, check=True)
         assert losses.call_count == 1
     assert not gpu_index.serves(3, 2**18)
@@ -470,15 +470,16 @@ def test_arguments_that_do_not_fit_are_refused_as_ever(served: Callable[[bool], 
         {"temperature": 0.0},
         {"reduction": "average"},
     ):
+        given: dict[str, Any] = {"input": scores, "target": target, **wrong}
         with pytest.raises(InputError):
-            functional.cross_entropy(**{"input": scores, "target": target, **wrong})
+            functional.cross_entropy(**given)
 
 
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1, "ignore_index": 3}])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
 def test_a_step_takes_no_more_than_eight_launches(
-    dtype: torch.dtype, reduction: str, options: dict[str, Any], served: Callable[[bool], None]
+    dtype: torch.dtype, reduction: Any, options: dict[str, Any], served: Callable[[bool], None]
 ) -> None:
     """Kernels of ours, and PyTorch's own operations on numbers, forward and backward."""
     served(True)
@@ -486,13 +487,13 @@ def test_a_step_takes_no_more_than_eight_launches(
     leaf, weight = scores.requires_grad_(), torch.rand(12).to(DEVICE)
     ones = torch.ones(9 if reduction == "none" else (), device=DEVICE)
     counter = Operations()
-    with mock.patch.object(gpu_launch.Launcher, "__call__", counter.launch), counter:
+    with mock.patch.object(gpu_launch.Launcher, "__call__", counter.launcher()), counter:
         loss: Any = functional.cross_entropy(
             leaf,
             target,
             weight,
             reduction=reduction,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
         torch.autograd.grad(loss, leaf, ones)
     assert counter.launched <= 4
@@ -507,15 +508,20 @@ class Operations(TorchDispatchMode):
     """Counts the operations that work on numbers, and the kernels that are launched."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[str] = []
         self.launched, self._inside = 0, False
 
-    def launch(self, *arguments: Any) -> None:
-        self.launched += 1
-        self._inside = True  # the interpreter copies what a kernel is given
-        _LAUNCH(*arguments)  # type: ignore[call-arg]
-        self._inside = False
+    def launcher(self) -> Callable[..., None]:
+        """Return what counts a launch and makes it."""
+
+        def launch(*arguments: Any) -> None:
+            self.launched += 1
+            self._inside = True  # the interpreter copies what a kernel is given
+            _LAUNCH(*arguments)
+            self._inside = False
+
+        return launch
 
     def __torch_dispatch__(
         self, operation: Any, types: Any, arguments: Any = (), options: Any = None
@@ -551,13 +557,13 @@ def test_the_linear_head_is_that_of_plain_pytorch(
             for device, module in (("cpu", False), (DEVICE, True)):
                 served(module)
                 leaves = [each.to(dtype).to(device).requires_grad_() for each in head]
-                given = {
+                given: dict[str, Any] = {
                     name: each.to(device) if isinstance(each, Tensor) else each
                     for name, each in options.items()
                 }
-                bias = leaves[2] if biased else None
+                given |= {"bias": leaves[2] if biased else None, "reduction": reduction}
                 loss: Any = functional.linear_cross_entropy(
-                    *leaves[:2], target.to(device), bias=bias, reduction=reduction, **given
+                    leaves[0], leaves[1], target.to(device), **given
                 )
                 results.append([loss.detach(), *torch.autograd.grad(1.5 * loss, leaves)])
             for expected, found in zip(*results, strict=True):

@@ -113,7 +113,7 @@ def test_little_crosses_between_host_and_device(
     X, y = digits
     features, target = torch.tensor(X).bfloat16(), torch.tensor(y)
     crossed: list[int] = []
-    to_host, to_device, first_pass = torch.Tensor.numpy, torch.as_tensor, objective.sums_over
+    to_host, to_device, first_pass = torch.Tensor.numpy, torch.as_tensor, sums_over
 
     def counted_to_host(tensor: Any) -> Any:
         crossed.append(tensor.numel())
