@@ -642,9 +642,9 @@ def bought(command: Command, tmp_path: Path) -> Path:
 
 def test_predict_takes_the_folder_or_the_file(command: Command, bought: Path) -> None:
     data = bought.parent / "train.csv"
-    by_folder = command("predict", bought, data)
+    by_folder = command("predict", bought, data, "--compact")
     assert (by_folder.code, by_folder.err) == (0, "")
-    assert command("predict", bought / "model.safetensors", data) == by_folder
+    assert command("predict", bought / "model.safetensors", data, "--compact") == by_folder
     rows = table(by_folder.out)
     assert list(rows[0]) == ["id", "predicted", "probability"]
     assert len(rows) == 40
@@ -653,9 +653,9 @@ def test_predict_takes_the_folder_or_the_file(command: Command, bought: Path) ->
 
 
 def test_predict_probabilities(command: Command, bought: Path) -> None:
-    answer = command("predict", bought, bought.parent / "train.csv", "--probabilities")
+    answer = command("predict", bought, bought.parent / "train.csv")
     rows = table(answer.out)
-    assert list(rows[0]) == ["id", "predicted", "probability", "no", "yes"]
+    assert list(rows[0]) == ["id", "bought", "predicted", "probability", "no", "yes"]
     for row in rows:
         both = {label: float(row[label]) for label in ("no", "yes")}
         assert sum(both.values()) == pytest.approx(1, abs=1e-8)
@@ -687,7 +687,10 @@ def test_predict_needs_no_target_and_minds_no_more_columns(
     other = tmp_path / "b.csv"
     rows = [["x", row["colour"], "?", row["size"]] for row in table(whole.read_text())]
     write_csv(other, ["remark", "colour", "price", "size"], rows)
-    assert command("predict", bought, other) == command("predict", bought, whole)
+    without = command("predict", bought, other, "--compact")
+    assert without == command("predict", bought, whole, "--compact")
+    named = list(table(command("predict", bought, other).out)[0])
+    assert named == ["id", "predicted", "probability", "no", "yes"]
 
 
 def test_predict_with_a_column_missing(command: Command, bought: Path, tmp_path: Path) -> None:
@@ -849,7 +852,7 @@ def test_evaluate_what_predict_wrote(command: Command, bought: Path, tmp_path: P
     """The two ways to judge a model agree, whatever columns ``predict`` writes beside."""
     data = colours(tmp_path / "new.csv", ["size", "colour", "bought"], 20, 5)
     by_model = figures(command("evaluate", "--model", bought, data, "--target", "bought", "--json"))
-    predicted = table(command("predict", bought, data, "--probabilities").out)
+    predicted = table(command("predict", bought, data).out)
     truth = [row["bought"] for row in table(data.read_text())]
     joined = write_csv(
         tmp_path / "joined.csv",
@@ -863,9 +866,12 @@ def test_evaluate_what_predict_wrote(command: Command, bought: Path, tmp_path: P
     assert by_file["cross_entropy_nats"] == pytest.approx(by_model["cross_entropy_nats"], rel=1e-6)
 
 
-def test_evaluate_a_file_without_answers(command: Command, bought: Path) -> None:
-    line = refused(command("evaluate", bought / "predictions.csv"))
-    assert "predictions.csv: expected a column of probabilities or scores for each class" in line
+def test_evaluate_a_file_without_answers(command: Command, bought: Path, tmp_path: Path) -> None:
+    rows = table((bought / "predictions.csv").read_text())
+    names = ["id", "target", "predicted", "probability"]
+    path = write_csv(tmp_path / "a.csv", names, [[row[name] for name in names] for row in rows])
+    line = refused(command("evaluate", path))
+    assert "a.csv: expected a column of probabilities or scores for each class" in line
 
 
 def test_evaluate_columns_that_may_be_anything(command: Command, tmp_path: Path) -> None:
@@ -971,8 +977,8 @@ def test_labels_that_a_spreadsheet_would_run(command: Command, tmp_path: Path) -
     assert all(float(row["surprisal"]) >= 0 for row in rows)
     metrics = strict_json((out / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["evaluation"]["classes"] == sorted(HOSTILE), "JSON needs no such escape"
-    printed = table(command("predict", out, tmp_path / "a.npz", "--probabilities").out)
-    assert list(printed[0])[3:] == [inert(label) for label in sorted(HOSTILE)]
+    printed = table(command("predict", out, tmp_path / "a.npz").out)
+    assert list(printed[0])[4:] == [inert(label) for label in sorted(HOSTILE)]
     assert [row["predicted"] for row in printed] == [row["predicted"] for row in rows]
 
 
@@ -1166,7 +1172,7 @@ def test_a_reader_that_stops_early(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    assert process.stdout.readline() == b"id,predicted,probability\n"
+    assert process.stdout.readline().startswith(b"id,predicted,probability,")
     process.stdout.close()
     with process.stderr as errors:
         assert errors.read() == b""

@@ -189,14 +189,15 @@ def score_row(values: Array, name: str, row: int) -> NoReturn:
     raise InputError(f"{name}: row {row} has {found}, expected scores or probabilities")
 
 
-def probability_row(values: Array, name: str, row: int) -> NoReturn:
-    """Refuse a row that is no distribution where others show that distributions were meant."""
+def probability_row(values: Array, name: str, row: int, *, most: bool = True) -> NoReturn:
+    """Refuse a row that is no distribution where others, or the caller, say that it should be."""
     if (values < 0).any():
         found = f"row {row} has {values[values < 0][0]:g} at class {int(np.argmax(values < 0))}"
     else:
         found = f"row {row} sums to {values.sum():.6g}"
+    expected = "a distribution as most rows are" if most else "a distribution"
     raise InputError(
-        f"{name}: {found}, expected a distribution as most rows are (divide each row by its sum; "
+        f"{name}: {found}, expected {expected} (divide each row by its sum; "
         f"scores that merely look like probabilities may be shifted by a constant)"
     )
 

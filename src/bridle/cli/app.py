@@ -327,18 +327,34 @@ def predict(
         ),
     ],
     data: Data,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Add a column for each class.")
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The column with the true labels, if the data have them: it is kept. Called as in "
+            "the fit if not given.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact", help="Leave out the columns of the classes, of names and of the truth."
+        ),
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="The file to write; standard output if not given.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Write each sample's most probable class, as CSV: id, predicted, probability."""
+    """Write each sample's most probable class and the probabilities of all, as CSV.
+
+    Columns: what names the row, the truth where the data have it, predicted, probability, and one
+    for each class. bridle evaluate reads such a file.
+    """
     from bridle.cli import predicting
 
-    predicting.predict(model, data, probabilities=probabilities, out=out)
+    predicting.predict(model, data, target=target, compact=compact, out=out)
 
 
 @app.command(
@@ -360,9 +376,36 @@ def evaluate(
     ] = None,
     target: Target = None,
     labels: Labels = None,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            help="Which columns are the answers: a name with * for the label ('prob_*'), columns "
+            "with commas between, or pairs LABEL=COLUMN; of an array, its columns' labels in "
+            "order. Found by the labels' names if not given.",
+            metavar="NAMES",
+            show_default=False,
+        ),
+    ] = None,
+    scores: Annotated[
+        bool | None,
+        typer.Option(
+            "--scores/--probabilities",
+            help="What the answers are. Told from their range and sums if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Divide each row by its sum: one-vs-rest, counts.")
+    ] = False,
+    percent: Annotated[
+        bool, typer.Option("--percent", help="The answers are probabilities in per cent.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Judge answers: cross-entropy, calibration, accuracy, and what surprised the model most."""
     from bridle.cli import evaluating
+    from bridle.cli.answer_kinds import Options
 
-    evaluating.evaluate(data, model=model, target=target, labels=labels, json=json)
+    kind: Any = None if scores is None else "scores" if scores else "probabilities"
+    options = Options(answers, kind, normalize, percent)
+    evaluating.evaluate(data, model=model, target=target, labels=labels, options=options, json=json)

@@ -50,12 +50,14 @@ def fit(plan: Plan) -> None:
     dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
     train, judged = samples_of(plan, dataset)
     model, found = _fitted(plan, dataset, train, judged)
-    evaluation = _judged(model, judged)
+    evaluation, log_probabilities = _judged(model, judged)
     metrics = _metrics(plan, dataset, model, train, judged, evaluation)
     if found is not None:
         metrics["cross_validation"] = found.to_dict()
     if plan.out is not None:
-        predictions = outputs.predictions_csv(judged.ids, evaluation)
+        few = len(model.classes_) <= outputs.MOST_CLASSES
+        probabilities = np.exp(log_probabilities) if few else None
+        predictions = outputs.predictions_csv(judged.ids, evaluation, probabilities)
         outputs.write_fit(plan.out, model, metrics, predictions)
     if plan.json:
         print(strict_json.to_text(metrics, indent=2))
@@ -104,6 +106,8 @@ def _fitted(
         model = _fitted_to_optimum(plan, dataset, train)
     if dataset.feature_names is not None:
         model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+    if dataset.target_name is not None:
+        model.target_name_in_ = dataset.target_name
     return model, found
 
 
@@ -134,16 +138,18 @@ def _scale(plan: Plan, dataset: Dataset) -> bool | float:
     return 255.0 if dataset.pixels else True
 
 
-def _judged(model: Model, samples: Samples) -> Evaluation:
+def _judged(model: Model, samples: Samples) -> tuple[Evaluation, Array]:
+    """Return the figures, and the log-probabilities that they are of."""
     # A distribution as target is judged by its most probable class.
     target = samples.target if samples.target.ndim == 1 else samples.target.argmax(axis=1)
     with about(samples.source):
-        found = judge(model.predict_log_proba(samples.features), target, classes=model.classes_)
+        answers = model.predict_log_proba(samples.features)
+        found = judge(answers, target, classes=model.classes_)
     # The row of the judged samples says nothing to the user; their name in the data does.
     named = tuple(
         replace(sample, index=samples.ids[int(sample.index)]) for sample in found.most_surprising
     )
-    return replace(found, most_surprising=named)
+    return replace(found, most_surprising=named), answers
 
 
 def _metrics(

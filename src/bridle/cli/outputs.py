@@ -22,6 +22,9 @@ from bridle.networks.model_file import FORMAT as NETWORK_FORMAT
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
 
+# Beyond this many classes `predictions.csv` would outgrow the data: it has no column for each then.
+MOST_CLASSES = 1000
+
 MODEL, METRICS, PREDICTIONS = "model.safetensors", "metrics.json", "predictions.csv"
 
 # What makes a cell a formula; the last four are the signs' full-width forms.
@@ -56,24 +59,49 @@ def training_line(model: NetworkClassifier) -> str:
     )
 
 
-def predictions_csv(ids: Sequence[object], evaluation: Evaluation) -> str:
+def predictions_csv(
+    ids: Sequence[object], evaluation: Evaluation, probabilities: Array | None
+) -> str:
     """Return a line for each sample: what it is, what was predicted, how surely, how wrongly.
 
-    ``probability`` is that of the predicted class, ``surprisal`` that of the target in nats.
+    ``probability`` is that of the predicted class, ``surprisal`` that of the target in nats. A
+    column for each class follows, unless ``probabilities`` are left out.
     """
     found = evaluation.outcomes
     labels = np.array(found.classes, dtype=object)
-    return csv_text(
-        ["id", "target", "predicted", "probability", "surprisal"],
-        zip(
-            ids,
-            labels[found.target],
-            labels[found.predicted],
-            nine_digits(found.confidence),
-            nine_digits(found.surprisal),
-            strict=True,
-        ),
-    )
+    columns: dict[str, Sequence[object]] = {
+        "id": ids,
+        "target": labels[found.target].tolist(),
+        "predicted": labels[found.predicted].tolist(),
+        "probability": nine_digits(found.confidence),
+        "surprisal": nine_digits(found.surprisal),
+    }
+    return answers_csv(columns, found.classes, probabilities)
+
+
+def answers_csv(
+    columns: dict[str, Sequence[object]], classes: Sequence[object], probabilities: Array | None
+) -> str:
+    """Return a table of columns, and of one for each class beside them, called as the class is.
+
+    Where two columns would be called the same, ``p_`` stands before every class.
+    """
+    if probabilities is None:
+        return csv_text(list(columns), zip(*columns.values(), strict=True))
+    header = [*columns, *_class_columns(list(columns), classes)]
+    rows = zip(*columns.values(), probabilities, strict=True)
+    return csv_text(header, ([*fixed, *nine_digits(each)] for *fixed, each in rows))
+
+
+def _class_columns(taken: Sequence[str], classes: Sequence[object]) -> list[object]:
+    prefix = ""
+    while True:
+        # Plain labels stay what they are: a number is no text that a spreadsheet might run.
+        names = [f"{prefix}{label}" if prefix else label for label in classes]
+        written = [inert(name) if isinstance(name, str) else str(name) for name in names]
+        if len({*written, *map(inert, taken)}) == len(written) + len(taken):
+            return names
+        prefix = f"p_{prefix}"
 
 
 def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -85,7 +113,8 @@ def _csv_row(cells: Sequence[object]) -> str:
     stream = io.StringIO()
     # Before Python 3.13 csv quotes only what its own line end consists of. A carriage return left
     # bare would end the row, and begin another with whatever follows: a formula.
-    csv.writer(stream, lineterminator="\r\n").writerow([_inert(cell) for cell in cells])
+    plain = [inert(cell) if isinstance(cell, str) else cell for cell in cells]
+    csv.writer(stream, lineterminator="\r\n").writerow(plain)
     return stream.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -94,8 +123,9 @@ def nine_digits(figures: Array) -> list[float]:
     return [float(f"{figure:.9g}") for figure in figures.tolist()]
 
 
-def _inert(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+def inert(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def check_folder(folder: Path) -> None:
@@ -140,9 +170,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def features_of(model: Model) -> dict[str, Any]:
-    """Return what `bridle.data.load` has to know of the features that a model was fitted to."""
+    """Return what `bridle.data.load` has to know of the data that a model was fitted to."""
     names = getattr(model, "feature_names_in_", None)
-    return {"feature_names": names, "width": model.n_features_in_}
+    target = getattr(model, "target_name_in_", None)
+    return {"feature_names": names, "width": model.n_features_in_, "usual_target": target}
 
 
 def load_model(path: Path) -> Model:

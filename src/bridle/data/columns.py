@@ -22,7 +22,8 @@ class Table:
 
     ``read`` returns one column: numbers or booleans ``(N,)``, an embedding ``(N, k)``, or texts
     (as objects). ``place`` says where a row stands. Where the file declares no types (``typed`` is
-    false), a column of texts may be one of numbers with a fault in it.
+    false), a column of texts may be one of numbers with a fault in it, and ``texts`` returns one as
+    it is spelled.
     """
 
     file: str
@@ -32,6 +33,11 @@ class Table:
     place: Callable[[int], str]
     typed: bool
     notes: tuple[str, ...] = ()
+    texts: Callable[[str], Array] | None = None
+
+    def spelled(self, name: str) -> Array:
+        """Return a column with its values spelled as in the file, where that is a file of text."""
+        return self.read(name) if self.texts is None else self.texts(name)
 
     def fault(self, row: int, name: str, what: str) -> checks.InputError:
         """Return the error of one cell."""
@@ -63,6 +69,7 @@ def joined(tables: Sequence[Table]) -> Table:
         place=place,
         typed=first.typed,
         notes=(f"{len(tables)} shards, {first.file} first", *first.notes),
+        texts=lambda name: np.concatenate([table.spelled(name) for table in tables]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle.data import files, labels, targets
+from bridle.data.columns import Table
 from bridle.data.parts import Features, Part, Request
 from bridle.rows import Rows
 
@@ -38,6 +39,12 @@ class Dataset:
         What was decided on the way, for a human to read.
     pixels : bool
         Whether the features are images in bytes: brightness, all on one scale.
+    target_name : str or None
+        The column of the target, in a table.
+    named : dict of str to tuple of str
+        Columns of a table that name its rows and that a model does not use; the one of `ids` first.
+    table : Table or None
+        The columns themselves, where `load` was asked for them; there are no features then.
     """
 
     features: Rows
@@ -47,6 +54,9 @@ class Dataset:
     source: str
     notes: tuple[str, ...] = ()
     pixels: bool = False
+    target_name: str | None = None
+    named: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    table: Table | None = None
 
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:

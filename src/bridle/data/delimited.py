@@ -55,6 +55,7 @@ def _table(path: Path, request: Request) -> Table:
         place=lambda row: f"{path}: line {_line(path, row)}",
         typed=False,
         notes=index_notes,
+        texts=lambda name: _spelled(path, header, name),
     )
 
 
@@ -121,7 +122,15 @@ def _checked_header(path: Path, line: int, fields: list[str]) -> list[str]:
     return names
 
 
-def _frame(path: Path, header: list[str], texts: set[str]) -> Any:
+def _spelled(path: Path, header: list[str], name: str) -> Array:
+    # Read again, and alone: the texts of all columns would take many times their numbers' memory.
+    frame = _frame(path, header, {name}, only=[name])
+    return np.array([text.strip() for text in frame[name]], object)
+
+
+def _frame(
+    path: Path, header: list[str], texts: set[str], only: Sequence[str] | None = None
+) -> Any:
     pandas = checks.require("pandas", extra="cli", purpose=f"reading {path}")
     with files.parsing(path, "a table of text"), files.open_text(path) as stream:
         next(row for row in _reader(stream, path) if "".join(row).strip())  # the header
@@ -131,6 +140,7 @@ def _frame(path: Path, header: list[str], texts: set[str]) -> Any:
             header=None,
             names=header,
             index_col=False,
+            usecols=only,
             dtype=dict.fromkeys(texts, str),
             # A missing value shall be seen with its text, not become a NaN.
             na_filter=False,

@@ -20,6 +20,8 @@ def load(
     feature_names: Sequence[str] | None = None,
     width: int | None = None,
     need_target: bool = True,
+    as_table: bool = False,
+    usual_target: str | None = None,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -42,6 +44,11 @@ def load(
         file may be narrower than the model and mean the same.
     need_target : bool
         Whether data without labels are refused.
+    as_table : bool
+        Whether a table is handed over as its columns, under `Dataset.table`: no target is chosen,
+        no feature encoded, and ``labels`` may lie in a file beside it. Arrays do not mind.
+    usual_target : str, optional
+        The column that holds the labels where it is there and ``target`` is not given.
 
     Returns
     -------
@@ -73,7 +80,7 @@ def load(
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
     names = None if feature_names is None else tuple(feature_names)
-    request = Request(source, target, labels, names, width, need_target)
+    request = Request(source, target, labels, names, width, need_target, as_table, usual_target)
     if source in embedded.NAMES:
         return embedded.load_embedded(request)
     path = _existing(source)

@@ -25,6 +25,10 @@ class Request:
     feature_names: tuple[str, ...] | None = None
     width: int | None = None
     need_target: bool = True
+    # A table's columns as they are, for who matches them by name: no target chosen, no features.
+    as_table: bool = False
+    # The column that a model's target was in: taken where it is there and nothing else was said.
+    usual_target: str | None = None
 
     @property
     def expected_width(self) -> int | None:

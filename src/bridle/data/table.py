@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import columns, encoding, files, targets
+from bridle.data import columns, encoding, files, labels, targets
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request, refuse_labels
@@ -18,13 +20,20 @@ Array = npt.NDArray[Any]
 
 TARGET_NAMES = ("target", "label", "class", "y")
 
+# customer_id, userId, "order key", file_name; not "width", not "valid".
+_NAME_OF_ROWS = re.compile(
+    r"(?:.*[\s_.-])?(?i:ids?|uuid|guid|index|key|path|file|file[ _]?name)|.*[a-z](?:Id|ID|UUID)"
+)
+
 _MOST_CLASSES = 1000  # of a last column that nobody called the target
 
 
 def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
     """Choose target, names of rows and features among the columns; tables lie below each other."""
-    refuse_labels(request, "a table")
     table = columns.joined(tables)
+    if request.as_table:
+        return _as_table(table, request)
+    refuse_labels(request, "a table")
     if table.count == 0:
         raise files.broken(table.file, "expected at least one row, found none")
     used = _used(table, request)
@@ -47,7 +56,31 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
         ids=ids,
         source=request.source,
         notes=(*table.notes, *notes, *target_notes, *id_notes, *encoding_notes),
+        target_name=target_name,
+        named=_named(table, used, target_name, id_name),
     )
+
+
+def _as_table(table: Table, request: Request) -> Dataset:
+    target, notes = None, tuple[str, ...]()
+    if request.labels is not None:
+        target, notes = labels.read(request.labels, table.count, request.source)
+    nothing = Rows([np.empty((table.count, 0), np.float32)])
+    return Dataset(nothing, target, None, None, request.source, (*table.notes, *notes), table=table)
+
+
+def _named(
+    table: Table, used: frozenset[str], target: str | None, id_name: str | None
+) -> dict[str, tuple[str, ...]]:
+    if not used:
+        return {}  # in a fit every column that is left is a feature
+    free = [name for name in table.names if name not in used and name not in (target, id_name)]
+    names = [*([] if id_name is None else [id_name]), *filter(_names_rows, free)]
+    return {name: tuple(str(value) for value in table.spelled(name).tolist()) for name in names}
+
+
+def _names_rows(name: str) -> bool:
+    return _NAME_OF_ROWS.fullmatch(name) is not None
 
 
 def is_id(name: str) -> bool:
@@ -67,6 +100,9 @@ def _target_name(
     if request.target is not None:
         return _asked_for(table, request.target, request.need_target), ()
     free = [name for name in table.names if name not in used]
+    usual = request.usual_target
+    if usual is not None and usual in free:
+        return usual, (f"target: column {usual!r}, as in the fit",)
     named = [name for name in free if name.lower() in TARGET_NAMES]
     if len(named) > 1:
         raise files.broken(

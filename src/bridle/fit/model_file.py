@@ -58,12 +58,21 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
     model.n_features_in_, model.n_iter_, model.fit_report_ = coef.shape[1], iterations, report
     if names:
         model.feature_names_in_ = np.array(names, dtype=object)
+    restore_target_name(model, description)
 
 
 def classifier_description(model: Any) -> dict[str, Any]:
     """Return what every classifier has, in JSON's types."""
     names = [str(name) for name in getattr(model, "feature_names_in_", [])]
-    return class_description(model.classes_, names)
+    target = getattr(model, "target_name_in_", None)
+    return {**class_description(model.classes_, names), "target_name": target}
+
+
+def restore_target_name(model: Any, description: dict[str, Any]) -> None:
+    """Give a model the name of the column that its target was in, if it was a table's."""
+    name = description.get("target_name")
+    if name is not None:
+        model.target_name_in_ = str(name)
 
 
 def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
     model.n_features_in_, model.n_iter_, model.history_ = len(coefs[0]), len(history), history
     if names:
         model.feature_names_in_ = np.array(names, dtype=object)
+    model_file.restore_target_name(model, description)
 
 
 def _have_sizes(
