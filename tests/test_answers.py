@@ -238,6 +238,26 @@ def test_scores_of_a_column_that_may_be_a_class_or_not(command: Command, tmp_pat
     assert found["cross_entropy_nats"] == pytest.approx(nats(kept, target[seen]))
 
 
+def test_columns_of_parquet_that_concern_nobody(command: Command, tmp_path: Path) -> None:
+    """Gaps, dates and nested columns beside the answers are no reason to refuse them."""
+    pyarrow = pytest.importorskip("pyarrow", reason="parquet is optional")
+    from pyarrow import parquet
+
+    values, target = distributions(3)
+    content = {
+        "when": pyarrow.array([0] * 60, pyarrow.timestamp("s")),
+        "gaps": pyarrow.array([None, 1.0] * 30),
+        "nested": [{"a": 1}] * 60,
+        **{f"p_{label}": values[:, place] for place, label in enumerate(PETS)},
+        "animal": [PETS[place] for place in target],
+    }
+    parquet.write_table(pyarrow.table(content), tmp_path / "a.parquet")
+    found = figures(command("evaluate", tmp_path / "a.parquet", "--json"))
+    assert found["cross_entropy_nats"] == pytest.approx(nats(values, target), rel=1e-12)
+    assert "truth: column 'animal'" in found["notes"]
+    assert "left out: columns 'when', 'gaps', 'nested'" in found["notes"]
+
+
 # --- what fits nothing, or too much --------------------------------------------------------------
 
 

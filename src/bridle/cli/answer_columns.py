@@ -138,20 +138,26 @@ def _complete(
 ) -> Match:
     """Return the labels' columns, and those of classes without a sample if they are missing."""
     known = frozenset(names)
-    own = {affix.column(label, known): label for label in by_text}
-    seen = [name for name in names if name in own]
+    seen = [affix.column(label, known) or "" for label in by_text]
+    seen = [name for name in names if name in seen]
     values = numbers(table, seen)
-    rest = [name for name in names if name not in own and _may_be(table, name, affix, values)]
-    if _within(values, total) and rest:
-        if kinds.row_sums(values, total).fits:
-            rest = []
-        else:
-            rest = [name for name in rest if _within(numbers(table, [name]), total)]
-        both = [name for name in names if name in own or name in rest]
-        if rest and kinds.row_sums(numbers(table, both), total).fits:
+    fractions = bool((values != np.round(values)).any())
+    rest = [
+        name
+        for name in names
+        if name not in seen and _may_be(table, name, affix, fractions=fractions)
+    ]
+    if rest and _within(values, total):
+        rest = [name for name in rest if _within(numbers(table, [name]), total)]
+        both = [name for name in names if name in seen or name in rest]
+        alone = kinds.row_sums(values, total).fits
+        together = bool(rest) and kinds.row_sums(numbers(table, both), total).fits
+        # A column that changes no sum is a class if it is called as classes are.
+        if together and not (alone and affix.is_empty):
             return _match(both, by_text, affix)
+        rest = [] if alone else rest
     if rest:
-        hint = str(affix) if not affix.is_empty else ",".join(seen)
+        hint = ",".join(seen) if affix.is_empty else str(affix)
         raise files.broken(
             table.file,
             f"columns {files.listing(rest)} have no sample: classes, or no answers? say which "
@@ -185,7 +191,7 @@ def _label(text: str, *, whole: bool) -> object:
     return int(text) if whole and re.fullmatch(r"-?(0|[1-9][0-9]{0,17})", text) else text
 
 
-def _may_be(table: Table, name: str, affix: Affix, seen: Array) -> bool:
+def _may_be(table: Table, name: str, affix: Affix, *, fractions: bool) -> bool:
     """Tell whether a column may be that of a class without a sample."""
     label = affix.label(name)
     if label is None or answer_words.plain(label) in answer_words.BESIDE:
@@ -194,7 +200,6 @@ def _may_be(table: Table, name: str, affix: Affix, seen: Array) -> bool:
         return False
     column = table.read(name)
     # Whole numbers beside fractions count or number something: a fold, an age.
-    fractions = bool((seen != np.round(seen)).any())
     return not (fractions and bool((column == np.round(column)).all()) and bool(column.any()))
 
 
@@ -339,7 +344,7 @@ def _unfitting(
         what = "no columns are called after the labels, with or without one prefix or suffix"
         if 0 < len(missing) < len(by_text):
             what = f"no column is called after the label {files.quoted(missing[0])}"
-    counts = f"{len(numeric)} columns of answers for {len(by_text)} labels in the target"
+    counts = f"{len(numeric)} column{'s' * (len(numeric) != 1)} of answers for {len(by_text)} labels in the target"
     start = counts if numeric else "expected a column of probabilities or scores for each class"
     return files.broken(
         table.file,
@@ -356,9 +361,17 @@ def _differ_in_case(names: Sequence[str], by_text: dict[str, object]) -> bool:
     )
 
 
+def column_of(table: Table, name: str) -> Array | None:
+    """Return a column that may concern nobody: None if it cannot be read, has gaps or is odd."""
+    try:
+        return table.read(name)
+    except checks.InputError:
+        return None
+
+
 def _is_numeric(table: Table, name: str) -> bool:
-    column = table.read(name)
-    return column.ndim == 1 and column.dtype.kind in "iuf"
+    column = column_of(table, name)
+    return column is not None and column.ndim == 1 and column.dtype.kind in "iuf"
 
 
 def numbers(table: Table, names: Sequence[str]) -> Array:

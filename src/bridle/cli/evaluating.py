@@ -169,8 +169,8 @@ def _truth_name(table: Table) -> str:
 
 
 def _are_labels(table: Table, name: str) -> bool:
-    column = table.read(name)
-    return column.ndim == 1 and column.dtype.kind != "f"
+    column = answer_columns.column_of(table, name)
+    return column is not None and column.ndim == 1 and column.dtype.kind != "f"
 
 
 def _names_columns(table: Table, name: str) -> bool:
