@@ -28,7 +28,7 @@ import bridle
 from bridle import files
 from bridle.cli import outputs, run
 from bridle.cli.messages import one_line
-from bridle.cli.progress import TimeLeft
+from bridle.cli.progress import TimeLeft, step_line
 from bridle.cli.splitting import holdout_split
 from bridle.rows import Rows
 
@@ -1337,6 +1337,93 @@ def test_time_left_is_unknown_of_a_gap_that_is_none(gap: float) -> None:
     estimate = TimeLeft(1e-8)
     for step in range(4):
         assert estimate.seconds(float(step), gap) is None
+
+
+def test_time_left_of_a_gap_that_falls_in_steps() -> None:
+    """A gap that stands still and jumps is told within a factor of two from a third of the way."""
+    told = {}
+    for count in (60, 150):
+        estimate = TimeLeft(1e-5)
+        for step in range(count):
+            # Flat while the bound says nothing, then ten passes of rest for each jump.
+            exponent = 5 * (max(0, step - 12) // 10 * 10) / (count - 12)
+            told[step] = estimate.seconds(float(step), min(1.0, 10.0**-exponent))
+        for step in range(12 + (count - 12) // 2, count - 12):
+            left = told[step]
+            assert left is not None
+            assert (count - step) / 2 < left < 2 * (count - step)
+
+
+@pytest.mark.parametrize("gap", [0.0, -4.6e-8, 1e-16])
+def test_a_gap_below_rounding_is_said_to_be_that(gap: float) -> None:
+    assert step_line(9, 0.5, gap, None) == "pass 9   objective 0.500000   gap at rounding"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("digits", []),
+        ("digits", ["--C", "1000"]),
+        ("iris", ["--tol", "1e-2"]),
+        ("wine", ["--C", "0.01", "--tol", "1e-4"]),
+        ("iris", ["--C", "inf"]),
+    ],
+)
+def test_what_a_gap_means_for_the_probabilities(
+    command: Command, tmp_path: Path, name: str, arguments: list[str]
+) -> None:
+    """The bound that is told holds against the optimum, found to rounding."""
+    places = tmp_path / "told", tmp_path / "exact"
+    answer = command("fit", name, "--holdout", "0", *arguments, "--out", places[0])
+    assert answer.code == 0
+    said = re.search(
+        r"no probability is further than (\S+)\s+from what it is at the optimum( \(estimated\))?$",
+        answer.out,
+        re.MULTILINE,
+    )
+    assert said is not None
+    assert (said[2] is not None) == ("inf" in arguments)
+    exact = [*arguments, "--tol", "1e-12"]
+    command("fit", name, "--holdout", "0", *exact, "--out", places[1], "--quiet")
+    features = Rows([EMBEDDED[name]().data])
+    one, other = (bridle.SoftmaxRegression.load(p / "model.safetensors") for p in places)
+    differences = one.predict_proba(features) - other.predict_proba(features)
+    # Over one class or several the difference is at most half of all their absolute values.
+    furthest = np.abs(differences).sum(axis=1) / 2
+    assert furthest.mean() <= float(said[1])
+    bound = np.sqrt(one.fit_report_.relative_gap * one.fit_report_.objective / 2)
+    assert bound <= float(said[1]) <= 2 * bound
+
+
+def test_the_commands_tolerance_is_the_estimators(command: Command) -> None:
+    metrics = json.loads(command("fit", "iris", "--json").out)
+    assert metrics["model"]["tol"] == bridle.SoftmaxRegression().tol == 1e-6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["digits"],
+        ["digits", "--tol", "1e-13"],
+        ["iris", "--C", "inf"],
+        ["wine", "--Cs", "0.1,1"],
+        ["iris", "--Cs", "0.1,1", "--scoring", "accuracy"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_fit_prints_fits_80_columns(command: Command, arguments: list[str]) -> None:
+    printed = command("fit", *arguments).out
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_sweep_prints_costs_and_no_negative_scores(command: Command) -> None:
+    printed = command("fit", "wine", "--Cs", "0.1,1").out
+    found = json.loads(command("fit", "wine", "--Cs", "0.1,1", "--json").out)["cross_validation"]
+    assert "cross-entropy in nats (-neg_log_loss, mean of 5 folds" in printed
+    for row in found["scores"]:
+        assert row["mean"] < 0
+        line = f"{row['C']:>10.3g}   {-row['mean']:.6f} ± {row['deviation']:.6f}"
+        assert line in printed
 
 
 def test_time_left_is_unknown_while_the_gap_grows() -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from bridle import checks, judge, probabilities
+from bridle.judge import text
 
 Array = npt.NDArray[Any]
 
@@ -618,6 +619,26 @@ def test_text_fits_80_columns(classes: int, label: str) -> None:
     assert all(line.isprintable() for line in lines)
     assert len(lines) <= 34
     assert not any(line != line.rstrip() for line in lines)
+    assert any("top-5" in line for line in lines) == (classes > 5)
+
+
+@pytest.mark.parametrize(
+    ("label", "width", "shown"),
+    [
+        ("cat", 5, "cat  "),
+        ("crane", 5, "crane"),
+        ("crocodile", 5, "croc…"),
+        ("猫猫", 5, "猫猫 "),
+        ("猫猫猫", 5, "猫猫…"),
+        ("猫猫猫", 6, "猫猫猫"),
+        ("a猫猫", 4, "a猫…"),
+        ("aa猫猫", 4, "aa… "),
+        ("a\nb", 3, "a?b"),
+        (12345, 3, "12…"),
+    ],
+)
+def test_a_name_that_is_cut_says_so(label: object, width: int, shown: str) -> None:
+    assert text.cell(label, width) == shown
 
 
 def test_text_shows_what_is_infinite_or_undefined() -> None:

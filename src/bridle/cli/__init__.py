@@ -8,6 +8,9 @@ file                    subject
 ``comparing.py``        ``bridle compare``
 ``predicting.py``       ``bridle predict``
 ``evaluating.py``       ``bridle evaluate``
+``answer_columns.py``   which columns of a table are answers, by name
+``answer_words.py``     what people call such columns
+``answer_kinds.py``     whether answers are probabilities, scores, per cent, …
 ``sampling.py``         what is learnt from and what is judged on
 ``splitting.py``        which samples are held out
 ``network_options.py``  the options of a network

@@ -344,7 +344,8 @@ def _unfitting(
         what = "no columns are called after the labels, with or without one prefix or suffix"
         if 0 < len(missing) < len(by_text):
             what = f"no column is called after the label {files.quoted(missing[0])}"
-    counts = f"{len(numeric)} column{'s' * (len(numeric) != 1)} of answers for {len(by_text)} labels in the target"
+    plural = "s" * (len(numeric) != 1)
+    counts = f"{len(numeric)} column{plural} of answers for {len(by_text)} labels in the target"
     start = counts if numeric else "expected a column of probabilities or scores for each class"
     return files.broken(
         table.file,

@@ -58,6 +58,7 @@ Holdout = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, nothing else.")]
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
+DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
@@ -163,7 +164,7 @@ def fit(
     ] = None,
     tol: Annotated[
         float, typer.Option(help="The proven relative gap to the optimum to end at.")
-    ] = 1e-10,
+    ] = DEFAULT_TOL,
     checkpoint: Annotated[
         Path | None,
         typer.Option(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import bridle
 from bridle import checks, data, strict_json
 from bridle.cli import network_training, outputs
+from bridle.cli.app import DEFAULT_TOL
 from bridle.cli.messages import about, one_line
 from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
@@ -25,8 +26,6 @@ from bridle.networks import NetworkClassifier
 
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
-
-DEFAULT_TOL = 1e-10
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,9 @@ def _trained(
 
 def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
     model = SoftmaxRegression(plan.C or 1.0, standardize=_scale(plan, dataset), tol=plan.tol)
-    wanted = not (plan.json or plan.quiet)
-    with about(train.source), live_line(plan.tol, wanted=wanted) as progress:
+    wanted, penalised = not (plan.json or plan.quiet), np.isfinite(model.C)
+    line = live_line(plan.tol, penalised=bool(penalised), wanted=wanted)
+    with about(train.source), line as progress:
         return model.fit(
             train.features, train.target, progress=progress, checkpoint=plan.checkpoint
         )
@@ -202,7 +202,7 @@ def _print(
     else:
         if model.standardize == 255:
             print("  pixels are penalised on one scale, 0 to 1 (--standardize: each on its own)")
-        print(outputs.fit_line(model.fit_report_))
+        print(*outputs.fit_lines(model.fit_report_), sep="\n")
     print(f"\n{found['judged_on']} accuracy {evaluation.accuracy:.4f}\n")
     print(evaluation)
     if out is None:

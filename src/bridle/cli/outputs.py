@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,8 +32,8 @@ MODEL, METRICS, PREDICTIONS = "model.safetensors", "metrics.json", "predictions.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def fit_line(report: FitReport) -> str:
-    """Return the figures of a fit as a line of text."""
+def fit_lines(report: FitReport) -> list[str]:
+    """Return the figures of a fit, and what its gap means, in lines of at most 80 columns."""
     gap = f"{report.relative_gap:.1e}" if np.isfinite(report.relative_gap) else "unknown"
     bound = f"proven gap {gap}" if report.proven else f"estimated gap {gap}, not proven"
     ending = {
@@ -43,10 +44,37 @@ def fit_line(report: FitReport) -> str:
         "max_iter": "stopped at the limit of steps",
         "interrupted": "interrupted at the best weights seen",
     }[report.stopped]
-    return (
-        f"{ending}: {bound}, objective {report.objective:.9g} nats, "
-        f"{report.passes} passes, {report.seconds:.2f} s"
-    )
+    return [
+        f"{ending}: {bound},",
+        f"  objective {report.objective:.9g} nats, {report.passes} passes, {report.seconds:.2f} s",
+        *_meaning(report),
+    ]
+
+
+def _meaning(report: FitReport) -> list[str]:
+    """Return what a gap means for the probabilities, where it means anything.
+
+    At the optimum p* the gradient is 0, so that the objective elsewhere is higher by the mean of
+    KL(p*_n ‖ p_n) over the training samples, and by what the penalty adds. By Pinsker's inequality
+    no probability of a sample, of one class or of several, differs by more than √(KL / 2), and by
+    Jensen's the mean of that is at most √(gap / 2).
+    """
+    furthest = math.sqrt(max(0.0, report.relative_gap * report.objective) / 2)
+    if not furthest < 1:
+        return []
+    estimated = "" if report.proven else " (estimated)"
+    return [
+        f"  on average over the training samples, no probability is further than "
+        f"{_rounded_up(furthest)}",
+        f"  from what it is at the optimum{estimated}",
+    ]
+
+
+def _rounded_up(bound: float) -> str:
+    if bound == 0:
+        return "0"
+    unit = 10.0 ** math.floor(math.log10(bound))
+    return f"{math.ceil(bound / unit) * unit:.1g}"
 
 
 def training_line(model: NetworkClassifier) -> str:

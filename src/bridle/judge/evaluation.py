@@ -176,7 +176,7 @@ def evaluate(
     cross-entropy           1.4979 nats     2.1610 bits     perplexity 4.4721
       uniform guess         1.0986 nats     1.5850 bits
       class frequencies     0.6931 nats     1.0000 bits
-    accuracy                0.5000          top-5 1.0000
+    accuracy                0.5000
     Brier score             0.8200          calibration error 0.5500
     infinite losses              0
     <BLANKLINE>
