@@ -517,6 +517,32 @@ def test_one_row_that_is_broken(command: Command, tmp_path: Path) -> None:
     assert "a.csv: line 9 sums to 0.9, expected a distribution as most rows are" in line
 
 
+def test_probabilities_below_0_by_rounding_are_no_scores(command: Command, tmp_path: Path) -> None:
+    values, target = distributions(3)
+    values[7] = [1 + 1e-9, -1e-9, 0]
+    truth = {"target": [PETS[place] for place in target]}
+    path = write(tmp_path / "a.csv", truth | columns_of(values, PETS, "*", (0, 1, 2)))
+    assert "row 7 has -1e-09 at class 1" in refused(command("evaluate", path))
+
+
+def test_one_column_of_log_odds(command: Command, tmp_path: Path) -> None:
+    odds, target = np.linspace(-3, 4, 40), np.arange(40) % 2
+    truth = [("neg", "pos")[place] for place in target]
+    path = write(tmp_path / "a.csv", {"score_neg": odds.tolist(), "target": truth})
+    found = figures(command("evaluate", path, "--json"))
+    assert found["input_kind"] == "scores"
+    own = np.where(target == 0, odds, -odds)
+    assert found["cross_entropy_nats"] == pytest.approx(np.log1p(np.exp(-own)).mean(), rel=1e-12)
+
+
+def test_two_columns_that_each_answer_for_one_of_two(command: Command, tmp_path: Path) -> None:
+    probability, target = np.linspace(0.05, 0.95, 40), np.arange(40) % 2
+    truth = [("neg", "pos")[place] for place in target]
+    columns = {"pos": probability.tolist(), "score_neg": probability.tolist(), "target": truth}
+    line = refused(command("evaluate", write(tmp_path / "a.csv", columns)))
+    assert "columns 'pos', 'score_neg' each answer for one label" in line
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -731,6 +757,15 @@ def test_labels_of_any_spelling_survive_the_chain(
         for name in ("cross_entropy_nats", "brier_score"):
             assert found[name] == pytest.approx(by_model[name], rel=1e-6)
         assert len(found["classes"]) == len(labels)
+
+
+def test_what_a_network_predicts_is_judged(command: Command, tmp_path: Path) -> None:
+    arguments = ("--hidden", "3", "--epochs", "2", "--out", tmp_path, "--quiet")
+    assert command("fit", "iris", *arguments).code == 0
+    assert command("predict", tmp_path, "iris", "--out", tmp_path / "p.csv") == (0, "", "")
+    found = figures(command("evaluate", tmp_path / "p.csv", "--json"))
+    by_model = figures(command("evaluate", "--model", tmp_path, "iris", "--json"))
+    assert found["cross_entropy_nats"] == pytest.approx(by_model["cross_entropy_nats"], rel=1e-6)
 
 
 def test_a_class_that_an_apostrophe_would_make_another(command: Command, tmp_path: Path) -> None:

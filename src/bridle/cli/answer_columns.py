@@ -207,8 +207,6 @@ def _one_of_two(table: Table, names: Sequence[str], by_text: dict[str, object]) 
     """Return the one column that answers for one of two labels, whose name its own name holds."""
     numeric = [name for name in names if _is_numeric(table, name)]
     sides = list(_sides(numeric, list(by_text))) if len(by_text) == 2 else []
-    exact = [side for side in sides if side[0] in by_text]
-    sides = exact or sides
     if len(sides) != 1:
         raise _unfitting(table, names, by_text, [name for name, _ in sides])
     return _single(*sides[0], by_text)

@@ -81,6 +81,8 @@ def settle(values: Array, options: Options, place: Callable[[int], str], source:
         return _normalized(values, place)
     low, high = _range(values)
     slack = checks.sum_tolerance(values.dtype, values.shape[-1])
+    if -slack <= low < 0 and high <= 1 + slack:
+        return Judged(values, "probabilities")  # of which the judge refuses those below 0
     if not (low >= 0 and high <= 1 + slack):
         if options.percent or options.kind is not None:
             return _refused_range(values, options, place)
