@@ -501,6 +501,8 @@ def test_probabilities_rounded_as_text(
     assert found["input_kind"] == "probabilities"
     if np.isinf(expected):
         assert found["cross_entropy_nats"] == "Infinity"
+        zeros = int((written[np.arange(len(target)), target] == 0).sum())
+        assert f"{zeros} of the targets' were rounded to 0: an infinite loss each" in found["notes"]
     else:
         assert found["cross_entropy_nats"] == pytest.approx(expected, rel=1e-12)
     exact = (np.abs(written.sum(axis=1) - 1) < 1e-5).all()

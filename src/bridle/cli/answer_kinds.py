@@ -63,6 +63,7 @@ class Judged:
     values: Array
     kind: InputKind | None
     note: str = ""
+    rounded: bool = False
 
 
 def settle(values: Array, options: Options, place: Callable[[int], str], source: str) -> Judged:
@@ -95,7 +96,7 @@ def settle(values: Array, options: Options, place: Callable[[int], str], source:
     if not sums.rounded:
         return Judged(values, "probabilities")
     note = f"probabilities rounded to {sums.rounded}: used as they are, not divided by their sums"
-    return Judged(values, "probabilities", note)
+    return Judged(values, "probabilities", note, rounded=True)
 
 
 def _range(values: Array) -> tuple[float, float]:

@@ -88,7 +88,10 @@ def _of_answers(
             replace(row, index=found.ids[int(row.index)]) for row in evaluation.most_surprising
         ]
         evaluation = replace(evaluation, most_surprising=tuple(named))
-    notes = (*dataset.notes, *found.notes, judged.note)
+    infinite = evaluation.infinite_losses
+    zeros = f"{infinite} of the targets' were rounded to 0: an infinite loss each"
+    rounded = judged.rounded and infinite > 0
+    notes = (*dataset.notes, *found.notes, judged.note, zeros if rounded else "")
     return evaluation, tuple(note for note in notes if note)
 
 
