@@ -10,6 +10,7 @@ file                    subject
 ``evaluating.py``       ``bridle evaluate``
 ``sampling.py``         what is learnt from and what is judged on
 ``splitting.py``        which samples are held out
+``reading_options.py``  the options of how files are read
 ``network_options.py``  the options of a network
 ``network_training.py`` a network trained on samples in whatever units
 ``curves.py``           a picture of trainings side by side

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli import outputs
 from bridle.cli.messages import about
-from bridle.data import Dataset
+from bridle.data import Dataset, Reading
 from bridle.judge import evaluate as judge
 
 Array = npt.NDArray[Any]
@@ -22,15 +22,22 @@ _FIGURES = ("predicted", "probability", "surprisal")
 
 
 def evaluate(
-    source: str, *, model: Path | None, target: str | None, labels: str | None, json: bool
+    source: str,
+    *,
+    model: Path | None,
+    target: str | None,
+    labels: str | None,
+    reading: Reading,
+    json: bool,
 ) -> None:
     """Print the figures of answers in a file, or of a model on data."""
     if model is None:
-        dataset = data.load(source, target=target, labels=labels)
+        dataset = data.load(source, target=target, labels=labels, reading=reading)
         answers, classes = _answers(dataset, _labels(dataset))
     else:
         fitted = outputs.load_model(model)
-        dataset = data.load(source, target=target, labels=labels, **outputs.features_of(fitted))
+        known = outputs.features_of(fitted)
+        dataset = data.load(source, target=target, labels=labels, reading=reading, **known)
         with about(source):
             answers, classes = fitted.predict_log_proba(dataset.features), fitted.classes_.tolist()
     with about(source):

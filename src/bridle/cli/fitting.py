@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 import bridle
-from bridle import checks, data, strict_json
+from bridle import checks, strict_json
 from bridle.cli import network_training, outputs
 from bridle.cli.messages import about, one_line
 from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
-from bridle.cli.sampling import Samples, Source, check_source, samples_of
+from bridle.cli.sampling import Samples, Source, check_source, load_training, samples_of
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.fit import SoftmaxRegression
@@ -47,7 +47,7 @@ class Plan(Source):
 def fit(plan: Plan) -> None:
     """Load, split, fit, judge, print and write."""
     _check(plan)
-    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    dataset = load_training(plan)
     train, judged = samples_of(plan, dataset)
     model, found = _fitted(plan, dataset, train, judged)
     evaluation = _judged(model, judged)
@@ -104,6 +104,7 @@ def _fitted(
         model = _fitted_to_optimum(plan, dataset, train)
     if dataset.feature_names is not None:
         model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+    model.reading_ = dataset.reading.to_plain()
     return model, found
 
 

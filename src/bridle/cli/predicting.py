@@ -12,16 +12,19 @@ import numpy.typing as npt
 from bridle import data
 from bridle.cli import outputs
 from bridle.cli.messages import about
+from bridle.data import Reading
 
 Array = npt.NDArray[Any]
 
 
-def predict(model_path: Path, source: str, *, probabilities: bool, out: Path | None) -> None:
+def predict(
+    model_path: Path, source: str, *, reading: Reading, probabilities: bool, out: Path | None
+) -> None:
     """Write a CSV of predictions to ``out``, or print it."""
     if out is not None:
         outputs.check_file(out)
     model = outputs.load_model(model_path)
-    dataset = data.load(source, need_target=False, **outputs.features_of(model))
+    dataset = data.load(source, need_target=False, reading=reading, **outputs.features_of(model))
     with about(source):
         found = model.predict_proba(dataset.features)
     ids: Iterable[object] = dataset.ids or range(len(found))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy import sparse
 
 from bridle.data import files, labels, targets
 from bridle.data.parts import Features, Part, Request
+from bridle.data.reading import Reading
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,8 @@ class Dataset:
         What was decided on the way, for a human to read.
     pixels : bool
         Whether the features are images in bytes: brightness, all on one scale.
+    reading : Reading
+        How the files were read, told or inferred: for files that come later.
     """
 
     features: Rows
@@ -47,6 +50,7 @@ class Dataset:
     source: str
     notes: tuple[str, ...] = ()
     pixels: bool = False
+    reading: Reading = field(default_factory=Reading)
 
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
@@ -63,6 +67,7 @@ def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = (
         source=request.source,
         notes=(*shards, *notes, *label_notes),
         pixels=all(part.pixels for part in parts),
+        reading=request.reading,
     )
 
 
@@ -100,16 +105,16 @@ def _target(
     parts: Sequence[Part], request: Request, count: int
 ) -> tuple[Array | None, tuple[str, ...]]:
     if request.labels is not None:
-        return labels.read(request.labels, count, request.source)
+        return labels.read(request, count)
     without = next((part.file for part in parts if part.target is None), None)
     if without is None:
-        return _joined_target(parts), ()
+        return _joined_target(parts, request), ()
     if request.need_target or any(part.target is not None for part in parts):
         raise files.broken(without, "no labels found: give them with --labels FILE")
     return None, ()
 
 
-def _joined_target(parts: Sequence[Part]) -> Array:
+def _joined_target(parts: Sequence[Part], request: Request) -> Array:
     raw = [np.asarray(part.target) for part in parts]
     for part, piece in zip(parts, raw, strict=True):
         rows = part.features.shape[0]
@@ -129,7 +134,7 @@ def _joined_target(parts: Sequence[Part]) -> Array:
         which = int(np.searchsorted(starts, row, side="right")) - 1
         return f"{parts[which].file}: row {row - int(starts[which])} of the labels"
 
-    return targets.as_target(joined, parts[0].file, place)
+    return targets.as_target(joined, parts[0].file, place, request.reading)
 
 
 def _family(labels: Array) -> tuple[bool, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.data import files
+from bridle.data.reading import Reading, Selection
 
 Array = npt.NDArray[Any]
 Features = Any  # a dense array or a SciPy sparse one
@@ -25,6 +26,19 @@ class Request:
     feature_names: tuple[str, ...] | None = None
     width: int | None = None
     need_target: bool = True
+    told: Reading = field(default_factory=Reading)
+    fitted: Reading | None = None
+    selection: Selection = field(default_factory=Selection)
+
+    @property
+    def likely(self) -> Reading:
+        """How the files of the fit were read; nothing is known while there is no model."""
+        return self.fitted or Reading()
+
+    @property
+    def reading(self) -> Reading:
+        """What is known before the file is seen: the user's word, then the model's."""
+        return self.told.over(self.likely)
 
     @property
     def expected_width(self) -> int | None:

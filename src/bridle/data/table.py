@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import columns, encoding, files, targets
+from bridle.data import choice, columns, encoding, files, missing, targets
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request, refuse_labels
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
-
-TARGET_NAMES = ("target", "label", "class", "y")
-
-_MOST_CLASSES = 1000  # of a last column that nobody called the target
 
 
 def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
@@ -27,93 +23,44 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
     table = columns.joined(tables)
     if table.count == 0:
         raise files.broken(table.file, "expected at least one row, found none")
-    used = _used(table, request)
-    target_name, notes = _target_name(table, request, used)
-    id_name = _id_name(table, used, target_name)
-    target, target_notes = _target(table, target_name, request)
+    chosen = choice.choose(table, request)
+    table, missing_notes, kept = missing.settled(table, chosen, request)
+    target, target_notes = _target(table, chosen.target, request)
     if request.feature_names is None:
-        candidates = [name for name in table.names if name not in (target_name, id_name)]
-        names, encoding_notes = encoding.choose_names(table, candidates)
+        names, encoding_notes = encoding.choose_names(table, chosen.candidates, chosen.categorical)
     else:
         names, encoding_notes = list(request.feature_names), []
     if not names:
-        raise files.broken(table.file, "no column is left for the features")
-    ids = None if id_name is None else tuple(str(name) for name in table.read(id_name).tolist())
-    id_notes = () if id_name is None else (f"rows are named by column {id_name!r}",)
+        why = "".join(f"; {note}" for note in chosen.left_out)
+        raise files.broken(table.file, f"no column is left for the features{why}")
+    ids, id_notes = _ids(table, chosen.id, kept)
     return Dataset(
         features=Rows([encoding.matrix(table, names)]),
         target=target,
         feature_names=tuple(names),
         ids=ids,
         source=request.source,
-        notes=(*table.notes, *notes, *target_notes, *id_notes, *encoding_notes),
+        notes=(
+            *table.notes,
+            *chosen.notes,
+            *chosen.left_out,
+            *missing_notes,
+            *target_notes,
+            *id_notes,
+            *encoding_notes,
+        ),
+        reading=table.reading,
     )
 
 
-def is_id(name: str) -> bool:
-    """Tell whether a column names the rows."""
-    return name.lower() == "id"
-
-
-def _used(table: Table, request: Request) -> frozenset[str]:
-    if request.feature_names is None:
-        return frozenset()
-    return frozenset(encoding.resolve(request.feature_names, table.names, table.file))
-
-
-def _target_name(
-    table: Table, request: Request, used: frozenset[str]
-) -> tuple[str | None, tuple[str, ...]]:
-    if request.target is not None:
-        return _asked_for(table, request.target, request.need_target), ()
-    free = [name for name in table.names if name not in used]
-    named = [name for name in free if name.lower() in TARGET_NAMES]
-    if len(named) > 1:
-        raise files.broken(
-            table.file, f"which column is the target? name it with --target: {files.listing(named)}"
-        )
-    if named:
-        return named[0], (f"target: column {named[0]!r}",)
-    if not request.need_target:
-        return None, ()
-    last = next((name for name in reversed(free) if not is_id(name)), None)
-    if last is None:
-        raise files.broken(table.file, "no column is left for the target; name one with --target")
-    _check_last(table, last)
-    return last, (f"target: column {last!r} (the last one)",)
-
-
-def _asked_for(table: Table, name: str, needed: bool) -> str | None:
-    if name in table.names:
-        return name
-    if not needed:
-        return None
-    raise checks.InputError(
-        f"target: {table.file} has no column {files.quoted(name)}, "
-        f"found {files.listing(table.names)}{files.suggestion(name, table.names)}"
-    )
-
-
-def _check_last(table: Table, name: str) -> None:
-    column = table.read(name)
-    start = (
-        f"no column is called {', '.join(TARGET_NAMES)}, and the last one, {files.quoted(name)},"
-    )
-    if column.ndim == 2 or column.dtype.kind == "f":
-        found = "fractional numbers" if column.ndim == 1 else "lists"
-        raise files.broken(table.file, f"{start} holds {found}; name the target with --target")
-    count = len(targets.distinct(column)[0])
-    if count > _MOST_CLASSES or 2 * count >= table.count:
-        raise files.broken(
-            table.file,
-            f"{start} has {count} different values in {table.count} rows; "
-            "name the target with --target",
-        )
-
-
-def _id_name(table: Table, used: frozenset[str], target: str | None) -> str | None:
-    found = [name for name in table.names if is_id(name) and name not in used and name != target]
-    return found[0] if found else None
+def _ids(
+    table: Table, name: str | None, kept: Array | None
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    if name is not None:
+        ids = tuple(str(each) for each in table.texts(name).tolist())
+        return ids, (f"rows are named by column {name!r}",)
+    # Where rows were left out, the others keep their numbers.
+    return (None if kept is None else tuple(str(row) for row in kept.tolist())), ()
 
 
 def _target(
@@ -123,10 +70,15 @@ def _target(
         return None, ()
     place = f"column {files.quoted(name)}"
     try:
-        raw = table.read(name)
-        target = targets.as_target(raw, table.file, lambda row: f"{table.place(row)}, {place}")
+        target = _labels(table, name, lambda row: f"{table.place(row)}, {place}")
     except checks.InputError as error:
         if request.need_target:
             raise
         return None, (f"the target is not used: {error}",)
     return target, ()
+
+
+def _labels(table: Table, name: str, place: Callable[[int], str]) -> Array:
+    if table.typed:
+        return targets.as_target(table.read(name), table.file, place, table.reading)
+    return targets.from_spelling(table.texts(name), table.file, place, table.reading)
