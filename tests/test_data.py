@@ -479,7 +479,10 @@ def test_shards_that_do_not_fit(tmp_path: Path) -> None:
 def test_table_shards_that_do_not_fit(tmp_path: Path) -> None:
     written(tmp_path / "a.csv", "a,y\n1,0\n2,1\n")
     second = written(tmp_path / "b.csv", "a,y\n1,0\nq,1\n")
-    assert refusal(tmp_path) == f"{second}: line 3, column 'a': text in a numeric column: 'q'"
+    assert refusal(tmp_path) == (
+        f"{second}: line 3, column 'a': text in a numeric column: 'q' (--categorical a if the "
+        "numbers are categories as well)"
+    )
     written(tmp_path / "b.csv", "b,y\n1,0\n2,1\n")
     assert "its columns differ from" in refusal(tmp_path)
 

@@ -138,7 +138,8 @@ def _numbers_rows(table: Table, name: str) -> bool:
     steps = np.diff(column)
     if called_so:  # shards that each begin anew
         return bool(np.all((steps == 1) | (column[1:] <= 1)))
-    return bool(column[0] in (0, 1) and np.all(steps == 1))
+    upwards = column[0] in (0, 1) and np.all(steps == 1)
+    return bool(upwards or (column[-1] in (0, 1) and np.all(steps == -1)))
 
 
 def _target_name(

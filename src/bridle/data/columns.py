@@ -189,15 +189,16 @@ def with_gaps(table: Table, name: str) -> Array:
     strange = np.isnan(found) & [not table.reading.is_missing(text) for text in values]
     if strange.any():
         row = int(np.argmax(strange[codes]))
-        raise table.fault(row, name, f"text in a numeric column: {_explained(column[row])}")
+        raise table.fault(row, name, f"text in a numeric column: {_explained(column[row], name)}")
     return np.asarray(found[codes])
 
 
-def _explained(text: str) -> str:
+def _explained(text: str, name: str) -> str:
     if text.lower() in _DOUBTFUL:
         return f"{files.quoted(text)} (if it stands for a missing value, --na-spellings tells)"
     mark = numbers.mark_of(text)
-    return files.quoted(text) + (f" ({mark})" if mark else "")
+    why = mark or f"--categorical {name} if the numbers are categories as well"
+    return f"{files.quoted(text)} ({why})"
 
 
 def _finite(table: Table, name: str, column: Array) -> Array:
@@ -224,7 +225,8 @@ def _filled(table: Table, name: str, column: Array) -> Array:
         return column
     row = int(np.argmax(missing))
     text = table.texts(name)[row]
-    raise table.fault(row, name, f"missing value{_shown(text)}{_advice(table, False)}")
+    advice = f"; no row has one: --drop {name}" if missing.all() else _advice(table, False)
+    raise table.fault(row, name, f"missing value{_shown(text)}{advice}")
 
 
 def _fill(table: Table, name: str) -> float | None:

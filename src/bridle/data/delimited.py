@@ -43,6 +43,10 @@ class _Shard:
     places: dict[str, int]
     notes: tuple[str, ...]
 
+    def column(self, name: str, most: int | None = None) -> Array:
+        """Return the cells of a column as they stand in the file, the first ones or all."""
+        return np.asarray(self.frame[self.places[name]].iloc[:most].to_numpy(dtype=object))
+
 
 def load_delimited(paths: Sequence[Path], request: Request) -> Dataset:
     """Load tables of text, with a header or without, packed or not, as one table."""
@@ -196,16 +200,13 @@ def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
     decimal, notes = _decimal(shards, reading)
     reading = replace(reading, decimal=decimal)
 
-    def texts(name: str) -> Array:
-        cells = [cell for shard in shards for cell in _cells(shard, name)]
-        found = np.empty(len(cells), object)
-        found[:] = cells
-        return found
+    def cells(name: str) -> Array:
+        return np.concatenate([shard.column(name) for shard in shards])
 
     def read(name: str) -> Array:
-        found = texts(name)
-        typed = numbers.whole_column(found, reading)
-        return found if typed is None else typed
+        found = cells(name)
+        typed = numbers.whole_column(found, reading)  # blanks around a number do not matter to it
+        return _stripped(found) if typed is None else typed
 
     shown = (f"{len(shards)} shards, {first.layout.path} first",) if len(shards) > 1 else ()
     return Table(
@@ -213,7 +214,7 @@ def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
         names=first.names,
         count=int(starts[-1]),
         read=cache(read),
-        texts=texts,
+        texts=lambda name: _stripped(cells(name)),
         place=place,
         typed=False,
         reading=reading,
@@ -221,9 +222,10 @@ def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
     )
 
 
-def _cells(shard: _Shard, name: str, most: int | None = None) -> list[str]:
-    column = shard.frame[shard.places[name]]
-    return [cell.strip() for cell in column.iloc[:most].tolist()]
+def _stripped(cells: Array) -> Array:
+    found = np.empty(len(cells), object)
+    found[:] = [cell.strip() for cell in cells.tolist()]
+    return found
 
 
 def _decimal(shards: Sequence[_Shard], reading: Reading) -> tuple[str, tuple[str, ...]]:
@@ -234,8 +236,9 @@ def _decimal(shards: Sequence[_Shard], reading: Reading) -> tuple[str, tuple[str
         return ",", ()
     columns = []
     for name in shards[0].names:
-        cells = [cell for shard in shards for cell in _cells(shard, name, _LOOKED_AT)]
-        columns.append([cell for cell in dict.fromkeys(cells) if not reading.is_missing(cell)])
+        cells = [cell for shard in shards for cell in shard.column(name, _LOOKED_AT).tolist()]
+        known = (cell.strip() for cell in dict.fromkeys(cells) if not reading.is_missing(cell))
+        columns.append(list(known))
     if reading.thousands != "," and numbers.writes_decimal_comma(columns):
         return ",", ("numbers have a decimal comma (--decimal . tells otherwise)",)
     return ".", ()

@@ -314,9 +314,10 @@ def _numbers_are_names(
     if all(name.isascii() and name.isdigit() for name in plain):
         start = int(plain[0])
         if len(plain) > 1 and plain == [str(start + place) for place in range(len(plain))]:
-            # As pandas calls the columns that have no names: 0, 1, 2, …
+            # As pandas calls the columns that have no names, 0, 1, 2, …; or years beside names.
             fractions = any("." in cell for place in numbers for cell in columns[place])
-            return True if start == 0 and (len(plain) > 2 or fractions) else None
+            expected = start == 0 or texts
+            return True if expected and (len(plain) > 2 or fractions) else None
     return None if texts else False
 
 

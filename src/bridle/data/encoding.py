@@ -159,7 +159,8 @@ def _values(table: Table, column: str, content: Array, *, asked: bool) -> list[s
     place = f"text column {files.quoted(column)}"
     if not asked:
         _refuse_marks(table, column, content)
-    most = min(_MOST_VALUES, max(_FEW_VALUES, table.count // _ROWS_A_VALUE))
+    enough = _MOST_VALUES if asked else table.count // _ROWS_A_VALUE
+    most = min(_MOST_VALUES, max(_FEW_VALUES, enough))
     if len(values) > most:
         raise files.broken(
             table.file,

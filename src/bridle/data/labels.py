@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bridle.data import archive, files, idx, npy, npz, targets, tensors
 from bridle.data.numbers import is_plain_integer, plain_number
 from bridle.data.parts import Request
-from bridle.data.reading import Reading, delimiter_word
+from bridle.data.reading import Reading
 
 Array = npt.NDArray[Any]
 
@@ -45,15 +45,21 @@ def read(request: Request, count: int) -> tuple[Array, tuple[str, ...]]:
         if found != count:
             raise files.broken(labels, f"{found} labels, but {request.source} has {count} rows")
         return targets.as_target(raw, labels, lambda row: f"{labels}: row {row}", reading), notes
-    lines, column_notes = _labels_alone(path, _lines(path, reading), reading)
-    lines, heading_notes = _without_heading(path, lines, count, request)
+    lines, heading, column_notes = _labels_alone(path, _lines(path, request))
+    if request.told.header is not None:
+        heading = request.told.header
+    if heading is None and lines:
+        heading = _is_heading(path, [line.fields[0] for line in lines], count, request.source)
+    if heading and lines:
+        said = f"{labels}: its first line, {files.quoted(lines[0].fields[0])}, is a heading"
+        lines, column_notes = lines[1:], (*column_notes, said)
     if len(lines) != count:
         raise files.broken(labels, f"{len(lines)} labels, but {request.source} has {count} rows")
     texts = np.array([line.fields[0] for line in lines], object)
     target = targets.from_spelling(
         texts, labels, lambda row: f"{labels}: line {lines[row].number}", reading
     )
-    return target, (*notes, *column_notes, *heading_notes)
+    return target, (*notes, *column_notes)
 
 
 def _array(path: Path) -> Array:
@@ -69,34 +75,35 @@ def _array(path: Path) -> Array:
     raise files.broken(path, f"labels: expected one of {_ENDINGS}")
 
 
-def _lines(path: Path, reading: Reading) -> list[_Line]:
+def _lines(path: Path, request: Request) -> list[_Line]:
     """Return the lines, blanks around their fields aside; empty ones at the end do not count."""
     with files.parsing(path, "text"):
         try:
-            found = list(_parsed(path, reading))
+            found = list(_parsed(path, request))
         except UnicodeDecodeError as error:
-            raise files.undecodable(path, reading.encoding) from error
+            raise files.undecodable(path, request.reading.encoding) from error
     while found and not "".join(found[-1].fields):
         found.pop()
     return found
 
 
-def _parsed(path: Path, reading: Reading) -> Iterator[_Line]:
-    with files.open_text(path, reading.encoding) as stream:
-        if files.unpacked_name(path).endswith(".txt") and reading.delimiter is None:
+def _parsed(path: Path, request: Request) -> Iterator[_Line]:
+    encoding, delimiter = request.reading.encoding, request.told.delimiter
+    with files.open_text(path, encoding) as stream:
+        if files.unpacked_name(path).endswith(".txt") and delimiter is None:
             for number, text in enumerate(stream, 1):
                 yield _Line(number, [text.strip()])
             return
-        delimiter = reading.delimiter or _delimiter(path, reading)
+        delimiter = delimiter or _delimiter(path, encoding)
         reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
         for fields in reader:
             yield _Line(reader.line_num, [field.strip() for field in fields] or [""])
 
 
-def _delimiter(path: Path, reading: Reading) -> str:
+def _delimiter(path: Path, encoding: str | None) -> str:
     """Return what stands between a label and its row number, if the file has row numbers."""
     usual = "\t" if files.unpacked_name(path).endswith(".tsv") else ","
-    with files.open_text(path, reading.encoding) as stream:
+    with files.open_text(path, encoding) as stream:
         lines = [line for line in stream if line.strip()]
     if any(usual in line for line in lines):
         return usual
@@ -105,32 +112,34 @@ def _delimiter(path: Path, reading: Reading) -> str:
 
 
 def _labels_alone(
-    path: Path, lines: list[_Line], reading: Reading
-) -> tuple[list[_Line], tuple[str, ...]]:
-    """Return the labels' column alone: beside it there may be one of row numbers."""
+    path: Path, lines: list[_Line]
+) -> tuple[list[_Line], bool | None, tuple[str, ...]]:
+    """Return the labels' column alone, whether it has a heading (None: unknown), and remarks.
+
+    Beside it there may be one of row numbers, or others where a heading says which is which.
+    """
     width = len(lines[0].fields) if lines else 1
     for line in lines:
         if len(line.fields) != width:
             found = f"expected {width} fields, found {len(line.fields)}"
             raise files.broken(path, f"line {line.number}: {found}")
     if width == 1:
-        return lines, ()
-    place = _column_of_labels(path, lines) if width > 2 else None
-    if place is None:
-        indexes = [column for column in range(width) if _is_index(path, lines, column)]
-        if width != 2 or len(indexes) != 1:
-            raise files.broken(
-                path,
-                f"line {lines[0].number}: expected one label a line, found {width} fields, none of "
-                "which numbers the rows",
-            )
-        place = 1 - indexes[0]
-        note = f"{path}: column {indexes[0] + 1} numbers the rows"
+        return lines, None, ()
+    numbering = [place for place in range(width) if _is_index(path, lines, place)]
+    named = _column_of_labels(path, lines)
+    if width == 2 and len(numbering) == 1:
+        place, heading = 1 - numbering[0], not is_plain_integer(lines[0].fields[numbering[0]])
+        note = f"{path}: column {numbering[0] + 1} numbers the rows"
+    elif named is not None:
+        place, heading = named, True
+        note = f"{path}: the labels are column {files.quoted(lines[0].fields[named])}"
     else:
-        note = f"{path}: the labels are column {files.quoted(lines[0].fields[place])}"
-    delimiter = reading.delimiter
-    said = f" (delimiter {delimiter_word(delimiter)})" if delimiter else ""
-    return [_Line(line.number, [line.fields[place]]) for line in lines], (note + said,)
+        raise files.broken(
+            path,
+            f"line {lines[0].number}: expected one label a line, found {width} fields, none of "
+            "which numbers the rows",
+        )
+    return [_Line(line.number, [line.fields[place]]) for line in lines], heading, (note,)
 
 
 def _column_of_labels(path: Path, lines: list[_Line]) -> int | None:
@@ -156,20 +165,6 @@ def _is_index(path: Path, lines: list[_Line], place: int) -> bool:
             path, f"column {place + 1} numbers the rows in another order: sort the file by it"
         )
     return in_order or (called_so and len(set(found)) == len(found))
-
-
-def _without_heading(
-    path: Path, lines: list[_Line], count: int, request: Request
-) -> tuple[list[_Line], tuple[str, ...]]:
-    if not lines or request.told.header is False:
-        return lines, ()
-    first = lines[0].fields[0]
-    is_heading = request.told.header or _is_heading(
-        path, [line.fields[0] for line in lines], count, request.source
-    )
-    if not is_heading:
-        return lines, ()
-    return lines[1:], (f"{path}: its first line, {files.quoted(first)}, is a heading",)
 
 
 def _is_heading(path: Path, texts: Sequence[str], count: int, source: str) -> bool:

@@ -106,11 +106,6 @@ def load(
         selection or Selection(),
     )
     dataset = _loaded(request)
-    if selection not in (None, Selection()) and dataset.feature_names is None:
-        raise checks.InputError(
-            f"{source}: has no names of columns, which --drop, --columns, --keep and --categorical "
-            "go by"
-        )
     if dataset.target is not None:
         dataset = replace(dataset, target=targets.as_fitted(dataset.target, request.reading))
     kind = targets.kind_of(dataset.target) or request.reading.label_kind

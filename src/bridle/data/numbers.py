@@ -132,5 +132,10 @@ def _without_groups(text: str, mark: str, decimal: str) -> str:
 
 
 def _truths(texts: Array) -> Array | None:
-    values = [_TRUTH.get(text) for text in texts.tolist()]
-    return None if None in values or not values else np.array(values, np.bool_)
+    values = []
+    for text in texts.tolist():
+        truth = _TRUTH.get(text.strip())
+        if truth is None:
+            return None
+        values.append(truth)
+    return np.array(values, np.bool_) if values else None

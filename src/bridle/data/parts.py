@@ -77,6 +77,23 @@ def refuse_labels(request: Request, kind: str) -> None:
         )
 
 
+def refuse_selection(request: Request, kind: str) -> None:
+    """Refuse a choice of columns where there is no table of named ones."""
+    if request.selection != Selection():
+        raise checks.InputError(
+            f"--drop, --columns, --keep, --categorical: expected a table, {request.source} is "
+            f"{kind}"
+        )
+
+
+def refuse_reading(request: Request, kind: str, *names: str) -> None:
+    """Refuse what was told of how to read other files than this one is."""
+    told = next((name for name in names if getattr(request.told, name) is not None), None)
+    if told is not None:
+        option = told.replace("_", "-")
+        raise checks.InputError(f"--{option}: {request.source} is {kind}, to which it says nothing")
+
+
 def feature_rows(array: Array, file: str) -> Array:
     """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat."""
     if array.dtype.kind not in "biuf":

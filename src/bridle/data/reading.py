@@ -17,6 +17,12 @@ NA_SPELLINGS = ("na", "n/a", "#n/a", "nan", "-nan", "null", "<na>", "#na")
 BLANKS = " "  # the delimiter of fields with any number of blanks or tabs between them
 INTEGERS, TEXTS, BOOLEANS = "integers", "texts", "booleans"
 
+# What can be told of files, and nothing else has.
+FILE_OPTIONS = (
+    *("delimiter", "decimal", "thousands", "encoding", "comment", "header", "na", "na_spellings"),
+    "index_base",
+)
+
 # What happens to rows without a value. Whatever else is given is the text to put in their place.
 NA_POLICIES = ("error", "drop", "mean")
 
@@ -30,7 +36,7 @@ _NAMED_DELIMITERS = {
     "blanks": BLANKS,
     "space": BLANKS,
 }
-_WORDS = {sign: name for name, sign in reversed(_NAMED_DELIMITERS.items())}
+_WORDS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", BLANKS: "blanks"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Reading:
     fills: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.delimiter is not None:
+        if isinstance(self.delimiter, str):
             named = _NAMED_DELIMITERS.get(self.delimiter.lower(), self.delimiter)
             object.__setattr__(self, "delimiter", named)
         _check(self)
@@ -146,10 +152,8 @@ def _check(reading: Reading) -> None:
         len(reading.thousands) != 1 or reading.thousands.isalnum() or reading.thousands in "+-"
     ):
         raise checks.InputError(f"thousands: expected one sign, found {reading.thousands!r}")
-    if reading.thousands is not None and reading.thousands == (reading.decimal or "."):
-        raise checks.InputError(
-            f"thousands: {reading.thousands!r} is the decimal sign; --decimal tells another"
-        )
+    if reading.thousands is not None and reading.thousands == reading.decimal:
+        raise checks.InputError(f"thousands: {reading.thousands!r} is the decimal sign as well")
     if reading.encoding is not None:
         _check_encoding(reading.encoding)
     numbers = all(
@@ -185,8 +189,10 @@ def _one_of(value: object, name: str, choices: tuple[object, ...]) -> None:
 
 def _check_encoding(name: str) -> None:
     try:
-        b"".decode(name)
-    except (LookupError, ValueError) as error:
+        b"text".decode(name)
+    except UnicodeError:
+        pass  # it is an encoding, of other bytes
+    except LookupError as error:
         raise checks.InputError(
             f"encoding: {name!r} is no encoding of text that Python knows, as utf-8, latin-1 or "
             f"cp1252 are"

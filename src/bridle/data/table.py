@@ -11,7 +11,7 @@ from bridle import checks
 from bridle.data import choice, columns, encoding, files, missing, targets
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
-from bridle.data.parts import Request, refuse_labels
+from bridle.data.parts import Request, refuse_labels, refuse_reading
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
     """Choose target, names of rows and features among the columns; tables lie below each other."""
     refuse_labels(request, "a table")
+    refuse_reading(request, "a table", "index_base")
     table = columns.joined(tables)
     if table.count == 0:
         raise files.broken(table.file, "expected at least one row, found none")
