@@ -552,6 +552,7 @@ def test_two_columns_that_each_answer_for_one_of_two(command: Command, tmp_path:
         (["--scores", "--percent"], "--percent: expected without --scores"),
         (["--model", "none", "--answers", "p_*"], "--answers: expected without --model"),
         (["--model", "none", "--normalize"], "--normalize: expected without --model"),
+        (["--na", "mean"], "--na: expected with --model"),
     ],
 )
 def test_options_that_exclude_each_other(
@@ -630,17 +631,22 @@ def test_rounding_excuses_no_more_than_itself(classes: int, seed: int, decimals:
 # --- chains: fit, predict, evaluate --------------------------------------------------------------
 
 
-def shops(path: Path, count: int, seed: int, target: str = "kind") -> Path:
-    """Write a table of texts, numbers, an id and a column that is like one; some towns are NA."""
+def shops(path: Path, count: int, seed: int, target: str = "kind", gaps: str = "") -> Path:
+    """Write a table of texts, numbers and an id; where asked for, some values are missing."""
     generator = np.random.default_rng(seed)
     kind = np.arange(count) % 3
     size = generator.normal(size=count) + kind
-    towns = np.array(["NA", "Bath", "Ely", "York"])[generator.integers(0, 4, count)]
+    towns = np.array(["Ash", "Bath", "Ely", "York"])[generator.integers(0, 4, count)]
+    sizes: list[object] = size.tolist()
+    if gaps:
+        sizes[3::5] = ["NA"] * len(sizes[3::5])
+    if gaps == "size and town":
+        towns[2::7] = ""
     return write(
         path,
         {
             "id": [f"s{seed}-{n:03}" for n in range(count)],
-            "size": size.tolist(),
+            "size": sizes,
             "town": towns.tolist(),
             target: np.array(["bakery", "chemist", "draper"])[kind].tolist(),
         },
@@ -652,13 +658,27 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("target", ["kind", "target", "y", "draper"])
-def test_fit_predict_evaluate(command: Command, tmp_path: Path, target: str) -> None:
-    train = shops(tmp_path / "train.csv", 90, 1, target)
-    test = shops(tmp_path / "test.csv", 40, 2, target)
+@pytest.mark.parametrize(
+    ("target", "gaps", "na"),
+    [
+        ("kind", "", []),
+        ("target", "", []),
+        ("draper", "", []),
+        ("y", "size", ["--na", "mean"]),
+        ("kind", "size and town", ["--na", "0"]),
+    ],
+)
+def test_fit_predict_evaluate(
+    command: Command, tmp_path: Path, target: str, gaps: str, na: list[str]
+) -> None:
+    train = shops(tmp_path / "train.csv", 90, 1, target, gaps)
+    test = shops(tmp_path / "test.csv", 40, 2, target, gaps)
     out, predicted = tmp_path / "model", tmp_path / "p.csv"
-    assert command("fit", train, "--target", target, "--out", out, "--quiet").code == 0
-    assert command("predict", out, test, "--out", predicted) == (0, "", "")
+    assert command("fit", train, "--target", target, *na, "--out", out, "--quiet").code == 0
+    answer = command("predict", out, test, "--out", predicted)
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err.count("\n") == bool(gaps)  # how many values were missing
+    assert ("missing values are filled" in answer.err) == bool(gaps)
 
     rows, truth = table(predicted), table(test)
     classes = ["bakery", "chemist", "draper"]
@@ -680,7 +700,7 @@ def test_fit_predict_evaluate(command: Command, tmp_path: Path, target: str) -> 
         assert found["most_surprising"][0]["index"] == rows[int(np.argmin(own))]["id"]
         left_out = "".join(note for note in found["notes"] if note.startswith("left out"))
         assert "'predicted', 'probability'" in left_out
-    by_model = figures(command("evaluate", "--model", out, test, "--json"))
+    by_model = json.loads(command("evaluate", "--model", out, test, "--json").out)
     assert by_model["cross_entropy_nats"] == pytest.approx(-np.log(own).mean(), rel=1e-6)
 
     # What the fit itself wrote of the samples it held out is judged to the same figures.

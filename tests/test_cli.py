@@ -456,7 +456,7 @@ def test_arguments_that_exclude_each_other(command: Command, arrays: tuple[Path,
 
 @pytest.mark.filterwarnings("default")
 def test_separable_data_without_a_penalty(command: Command, tmp_path: Path) -> None:
-    rows = [[number, number < 10] for number in range(20)]
+    rows = [[number / 2, number < 10] for number in range(20)]
     path = write_csv(tmp_path / "apart.csv", ["a", "target"], rows)
     answer = command("fit", path, "--C", "inf", "--out", tmp_path / "out")
     assert answer.code == 0
@@ -471,7 +471,7 @@ def test_separable_data_without_a_penalty(command: Command, tmp_path: Path) -> N
 
 @pytest.mark.filterwarnings("default")
 def test_a_warning_is_shown_each_time(command: Command, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "a.csv", ["a", "target"], [[n, n < 10] for n in range(20)])
+    path = write_csv(tmp_path / "a.csv", ["a", "target"], [[n / 2, n < 10] for n in range(20)])
     first = command("fit", path, "--C", "inf", "--quiet")
     assert first.err.startswith("bridle: warning: ")
     assert command("fit", path, "--C", "inf", "--quiet") == first

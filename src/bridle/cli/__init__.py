@@ -13,6 +13,7 @@ file                    subject
 ``answer_kinds.py``     whether answers are probabilities, scores, per cent, …
 ``sampling.py``         what is learnt from and what is judged on
 ``splitting.py``        which samples are held out
+``reading_options.py``  the options of how files are read
 ``network_options.py``  the options of a network
 ``network_training.py`` a network trained on samples in whatever units
 ``curves.py``           a picture of trainings side by side

@@ -14,6 +14,10 @@ import bridle
 from bridle import checks
 from bridle.cli import network_options as network
 from bridle.cli.messages import one_line
+from bridle.cli.reading_options import reading as reading_options
+from bridle.cli.reading_options import selection as selection_options
+from bridle.cli.reading_options import with_options
+from bridle.data import Reading, Selection
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
 # in a command line, two steps above the one that typer exports.
@@ -31,7 +35,8 @@ app = typer.Typer(
 )
 
 _DATA = (
-    "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .parquet), an array "
+    "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .txt .parquet; - for "
+    "one of text on standard input), an array "
     "(.npy .npz .safetensors .svmlight, idx; .npz of a sparse matrix), a folder of such shards, "
     "or a folder of images with one folder for each class."
 )
@@ -122,7 +127,10 @@ def _main(
     epilog="\b\nExample: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model\n"
     "Example: bridle fit embeddings.npz --Cs clip --cv 5",
 )
+@with_options(reading=reading_options, selection=selection_options)
 def fit(
+    reading: Reading,
+    selection: Selection,
     data: Data,
     target: Target = None,
     labels: Labels = None,
@@ -225,6 +233,8 @@ def fit(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            reading=reading,
+            selection=selection,
             C=C,
             sweep=None if Cs is None else Sweep(Cs, cv, scoring),
             standardize=standardize,
@@ -242,7 +252,10 @@ def fit(
     epilog="\b\nExample: bridle compare digits --out curves.png\n"
     "Example: bridle compare digits --cost quadratic --cost cross_entropy --learning-rate 1",
 )
+@with_options(reading=reading_options, selection=selection_options)
 def compare(
+    reading: Reading,
+    selection: Selection,
     data: Data,
     target: Target = None,
     labels: Labels = None,
@@ -301,6 +314,8 @@ def compare(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            reading=reading,
+            selection=selection,
             costs=cost or ["quadratic", "cross_entropy", "log_likelihood"],
             network=network.NetworkOptions(
                 hidden or "30", activation, output, None, alpha, l1_ratio, learning_rate,
@@ -318,7 +333,9 @@ def compare(
 @app.command(
     epilog="\b\nExample: bridle predict reviews-model new-reviews.csv --out answers.csv",
 )
+@with_options(reading=reading_options)
 def predict(
+    reading: Reading,
     model: Annotated[
         Path,
         typer.Argument(
@@ -355,14 +372,16 @@ def predict(
     """
     from bridle.cli import predicting
 
-    predicting.predict(model, data, target=target, compact=compact, out=out)
+    predicting.predict(model, data, target=target, reading=reading, compact=compact, out=out)
 
 
 @app.command(
     epilog="\b\nExample: bridle evaluate answers.csv --target truth\n"
     "Example: bridle evaluate --model reviews-model test.csv",
 )
+@with_options(reading=reading_options)
 def evaluate(
+    reading: Reading,
     data: Annotated[
         str,
         typer.Argument(
@@ -409,4 +428,12 @@ def evaluate(
 
     kind: Any = None if scores is None else "scores" if scores else "probabilities"
     options = Options(answers, kind, normalize, percent)
-    evaluating.evaluate(data, model=model, target=target, labels=labels, options=options, json=json)
+    evaluating.evaluate(
+        data,
+        model=model,
+        target=target,
+        labels=labels,
+        options=options,
+        reading=reading,
+        json=json,
+    )

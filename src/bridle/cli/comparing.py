@@ -8,13 +8,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bridle import checks, data, strict_json
+from bridle import checks, strict_json
 from bridle.cli import outputs
 from bridle.cli.curves import check_picture, draw
 from bridle.cli.messages import one_line
 from bridle.cli.network_options import NetworkOptions
 from bridle.cli.network_training import classifier, live_epochs, trained, units_of
-from bridle.cli.sampling import Source, check_source, samples_of
+from bridle.cli.sampling import Source, check_source, load_training, samples_of
 from bridle.networks import Epoch
 
 
@@ -50,7 +50,7 @@ def compare(plan: Plan) -> None:
     """Load, split, train under each cost, print and draw."""
     _check(plan)
     untrained = [classifier(plan.network.with_cost(cost)) for cost in plan.costs]
-    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    dataset = load_training(plan)
     train, judged = samples_of(plan, dataset)
     units = units_of(train.features, dataset, plan.standardize)
     histories = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +15,12 @@ from bridle import checks, data, strict_json
 from bridle.cli import answer_columns, answer_kinds, answer_words, outputs
 from bridle.cli.answer_kinds import Options
 from bridle.cli.messages import about, one_line
-from bridle.data import Dataset, files, targets
+from bridle.data import Dataset, Reading, files, targets
 from bridle.data.columns import Table
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
 
 Array = npt.NDArray[Any]
-
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,21 @@ def evaluate(
     target: str | None,
     labels: str | None,
     options: Options,
+    reading: Reading,
     json: bool,
 ) -> None:
     """Print the figures of answers in a file, or of a model on data."""
     options.check(model=model is not None)
     if model is None:
-        evaluation, notes = _of_answers(source, target, labels, options)
+        if reading.na is not None:
+            raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
+        dataset = data.load(source, target=target, labels=labels, reading=reading, as_table=True)
+        evaluation, notes = _of_answers(dataset, target, options)
     else:
-        evaluation, notes = _of_model(model, source, target, labels)
+        fitted = outputs.load_model(model)
+        known = outputs.features_of(fitted)
+        dataset = data.load(source, target=target, labels=labels, reading=reading, **known)
+        evaluation, notes = _of_model(fitted, dataset)
     if json:
         print(strict_json.to_text({**evaluation.to_dict(), "notes": list(notes)}, indent=2))
         return
@@ -61,27 +65,22 @@ def evaluate(
     print(evaluation)
 
 
-def _of_model(
-    model: Path, source: str, target: str | None, labels: str | None
-) -> tuple[Evaluation, tuple[str, ...]]:
-    fitted = outputs.load_model(model)
-    dataset = data.load(source, target=target, labels=labels, **outputs.features_of(fitted))
-    with about(source):
-        answers = fitted.predict_log_proba(dataset.features)
-        found = judge(answers, _labels(dataset), classes=fitted.classes_.tolist())
+def _of_model(model: outputs.Model, dataset: Dataset) -> tuple[Evaluation, tuple[str, ...]]:
+    with about(dataset.source):
+        answers = model.predict_log_proba(dataset.features)
+        found = judge(answers, _labels(dataset), classes=model.classes_.tolist())
     return found, dataset.notes
 
 
 def _of_answers(
-    source: str, target: str | None, labels: str | None, options: Options
+    dataset: Dataset, target: str | None, options: Options
 ) -> tuple[Evaluation, tuple[str, ...]]:
-    dataset = data.load(source, target=target, labels=labels, as_table=True)
     if dataset.table is not None:
         found = _by_name(dataset, dataset.table, target, options)
     else:
         found = _by_place(dataset, options)
-    judged = answer_kinds.settle(found.values, options, found.place, source)
-    with about(source):
+    judged = answer_kinds.settle(found.values, options, found.place, dataset.source)
+    with about(dataset.source):
         evaluation = judge(judged.values, found.truth, classes=found.classes, kind=judged.kind)
     if found.ids is not None:
         named = [
@@ -116,7 +115,7 @@ def _by_name(dataset: Dataset, table: Table, target: str | None, options: Option
         truth,
         (note, match.note, f"left out: columns {files.listing(left_out)}" if left_out else ""),
         table.place,
-        None if ids is None else tuple(str(each) for each in table.spelled(ids).tolist()),
+        None if ids is None else tuple(str(each) for each in table.texts(ids).tolist()),
     )
 
 
@@ -158,7 +157,7 @@ def _truth_name(table: Table) -> str:
             for name in table.names
             if answer_words.plain(name) not in answer_words.PREDICTION
             and _are_labels(table, name)
-            and len(np.unique(table.read(name).astype(str))) > 1
+            and len(targets.distinct(table.texts(name))[0]) > 1
             and _names_columns(table, name)
         ]
         if len(fitting) == 1:
@@ -173,22 +172,28 @@ def _truth_name(table: Table) -> str:
 
 def _are_labels(table: Table, name: str) -> bool:
     column = answer_columns.column_of(table, name)
-    return column is not None and column.ndim == 1 and column.dtype.kind != "f"
+    if column is None or column.ndim != 1:
+        return False
+    # A column of text holds numbers as floats, labels that are integers among them.
+    return column.dtype.kind != "f" or bool((column == np.trunc(column)).all())
 
 
 def _names_columns(table: Table, name: str) -> bool:
-    labels = targets.distinct(table.read(name))[0]
+    labels = targets.distinct(table.texts(name))[0]
     others = [each for each in table.names if each != name]
     return len(labels) <= len(others) + 1 and answer_columns.could_be(others, labels)
 
 
 def _column_of_labels(table: Table, name: str) -> Array:
     """Return a column of labels as they are spelled: integers where all are plainly that."""
-    raw = table.spelled(name)
-    if raw.dtype == object and all(_WHOLE.fullmatch(str(text)) for text in set(raw.tolist())):
-        raw = raw.astype(np.int64)
     place = f"column {files.quoted(name)}"
-    found = targets.as_target(raw, table.file, lambda row: f"{table.place(row)}, {place}")
+
+    def where(row: int) -> str:
+        return f"{table.place(row)}, {place}"
+
+    if not table.typed:
+        return targets.from_spelling(table.texts(name), table.file, where, table.reading)
+    found = targets.as_target(table.read(name), table.file, where, table.reading)
     if found.ndim != 1:
         raise files.broken(table.file, f"{place}: expected a label a row, found probabilities")
     return found

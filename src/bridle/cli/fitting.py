@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 import bridle
-from bridle import checks, data, strict_json
+from bridle import checks, strict_json
 from bridle.cli import network_training, outputs
 from bridle.cli.app import DEFAULT_TOL
 from bridle.cli.messages import about, one_line
 from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
-from bridle.cli.sampling import Samples, Source, check_source, samples_of
+from bridle.cli.sampling import Samples, Source, check_source, load_training, samples_of
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.fit import SoftmaxRegression
@@ -46,7 +46,7 @@ class Plan(Source):
 def fit(plan: Plan) -> None:
     """Load, split, fit, judge, print and write."""
     _check(plan)
-    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    dataset = load_training(plan)
     train, judged = samples_of(plan, dataset)
     model, found = _fitted(plan, dataset, train, judged)
     evaluation, log_probabilities = _judged(model, judged)
@@ -105,6 +105,7 @@ def _fitted(
         model = _fitted_to_optimum(plan, dataset, train)
     if dataset.feature_names is not None:
         model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+    model.reading_ = dataset.reading.to_plain()
     if dataset.target_name is not None:
         model.target_name_in_ = dataset.target_name
     return model, found

@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, files, strict_json
+from bridle.data import Reading, label_kind
 from bridle.fit import FitReport, SoftmaxRegression, model_file
 from bridle.judge import Evaluation
 from bridle.networks import NetworkClassifier
@@ -201,12 +203,20 @@ def features_of(model: Model) -> dict[str, Any]:
     """Return what `bridle.data.load` has to know of the data that a model was fitted to."""
     names = getattr(model, "feature_names_in_", None)
     target = getattr(model, "target_name_in_", None)
-    return {"feature_names": names, "width": model.n_features_in_, "usual_target": target}
+    fitted = Reading.from_plain(model.reading_, "the model")
+    kind = fitted.label_kind or label_kind(model.classes_)
+    return {
+        "feature_names": names,
+        "width": model.n_features_in_,
+        "usual_target": target,
+        "fitted": replace(fitted, label_kind=kind),
+    }
 
 
 def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that ``bridle fit`` wrote it to."""
     file = path / MODEL if path.is_dir() else path
-    if model_file.format_of(file) == NETWORK_FORMAT:
-        return NetworkClassifier.load(file)
-    return SoftmaxRegression.load(file)
+    is_network = model_file.format_of(file) == NETWORK_FORMAT
+    model = NetworkClassifier.load(file) if is_network else SoftmaxRegression.load(file)
+    Reading.from_plain(model.reading_, str(file))  # refused here, where the file has a name
+    return model

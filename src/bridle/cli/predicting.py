@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli import outputs
 from bridle.cli.messages import about, one_line
-from bridle.data import Dataset, files
+from bridle.data import Dataset, Reading, files
 
 Array = npt.NDArray[Any]
 
@@ -21,13 +21,20 @@ _UNUSED = "the target is not used"
 
 
 def predict(
-    model_path: Path, source: str, *, target: str | None, compact: bool, out: Path | None
+    model_path: Path,
+    source: str,
+    *,
+    target: str | None,
+    reading: Reading,
+    compact: bool,
+    out: Path | None,
 ) -> None:
     """Write a CSV of predictions to ``out``, or print it."""
     if out is not None:
         outputs.check_file(out)
     model = outputs.load_model(model_path)
-    dataset = data.load(source, target=target, need_target=False, **outputs.features_of(model))
+    known = outputs.features_of(model)
+    dataset = data.load(source, target=target, need_target=False, reading=reading, **known)
     unused = next((note for note in dataset.notes if note.startswith(_UNUSED)), None)
     if unused is not None:
         print(f"bridle: {one_line(unused)}", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli.messages import about
 from bridle.cli.splitting import holdout_split
-from bridle.data import Dataset
+from bridle.data import Dataset, Reading, Selection
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -29,6 +29,8 @@ class Source:
     test: str | None
     test_labels: str | None
     holdout: float | None
+    reading: Reading
+    selection: Selection
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,18 @@ def _test_samples(source: Source, test_data: str, dataset: Dataset) -> Samples:
         labels=source.test_labels,
         feature_names=dataset.feature_names,
         width=dataset.features.shape[1],
+        reading=source.reading,
+        fitted=dataset.reading,
     )
-    found = _all_samples(test, "test")
-    if _are_texts(dataset.target) and not _are_texts(found.target):
-        # Texts that all look like numbers are read as numbers; the other file shows they are not.
-        return replace(found, target=found.target.astype(str))
-    return found
+    return _all_samples(test, "test")
 
 
-def _are_texts(target: Array | None) -> bool:
-    return target is not None and target.dtype.kind in "OU"
+def load_training(source: Source) -> Dataset:
+    """Load what a fit is to learn from."""
+    return data.load(
+        source.data,
+        target=source.target,
+        labels=source.labels,
+        reading=source.reading,
+        selection=source.selection,
+    )

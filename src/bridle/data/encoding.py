@@ -16,13 +16,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle.data import columns, files, targets
+from bridle.data import columns, files, numbers, targets
 from bridle.data.columns import Table
 
 Array = npt.NDArray[Any]
 
-MOST_VALUES = 100  # of a text column; each becomes a column of the matrix
+# How many values a text column may have, each of which becomes a column of the matrix: not so many
+# that most of them are seen in a few rows only.
+_MOST_VALUES, _FEW_VALUES, _ROWS_A_VALUE = 100, 10, 4
 
+_DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}:[0-9]{2}")
+_MEASURE = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?\s*[A-Za-zµ°/²³]{1,6}")
 _ENTRY = re.compile(r"(.*)\[(0|[1-9][0-9]{0,8})\]", re.DOTALL)
 
 
@@ -69,13 +73,16 @@ def resolve(feature_names: Sequence[str], table_names: Sequence[str], file: str)
     return uses
 
 
-def choose_names(table: Table, candidates: Sequence[str]) -> tuple[list[str], list[str]]:
+def choose_names(
+    table: Table, candidates: Sequence[str], categorical: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """Return the feature names that the columns of a table get in a fit, and remarks."""
     names, notes = list[str](), list[str]()
     for column in candidates:
-        content = columns.numbers_or_texts(table, column)
+        asked = column in categorical
+        content = (columns.texts_only if asked else columns.numbers_or_texts)(table, column)
         if content.dtype == object:
-            values = _values(table, column, content)
+            values = _values(table, column, content, asked=asked)
             _tell_apart(table, column)
             names += [f"{column}={value}" for value in values]
             notes.append(f"text column {column!r} became {len(values)} one-hot columns")
@@ -113,12 +120,7 @@ def _content(table: Table, use: Use) -> Array:
             )
         return content
     if use.values:
-        content = table.read(use.column)
-        if content.dtype != object:
-            raise files.broken(
-                table.file, f"column {files.quoted(use.column)}: expected texts, found numbers"
-            )
-        return content
+        return columns.texts_only(table, use.column)
     content = columns.numbers_or_texts(table, use.column)
     width = max(use.entries) + 1
     # A subset of the entries may be meant; all up to one that is not the last is another embedding.
@@ -148,21 +150,58 @@ def _fill(result: Array, table: Table, use: Use, content: Array) -> None:
 
 
 def _unseen(value: str, use: Use) -> str:
-    if not value.strip():
-        return "missing value"
     known = files.listing(use.values)
     return f"{files.quoted(value)} is not among the values of the fit, {known}"
 
 
-def _values(table: Table, column: str, content: Array) -> list[str]:
+def _values(table: Table, column: str, content: Array, *, asked: bool) -> list[str]:
     values = sorted(targets.distinct(content)[0])
-    if len(values) > MOST_VALUES:
+    place = f"text column {files.quoted(column)}"
+    if not asked:
+        _refuse_marks(table, column, content)
+    enough = _MOST_VALUES if asked else table.count // _ROWS_A_VALUE
+    most = min(_MOST_VALUES, max(_FEW_VALUES, enough))
+    if len(values) > most:
         raise files.broken(
             table.file,
-            f"text column {files.quoted(column)} has {len(values)} different values, at most "
-            f"{MOST_VALUES} can become one-hot columns",
+            f"{place} has {len(values)} different values in {table.count} rows, at most {most} "
+            f"can become one-hot columns: {_cause(values)}; --drop {column} leaves it out",
         )
     return values
+
+
+def _refuse_marks(table: Table, column: str, content: Array) -> None:
+    """Refuse a column whose texts are numbers with marks: as one-hot columns they mean little."""
+    found = [numbers.mark_of(text) for text in content.tolist()]
+    marked = [row for row, mark in enumerate(found) if mark]
+    plain = sum(is_number for is_number in _are_plain(table, content))
+    if 2 * (len(marked) + plain) <= len(content) or not marked:
+        return
+    row, text = marked[0], content[marked[0]]
+    told = "--thousands , or --decimal , tells, " if "," in text else ""
+    raise table.fault(
+        row,
+        column,
+        f"{files.quoted(text)} is a number but for its spelling: {found[row]}; write plain "
+        f"numbers, or {told}--categorical {column} takes each as a category, --drop {column} "
+        "leaves it out",
+    )
+
+
+def _are_plain(table: Table, content: Array) -> Array:
+    return ~np.isnan(numbers.plain_numbers(content.tolist(), table.reading))
+
+
+def _cause(values: Sequence[str]) -> str:
+    """Return what a column of so many different texts may be, in words."""
+    dates = sum(_DATE.match(value) is not None for value in values)
+    if 2 * dates > len(values):
+        return "they look like dates, which have to be made numbers first"
+    if 2 * sum(_MEASURE.fullmatch(value) is not None for value in values) > len(values):
+        return "they look like numbers with units, which have to be made plain numbers first"
+    if 2 * sum(len(value.split()) > 2 for value in values) > len(values):
+        return "they look like free text"
+    return "they look like names or codes of single rows"
 
 
 def _tell_apart(table: Table, column: str) -> None:

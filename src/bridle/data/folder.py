@@ -33,6 +33,8 @@ def _is_labels(path: Path, request: Request) -> bool:
 
 def _load_shards(folder: Path, content: list[Path], request: Request) -> Dataset:
     readers = {path: reader for path in content if (reader := reader_of(path)) is not None}
+    if any(not _is_txt(path) for path in readers):  # a .txt beside data is a remark on them
+        readers = {path: reader for path, reader in readers.items() if not _is_txt(path)}
     kinds = set(readers.values())
     if not kinds:
         raise files.broken(
@@ -43,3 +45,7 @@ def _load_shards(folder: Path, content: list[Path], request: Request) -> Dataset
         names = files.listing(path.name for path in readers)
         raise files.broken(folder, f"expected files of one kind, found {names}")
     return kinds.pop()(list(readers), request)
+
+
+def _is_txt(path: Path) -> bool:
+    return files.unpacked_name(path).endswith(".txt")

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bridle.data import arrays, delimited, idx, mnist, parquet, svmlight
+from bridle.data import arrays, delimited, files, idx, mnist, parquet, svmlight
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request
 
 Reader = Callable[[Sequence[Path], Request], Dataset]
 
-_READERS: dict[str, Reader] = {
+_TEXT_READERS: dict[str, Reader] = {
     ".csv": delimited.load_delimited,
     ".tsv": delimited.load_delimited,
-    ".csv.gz": delimited.load_delimited,
-    ".tsv.gz": delimited.load_delimited,
-    ".parquet": parquet.load_parquet,
-    ".npz": arrays.load_npz,
-    ".npy": arrays.load_npy,
-    ".safetensors": arrays.load_safetensors,
+    ".txt": delimited.load_delimited,
     ".svmlight": svmlight.load_svmlight,
     ".libsvm": svmlight.load_svmlight,
     ".svm": svmlight.load_svmlight,
 }
-ENDINGS = ", ".join(_READERS)
+_READERS: dict[str, Reader] = {
+    ".parquet": parquet.load_parquet,
+    ".npz": arrays.load_npz,
+    ".npy": arrays.load_npy,
+    ".safetensors": arrays.load_safetensors,
+}
+ENDINGS = ", ".join(_TEXT_READERS) + f" ({', '.join(files.PACKED)} too), " + ", ".join(_READERS)
 
 
 def reader_of(path: Path) -> Reader | None:
@@ -32,4 +33,8 @@ def reader_of(path: Path) -> Reader | None:
     if idx.is_idx(path):
         return mnist.load_idx
     name = path.name.lower()
-    return next((reader for ending, reader in _READERS.items() if name.endswith(ending)), None)
+    found = next((reader for ending, reader in _READERS.items() if name.endswith(ending)), None)
+    if found is not None:
+        return found
+    name = files.unpacked_name(path)
+    return next((read for ending, read in _TEXT_READERS.items() if name.endswith(ending)), None)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from bridle.data import embedded, files
+from bridle import checks
+from bridle.data import delimited, embedded, files, targets
 from bridle.data.dataset import Dataset
 from bridle.data.folder import load_folder
 from bridle.data.formats import ENDINGS, reader_of
 from bridle.data.parts import Request
+from bridle.data.reading import Reading, Selection
+
+STANDARD_INPUT = "-"
 
 
 def load(
@@ -20,6 +29,9 @@ def load(
     feature_names: Sequence[str] | None = None,
     width: int | None = None,
     need_target: bool = True,
+    reading: Reading | None = None,
+    fitted: Reading | None = None,
+    selection: Selection | None = None,
     as_table: bool = False,
     usual_target: str | None = None,
 ) -> Dataset:
@@ -30,13 +42,15 @@ def load(
     source : str
         An embedded set (``digits``, ``iris``, ``wine``, ``breast-cancer``; ``./digits`` is the
         file of that name), a file (the ending of its name says the format), a folder of shards of
-        one format, of a pair of idx files, or of one folder of images for each class.
+        one format, of a pair of idx files, or of one folder of images for each class; ``-`` is a
+        table of text on standard input.
     target : str, optional
         The column, or the array of an archive, that holds the labels. By default a column named
         target, label, class or y in any case of letters, else the last one if it looks like
         classes.
     labels : str, optional
-        A file of labels, for arrays that have none: an array, or one label a line.
+        A file of labels, for arrays that have none: an array, or one label a line, with a heading
+        or without, and perhaps with row numbers beside them.
     feature_names : sequence of str, optional
         The columns a fitted model knows; a table is encoded to exactly these.
     width : int, optional
@@ -44,6 +58,12 @@ def load(
         file may be narrower than the model and mean the same.
     need_target : bool
         Whether data without labels are refused.
+    reading : Reading, optional
+        How the files are to be read: what is not told is recognised, and said in the notes.
+    fitted : Reading, optional
+        How the files of a fit were read (`Dataset.reading`): holds where nothing is told.
+    selection : Selection, optional
+        Which columns of a table a fit uses.
     as_table : bool
         Whether a table is handed over as its columns, under `Dataset.table`: no target is chosen,
         no feature encoded, and ``labels`` may lie in a file beside it. Arrays do not mind.
@@ -63,9 +83,10 @@ def load(
 
     Notes
     -----
-    Formats by the ending of the name: ``.csv``, ``.tsv`` (both ``.gz`` too), ``.parquet``,
-    ``.npz`` (dense, or from `scipy.sparse.save_npz`), ``.npy``, ``.safetensors``, ``.svmlight``
-    (``.libsvm``, ``.svm``), idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). Plain ``.npy``,
+    Formats by the ending of the name: ``.csv``, ``.tsv``, ``.txt`` (tables of text), ``.svmlight``
+    (``.libsvm``, ``.svm``), all of these also packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``,
+    ``.zst``); ``.parquet``, ``.npz`` (dense, or from `scipy.sparse.save_npz`), ``.npy``,
+    ``.safetensors``, idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). Plain ``.npy``,
     ``.npz``, ``.safetensors`` and idx arrays are memory-mapped. Features of arrays are not
     searched for NaN here; those of tables are. Nothing pickled is ever read.
 
@@ -80,12 +101,35 @@ def load(
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
     names = None if feature_names is None else tuple(feature_names)
-    request = Request(source, target, labels, names, width, need_target, as_table, usual_target)
-    if source in embedded.NAMES:
+    request = Request(
+        source,
+        target,
+        labels,
+        names,
+        width,
+        need_target,
+        reading or Reading(),
+        fitted,
+        selection or Selection(),
+        as_table,
+        usual_target,
+    )
+    dataset = _loaded(request)
+    if dataset.target is not None:
+        dataset = replace(dataset, target=targets.as_fitted(dataset.target, request.reading))
+    kind = targets.kind_of(dataset.target) or request.reading.label_kind
+    return replace(dataset, reading=replace(dataset.reading, label_kind=kind))
+
+
+def _loaded(request: Request) -> Dataset:
+    if request.source in embedded.NAMES:
         return embedded.load_embedded(request)
-    path = _existing(source)
-    if labels is not None:
-        _existing_labels(labels)
+    if request.labels is not None:
+        _existing_labels(request.labels)
+    if request.source == STANDARD_INPUT:
+        with _standard_input() as path:
+            return delimited.load_delimited([path], request)
+    path = _existing(request.source)
     if path.is_dir():
         return load_folder(path, request)
     reader = reader_of(path)
@@ -95,11 +139,31 @@ def load(
         raise files.broken(
             path, f"unknown ending {files.quoted(path.suffix)}, expected one of {ENDINGS}, idx"
         )
+    _refuse_empty(path, str(path))
+    return reader([path], request)
+
+
+def _refuse_empty(path: Path, name: str) -> None:
     with files.parsing(path, "a file"), path.open("rb") as stream:
         empty = not stream.read(1)
     if empty:
-        raise files.broken(path, "empty file")
-    return reader([path], request)
+        raise files.broken(name, "empty file")
+
+
+@contextmanager
+def _standard_input() -> Iterator[Path]:
+    """Keep standard input in a file for a while: a table is gone through more than once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "standard-input.csv"
+        with path.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        try:
+            _refuse_empty(path, STANDARD_INPUT)
+            yield path
+        except checks.InputError as error:
+            # The user knows nothing of that file.
+            said = str(error).replace(str(path), STANDARD_INPUT)
+            raise checks.InputError(said) from error
 
 
 def _existing(source: str) -> Path:

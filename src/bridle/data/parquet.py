@@ -15,6 +15,7 @@ from bridle.data import files
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request
+from bridle.data.reading import Reading
 from bridle.data.table import to_dataset
 
 Array = npt.NDArray[Any]
@@ -24,10 +25,10 @@ _PANDAS_INDEX = "__index_level_"
 
 def load_parquet(paths: Sequence[Path], request: Request) -> Dataset:
     """Load ``.parquet`` files."""
-    return to_dataset([_table(path) for path in paths], request)
+    return to_dataset([_table(path, request.reading) for path in paths], request)
 
 
-def _table(path: Path) -> Table:
+def _table(path: Path, reading: Reading) -> Table:
     checks.require("pyarrow", extra="parquet", purpose=f"reading {path}")
     from pyarrow import parquet
 
@@ -40,13 +41,16 @@ def _table(path: Path) -> Table:
     if twice is not None:
         raise files.broken(path, f"two columns are called {files.quoted(twice)}")
     dropped = [name for name in content.column_names if name.startswith(_PANDAS_INDEX)]
+    read = cache(lambda name: _column(path, name, content.column(name)))
     return Table(
         file=str(path),
         names=tuple(names),
         count=content.num_rows,
-        read=cache(lambda name: _column(path, name, content.column(name))),
+        read=read,
+        texts=lambda name: np.array([str(value) for value in read(name).tolist()], object),
         place=lambda row: f"{path}: row {row}",
         typed=True,
+        reading=reading,
         notes=tuple(f"column {name!r} is a saved index: not used" for name in dropped),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.data import files
+from bridle.data.reading import Reading, Selection
 
 Array = npt.NDArray[Any]
 Features = Any  # a dense array or a SciPy sparse one
@@ -25,10 +26,23 @@ class Request:
     feature_names: tuple[str, ...] | None = None
     width: int | None = None
     need_target: bool = True
+    told: Reading = field(default_factory=Reading)
+    fitted: Reading | None = None
+    selection: Selection = field(default_factory=Selection)
     # A table's columns as they are, for who matches them by name: no target chosen, no features.
     as_table: bool = False
     # The column that a model's target was in: taken where it is there and nothing else was said.
     usual_target: str | None = None
+
+    @property
+    def likely(self) -> Reading:
+        """How the files of the fit were read; nothing is known while there is no model."""
+        return self.fitted or Reading()
+
+    @property
+    def reading(self) -> Reading:
+        """What is known before the file is seen: the user's word, then the model's."""
+        return self.told.over(self.likely)
 
     @property
     def expected_width(self) -> int | None:
@@ -65,6 +79,23 @@ def refuse_labels(request: Request, kind: str) -> None:
             f"labels: {request.source} is {kind} and holds its own labels, "
             f"found {files.quoted(request.labels)}"
         )
+
+
+def refuse_selection(request: Request, kind: str) -> None:
+    """Refuse a choice of columns where there is no table of named ones."""
+    if request.selection != Selection():
+        raise checks.InputError(
+            f"--drop, --columns, --keep, --categorical: expected a table, {request.source} is "
+            f"{kind}"
+        )
+
+
+def refuse_reading(request: Request, kind: str, *names: str) -> None:
+    """Refuse what was told of how to read other files than this one is."""
+    told = next((name for name in names if getattr(request.told, name) is not None), None)
+    if told is not None:
+        option = told.replace("_", "-")
+        raise checks.InputError(f"--{option}: {request.source} is {kind}, to which it says nothing")
 
 
 def feature_rows(array: Array, file: str) -> Array:

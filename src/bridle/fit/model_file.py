@@ -47,6 +47,7 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         coef, intercept = tensors["coef"], tensors["intercept"]
         model.set_params(**_parameters(description["parameters"]))
         classes, names = classes_and_names(description)
+        model.reading_ = reading_of(description)
         report = _report(description["fit_report"])
         iterations = int(description["iterations"])
     except (KeyError, TypeError, ValueError) as error:
@@ -64,8 +65,11 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
 def classifier_description(model: Any) -> dict[str, Any]:
     """Return what every classifier has, in JSON's types."""
     names = [str(name) for name in getattr(model, "feature_names_in_", [])]
-    target = getattr(model, "target_name_in_", None)
-    return {**class_description(model.classes_, names), "target_name": target}
+    return {
+        **class_description(model.classes_, names),
+        "reading": getattr(model, "reading_", {}),
+        "target_name": getattr(model, "target_name_in_", None),
+    }
 
 
 def restore_target_name(model: Any, description: dict[str, Any]) -> None:
@@ -88,6 +92,14 @@ def classes_and_names(description: dict[str, Any]) -> tuple[Array, list[str]]:
     """Return the classes and the features' names of a description."""
     classes = np.array(description["classes"], dtype=np.dtype(description["class_dtype"]))
     return classes, [str(name) for name in description["feature_names"]]
+
+
+def reading_of(description: dict[str, Any]) -> dict[str, Any]:
+    """Return how the files of the fit were read, an object of JSON that `bridle.data` knows."""
+    reading = description.get("reading", {})
+    if not isinstance(reading, dict):
+        raise ValueError("expected an object as reading")
+    return reading
 
 
 def write(

@@ -113,6 +113,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     classes_: Array
     coefs_: list[Array]
+    reading_: dict[str, Any]  # how the command read the files of the fit
     intercepts_: list[Array]
     history_: list[Epoch]
     _random: np.random.RandomState

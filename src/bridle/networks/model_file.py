@@ -46,6 +46,7 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
         model.set_params(**_parameters(description["parameters"]))
         backpropagation.network(model.activation, model.output, model.cost)
         classes, names = model_file.classes_and_names(description)
+        model.reading_ = model_file.reading_of(description)
         sizes = [int(size) for size in description["sizes"]]
         layers = range(len(sizes) - 1)
         coefs = [tensors[f"weight_{place}"] for place in layers]
