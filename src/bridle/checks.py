@@ -254,6 +254,16 @@ def _are_distributions(samples: Array) -> bool:
         return bool((np.abs(sums - 1) <= tolerance).all())
 
 
+def warn_of_scores(name: str, what: str) -> None:
+    """Warn that what may be meant as probabilities is taken as scores."""
+    warnings.warn(
+        f"{name}: {what}; they are taken as scores, whose probabilities are their softmax. "
+        f'kind="scores" says so; probabilities are divided by the sum of their row first',
+        UserWarning,
+        stacklevel=_outside_package(),
+    )
+
+
 def _outside_package() -> int:
     """Return the warning's stacklevel at which the user's own line is named."""
     frame, level = sys._getframe(1), 1

@@ -155,7 +155,7 @@ def _truth_name(table: Table) -> str:
         fitting = [
             name
             for name in table.names
-            if answer_words.plain(name) not in answer_words.PREDICTION
+            if answer_words.plain(name) not in answer_words.BESIDE
             and _are_labels(table, name)
             and len(targets.distinct(table.texts(name))[0]) > 1
             and _names_columns(table, name)

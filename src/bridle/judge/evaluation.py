@@ -136,7 +136,8 @@ def evaluate(
     Unless told by ``kind``, rows are taken as probabilities if every row is non-negative and sums
     to 1, within the rounding of the dtype or of the decimals that all entries have (0.333 thrice;
     they are used as they are), else as scores, whose probabilities are their softmax. The result
-    says which. A score of −inf is a masked class.
+    says which, and a warning where scores look like probabilities (one-vs-rest) or per cent. A
+    score of −inf is a masked class.
 
     Parameters
     ----------

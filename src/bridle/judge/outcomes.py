@@ -140,12 +140,18 @@ def _input_kind(values: Array, wanted: InputKind | None) -> InputKind:
     if not all(low >= -tolerance and high <= 1 + tolerance for low, high in ranges):
         if wanted == "probabilities":
             checks.probability_rows(_rows(values), _NAME)
+        may_be_per_cent = values.ndim == 2 and all(0 <= low <= high <= 101 for low, high in ranges)
+        if may_be_per_cent and kinds.row_sums(values, 100.0).fits:
+            checks.warn_of_scores(_NAME, "rows sum to 100, as per cent do")
         return "scores"
     found = kinds.row_sums(_rows(values))
     if found.bad_row is not None and (found.nearly or wanted == "probabilities"):
         row = _rows(values[found.bad_row :][:1]).astype(np.float64)[0]
         checks.probability_row(row, _NAME, found.bad_row, most=found.nearly)
-    return "probabilities" if found.fits else "scores"
+    if found.fits:
+        return "probabilities"
+    checks.warn_of_scores(_NAME, "entries are in [0, 1] and rows do not sum to 1")
+    return "scores"
 
 
 def _rows(values: Array) -> Array:
