@@ -800,6 +800,32 @@ def test_a_class_that_an_apostrophe_would_make_another(command: Command, tmp_pat
     assert header == "id,target,predicted,probability,p_'=a,p_=a,p_b"
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("predicted", "probability"),
+        ("id", "target", "x"),
+        ("y", "class"),
+        ("a*", "b=c"),
+        ("Index", "index"),
+    ],
+)
+def test_classes_that_are_called_as_other_columns(
+    command: Command, tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    target = np.arange(40) % len(labels)
+    X = np.random.default_rng(0).normal(size=(40, 3)) + target[:, None]
+    np.savez(tmp_path / "a.npz", X=X, y=np.array(labels)[target])
+    out = tmp_path / "m"
+    assert command("fit", tmp_path / "a.npz", "--holdout", "0", "--out", out, "--quiet").code == 0
+    assert command("predict", out, tmp_path / "a.npz", "--out", tmp_path / "p.csv").code == 0
+    by_model = figures(command("evaluate", "--model", out, tmp_path / "a.npz", "--json"))
+    for path in (tmp_path / "p.csv", out / "predictions.csv"):
+        found = figures(command("evaluate", path, "--json"))
+        assert found["classes"] == by_model["classes"]
+        assert found["cross_entropy_nats"] == pytest.approx(by_model["cross_entropy_nats"])
+
+
 def test_more_classes_than_predictions_have_columns_for(command: Command, tmp_path: Path) -> None:
     classes = 1001
     X = np.random.default_rng(0).normal(size=(2 * classes, 2)).astype(np.float32)

@@ -105,13 +105,14 @@ def could_be(names: Sequence[str], labels: Sequence[object]) -> bool:
 
 
 def _all_affixes(names: Sequence[str], labels: Sequence[str]) -> list[Affix]:
-    """Return every affix by which each label has a column; the empty one alone, if it is one."""
+    """Return every affix by which each label has a column, the empty one first."""
     known = frozenset(names)
     empty = Affix("", "")
-    if all(empty.column(label, known) is not None for label in labels):
-        return [empty]
     longest = max(labels, key=len)
     found: dict[tuple[str | None, ...], Affix] = {}  # by the columns: "aa" is "*a" and "a*"
+    exact = tuple(empty.column(label, known) for label in labels)
+    if None not in exact:
+        found[exact] = empty
     for name in names:
         for place in re.finditer(f"(?={re.escape(longest)})", name):
             affix = Affix(name[: place.start()], name[place.start() + len(longest) :])
@@ -122,15 +123,17 @@ def _all_affixes(names: Sequence[str], labels: Sequence[str]) -> list[Affix]:
 
 
 def _affixes(table: Table, names: Sequence[str], by_text: dict[str, object]) -> list[Affix]:
+    """Return the affixes that columns of numbers have; the empty one alone, if it is one."""
     found = _all_affixes(names, list(by_text))
     if len(found) <= 1:
         return found
     known = frozenset(names)
-    return [
+    numeric = [
         affix
         for affix in found
         if all(_is_numeric(table, affix.column(label, known) or "") for label in by_text)
     ]
+    return numeric[:1] if numeric and numeric[0].is_empty else numeric or found[:1]
 
 
 def _complete(
@@ -285,7 +288,7 @@ def _by_affix(
 def _among(table: Table, chosen: Sequence[str], by_text: dict[str, object]) -> Match:
     affixes = _all_affixes(chosen, list(by_text))
     fitting = [affix for affix in affixes if all(affix.label(name) is not None for name in chosen)]
-    if len(fitting) == 1:
+    if fitting and (len(fitting) == 1 or fitting[0].is_empty):
         return _match(chosen, by_text, fitting[0])
     return _one_of_two(table, chosen, by_text)
 

@@ -395,7 +395,10 @@ def evaluate(
         Path | None, typer.Option(help="A model that bridle fit wrote.", metavar="MODEL")
     ] = None,
     target: Target = None,
-    labels: Labels = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="A file of the true labels, where FILE has none.", metavar="FILE"),
+    ] = None,
     answers: Annotated[
         str | None,
         typer.Option(
