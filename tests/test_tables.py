@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import sparse
@@ -160,9 +161,9 @@ def test_blanks_around_names_of_columns_are_not_part_of_them(tmp_path: Path) -> 
     source = written(tmp_path / "a.csv", "a , b,y \n1.5,2,x\n2.5,3,z\n")
     dataset = load(source, target="y")
     assert dataset.feature_names == ("a", "b")
-    parquet = tmp_path / "b.npz"
-    np.savez(parquet, X=NUMBERS[:3], y=np.array(["yes", "yes ", "no"]))
-    assert labels_of(load(str(parquet))) == ["yes", "yes", "no"]
+    archive = tmp_path / "b.npz"
+    np.savez(archive, X=NUMBERS[:3], y=np.array(["yes", "yes ", "no"]))
+    assert labels_of(load(str(archive))) == ["yes", "yes", "no"]
 
 
 # --- one set of types for all files --------------------------------------------------------------
@@ -394,6 +395,7 @@ def test_no_header(command: Command, tmp_path: Path) -> None:
         (["country,2018,2019,2020,label", "a,1,2,3,v", "b,2,3,4,u"], True),
         (["name,2,3,size", "a,2,3,v", "b,2,3,u"], None),
         (["0,1", "1,0", "1,1"], None),
+        ([">100,1.5,2.5,v", "3,2.5,3.5,u", "4,1.5,2.5,v", "5,1.5,2.5,u"], None),
         (["1,2,3", "4,5,6", "7,8,9"], None),
         (["u,x,w", "u,c,d", "e,c,d"], None),
     ],
@@ -829,7 +831,53 @@ def test_missing_values_become_the_mean_of_the_fit(command: Command, tmp_path: P
     found = pd.read_csv(io.StringIO(answer.out))[["neg", "pos"]].to_numpy()
     np.testing.assert_allclose(found, model.predict_proba(named(model, rows)), rtol=1e-8)
     assert "missing values are filled with the mean: 1 in 'a', 1 in 'b', 1 in 'c'" in answer.err
-    assert "a column of texts has no mean" in refusal(path, reading=Reading(na="mean"))
+
+
+def test_the_mean_of_a_text_column_is_the_share_of_its_values(
+    command: Command, tmp_path: Path
+) -> None:
+    kinds = np.array(["r", "r", "s", "NA", ""], object)[np.arange(ROWS) % 5]
+    path = as_csv(tmp_path / "a.csv", FRAME.assign(k=kinds)[["k", "a", "y"]])
+    dataset = load(path, reading=Reading(na="mean"))
+    assert dataset.feature_names == ("k=r", "k=s", "a")
+    rows: dict[str, list[float]] = {
+        "r": [1, 0],
+        "s": [0, 1],
+        "NA": [2 / 3, 1 / 3],
+        "": [2 / 3, 1 / 3],
+    }
+    np.testing.assert_allclose(dense(dataset)[:, :2], [rows[kind] for kind in kinds], rtol=1e-14)
+    fit = ("fit", path, "--na", "mean", "--out", tmp_path / "m", "--quiet")
+    assert command(*fit).code == 0
+    model = bridle.SoftmaxRegression.load(tmp_path / "m" / "model.safetensors")
+    later = written(tmp_path / "b.csv", "k,a\n,1.5\ns,2.5\n")
+    answer = command("predict", tmp_path / "m", later, "--probabilities")
+    found = pd.read_csv(io.StringIO(answer.out))[["neg", "pos"]].to_numpy()
+    expected = model.predict_proba(named(model, np.array([[2 / 3, 1 / 3, 1.5], [0, 1, 2.5]])))
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+def test_missing_values_of_parquet(tmp_path: Path) -> None:
+    count = pa.array([1, None, 3, 4], pa.int32())
+    sure = pa.array([True, False, None, True])
+    kind = pa.array(["u", "NA", "u", None]).dictionary_encode()
+    table = pa.table({"count": count, "sure": sure, "kind": kind, "y": [0, 1, 0, 1]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    path = str(tmp_path / "a.parquet")
+    assert "row 1, column 'count': missing value" in refusal(path)
+    means = load(path, reading=Reading(na="mean"))
+    # A file that declares its types declares what is missing: the text NA is a value.
+    assert means.feature_names == ("count", "sure", "kind=NA", "kind=u")
+    expected: list[list[float]] = [
+        [1, 1, 0, 1],
+        [8 / 3, 0, 1, 0],
+        [3, 2 / 3, 0, 1],
+        [4, 1, 1 / 3, 2 / 3],
+    ]
+    np.testing.assert_allclose(dense(means), expected, rtol=1e-14)
+    dropped = load(path, reading=Reading(na="drop"))
+    np.testing.assert_array_equal(dense(dropped), [[1, 1, 1]])
+    assert dropped.ids == ("0",)
 
 
 def test_missing_values_become_a_text(tmp_path: Path) -> None:

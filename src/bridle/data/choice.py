@@ -59,9 +59,7 @@ def choose(table: Table, request: Request) -> Choice:
     )
     left_out = [name for name in numbering if name not in (target, names_rows, *candidates)]
     said = tuple(
-        f"column {name!r} numbers the rows: not used (--keep {name} overrides)"
-        for name in left_out
-        if name not in selection.drop
+        f"column {name!r} numbers the rows: not used (--keep {name} overrides)" for name in left_out
     )
     return Choice(target, names_rows, candidates, notes, said, selection.categorical)
 
@@ -114,7 +112,8 @@ def _row_numbers(table: Table, request: Request) -> list[str]:
     """Return the columns that number the rows, but for those that are to be kept."""
     if request.feature_names is not None:
         return []
-    chosen = (*request.selection.keep, *request.selection.categorical, request.target)
+    selection = request.selection
+    chosen = (*selection.keep, *selection.categorical, *selection.drop, request.target)
     return [name for name in table.names if name not in chosen and _numbers_rows(table, name)]
 
 
@@ -128,7 +127,10 @@ def _numbers_rows(table: Table, name: str) -> bool:
     called_so = unnamed or name.lower() in _INDEX_NAMES
     if is_id(name) or (table.count < _FEW_ROWS and not called_so):
         return False
-    column = table.read(name)
+    try:
+        column = table.read(name)
+    except checks.InputError:  # told where the column is used, if it is
+        return False
     if column.ndim != 1 or column.dtype.kind not in "iuf" or not np.isfinite(column).all():
         return False
     if not np.all(column == np.trunc(column)):

@@ -19,6 +19,8 @@ Array = npt.NDArray[Any]
 # What often stands for a missing value and is a word or a sign all the same: it has to be told.
 _DOUBTFUL = frozenset({"?", "-", "--", ".", "*", "none", "missing", "unknown", "n.a.", "-999"})
 
+_ADVICE = "; --na drop, mean or a TEXT tells what to do"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -39,6 +41,10 @@ class Table:
     typed: bool
     reading: Reading = field(default_factory=Reading)
     notes: tuple[str, ...] = ()
+
+    def is_missing(self, text: str) -> bool:
+        """Tell whether a text is none; where types are declared, only an empty one is."""
+        return text.strip() == "" if self.typed else self.reading.is_missing(text)
 
     def fault(self, row: int, name: str, what: str) -> checks.InputError:
         """Return the error of one cell."""
@@ -124,7 +130,7 @@ def gaps(table: Table, name: str) -> Array:
     column = table.read(name)
     if column.dtype == object:
         values, codes = targets.distinct(column)
-        return np.array([table.reading.is_missing(text) for text in values])[codes]
+        return np.array([table.is_missing(text) for text in values])[codes]
     if column.dtype.kind == "f":
         return np.asarray(np.isnan(column).reshape(len(column), -1).any(axis=1))
     return np.zeros(len(column), np.bool_)
@@ -139,7 +145,7 @@ def are_numbers(table: Table, name: str) -> bool:
         return False
     values, codes = targets.distinct(column)
     found = ~np.isnan(numbers.plain_numbers(values, table.reading))
-    known = np.array([not table.reading.is_missing(text) for text in values])
+    known = np.array([not table.is_missing(text) for text in values])
     counts = np.bincount(codes)
     as_texts = counts[known & ~found].sum()
     return bool(not as_texts or counts[known & found].sum() > as_texts)
@@ -166,16 +172,21 @@ def numbers_only(table: Table, name: str) -> Array:
 
 
 def texts_only(table: Table, name: str) -> Array:
-    """Return a column that is known as one of texts."""
+    """Return a column that is known as one of texts.
+
+    One that is missing is filled or refused; where the mean stands in for it, it is empty.
+    """
     content = table.texts(name)
     values, codes = targets.distinct(content)
-    missing = np.array([table.reading.is_missing(text) for text in values])[codes]
+    missing = np.array([table.is_missing(text) for text in values])[codes]
     if not missing.any():
         return content
     policy = table.reading.na
+    if policy == "mean":
+        return np.where(missing, "", content).astype(object)
     if policy is None or policy in NA_POLICIES:
         row = int(np.argmax(missing))
-        raise table.fault(row, name, f"missing value{_shown(content[row])}{_advice(table, True)}")
+        raise table.fault(row, name, f"missing value{_shown(content[row])}{_ADVICE}")
     return np.where(missing, policy, content).astype(object)
 
 
@@ -186,7 +197,7 @@ def with_gaps(table: Table, name: str) -> Array:
         return column.astype(np.float64)
     values, codes = targets.distinct(column)
     found = numbers.plain_numbers(values, table.reading)
-    strange = np.isnan(found) & [not table.reading.is_missing(text) for text in values]
+    strange = np.isnan(found) & [not table.is_missing(text) for text in values]
     if strange.any():
         row = int(np.argmax(strange[codes]))
         raise table.fault(row, name, f"text in a numeric column: {_explained(column[row], name)}")
@@ -225,7 +236,7 @@ def _filled(table: Table, name: str, column: Array) -> Array:
         return column
     row = int(np.argmax(missing))
     text = table.texts(name)[row]
-    advice = f"; no row has one: --drop {name}" if missing.all() else _advice(table, False)
+    advice = f"; no row has one: --drop {name}" if missing.all() else _ADVICE
     raise table.fault(row, name, f"missing value{_shown(text)}{advice}")
 
 
@@ -247,9 +258,3 @@ def _fill(table: Table, name: str) -> float | None:
 
 def _shown(text: str) -> str:
     return f" ({files.quoted(text)})" if text.strip() else ""
-
-
-def _advice(table: Table, texts: bool) -> str:
-    if texts and table.reading.na == "mean":
-        return "; a column of texts has no mean: --na drop, or --na TEXT to put TEXT there"
-    return "; --na drop, mean or a TEXT tells what to do"

@@ -292,7 +292,8 @@ def _are_names(first: list[str], rows: list[list[str]]) -> bool | None:
         if place not in numbers and not Reading().is_missing(name) and name not in "?.-"
     ]
     if any(_mostly_numbers(columns[place]) for place in texts):
-        return True  # a name above numbers
+        # A name above numbers; but no column is called 1.5: then that text is an odd value.
+        return None if any(not first[place].isdigit() for place in numbers) else True
     recurring = [place for place in texts if first[place] in columns[place]]
     if numbers:
         return _numbers_are_names(first, columns, numbers, bool(recurring), bool(texts))

@@ -140,13 +140,22 @@ def _fill(result: Array, table: Table, use: Use, content: Array) -> None:
     elif use.entries:
         result[:, list(use.entries.values())] = content[:, list(use.entries)]
     else:
-        values, codes = targets.distinct(content)
-        unseen = np.array([value not in use.values for value in values])[codes]
-        if unseen.any():
-            row = int(np.argmax(unseen))
-            raise table.fault(row, use.column, _unseen(content[row], use))
-        places = np.array([use.values[value] for value in values])
-        result[np.arange(len(content)), places[codes]] = 1
+        _fill_one_hot(result, table, use, content)
+
+
+def _fill_one_hot(result: Array, table: Table, use: Use, content: Array) -> None:
+    missing = content == ""
+    if missing.any():  # the mean of a one-hot column is how often its value occurred in the fit
+        shares = [table.reading.fills.get(f"{use.column}={value}", 0.0) for value in use.values]
+        result[np.ix_(missing, list(use.values.values()))] = shares
+    rows = np.flatnonzero(~missing)
+    values, codes = targets.distinct(content[rows])
+    unseen = np.array([value not in use.values for value in values], np.bool_)[codes]
+    if unseen.any():
+        row = int(rows[np.argmax(unseen)])
+        raise table.fault(row, use.column, _unseen(content[row], use))
+    places = np.array([use.values[value] for value in values], np.intp)
+    result[rows, places[codes]] = 1
 
 
 def _unseen(value: str, use: Use) -> str:
@@ -155,7 +164,7 @@ def _unseen(value: str, use: Use) -> str:
 
 
 def _values(table: Table, column: str, content: Array, *, asked: bool) -> list[str]:
-    values = sorted(targets.distinct(content)[0])
+    values = sorted(value for value in targets.distinct(content)[0] if value)
     place = f"text column {files.quoted(column)}"
     if not asked:
         _refuse_marks(table, column, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -80,19 +81,19 @@ def _counts(found: dict[str, Array]) -> str:
 
 
 def _means(table: Table, choice: Choice) -> dict[str, float]:
-    """Return the mean of every column of numbers: a later file may have gaps in any of them."""
+    """Return the mean of every column of the matrix: a later file may have gaps in any of them.
+
+    Of a one-hot column ``k=red`` that is the share of ``red`` among the values of ``k``.
+    """
     means = dict[str, float]()
     for name in choice.candidates:
-        if name in choice.categorical or not columns.are_numbers(table, name):
-            continue
-        known = columns.with_gaps(table, name)
-        known = known[~np.isnan(known)]
-        if len(known) == 0:
-            raise files.broken(
-                table.file,
-                f"column {files.quoted(name)} has no value at all, hence no mean: --drop {name}",
-            )
-        mean = float(np.mean(known))
-        if np.isfinite(mean):  # an infinite value is refused, with its row, where it is used
-            means[name] = mean
+        if name not in choice.categorical and columns.are_numbers(table, name):
+            known = columns.with_gaps(table, name)
+            known = known[~np.isnan(known)]
+            mean = float(np.mean(known)) if len(known) else np.nan
+            if np.isfinite(mean):  # an infinite value is refused, with its row, where it is used
+                means[name] = mean
+        elif name in choice.categorical or table.read(name).dtype == object:
+            texts = [text for text in table.texts(name).tolist() if not table.is_missing(text)]
+            means |= {f"{name}={text}": n / len(texts) for text, n in Counter(texts).items()}
     return means

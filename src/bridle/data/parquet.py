@@ -41,13 +41,14 @@ def _table(path: Path, reading: Reading) -> Table:
     if twice is not None:
         raise files.broken(path, f"two columns are called {files.quoted(twice)}")
     dropped = [name for name in content.column_names if name.startswith(_PANDAS_INDEX)]
-    read = cache(lambda name: _column(path, name, content.column(name)))
+    gaps = reading.na not in (None, "error")
+    read = cache(lambda name: _column(path, name, content.column(name), gaps=gaps))
     return Table(
         file=str(path),
         names=tuple(names),
         count=content.num_rows,
         read=read,
-        texts=lambda name: np.array([str(value) for value in read(name).tolist()], object),
+        texts=lambda name: _texts(content.column(name)),
         place=lambda row: f"{path}: row {row}",
         typed=True,
         reading=reading,
@@ -55,25 +56,33 @@ def _table(path: Path, reading: Reading) -> Table:
     )
 
 
-def _column(path: Path, name: str, column: Any) -> Array:
+def _texts(column: Any) -> Array:
+    values = column.to_pylist()
+    return np.array(["" if value is None else str(value) for value in values], object)
+
+
+def _column(path: Path, name: str, column: Any, *, gaps: bool) -> Array:
+    """Return a column; where ``gaps`` may be, NaN or an empty text stands for a missing value."""
     from pyarrow import compute, types
 
     place = f"column {files.quoted(name)}"
     with files.parsing(path, "parquet"):
-        if column.null_count:
-            row = compute.index(compute.is_null(column), True).as_py()
-            raise files.broken(path, f"row {row}, {place}: missing value")
         if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if types.is_decimal(column.type):
+            column = column.cast("float64")
         kind = column.type
+        if column.null_count and not (gaps and (_is_number(kind) or _is_text(kind))):
+            row = compute.index(compute.is_null(column), True).as_py()
+            raise files.broken(path, f"row {row}, {place}: missing value")
         if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
             return _embedding(path, place, column)
-        if types.is_decimal(kind):
-            column = column.cast("float64")
-        elif _is_text(kind):
-            return np.array(column.to_pylist(), object)
-        elif not _is_number(kind):
+        if _is_text(kind):
+            return np.array([text or "" for text in column.to_pylist()], object)
+        if not _is_number(kind):
             raise files.broken(path, f"{place} is of type {kind}, expected numbers or texts")
+        if column.null_count:  # booleans too become numbers, so that NaN can be among them
+            column = column.cast("float64")
         return np.asarray(column.to_numpy())
 
 
