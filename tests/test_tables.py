@@ -851,7 +851,7 @@ def test_the_mean_of_a_text_column_is_the_share_of_its_values(
     assert command(*fit).code == 0
     model = bridle.SoftmaxRegression.load(tmp_path / "m" / "model.safetensors")
     later = written(tmp_path / "b.csv", "k,a\n,1.5\ns,2.5\n")
-    answer = command("predict", tmp_path / "m", later, "--probabilities")
+    answer = command("predict", tmp_path / "m", later)
     found = pd.read_csv(io.StringIO(answer.out))[["neg", "pos"]].to_numpy()
     expected = model.predict_proba(named(model, np.array([[2 / 3, 1 / 3, 1.5], [0, 1, 2.5]])))
     np.testing.assert_allclose(found, expected, rtol=1e-8)

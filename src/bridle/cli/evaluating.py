@@ -22,6 +22,9 @@ from bridle.judge import evaluate as judge
 
 Array = npt.NDArray[Any]
 
+# Answers are found by the names of their columns, so there are names: -2, 7, 10 is no first row.
+_NAMED = Reading(header=True)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -50,7 +53,14 @@ def evaluate(
     if model is None:
         if reading.na is not None:
             raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
-        dataset = data.load(source, target=target, labels=labels, reading=reading, as_table=True)
+        dataset = data.load(
+            source,
+            target=target,
+            labels=labels,
+            reading=reading,
+            fitted=_NAMED,
+            as_table=True,
+        )
         evaluation, notes = _of_answers(dataset, target, options)
     else:
         fitted = outputs.load_model(model)
