@@ -231,8 +231,13 @@ def _share_of_numbers(rows: Sequence[Sequence[str]]) -> float:
     return sum(_is_number(cell) for cell in cells) / len(cells)
 
 
+def _number(text: str) -> float:
+    found = plain_number(text, _POINT)
+    return plain_number(text, _COMMA) if np.isnan(found) else found
+
+
 def _is_number(text: str) -> bool:
-    return not np.isnan(plain_number(text, _POINT)) or not np.isnan(plain_number(text, _COMMA))
+    return not np.isnan(_number(text))
 
 
 def _names(
@@ -259,7 +264,8 @@ def _names(
         said = f"the names of the columns stand in a comment, line {line}"
         return _checked(draft.path, line, names), True, first.line - 1, (said,)
     count = len(fields[0])
-    said = f"no header: line {first.line} is the first row, the columns are called c1 … c{count}"
+    called = "c1" if count == 1 else f"c1 … c{count}"
+    said = f"no header: line {first.line} is the first row, the columns are called {called}"
     said += "" if reading.header is False else " (--header tells otherwise)"
     return tuple(f"c{place}" for place in range(1, count + 1)), False, first.line - 1, (said,)
 
@@ -291,10 +297,10 @@ def _are_names(first: list[str], rows: list[list[str]]) -> bool | None:
         for place, name in enumerate(first)
         if place not in numbers and not Reading().is_missing(name) and name not in "?.-"
     ]
-    if any(_mostly_numbers(columns[place]) for place in texts):
+    recurring = [place for place in texts if first[place] in columns[place]]
+    if any(_mostly_numbers(columns[place]) for place in texts if place not in recurring):
         # A name above numbers; but no column is called 1.5: then that text is an odd value.
         return None if any(not first[place].isdigit() for place in numbers) else True
-    recurring = [place for place in texts if first[place] in columns[place]]
     if numbers:
         return _numbers_are_names(first, columns, numbers, bool(recurring), bool(texts))
     if not recurring:
@@ -312,14 +318,19 @@ def _numbers_are_names(
     if recurring:
         return False
     plain = [first[place] for place in numbers]
-    if all(name.isascii() and name.isdigit() for name in plain):
+    whole = all(name.isascii() and name.isdigit() for name in plain)
+    if whole and len(plain) > 1:
         start = int(plain[0])
-        if len(plain) > 1 and plain == [str(start + place) for place in range(len(plain))]:
+        if plain == [str(start + place) for place in range(len(plain))]:
             # As pandas calls the columns that have no names, 0, 1, 2, …; or years beside names.
             fractions = any("." in cell for place in numbers for cell in columns[place])
             expected = start == 0 or texts
             return True if expected and (len(plain) > 2 or fractions) else None
-    return None if texts else False
+    steps = np.diff([_number(name) for name in plain])
+    in_order = len(steps) > 0 and (np.all(steps > 0) or np.all(steps < 0))
+    if not texts or not (in_order or (whole and len(plain) == 1)):
+        return False  # numbers that are names (years, wavelengths) come in order
+    return None
 
 
 def _mostly_numbers(cells: Sequence[str]) -> bool:
