@@ -676,10 +676,14 @@ def test_what_cannot_be_recognised_is_told(tmp_path: Path) -> None:
     assert "could be delimited by comma or semicolon: --delimiter tells" in refusal(both)
     told = load(both, reading=Reading(delimiter="comma"))
     assert told.feature_names == ("a;b=u;v", "a;b=w;v")
-    with pytest.raises(InputError, match=r"delimiter: expected one sign, or comma, semicolon"):
+    with pytest.raises(
+        InputError, match=r"delimiter: expected one sign of ASCII, or comma, semicolon"
+    ):
         Reading(delimiter="::")
     odd = written(tmp_path / "b.csv", as_plain(FRAME.to_csv(index=False), ",", "~"))
     loads_as_frame(odd, reading=Reading(delimiter="~"))
+    other = written(tmp_path / "c.txt", "1 3:2.5 7:1e3 # remark\n-1 5:1\n")
+    assert refusal(other) == f"{other}: looks like svmlight, whose names end in .svmlight"
 
 
 def as_plain(text: str, old: str, new: str) -> str:

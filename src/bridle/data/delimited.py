@@ -73,6 +73,8 @@ def _shard(path: Path, request: Request, likely: Reading) -> _Shard:
         frame = _frame(layout, comments)
     if len(frame) != count:
         raise files.broken(path, f"{count} or {len(frame)} rows? a line holds nothing but quotes")
+    if frame.isna().any(axis=None):  # pandas saw fewer fields than the scan
+        raise files.broken(path, f"cannot be read as {_KIND}: a line has too few fields")
     names, more = _named_columns(layout, frame)
     places = {name: layout.names.index(name) for name in names}
     return _Shard(layout, names, frame, places, (*layout.notes, *notes, *more))

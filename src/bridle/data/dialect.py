@@ -21,6 +21,8 @@ _SAMPLED_RECORDS, _SAMPLED_LINES = 200, 1000
 _DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's
 _COMMENT = "#"
+_BLANKS = re.compile(r"[ \t]+")
+_SVMLIGHT = re.compile(r"[^\s,:]+(\s+[0-9]+:\S+)+\s*(#.*)?")
 _POINT, _COMMA = Reading(decimal="."), Reading(decimal=",")
 
 
@@ -60,7 +62,9 @@ class Lines:
                 if self._is_left_out(line):
                     continue
                 self._between, self.begin = False, self.number
-            yield " ".join(line.split(None)) + "\n" if self.delimiter == BLANKS else line
+            if self.delimiter == BLANKS:
+                line = _BLANKS.sub(" ", line.strip(" \t\r\n")) + "\n"
+            yield line
 
     def _is_left_out(self, line: str) -> bool:
         if self.number == self.skipped:
@@ -129,6 +133,8 @@ def layout_of(path: Path, told: Reading, likely: Reading) -> Layout:
             sample = list(itertools.islice(stream, _SAMPLED_LINES))
         except UnicodeDecodeError as error:
             raise files.undecodable(path, reading.encoding) from error
+    if sample and all(_SVMLIGHT.fullmatch(line.strip()) for line in sample):
+        raise files.broken(path, "looks like svmlight, whose names end in .svmlight")
     separator = next(
         (
             (number, match[1])
