@@ -443,6 +443,15 @@ def test_names_in_a_comment(tmp_path: Path) -> None:
         assert "the names of the columns stand in a comment, line 2" in dataset.notes
 
 
+def test_names_in_a_comment_above_texts(tmp_path: Path) -> None:
+    source = written(tmp_path / "a.csv", "#name,kind\nann,u\nbob,v\ncarl,w\n")
+    assert "the names of the columns, or the first row?" in refusal(source, need_target=False)
+    told = load(source, need_target=False, reading=Reading(header=False))
+    assert told.features.shape == (3, 6)
+    source = written(tmp_path / "b.csv", "# by a, b\na,b\n1.5,2\n2.5,3\n")
+    assert load(source, need_target=False).feature_names == ("a", "b")
+
+
 def test_two_columns_of_one_name_may_be_a_row(tmp_path: Path) -> None:
     source = written(tmp_path / "a.csv", "a,a,y\n1,2,u\n3,4,v\n")
     assert "two columns are called 'a' (--no-header if this line is the first row)" in refusal(
@@ -745,7 +754,7 @@ def test_comments(tmp_path: Path) -> None:
     commented = ["# made by hand", "#", *lines[:9], "  # a remark, as it were", *lines[9:], "# end"]
     path = written(tmp_path / "a.csv", "\n".join(commented))
     dataset = loads_as_frame(path)
-    assert "4 lines of comment are left out (from line 1)" in dataset.notes
+    assert "comments are left out: 4, from line 1" in dataset.notes
     other = written(tmp_path / "b.csv", "\n".join(["% made by hand", *lines, "%"]))
     loads_as_frame(other, reading=Reading(comment="%"))
     # Of a quoted field that goes on over lines, one may begin with the sign.

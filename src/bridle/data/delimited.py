@@ -101,8 +101,9 @@ def _scan(layout: Layout, *, told: bool) -> tuple[int, frozenset[int], tuple[str
     comments = [number for number, _ in lines.comments if number > layout.first]
     if not told:
         _check_comments(layout, lines.comments)
-    said = f"{len(lines.comments)} lines of comment are left out (from line {{}})"
-    notes = (said.format(lines.comments[0][0]),) if lines.comments else ()
+    notes: tuple[str, ...] = ()
+    if lines.comments:
+        notes = (f"comments are left out: {len(lines.comments)}, from line {lines.comments[0][0]}",)
     return count, frozenset(comments), notes
 
 
