@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import pickle
 import random
 import struct
@@ -1064,6 +1066,20 @@ def _small_csv(path: Path) -> None:
     )
 
 
+def _small_csv_bytes() -> bytes:
+    return b"id,a,color,y\n" + b"".join(b"r%d,%d.5,c%d,1\n" % (row, row, row) for row in range(7))
+
+
+def _small_txt(path: Path) -> None:
+    rows = "".join(f"{row / 2}  c{row % 2} {row % 3}\n" for row in range(7))
+    path.write_bytes(f"# a remark\na color  y\n{rows}".encode())
+
+
+def _small_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", _small_csv_bytes())
+
+
 def _small_parquet(path: Path) -> None:
     columns = {"e": FEATURES.tolist(), "kind": NAMES, "y": LABELS}
     parquet.write_table(pa.table(columns), path)
@@ -1073,6 +1089,13 @@ SMALL: dict[str, Callable[[Path], Any]] = {
     "csv": _small_csv,
     "tsv": _small_csv,
     "csv.gz": _small_csv,
+    "txt": _small_txt,
+    "csv.bz2": lambda path: path.write_bytes(bz2.compress(_small_csv_bytes())),
+    "csv.xz": lambda path: path.write_bytes(lzma.compress(_small_csv_bytes())),
+    "csv.zst": lambda path: path.write_bytes(
+        pa.compress(_small_csv_bytes(), codec="zstd", asbytes=True)
+    ),
+    "csv.zip": _small_zip,
     "parquet": _small_parquet,
     "npy": lambda path: np.save(path, FEATURES),
     "npz": lambda path: np.savez(path, X=FEATURES, y=LABELS),

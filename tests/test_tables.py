@@ -7,6 +7,7 @@ file, never by what is tested.
 from __future__ import annotations
 
 import bz2
+import csv
 import gzip
 import io
 import json
@@ -22,6 +23,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -393,6 +396,8 @@ def test_no_header(command: Command, tmp_path: Path) -> None:
         ([",0,1,2", "0,0.5,1.5,0", "1,0.1,2.5,1"], True),
         (["0,1,target", "0.5,0.5,0", "0.1,0.9,1"], True),
         (["country,2018,2019,2020,label", "a,1,2,3,v", "b,2,3,4,u"], True),
+        (["1.85,red,1.24,007", "0.54,blue,-2.01,7", "0.11,green,0.4,7"], False),
+        (["name,400.5,401.0,size", "a,1,2,v", "b,2,3,u"], None),
         (["name,2,3,size", "a,2,3,v", "b,2,3,u"], None),
         (["0,1", "1,0", "1,1"], None),
         ([">100,1.5,2.5,v", "3,2.5,3.5,u", "4,1.5,2.5,v", "5,1.5,2.5,u"], None),
@@ -436,6 +441,15 @@ def test_names_in_a_comment(tmp_path: Path) -> None:
         np.testing.assert_array_equal(dense(dataset), NUMBERS)
         assert labels_of(dataset) == [f"{label}.000" for label in TRUTH]
         assert "the names of the columns stand in a comment, line 2" in dataset.notes
+
+
+def test_names_in_a_comment_above_texts(tmp_path: Path) -> None:
+    source = written(tmp_path / "a.csv", "#name,kind\nann,u\nbob,v\ncarl,w\n")
+    assert "the names of the columns, or the first row?" in refusal(source, need_target=False)
+    told = load(source, need_target=False, reading=Reading(header=False))
+    assert told.features.shape == (3, 6)
+    source = written(tmp_path / "b.csv", "# by a, b\na,b\n1.5,2\n2.5,3\n")
+    assert load(source, need_target=False).feature_names == ("a", "b")
 
 
 def test_two_columns_of_one_name_may_be_a_row(tmp_path: Path) -> None:
@@ -520,6 +534,8 @@ def test_how_many_values_a_text_column_may_have(
     [
         ("2020-01-{:02}", "they look like dates"),
         ("{}.12.2020", "they look like dates"),
+        ("{}-Sep-03", "they look like dates"),
+        ("Sep {}, 2003", "they look like dates"),
         ("{}kg", "they look like numbers with units"),
         ("{} ms", "they look like numbers with units"),
         ("a film for {} friends", "they look like free text"),
@@ -669,10 +685,14 @@ def test_what_cannot_be_recognised_is_told(tmp_path: Path) -> None:
     assert "could be delimited by comma or semicolon: --delimiter tells" in refusal(both)
     told = load(both, reading=Reading(delimiter="comma"))
     assert told.feature_names == ("a;b=u;v", "a;b=w;v")
-    with pytest.raises(InputError, match=r"delimiter: expected one sign, or comma, semicolon"):
+    with pytest.raises(
+        InputError, match=r"delimiter: expected one sign of ASCII, or comma, semicolon"
+    ):
         Reading(delimiter="::")
     odd = written(tmp_path / "b.csv", as_plain(FRAME.to_csv(index=False), ",", "~"))
     loads_as_frame(odd, reading=Reading(delimiter="~"))
+    other = written(tmp_path / "c.txt", "1 3:2.5 7:1e3 # remark\n-1 5:1\n")
+    assert refusal(other) == f"{other}: looks like svmlight, whose names end in .svmlight"
 
 
 def as_plain(text: str, old: str, new: str) -> str:
@@ -734,7 +754,7 @@ def test_comments(tmp_path: Path) -> None:
     commented = ["# made by hand", "#", *lines[:9], "  # a remark, as it were", *lines[9:], "# end"]
     path = written(tmp_path / "a.csv", "\n".join(commented))
     dataset = loads_as_frame(path)
-    assert "4 lines of comment are left out (from line 1)" in dataset.notes
+    assert "comments are left out: 4, from line 1" in dataset.notes
     other = written(tmp_path / "b.csv", "\n".join(["% made by hand", *lines, "%"]))
     loads_as_frame(other, reading=Reading(comment="%"))
     # Of a quoted field that goes on over lines, one may begin with the sign.
@@ -1087,3 +1107,67 @@ def test_a_model_with_a_broken_account_of_its_files(
     assert answer.code == 2
     assert answer.err.count("\n") == 1
     assert answer.err.startswith(f"bridle: {file}: no readable ")
+
+
+# --- a law ---------------------------------------------------------------------------------------
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(12, 60),
+    delimiter=st.sampled_from([",", ";", "\t", "|"]),
+    decimal=st.sampled_from([".", ","]),
+    header=st.booleans(),
+    index=st.booleans(),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+)
+@settings(
+    deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_law_of_dialects(
+    tmp_path: Path,
+    seed: int,
+    rows: int,
+    delimiter: str,
+    decimal: str,
+    header: bool,
+    index: bool,
+    encoding: str,
+    quoting: int,
+    line_end: str,
+) -> None:
+    """Whatever the dialect, a table is what was written, and so is the same file after the fit."""
+    generator = np.random.default_rng(seed)
+    numbers = generator.normal(size=(rows, 2)).round(4) + 0.00001
+    kinds = generator.choice(["red", "dark blue", 'a "b"', "x;y,z|w\tv"], rows)
+    labels = generator.choice(["007", "7", "n/a?"], rows)
+    frame = pd.DataFrame({"first": numbers[:, 0], "kind": kinds, "last one": numbers[:, 1]})
+    frame["class"] = labels
+    content = frame.to_csv(
+        sep=delimiter,
+        decimal=decimal,
+        header=header,
+        index=index,
+        quoting=quoting,
+        lineterminator=line_end,
+    )
+    path = written(tmp_path / "a.csv", content.encode(encoding))
+    target = "class" if header else f"c{4 + index}"
+    dataset = load(path, target=target)
+    assert dataset.feature_names is not None
+    found = dict(zip(dataset.feature_names, dense(dataset).T, strict=True))
+    names = ("first", "kind", "last one") if header else tuple(f"c{n + index}" for n in (1, 2, 3))
+    np.testing.assert_allclose(found.pop(names[0]), numbers[:, 0], rtol=1e-15)
+    np.testing.assert_allclose(found.pop(names[2]), numbers[:, 1], rtol=1e-15)
+    expected = {f"{names[1]}={kind}": kinds == kind for kind in np.unique(kinds)}
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert labels_of(dataset) == labels.tolist()
+    plain = json.loads(json.dumps(dataset.reading.to_plain()))
+    fitted = Reading.from_plain(plain, "a model")
+    again = load(path, target=target, feature_names=dataset.feature_names, fitted=fitted)
+    np.testing.assert_array_equal(dense(again), dense(dataset))
+    assert labels_of(again) == labels.tolist()

@@ -73,6 +73,8 @@ def _shard(path: Path, request: Request, likely: Reading) -> _Shard:
         frame = _frame(layout, comments)
     if len(frame) != count:
         raise files.broken(path, f"{count} or {len(frame)} rows? a line holds nothing but quotes")
+    if frame.isna().any(axis=None):  # pandas saw fewer fields than the scan
+        raise files.broken(path, f"cannot be read as {_KIND}: a line has too few fields")
     names, more = _named_columns(layout, frame)
     places = {name: layout.names.index(name) for name in names}
     return _Shard(layout, names, frame, places, (*layout.notes, *notes, *more))
@@ -99,8 +101,9 @@ def _scan(layout: Layout, *, told: bool) -> tuple[int, frozenset[int], tuple[str
     comments = [number for number, _ in lines.comments if number > layout.first]
     if not told:
         _check_comments(layout, lines.comments)
-    said = f"{len(lines.comments)} lines of comment are left out (from line {{}})"
-    notes = (said.format(lines.comments[0][0]),) if lines.comments else ()
+    notes: tuple[str, ...] = ()
+    if lines.comments:
+        notes = (f"comments are left out: {len(lines.comments)}, from line {lines.comments[0][0]}",)
     return count, frozenset(comments), notes
 
 

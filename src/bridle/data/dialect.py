@@ -1,4 +1,4 @@
-"""How a table of text is laid out: delimiter, comments, the names of its columns."""
+"""How a table of text is laid out: its delimiter, its comments, where its rows begin."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from bridle import checks
-from bridle.data import files
-from bridle.data.numbers import plain_number
+from bridle.data import files, header
 from bridle.data.reading import BLANKS, Reading, delimiter_word
 
 _SAMPLED_RECORDS, _SAMPLED_LINES = 200, 1000
 _DELIMITERS = (",", ";", "\t", "|")
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's
 _COMMENT = "#"
-_POINT, _COMMA = Reading(decimal="."), Reading(decimal=",")
+_BLANKS = re.compile(r"[ \t]+")
+_SVMLIGHT = re.compile(r"[^\s,:]+(\s+[0-9]+:\S+)+\s*(#.*)?")
 
 
 class Record(NamedTuple):
@@ -60,7 +58,9 @@ class Lines:
                 if self._is_left_out(line):
                     continue
                 self._between, self.begin = False, self.number
-            yield " ".join(line.split(None)) + "\n" if self.delimiter == BLANKS else line
+            if self.delimiter == BLANKS:
+                line = _BLANKS.sub(" ", line.strip(" \t\r\n")) + "\n"
+            yield line
 
     def _is_left_out(self, line: str) -> bool:
         if self.number == self.skipped:
@@ -129,32 +129,35 @@ def layout_of(path: Path, told: Reading, likely: Reading) -> Layout:
             sample = list(itertools.islice(stream, _SAMPLED_LINES))
         except UnicodeDecodeError as error:
             raise files.undecodable(path, reading.encoding) from error
-    separator = next(
-        (
-            (number, match[1])
-            for number, line in enumerate(sample[:1], 1)
-            if (match := _SEPARATOR_LINE.fullmatch(line))
-        ),
-        None,
-    )
+    if sample and all(_SVMLIGHT.fullmatch(line.strip()) for line in sample):
+        raise files.broken(path, "looks like svmlight, whose names end in .svmlight")
+    separator = _SEPARATOR_LINE.fullmatch(sample[0]) if sample else None
     comment = _COMMENT if reading.comment is None else reading.comment
-    draft = Lines(path, sample, ",", comment, skipped=separator[0] if separator else 0)
-    delimiter, delimiter_notes = _delimiter(draft, told, likely, separator)
+    draft = Lines(path, sample, ",", comment, skipped=1 if separator else 0)
+    delimiter, delimiter_notes = _delimiter(
+        draft, told, likely, separator[1] if separator else None
+    )
     draft.delimiter = delimiter
     records = _sampled(draft)
     if not records:
         raise files.broken(path, "empty, expected a header and rows")
-    names, header, first, header_notes = _names(draft, records, reading)
+    found = header.recognised(
+        str(path),
+        (records[0].line, records[0].last),
+        [[cell.strip() for cell in record.fields] for record in records],
+        _commented(draft, records[0]),
+        reading.header,
+    )
     return Layout(
         path=path,
         delimiter=delimiter,
         comment=comment,
         encoding=reading.encoding,
-        header=header,
-        names=names,
-        first=first,
+        header=found.in_file,
+        names=found.names,
+        first=found.first,
         skipped=draft.skipped,
-        notes=(*notes, *delimiter_notes, *header_notes),
+        notes=(*notes, *delimiter_notes, *found.notes),
     )
 
 
@@ -173,12 +176,12 @@ def _sampled(draft: Lines) -> list[Record]:
 
 
 def _delimiter(
-    draft: Lines, told: Reading, likely: Reading, separator: tuple[int, str] | None
+    draft: Lines, told: Reading, likely: Reading, separator: str | None
 ) -> tuple[str, tuple[str, ...]]:
     if told.delimiter is not None:
         return told.delimiter, ()
     if separator is not None:
-        return separator[1], (f"delimiter {delimiter_word(separator[1])}, as its first line says",)
+        return separator, (f"delimiter {delimiter_word(separator)}, as its first line says",)
     usual = "\t" if files.unpacked_name(draft.path).endswith(".tsv") else ","
     tables = {each: _table(draft, each) for each in (*_DELIMITERS, BLANKS)}
     found = _recognised(draft.path, tables, usual, likely.delimiter)
@@ -228,46 +231,11 @@ def _is_table(rows: Sequence[Sequence[str]]) -> bool:
 
 def _share_of_numbers(rows: Sequence[Sequence[str]]) -> float:
     cells = [cell for row in rows for cell in row]
-    return sum(_is_number(cell) for cell in cells) / len(cells)
+    return sum(header.is_number(cell) for cell in cells) / len(cells)
 
 
-def _is_number(text: str) -> bool:
-    return not np.isnan(plain_number(text, _POINT)) or not np.isnan(plain_number(text, _COMMA))
-
-
-def _names(
-    draft: Lines, records: list[Record], reading: Reading
-) -> tuple[tuple[str, ...], bool, int, tuple[str, ...]]:
-    """Return the columns' names, whether the file has them, the last line before the rows."""
-    first = records[0]
-    fields = [[field.strip() for field in record.fields] for record in records]
-    header = reading.header
-    if header is None:
-        header = _are_names(fields[0], [row for row in fields[1:] if len(row) == len(fields[0])])
-    if header is None:
-        shown = files.listing(fields[0], most=3)
-        raise files.broken(
-            draft.path,
-            f"line {first.line}: {shown}: the names of the columns, or the first row? "
-            "--header or --no-header tells",
-        )
-    if header:
-        return _checked(draft.path, first.line, fields[0]), True, first.last, ()
-    named = _commented_names(draft, first, fields) if reading.header is None else None
-    if named is not None:
-        line, names = named
-        said = f"the names of the columns stand in a comment, line {line}"
-        return _checked(draft.path, line, names), True, first.line - 1, (said,)
-    count = len(fields[0])
-    said = f"no header: line {first.line} is the first row, the columns are called c1 … c{count}"
-    said += "" if reading.header is False else " (--header tells otherwise)"
-    return tuple(f"c{place}" for place in range(1, count + 1)), False, first.line - 1, (said,)
-
-
-def _commented_names(
-    draft: Lines, first: Record, fields: list[list[str]]
-) -> tuple[int, list[str]] | None:
-    """Return the names that stand in the last line of comment above the rows, if they do."""
+def _commented(draft: Lines, first: Record) -> tuple[int, list[str]] | None:
+    """Return the fields of the last line of comment above the rows, and its number."""
     above = [(number, text) for number, text in draft.comments if number < first.line]
     if not above:
         return None
@@ -276,63 +244,4 @@ def _commented_names(
         rows = list(Lines(draft.path, [text], draft.delimiter, "").records())
     except checks.InputError:
         return None
-    names = [name.strip() for name in rows[0].fields] if rows else []
-    return (number, names) if len(names) == len(fields[0]) and _are_names(names, fields) else None
-
-
-def _are_names(first: list[str], rows: list[list[str]]) -> bool | None:
-    """Tell whether a row names the columns of those below it; None where both could be."""
-    columns = list(zip(*rows, strict=True))
-    if not columns:
-        return True
-    numbers = [place for place, name in enumerate(first) if _is_number(name)]
-    texts = [
-        place
-        for place, name in enumerate(first)
-        if place not in numbers and not Reading().is_missing(name) and name not in "?.-"
-    ]
-    if any(_mostly_numbers(columns[place]) for place in texts):
-        # A name above numbers; but no column is called 1.5: then that text is an odd value.
-        return None if any(not first[place].isdigit() for place in numbers) else True
-    recurring = [place for place in texts if first[place] in columns[place]]
-    if numbers:
-        return _numbers_are_names(first, columns, numbers, bool(recurring), bool(texts))
-    if not recurring:
-        return True
-    return False if 2 * len(recurring) > len(texts) else None
-
-
-def _numbers_are_names(
-    first: list[str],
-    columns: list[tuple[str, ...]],
-    numbers: list[int],
-    recurring: bool,
-    texts: bool,
-) -> bool | None:
-    if recurring:
-        return False
-    plain = [first[place] for place in numbers]
-    if all(name.isascii() and name.isdigit() for name in plain):
-        start = int(plain[0])
-        if len(plain) > 1 and plain == [str(start + place) for place in range(len(plain))]:
-            # As pandas calls the columns that have no names, 0, 1, 2, …; or years beside names.
-            fractions = any("." in cell for place in numbers for cell in columns[place])
-            expected = start == 0 or texts
-            return True if expected and (len(plain) > 2 or fractions) else None
-    return None if texts else False
-
-
-def _mostly_numbers(cells: Sequence[str]) -> bool:
-    known = [cell for cell in cells if not Reading().is_missing(cell)]
-    return 2 * sum(_is_number(cell) for cell in known) > len(known)
-
-
-def _checked(path: Path, line: int, names: Sequence[str]) -> tuple[str, ...]:
-    for place, name in enumerate(names, 1):
-        if name and names.index(name) < place - 1:
-            raise files.broken(
-                path,
-                f"line {line}: two columns are called {files.quoted(name)} (--no-header if this "
-                "line is the first row)",
-            )
-    return tuple(names)
+    return (number, [name.strip() for name in rows[0].fields]) if rows else None

@@ -25,7 +25,10 @@ Array = npt.NDArray[Any]
 # that most of them are seen in a few rows only.
 _MOST_VALUES, _FEW_VALUES, _ROWS_A_VALUE = 100, 10, 4
 
-_DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}:[0-9]{2}")
+_DATE = re.compile(
+    r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}:[0-9]{2}"
+    r"|[0-9]{1,2}[-/. ]+[A-Za-z]{3,9}[-/., ]+[0-9]{2,4}|[A-Za-z]{3,9}[-/. ][0-9]{1,2},? [0-9]{2,4}"
+)
 _MEASURE = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?\s*[A-Za-zµ°/²³]{1,6}")
 _ENTRY = re.compile(r"(.*)\[(0|[1-9][0-9]{0,8})\]", re.DOTALL)
 

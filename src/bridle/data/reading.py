@@ -144,9 +144,11 @@ def _check(reading: Reading) -> None:
     _one_of(reading.label_kind, "labels", (INTEGERS, TEXTS, BOOLEANS))
     _one_of(reading.header, "header", (True, False))
     if reading.delimiter is not None and (
-        len(reading.delimiter) != 1 or reading.delimiter in '"\n\r\0'
+        len(reading.delimiter) != 1
+        or not reading.delimiter.isascii()
+        or reading.delimiter in '"\n\r\0'
     ):
-        expected = "one sign, or comma, semicolon, tab, pipe or blanks"
+        expected = "one sign of ASCII, or comma, semicolon, tab, pipe or blanks"
         raise checks.InputError(f"delimiter: expected {expected}, found {reading.delimiter!r}")
     if reading.thousands is not None and (
         len(reading.thousands) != 1 or reading.thousands.isalnum() or reading.thousands in "+-"
