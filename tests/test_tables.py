@@ -802,6 +802,8 @@ def test_missing_values_are_an_error_unless_told(tmp_path: Path) -> None:
         message = refusal(path, reading=reading)
         assert "line 13, column 'k': missing value ('NaN')" in message
         assert "--na drop, mean or a TEXT tells what to do" in message
+    two = refusal(path, selection=Selection(drop=("k", "a")))
+    assert "line 9, column 'b': missing value ('NA') (one of 2 in the column); --na drop" in two
 
 
 def test_rows_with_missing_values_are_dropped(command: Command, tmp_path: Path) -> None:
@@ -912,14 +914,19 @@ def test_missing_values_become_a_text(tmp_path: Path) -> None:
 
 
 def test_spellings_of_missing_values(command: Command, tmp_path: Path) -> None:
-    frame = FRAME.astype(object)
-    frame.loc[3, "a"] = "?"
-    path = as_csv(tmp_path / "a.csv", frame)
-    message = refusal(path)
-    assert "line 5, column 'a': text in a numeric column: '?'" in message
-    assert "--na-spellings" in message
-    dataset = load(path, reading=Reading(na="drop", na_spellings=("?",)))
-    assert dataset.features.shape == (ROWS - 1, 3)
+    for spelled in ("?", "-", "None", "unknown"):
+        frame = FRAME.astype(object).assign(k=np.where(TRUTH, "z", spelled))[["k", *"abcy"]]
+        frame.loc[3, "a"] = spelled
+        path = as_csv(tmp_path / "a.csv", frame)
+        # Among numbers such a text is missing, among texts it is one of them.
+        assert f"line 5, column 'a': missing value ('{spelled}'); --na drop" in refusal(path)
+        dataset = load(path, reading=Reading(na="drop"))
+        assert dataset.features.shape == (ROWS - 1, 5)
+        told = Reading(na="drop", na_spellings=("NA",))
+        assert f"text in a numeric column: '{spelled}'" in refusal(path, reading=told)
+        told = Reading(na="drop", na_spellings=(spelled,))
+        left = (frame["k"] == "z") & (frame["a"] != spelled)
+        assert load(path, reading=told).features.shape == (left.sum(), 4)
     countries = as_csv(tmp_path / "b.csv", FRAME.assign(y=np.where(TRUTH, "NA", "EU")))
     message = refusal(countries)
     assert (

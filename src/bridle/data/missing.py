@@ -34,7 +34,8 @@ def settled(
         return table, (), None
     labels = [choice.target] if choice.target is not None and request.need_target else []
     counted = [*choice.candidates, *(labels if policy == "drop" else [])]
-    found = {name: columns.gaps(table, name) for name in counted}
+    spelled = (*choice.categorical, choice.target)
+    found = {name: columns.gaps(table, name, as_texts=name in spelled) for name in counted}
     found = {name: mask for name, mask in found.items() if mask.any()}
     if policy == "drop":
         table, notes, kept = _without_gaps(table, found)
