@@ -877,6 +877,28 @@ def test_the_mean_of_a_text_column_is_the_share_of_its_values(
     found = pd.read_csv(io.StringIO(answer.out))[["neg", "pos"]].to_numpy()
     expected = model.predict_proba(named(model, np.array([[2 / 3, 1 / 3, 1.5], [0, 1, 2.5]])))
     np.testing.assert_allclose(found, expected, rtol=1e-8)
+    # A fit without gaps to fill keeps no means.
+    plain = as_csv(tmp_path / "c.csv", FRAME.assign(k=np.where(TRUTH, "r", "s"))[["k", "a", "y"]])
+    assert command("fit", plain, "--out", tmp_path / "n", "--quiet").code == 0
+    line = command("predict", tmp_path / "n", later, "--na", "mean").err
+    assert "b.csv: line 2, column 'k': missing value, and the fit kept no mean (--na mean)" in line
+    other = written(tmp_path / "d.csv", "k,a\ns,\n")
+    line = command("predict", tmp_path / "n", other, "--na", "mean").err
+    assert "d.csv: line 2, column 'a': missing value, and the fit kept no mean (--na mean)" in line
+
+
+def test_a_column_without_any_value(tmp_path: Path) -> None:
+    for cell in ("", "NA", "?"):
+        path = as_csv(tmp_path / "a.csv", FRAME.assign(k=cell)[["k", "a", "y"]])
+        message = (
+            refusal(path) if cell != "?" else refusal(path, reading=Reading(na_spellings=("?",)))
+        )
+        assert "no row has a value; a fit leaves the column out by --drop" in message
+    path = as_csv(tmp_path / "b.csv", FRAME.assign(k="")[["k", "a", "y"]])
+    assert "column 'k' has no value at all, hence no mean: --drop k" in refusal(
+        path, reading=Reading(na="mean")
+    )
+    assert load(path, selection=Selection(drop=("k",))).feature_names == ("a",)
 
 
 def test_missing_values_of_parquet(tmp_path: Path) -> None:

@@ -243,8 +243,9 @@ def _filled(table: Table, name: str, column: Array) -> Array:
         return column
     row = int(np.argmax(missing))
     text = table.texts(name)[row]
-    advice = f"; no row has one: --drop {name}" if missing.all() else _advice(missing)
-    raise table.fault(row, name, f"missing value{_shown(text)}{advice}")
+    if table.reading.na == "mean":
+        raise table.fault(row, name, "missing value, and the fit kept no mean (--na mean)")
+    raise table.fault(row, name, f"missing value{_shown(text)}{_advice(missing)}")
 
 
 def _fill(table: Table, name: str) -> float | None:
@@ -270,4 +271,6 @@ def _shown(text: str) -> str:
 def _advice(missing: Array) -> str:
     count = int(missing.sum())
     in_all = f" (one of {count} in the column)" if count > 1 else ""
+    if count == len(missing):
+        return f"{in_all}, no row has a value; a fit leaves the column out by --drop"
     return f"{in_all}; --na drop, mean or a TEXT tells what to do"

@@ -149,7 +149,12 @@ def _fill(result: Array, table: Table, use: Use, content: Array) -> None:
 def _fill_one_hot(result: Array, table: Table, use: Use, content: Array) -> None:
     missing = content == ""
     if missing.any():  # the mean of a one-hot column is how often its value occurred in the fit
-        shares = [table.reading.fills.get(f"{use.column}={value}", 0.0) for value in use.values]
+        shares = [table.reading.fills.get(f"{use.column}={value}") for value in use.values]
+        if None in shares:
+            row = int(np.argmax(missing))
+            raise table.fault(
+                row, use.column, "missing value, and the fit kept no mean (--na mean)"
+            )
         result[np.ix_(missing, list(use.values.values()))] = shares
     rows = np.flatnonzero(~missing)
     values, codes = targets.distinct(content[rows])

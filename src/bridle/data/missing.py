@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridle import checks
 from bridle.data import columns, files
 from bridle.data.choice import Choice
 from bridle.data.columns import Table
@@ -91,10 +92,19 @@ def _means(table: Table, choice: Choice) -> dict[str, float]:
         if name not in choice.categorical and columns.are_numbers(table, name):
             known = columns.with_gaps(table, name)
             known = known[~np.isnan(known)]
-            mean = float(np.mean(known)) if len(known) else np.nan
+            if len(known) == 0:
+                raise _without_mean(table, name)
+            mean = float(np.mean(known))
             if np.isfinite(mean):  # an infinite value is refused, with its row, where it is used
                 means[name] = mean
         elif name in choice.categorical or table.read(name).dtype == object:
             texts = [text for text in table.texts(name).tolist() if not table.is_missing(text)]
+            if not texts:
+                raise _without_mean(table, name)
             means |= {f"{name}={text}": n / len(texts) for text, n in Counter(texts).items()}
     return means
+
+
+def _without_mean(table: Table, name: str) -> checks.InputError:
+    what = f"column {files.quoted(name)} has no value at all, hence no mean: --drop {name}"
+    return files.broken(table.file, what)
