@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import columns, files
+from bridle.data import columns, encoding, files
 from bridle.data.choice import Choice
 from bridle.data.columns import Table
 from bridle.data.parts import Request
@@ -101,7 +101,10 @@ def _means(table: Table, choice: Choice) -> dict[str, float]:
             texts = [text for text in table.texts(name).tolist() if not table.is_missing(text)]
             if not texts:
                 raise _without_mean(table, name)
-            means |= {f"{name}={text}": n / len(texts) for text, n in Counter(texts).items()}
+            shares = Counter(texts)
+            if len(shares) > encoding.MOST_VALUES:  # no one-hot columns: refused, or a text
+                continue
+            means |= {f"{name}={text}": n / len(texts) for text, n in shares.items()}
     return means
 
 
