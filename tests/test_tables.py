@@ -802,6 +802,8 @@ def test_missing_values_are_an_error_unless_told(tmp_path: Path) -> None:
         message = refusal(path, reading=reading)
         assert "line 13, column 'k': missing value ('NaN')" in message
         assert "--na drop, mean or a TEXT tells what to do" in message
+    two = refusal(path, selection=Selection(drop=("k", "a")))
+    assert "line 9, column 'b': missing value ('NA') (one of 2 in the column); --na drop" in two
 
 
 def test_rows_with_missing_values_are_dropped(command: Command, tmp_path: Path) -> None:
@@ -875,6 +877,28 @@ def test_the_mean_of_a_text_column_is_the_share_of_its_values(
     found = pd.read_csv(io.StringIO(answer.out))[["neg", "pos"]].to_numpy()
     expected = model.predict_proba(named(model, np.array([[2 / 3, 1 / 3, 1.5], [0, 1, 2.5]])))
     np.testing.assert_allclose(found, expected, rtol=1e-8)
+    # A fit without gaps to fill keeps no means.
+    plain = as_csv(tmp_path / "c.csv", FRAME.assign(k=np.where(TRUTH, "r", "s"))[["k", "a", "y"]])
+    assert command("fit", plain, "--out", tmp_path / "n", "--quiet").code == 0
+    line = command("predict", tmp_path / "n", later, "--na", "mean").err
+    assert "b.csv: line 2, column 'k': missing value, and the fit kept no mean (--na mean)" in line
+    other = written(tmp_path / "d.csv", "k,a\ns,\n")
+    line = command("predict", tmp_path / "n", other, "--na", "mean").err
+    assert "d.csv: line 2, column 'a': missing value, and the fit kept no mean (--na mean)" in line
+
+
+def test_a_column_without_any_value(tmp_path: Path) -> None:
+    for cell in ("", "NA", "?"):
+        path = as_csv(tmp_path / "a.csv", FRAME.assign(k=cell)[["k", "a", "y"]])
+        message = (
+            refusal(path) if cell != "?" else refusal(path, reading=Reading(na_spellings=("?",)))
+        )
+        assert "no row has a value; a fit leaves the column out by --drop" in message
+    path = as_csv(tmp_path / "b.csv", FRAME.assign(k="")[["k", "a", "y"]])
+    assert "column 'k' has no value at all, hence no mean: --drop k" in refusal(
+        path, reading=Reading(na="mean")
+    )
+    assert load(path, selection=Selection(drop=("k",))).feature_names == ("a",)
 
 
 def test_missing_values_of_parquet(tmp_path: Path) -> None:
@@ -912,14 +936,19 @@ def test_missing_values_become_a_text(tmp_path: Path) -> None:
 
 
 def test_spellings_of_missing_values(command: Command, tmp_path: Path) -> None:
-    frame = FRAME.astype(object)
-    frame.loc[3, "a"] = "?"
-    path = as_csv(tmp_path / "a.csv", frame)
-    message = refusal(path)
-    assert "line 5, column 'a': text in a numeric column: '?'" in message
-    assert "--na-spellings" in message
-    dataset = load(path, reading=Reading(na="drop", na_spellings=("?",)))
-    assert dataset.features.shape == (ROWS - 1, 3)
+    for spelled in ("?", "-", "None", "unknown"):
+        frame = FRAME.astype(object).assign(k=np.where(TRUTH, "z", spelled))[["k", *"abcy"]]
+        frame.loc[3, "a"] = spelled
+        path = as_csv(tmp_path / "a.csv", frame)
+        # Among numbers such a text is missing, among texts it is one of them.
+        assert f"line 5, column 'a': missing value ('{spelled}'); --na drop" in refusal(path)
+        dataset = load(path, reading=Reading(na="drop"))
+        assert dataset.features.shape == (ROWS - 1, 5)
+        told = Reading(na="drop", na_spellings=("NA",))
+        assert f"text in a numeric column: '{spelled}'" in refusal(path, reading=told)
+        told = Reading(na="drop", na_spellings=(spelled,))
+        left = (frame["k"] == "z") & (frame["a"] != spelled)
+        assert load(path, reading=told).features.shape == (left.sum(), 4)
     countries = as_csv(tmp_path / "b.csv", FRAME.assign(y=np.where(TRUTH, "NA", "EU")))
     message = refusal(countries)
     assert (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +50,8 @@ def choose(table: Table, request: Request) -> Choice:
     target, notes = _target_name(table, request, used, numbering)
     names_rows = _id_name(table, request, used, target)
     if request.feature_names is not None:
-        return Choice(target, names_rows, tuple(used), notes)
+        categories = tuple(name for name, use in used.items() if use.values)
+        return Choice(target, names_rows, tuple(used), notes, categorical=categories)
     selection = request.selection
     candidates = tuple(
         name
@@ -102,10 +104,10 @@ def _check_selection(table: Table, request: Request) -> None:
                 raise checks.InputError(f"{option}: {files.quoted(name)} is the target")
 
 
-def _used(table: Table, request: Request) -> tuple[str, ...]:
+def _used(table: Table, request: Request) -> dict[str, encoding.Use]:
     if request.feature_names is None:
-        return ()
-    return tuple(encoding.resolve(request.feature_names, table.names, table.file))
+        return {}
+    return encoding.resolve(request.feature_names, table.names, table.file)
 
 
 def _row_numbers(table: Table, request: Request) -> list[str]:
@@ -145,12 +147,12 @@ def _numbers_rows(table: Table, name: str) -> bool:
 
 
 def _target_name(
-    table: Table, request: Request, used: tuple[str, ...], numbering: list[str]
+    table: Table, request: Request, used: Container[str], numbering: list[str]
 ) -> tuple[str | None, tuple[str, ...]]:
     if request.target is not None:
         return _asked_for(table, request.target, request.need_target), ()
-    taken = (*used, *request.selection.drop, *request.selection.keep)
-    free = [name for name in table.names if name not in taken]
+    taken = (*request.selection.drop, *request.selection.keep)
+    free = [name for name in table.names if name not in used and name not in taken]
     usual = request.usual_target
     if usual is not None and usual in free:
         return usual, (f"target: column {usual!r}, as in the fit",)
@@ -200,8 +202,9 @@ def _check_last(table: Table, name: str) -> None:
 
 
 def _id_name(
-    table: Table, request: Request, used: tuple[str, ...], target: str | None
+    table: Table, request: Request, used: Container[str], target: str | None
 ) -> str | None:
-    taken = (*used, target, *request.selection.keep, *request.selection.columns)
+    taken = (target, *request.selection.keep, *request.selection.columns)
     found = [name for name in table.names if is_id(name) and name not in taken]
+    found = [name for name in found if name not in used]
     return found[0] if found else None

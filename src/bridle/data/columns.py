@@ -16,10 +16,10 @@ from bridle.data.reading import NA_POLICIES, Reading
 
 Array = npt.NDArray[Any]
 
-# What often stands for a missing value and is a word or a sign all the same: it has to be told.
-_DOUBTFUL = frozenset({"?", "-", "--", ".", "*", "none", "missing", "unknown", "n.a.", "-999"})
-
-_ADVICE = "; --na drop, mean or a TEXT tells what to do"
+# What stands for a missing value among numbers, and is a value like others among texts.
+_DOUBTFUL = frozenset(
+    {"?", "-", "--", ".", "*", "none", "missing", "unknown", "n.a.", "na.", "nil"}
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Table:
     def is_missing(self, text: str) -> bool:
         """Tell whether a text is none; where types are declared, only an empty one is."""
         return text.strip() == "" if self.typed else self.reading.is_missing(text)
+
+    def is_missing_number(self, text: str) -> bool:
+        """Tell whether a text among numbers stands for none, unless that was told otherwise."""
+        doubtful = self.reading.na_spellings is None and text.strip().lower() in _DOUBTFUL
+        return self.is_missing(text) or doubtful
 
     def fault(self, row: int, name: str, what: str) -> checks.InputError:
         """Return the error of one cell."""
@@ -125,12 +130,15 @@ def kind_of(column: Array) -> str:
     return "numbers" if column.ndim == 1 else f"{column.shape[1]} numbers a row"
 
 
-def gaps(table: Table, name: str) -> Array:
-    """Return for each row whether its value is missing."""
-    column = table.read(name)
+def gaps(table: Table, name: str, *, as_texts: bool) -> Array:
+    """Return for each row whether its value is missing; ``as_texts``: whatever it looks like."""
+    spelled = as_texts and not table.typed
+    column = table.texts(name) if spelled else table.read(name)
     if column.dtype == object:
+        among_numbers = not spelled and are_numbers(table, name)
+        is_missing = table.is_missing_number if among_numbers else table.is_missing
         values, codes = targets.distinct(column)
-        return np.array([table.is_missing(text) for text in values])[codes]
+        return np.array([is_missing(text) for text in values])[codes]
     if column.dtype.kind == "f":
         return np.asarray(np.isnan(column).reshape(len(column), -1).any(axis=1))
     return np.zeros(len(column), np.bool_)
@@ -145,10 +153,11 @@ def are_numbers(table: Table, name: str) -> bool:
         return False
     values, codes = targets.distinct(column)
     found = ~np.isnan(numbers.plain_numbers(values, table.reading))
-    known = np.array([not table.is_missing(text) for text in values])
+    texts = ~found & [not table.is_missing_number(text) for text in values]
     counts = np.bincount(codes)
-    as_texts = counts[known & ~found].sum()
-    return bool(not as_texts or counts[known & found].sum() > as_texts)
+    as_numbers, as_texts = counts[found].sum(), counts[texts].sum()
+    nothing_at_all = all(table.is_missing(text) for text in values)
+    return bool(as_numbers > as_texts or nothing_at_all)
 
 
 def numbers_or_texts(table: Table, name: str) -> Array:
@@ -186,7 +195,7 @@ def texts_only(table: Table, name: str) -> Array:
         return np.where(missing, "", content).astype(object)
     if policy is None or policy in NA_POLICIES:
         row = int(np.argmax(missing))
-        raise table.fault(row, name, f"missing value{_shown(content[row])}{_ADVICE}")
+        raise table.fault(row, name, f"missing value{_shown(content[row])}{_advice(missing)}")
     return np.where(missing, policy, content).astype(object)
 
 
@@ -197,7 +206,7 @@ def with_gaps(table: Table, name: str) -> Array:
         return column.astype(np.float64)
     values, codes = targets.distinct(column)
     found = numbers.plain_numbers(values, table.reading)
-    strange = np.isnan(found) & [not table.is_missing(text) for text in values]
+    strange = np.isnan(found) & [not table.is_missing_number(text) for text in values]
     if strange.any():
         row = int(np.argmax(strange[codes]))
         raise table.fault(row, name, f"text in a numeric column: {_explained(column[row], name)}")
@@ -205,8 +214,6 @@ def with_gaps(table: Table, name: str) -> Array:
 
 
 def _explained(text: str, name: str) -> str:
-    if text.lower() in _DOUBTFUL:
-        return f"{files.quoted(text)} (if it stands for a missing value, --na-spellings tells)"
     mark = numbers.mark_of(text)
     why = mark or f"--categorical {name} if the numbers are categories as well"
     return f"{files.quoted(text)} ({why})"
@@ -236,8 +243,9 @@ def _filled(table: Table, name: str, column: Array) -> Array:
         return column
     row = int(np.argmax(missing))
     text = table.texts(name)[row]
-    advice = f"; no row has one: --drop {name}" if missing.all() else _ADVICE
-    raise table.fault(row, name, f"missing value{_shown(text)}{advice}")
+    if table.reading.na == "mean":
+        raise table.fault(row, name, "missing value, and the fit kept no mean (--na mean)")
+    raise table.fault(row, name, f"missing value{_shown(text)}{_advice(missing)}")
 
 
 def _fill(table: Table, name: str) -> float | None:
@@ -258,3 +266,11 @@ def _fill(table: Table, name: str) -> float | None:
 
 def _shown(text: str) -> str:
     return f" ({files.quoted(text)})" if text.strip() else ""
+
+
+def _advice(missing: Array) -> str:
+    count = int(missing.sum())
+    in_all = f" (one of {count} in the column)" if count > 1 else ""
+    if count == len(missing):
+        return f"{in_all}, no row has a value; a fit leaves the column out by --drop"
+    return f"{in_all}; --na drop, mean or a TEXT tells what to do"

@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 # How many values a text column may have, each of which becomes a column of the matrix: not so many
 # that most of them are seen in a few rows only.
-_MOST_VALUES, _FEW_VALUES, _ROWS_A_VALUE = 100, 10, 4
+MOST_VALUES, _FEW_VALUES, _ROWS_A_VALUE = 100, 10, 4
 
 _DATE = re.compile(
     r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}:[0-9]{2}"
@@ -149,7 +149,12 @@ def _fill(result: Array, table: Table, use: Use, content: Array) -> None:
 def _fill_one_hot(result: Array, table: Table, use: Use, content: Array) -> None:
     missing = content == ""
     if missing.any():  # the mean of a one-hot column is how often its value occurred in the fit
-        shares = [table.reading.fills.get(f"{use.column}={value}", 0.0) for value in use.values]
+        shares = [table.reading.fills.get(f"{use.column}={value}") for value in use.values]
+        if None in shares:
+            row = int(np.argmax(missing))
+            raise table.fault(
+                row, use.column, "missing value, and the fit kept no mean (--na mean)"
+            )
         result[np.ix_(missing, list(use.values.values()))] = shares
     rows = np.flatnonzero(~missing)
     values, codes = targets.distinct(content[rows])
@@ -171,8 +176,8 @@ def _values(table: Table, column: str, content: Array, *, asked: bool) -> list[s
     place = f"text column {files.quoted(column)}"
     if not asked:
         _refuse_marks(table, column, content)
-    enough = _MOST_VALUES if asked else table.count // _ROWS_A_VALUE
-    most = min(_MOST_VALUES, max(_FEW_VALUES, enough))
+    enough = MOST_VALUES if asked else table.count // _ROWS_A_VALUE
+    most = min(MOST_VALUES, max(_FEW_VALUES, enough))
     if len(values) > most:
         raise files.broken(
             table.file,
@@ -184,24 +189,22 @@ def _values(table: Table, column: str, content: Array, *, asked: bool) -> list[s
 
 def _refuse_marks(table: Table, column: str, content: Array) -> None:
     """Refuse a column whose texts are numbers with marks: as one-hot columns they mean little."""
-    found = [numbers.mark_of(text) for text in content.tolist()]
-    marked = [row for row, mark in enumerate(found) if mark]
-    plain = sum(is_number for is_number in _are_plain(table, content))
-    if 2 * (len(marked) + plain) <= len(content) or not marked:
+    values, codes = targets.distinct(content)
+    marks = [numbers.mark_of(text) for text in values]
+    marked = np.array([mark is not None for mark in marks])[codes]
+    plain = ~np.isnan(numbers.plain_numbers(values, table.reading))[codes]
+    if not marked.any() or 2 * (marked | plain).sum() <= len(content):
         return
-    row, text = marked[0], content[marked[0]]
+    row = int(np.argmax(marked))
+    text = content[row]
     told = "--thousands , or --decimal , tells, " if "," in text else ""
     raise table.fault(
         row,
         column,
-        f"{files.quoted(text)} is a number but for its spelling: {found[row]}; write plain "
+        f"{files.quoted(text)} is a number but for its spelling: {marks[codes[row]]}; write plain "
         f"numbers, or {told}--categorical {column} takes each as a category, --drop {column} "
         "leaves it out",
     )
-
-
-def _are_plain(table: Table, content: Array) -> Array:
-    return ~np.isnan(numbers.plain_numbers(content.tolist(), table.reading))
 
 
 def _cause(values: Sequence[str]) -> str:

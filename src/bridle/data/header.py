@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from bridle.data import files
 from bridle.data.numbers import plain_number
 from bridle.data.reading import Reading
 
+_NUMBER_AS_NAME = re.compile(r"[0-9]+([.,][0-9]{1,2})?")  # a year, a wavelength
 _POINT, _COMMA = Reading(decimal="."), Reading(decimal=",")
 
 
@@ -145,6 +147,8 @@ def _numbers_are_names(
             fractions = any("." in cell for place in numbers for cell in columns[place])
             expected = start == 0 or texts
             return True if expected and (len(plain) > 2 or fractions) else None
+    if not all(_NUMBER_AS_NAME.fullmatch(name) for name in plain):
+        return False
     steps = np.diff([_number(name) for name in plain])
     in_order = len(steps) > 0 and (np.all(steps > 0) or np.all(steps < 0))
     if not texts or not (in_order or (whole and len(plain) == 1)):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle.data import columns, files
+from bridle import checks
+from bridle.data import columns, encoding, files
 from bridle.data.choice import Choice
 from bridle.data.columns import Table
 from bridle.data.parts import Request
@@ -34,7 +35,8 @@ def settled(
         return table, (), None
     labels = [choice.target] if choice.target is not None and request.need_target else []
     counted = [*choice.candidates, *(labels if policy == "drop" else [])]
-    found = {name: columns.gaps(table, name) for name in counted}
+    spelled = (*choice.categorical, choice.target)
+    found = {name: columns.gaps(table, name, as_texts=name in spelled) for name in counted}
     found = {name: mask for name, mask in found.items() if mask.any()}
     if policy == "drop":
         table, notes, kept = _without_gaps(table, found)
@@ -90,10 +92,22 @@ def _means(table: Table, choice: Choice) -> dict[str, float]:
         if name not in choice.categorical and columns.are_numbers(table, name):
             known = columns.with_gaps(table, name)
             known = known[~np.isnan(known)]
-            mean = float(np.mean(known)) if len(known) else np.nan
+            if len(known) == 0:
+                raise _without_mean(table, name)
+            mean = float(np.mean(known))
             if np.isfinite(mean):  # an infinite value is refused, with its row, where it is used
                 means[name] = mean
         elif name in choice.categorical or table.read(name).dtype == object:
             texts = [text for text in table.texts(name).tolist() if not table.is_missing(text)]
-            means |= {f"{name}={text}": n / len(texts) for text, n in Counter(texts).items()}
+            if not texts:
+                raise _without_mean(table, name)
+            shares = Counter(texts)
+            if len(shares) > encoding.MOST_VALUES:  # no one-hot columns: refused, or a text
+                continue
+            means |= {f"{name}={text}": n / len(texts) for text, n in shares.items()}
     return means
+
+
+def _without_mean(table: Table, name: str) -> checks.InputError:
+    what = f"column {files.quoted(name)} has no value at all, hence no mean: --drop {name}"
+    return files.broken(table.file, what)
