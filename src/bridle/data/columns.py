@@ -22,7 +22,8 @@ class Table:
 
     ``read`` returns one column: numbers or booleans ``(N,)``, an embedding ``(N, k)``, or texts
     (as objects). ``place`` says where a row stands. Where the file declares no types (``typed`` is
-    false), a column of texts may be one of numbers with a fault in it.
+    false), a column of texts may be one of numbers with a fault in it. The numbers of ``images``
+    are pixels in bytes.
     """
 
     file: str
@@ -32,6 +33,7 @@ class Table:
     place: Callable[[int], str]
     typed: bool
     notes: tuple[str, ...] = ()
+    images: frozenset[str] = frozenset()
 
     def fault(self, row: int, name: str, what: str) -> checks.InputError:
         """Return the error of one cell."""
@@ -63,6 +65,7 @@ def joined(tables: Sequence[Table]) -> Table:
         place=place,
         typed=first.typed,
         notes=(f"{len(tables)} shards, {first.file} first", *first.notes),
+        images=first.images,
     )
 
 

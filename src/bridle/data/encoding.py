@@ -69,6 +69,11 @@ def resolve(feature_names: Sequence[str], table_names: Sequence[str], file: str)
     return uses
 
 
+def columns_used(feature_names: Sequence[str], table: Table) -> set[str]:
+    """Return the columns of a table that features of these names are made of."""
+    return set(resolve(feature_names, table.names, table.file))
+
+
 def choose_names(table: Table, candidates: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the feature names that the columns of a table get in a fit, and remarks."""
     names, notes = list[str](), list[str]()
@@ -81,6 +86,8 @@ def choose_names(table: Table, candidates: Sequence[str]) -> tuple[list[str], li
             notes.append(f"text column {column!r} became {len(values)} one-hot columns")
         elif content.ndim == 2:
             names += [f"{column}[{entry}]" for entry in range(content.shape[1])]
+            if column in table.images:
+                notes.append(f"the images of column {column!r} became {content.shape[1]} columns")
         else:
             names.append(column)
     _refuse_twice(names, table.file)

@@ -47,6 +47,7 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
         ids=ids,
         source=request.source,
         notes=(*table.notes, *notes, *target_notes, *id_notes, *encoding_notes),
+        pixels=bool(table.images) and encoding.columns_used(names, table) <= table.images,
     )
 
 
