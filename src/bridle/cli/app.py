@@ -13,6 +13,7 @@ import typer
 import bridle
 from bridle import checks
 from bridle.cli import network_options as network
+from bridle.cli.array_names import named_arrays
 from bridle.cli.messages import one_line
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
@@ -47,6 +48,15 @@ Labels = Annotated[
 Test = Annotated[str | None, typer.Option(help="Data to judge the model on.", metavar="DATA")]
 TestLabels = Annotated[
     str | None, typer.Option(help="A file of labels for --test.", metavar="FILE")
+]
+Arrays = Annotated[
+    str | None,
+    typer.Option(
+        help="Of an .npz or .safetensors file, which arrays to take, as X=a,y=b (also X_test, "
+        "y_test); by their names if not given.",
+        metavar="NAMES",
+        show_default=False,
+    ),
 ]
 Holdout = Annotated[
     float | None,
@@ -128,6 +138,7 @@ def fit(
     test: Test = None,
     test_labels: TestLabels = None,
     holdout: Holdout = None,
+    arrays: Arrays = None,
     C: Annotated[
         float | None,
         typer.Option(
@@ -224,6 +235,7 @@ def fit(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            arrays=named_arrays(arrays),
             C=C,
             sweep=None if Cs is None else Sweep(Cs, cv, scoring),
             standardize=standardize,
@@ -248,6 +260,7 @@ def compare(
     test: Test = None,
     test_labels: TestLabels = None,
     holdout: Holdout = None,
+    arrays: Arrays = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(
@@ -300,6 +313,7 @@ def compare(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            arrays=named_arrays(arrays),
             costs=cost or ["quadratic", "cross_entropy", "log_likelihood"],
             network=network.NetworkOptions(
                 hidden or "30", activation, output, None, alpha, l1_ratio, learning_rate,
@@ -327,6 +341,7 @@ def predict(
         ),
     ],
     data: Data,
+    arrays: Arrays = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Add a column for each class.")
     ] = False,
@@ -338,7 +353,9 @@ def predict(
     """Write each sample's most probable class, as CSV: id, predicted, probability."""
     from bridle.cli import predicting
 
-    predicting.predict(model, data, probabilities=probabilities, out=out)
+    predicting.predict(
+        model, data, arrays=named_arrays(arrays), probabilities=probabilities, out=out
+    )
 
 
 @app.command(
@@ -360,9 +377,12 @@ def evaluate(
     ] = None,
     target: Target = None,
     labels: Labels = None,
+    arrays: Arrays = None,
     json: Json = False,
 ) -> None:
     """Judge answers: cross-entropy, calibration, accuracy, and what surprised the model most."""
     from bridle.cli import evaluating
 
-    evaluating.evaluate(data, model=model, target=target, labels=labels, json=json)
+    evaluating.evaluate(
+        data, model=model, target=target, labels=labels, arrays=named_arrays(arrays), json=json
+    )

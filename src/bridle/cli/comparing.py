@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bridle import checks, data, strict_json
+from bridle import checks, strict_json
 from bridle.cli import outputs
 from bridle.cli.curves import check_picture, draw
 from bridle.cli.messages import one_line
@@ -50,7 +50,7 @@ def compare(plan: Plan) -> None:
     """Load, split, train under each cost, print and draw."""
     _check(plan)
     untrained = [classifier(plan.network.with_cost(cost)) for cost in plan.costs]
-    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    dataset = plan.load()
     train, judged = samples_of(plan, dataset)
     units = units_of(train.features, dataset, plan.standardize)
     histories = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bridle import checks, data
 from bridle.cli import outputs
-from bridle.cli.messages import about
+from bridle.cli.messages import about, tell
 from bridle.data import Dataset
 from bridle.judge import evaluate as judge
 
@@ -22,15 +22,23 @@ _FIGURES = ("predicted", "probability", "surprisal")
 
 
 def evaluate(
-    source: str, *, model: Path | None, target: str | None, labels: str | None, json: bool
+    source: str,
+    *,
+    model: Path | None,
+    target: str | None,
+    labels: str | None,
+    arrays: Mapping[str, str] | None,
+    json: bool,
 ) -> None:
     """Print the figures of answers in a file, or of a model on data."""
     if model is None:
-        dataset = data.load(source, target=target, labels=labels)
+        dataset = data.load(source, target=target, labels=labels, arrays=arrays)
         answers, classes = _answers(dataset, _labels(dataset))
     else:
         fitted = outputs.load_model(model)
-        dataset = data.load(source, target=target, labels=labels, **outputs.features_of(fitted))
+        features = outputs.features_of(fitted)
+        dataset = data.load(source, target=target, labels=labels, arrays=arrays, **features)
+        tell(dataset)
         with about(source):
             answers, classes = fitted.predict_log_proba(dataset.features), fitted.classes_.tolist()
     with about(source):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bridle
-from bridle import checks, data, strict_json
+from bridle import checks, strict_json
 from bridle.cli import network_training, outputs
 from bridle.cli.messages import about, one_line
 from bridle.cli.network_options import NetworkOptions
@@ -47,7 +47,7 @@ class Plan(Source):
 def fit(plan: Plan) -> None:
     """Load, split, fit, judge, print and write."""
     _check(plan)
-    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    dataset = plan.load()
     train, judged = samples_of(plan, dataset)
     model, found = _fitted(plan, dataset, train, judged)
     evaluation = _judged(model, judged)

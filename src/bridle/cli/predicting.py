@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,25 @@ import numpy.typing as npt
 
 from bridle import data
 from bridle.cli import outputs
-from bridle.cli.messages import about
+from bridle.cli.messages import about, tell
 
 Array = npt.NDArray[Any]
 
 
-def predict(model_path: Path, source: str, *, probabilities: bool, out: Path | None) -> None:
+def predict(
+    model_path: Path,
+    source: str,
+    *,
+    arrays: Mapping[str, str] | None,
+    probabilities: bool,
+    out: Path | None,
+) -> None:
     """Write a CSV of predictions to ``out``, or print it."""
     if out is not None:
         outputs.check_file(out)
     model = outputs.load_model(model_path)
-    dataset = data.load(source, need_target=False, **outputs.features_of(model))
+    dataset = data.load(source, need_target=False, arrays=arrays, **outputs.features_of(model))
+    tell(dataset)
     with about(source):
         found = model.predict_proba(dataset.features)
     ids: Iterable[object] = dataset.ids or range(len(found))

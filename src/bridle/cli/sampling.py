@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,11 @@ class Source:
     test: str | None
     test_labels: str | None
     holdout: float | None
+    arrays: Mapping[str, str] | None
+
+    def load(self) -> Dataset:
+        """Load the samples to learn from."""
+        return data.load(self.data, target=self.target, labels=self.labels, arrays=self.arrays)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ def samples_of(source: Source, dataset: Dataset) -> tuple[Samples, Samples]:
     everything = _all_samples(dataset, "training")
     if source.test is not None:
         return everything, _test_samples(source, source.test, dataset)
+    if source.holdout is None and dataset.test is not None:
+        return everything, _like_training(_all_samples(dataset.test, "test"), dataset)
     share = 0.2 if source.holdout is None else source.holdout
     if share == 0:
         return everything, everything
@@ -103,10 +111,22 @@ def _test_samples(source: Source, test_data: str, dataset: Dataset) -> Samples:
         test_data,
         target=source.target,
         labels=source.test_labels,
+        arrays=_test_arrays(source.arrays),
         feature_names=dataset.feature_names,
         width=dataset.features.shape[1],
     )
-    found = _all_samples(test, "test")
+    return _like_training(_all_samples(test, "test"), dataset)
+
+
+def _test_arrays(arrays: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Return the names in a file of its own: those for the test, else those for the fit."""
+    if arrays is None:
+        return None
+    names = {role: arrays.get(f"{role}_test", arrays.get(role)) for role in ("X", "y")}
+    return {role: name for role, name in names.items() if name is not None}
+
+
+def _like_training(found: Samples, dataset: Dataset) -> Samples:
     if _are_texts(dataset.target) and not _are_texts(found.target):
         # Texts that all look like numbers are read as numbers; the other file shows they are not.
         return replace(found, target=found.target.astype(str))

@@ -38,6 +38,10 @@ class Dataset:
         What was decided on the way, for a human to read.
     pixels : bool
         Whether the features are images in bytes: brightness, all on one scale.
+    taken : str
+        Of a file that holds several sets, the names of what was taken.
+    test : Dataset or None
+        A set to test on that the same file holds.
     """
 
     features: Rows
@@ -47,6 +51,8 @@ class Dataset:
     source: str
     notes: tuple[str, ...] = ()
     pixels: bool = False
+    taken: str = ""
+    test: Dataset | None = None
 
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from bridle.data import files, idx, images, mnist
+from bridle.data import files, idx, images, mnist, parts
 from bridle.data.dataset import Dataset
-from bridle.data.formats import ENDINGS, reader_of
+from bridle.data.formats import ENDINGS, check_arrays, reader_of
 from bridle.data.parts import Request
 
 
@@ -18,6 +18,8 @@ def load_folder(folder: Path, request: Request) -> Dataset:
         content = [path for path in listed if path.is_file() and not _is_labels(path, request)]
         pictures = images.image_files(folder)
     pairs = [path for path in content if idx.is_idx(path)]
+    if pairs or pictures:
+        parts.refuse_arrays(request, "a folder of images")
     if pairs:
         chosen, notes = mnist.find_images(pairs, str(folder))
         dataset = mnist.load_idx([chosen], request)
@@ -42,4 +44,6 @@ def _load_shards(folder: Path, content: list[Path], request: Request) -> Dataset
     if len(kinds) > 1:
         names = files.listing(path.name for path in readers)
         raise files.broken(folder, f"expected files of one kind, found {names}")
-    return kinds.pop()(list(readers), request)
+    reader = kinds.pop()
+    check_arrays(reader, next(iter(readers)), request)
+    return reader(list(readers), request)

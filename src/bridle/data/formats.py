@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bridle.data import arrays, delimited, idx, mnist, parquet, svmlight
+from bridle.data import arrays, delimited, files, idx, mnist, parquet, parts, svmlight
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request
 
@@ -25,6 +25,12 @@ _READERS: dict[str, Reader] = {
     ".svm": svmlight.load_svmlight,
 }
 ENDINGS = ", ".join(_READERS)
+
+
+def check_arrays(reader: Reader, path: Path, request: Request) -> None:
+    """Refuse names of arrays for files that are no archives of arrays."""
+    if reader not in (arrays.load_npz, arrays.load_safetensors):
+        parts.refuse_arrays(request, f"a file {files.quoted(path.suffix)}")
 
 
 def reader_of(path: Path) -> Reader | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bridle.data import embedded, files
+from bridle.data import embedded, files, parts
 from bridle.data.dataset import Dataset
 from bridle.data.folder import load_folder
-from bridle.data.formats import ENDINGS, reader_of
+from bridle.data.formats import ENDINGS, check_arrays, reader_of
 from bridle.data.parts import Request
 
 
@@ -20,6 +20,7 @@ def load(
     feature_names: Sequence[str] | None = None,
     width: int | None = None,
     need_target: bool = True,
+    arrays: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -42,6 +43,10 @@ def load(
         file may be narrower than the model and mean the same.
     need_target : bool
         Whether data without labels are refused.
+    arrays : mapping, optional
+        Of an archive, the names of the arrays ``X``, ``y``, ``X_test`` and ``y_test``, or of some
+        of them. By default ``X`` and ``y`` are found by their names, and the set to fit told from
+        the one to test (``x_train``, ``test_images``, …).
 
     Returns
     -------
@@ -73,8 +78,9 @@ def load(
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
     names = None if feature_names is None else tuple(feature_names)
-    request = Request(source, target, labels, names, width, need_target)
+    request = Request(source, target, labels, names, width, need_target, arrays)
     if source in embedded.NAMES:
+        parts.refuse_arrays(request, "an embedded set")
         return embedded.load_embedded(request)
     path = _existing(source)
     if labels is not None:
@@ -92,6 +98,7 @@ def load(
         empty = not stream.read(1)
     if empty:
         raise files.broken(path, "empty file")
+    check_arrays(reader, path, request)
     return reader([path], request)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,12 @@ class Request:
     feature_names: tuple[str, ...] | None = None
     width: int | None = None
     need_target: bool = True
+    arrays: Mapping[str, str] | None = None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the data are for a model that is fitted already."""
+        return self.width is not None or self.feature_names is not None
 
     @property
     def expected_width(self) -> int | None:
@@ -60,6 +67,15 @@ def refuse_labels(request: Request, kind: str) -> None:
         raise checks.InputError(
             f"labels: {request.source} is {kind} and holds its own labels, "
             f"found {files.quoted(request.labels)}"
+        )
+
+
+def refuse_arrays(request: Request, kind: str) -> None:
+    """Refuse names of arrays where there are none."""
+    if request.arrays:
+        raise checks.InputError(
+            f"--arrays: expected an .npz or .safetensors file of named arrays, {request.source} "
+            f"is {kind}"
         )
 
 
