@@ -58,6 +58,15 @@ Arrays = Annotated[
         show_default=False,
     ),
 ]
+Text = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A column of a table whose words are the features (TF-IDF), once for each; columns "
+        "of mostly different texts are read so by themselves.",
+        metavar="COLUMN",
+        show_default=False,
+    ),
+]
 Holdout = Annotated[
     float | None,
     typer.Option(
@@ -139,6 +148,7 @@ def fit(
     test_labels: TestLabels = None,
     holdout: Holdout = None,
     arrays: Arrays = None,
+    text: Text = None,
     C: Annotated[
         float | None,
         typer.Option(
@@ -236,6 +246,7 @@ def fit(
             test_labels=test_labels,
             holdout=holdout,
             arrays=named_arrays(arrays),
+            text=text or (),
             C=C,
             sweep=None if Cs is None else Sweep(Cs, cv, scoring),
             standardize=standardize,
@@ -261,6 +272,7 @@ def compare(
     test_labels: TestLabels = None,
     holdout: Holdout = None,
     arrays: Arrays = None,
+    text: Text = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(
@@ -314,6 +326,7 @@ def compare(
             test_labels=test_labels,
             holdout=holdout,
             arrays=named_arrays(arrays),
+            text=text or (),
             costs=cost or ["quadratic", "cross_entropy", "log_likelihood"],
             network=network.NetworkOptions(
                 hidden or "30", activation, output, None, alpha, l1_ratio, learning_rate,

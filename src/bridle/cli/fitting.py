@@ -17,7 +17,7 @@ from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
 from bridle.cli.sampling import Samples, Source, check_source, samples_of
 from bridle.cli.sweeping import Chosen, Sweep, chosen
-from bridle.data import Dataset
+from bridle.data import Dataset, text
 from bridle.fit import SoftmaxRegression
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
@@ -104,6 +104,8 @@ def _fitted(
         model = _fitted_to_optimum(plan, dataset, train)
     if dataset.feature_names is not None:
         model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+    if dataset.texts:
+        model.reading_ = {"texts": text.to_plain(dataset.texts)}
     return model, found
 
 
@@ -131,6 +133,9 @@ def _scale(plan: Plan, dataset: Dataset) -> bool | float:
         return plan.standardize
     # Pixels have one unit. Each divided by its own deviation, those that are nearly always
     # background would count as much as the rest: noise, at the cost of accuracy.
+    # Nor are words: of the rare ones, which most are, the deviation is next to nothing.
+    if dataset.texts:
+        return False
     return 255.0 if dataset.pixels else True
 
 
@@ -196,6 +201,8 @@ def _print(
     else:
         if model.standardize == 255:
             print("  pixels are penalised on one scale, 0 to 1 (--standardize: each on its own)")
+        elif hasattr(model, "reading_") and not model.standardize:
+            print("  features are penalised as they are (--standardize: each on its own scale)")
         print(outputs.fit_line(model.fit_report_))
     print(f"\n{found['judged_on']} accuracy {evaluation.accuracy:.4f}\n")
     print(evaluation)

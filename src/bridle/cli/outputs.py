@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, files, strict_json
+from bridle.data import text
 from bridle.fit import FitReport, SoftmaxRegression, model_file
 from bridle.judge import Evaluation
 from bridle.networks import NetworkClassifier
@@ -142,12 +143,20 @@ def write_text(path: Path, text: str) -> None:
 def features_of(model: Model) -> dict[str, Any]:
     """Return what `bridle.data.load` has to know of the features that a model was fitted to."""
     names = getattr(model, "feature_names_in_", None)
-    return {"feature_names": names, "width": model.n_features_in_}
+    texts = text.from_plain(getattr(model, "reading_", {}).get("texts", []))
+    return {"feature_names": names, "width": model.n_features_in_, "texts": texts}
 
 
 def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that ``bridle fit`` wrote it to."""
     file = path / MODEL if path.is_dir() else path
-    if model_file.format_of(file) == NETWORK_FORMAT:
-        return NetworkClassifier.load(file)
-    return SoftmaxRegression.load(file)
+    network = model_file.format_of(file) == NETWORK_FORMAT
+    model = NetworkClassifier.load(file) if network else SoftmaxRegression.load(file)
+    try:
+        words = [name for each in features_of(model)["texts"] for name in each.feature_names]
+    except ValueError as error:
+        raise checks.InputError(f"{file}: no readable bridle model ({error})") from None
+    names = list(getattr(model, "feature_names_in_", []))
+    if words and names[-len(words) :] != words:
+        raise checks.InputError(f"{file}: the model's words and features do not fit together")
+    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,10 +31,27 @@ class Source:
     test_labels: str | None
     holdout: float | None
     arrays: Mapping[str, str] | None
+    text: Sequence[str]
 
     def load(self) -> Dataset:
-        """Load the samples to learn from."""
-        return data.load(self.data, target=self.target, labels=self.labels, arrays=self.arrays)
+        """Load the samples, of which some may be held out."""
+        return data.load(
+            self.data,
+            target=self.target,
+            labels=self.labels,
+            arrays=self.arrays,
+            text=self.text,
+            training_rows=None if self.test is not None else self._training_rows,
+        )
+
+    @property
+    def share(self) -> float:
+        """How much of each class is held out where there is nothing else to judge on."""
+        return 0.2 if self.holdout is None else self.holdout
+
+    def _training_rows(self, target: Array) -> Array:
+        with about(self.data):
+            return holdout_split(target, self.share)[0]
 
 
 @dataclass(frozen=True)
@@ -65,11 +82,10 @@ def samples_of(source: Source, dataset: Dataset) -> tuple[Samples, Samples]:
         return everything, _test_samples(source, source.test, dataset)
     if source.holdout is None and dataset.test is not None:
         return everything, _like_training(_all_samples(dataset.test, "test"), dataset)
-    share = 0.2 if source.holdout is None else source.holdout
-    if share == 0:
+    if source.share == 0:
         return everything, everything
     with about(dataset.source):
-        kept, held = holdout_split(everything.target, share)
+        kept, held = holdout_split(everything.target, source.share)
     return _chosen(everything, kept, "training"), _chosen(everything, held, "held-out")
 
 
@@ -113,6 +129,7 @@ def _test_samples(source: Source, test_data: str, dataset: Dataset) -> Samples:
         labels=source.test_labels,
         arrays=_test_arrays(source.arrays),
         feature_names=dataset.feature_names,
+        texts=dataset.texts,
         width=dataset.features.shape[1],
     )
     return _like_training(_all_samples(test, "test"), dataset)

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from bridle.data import files, labels, targets
 from bridle.data.parts import Features, Part, Request
+from bridle.data.text import TextColumn
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -40,6 +41,8 @@ class Dataset:
         Whether the features are images in bytes: brightness, all on one scale.
     taken : str
         Of a file that holds several sets, the names of what was taken.
+    texts : tuple of TextColumn
+        The columns of texts whose words are the last of the features, and what was learnt of them.
     test : Dataset or None
         A set to test on that the same file holds.
     """
@@ -52,6 +55,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     pixels: bool = False
     taken: str = ""
+    texts: tuple[TextColumn, ...] = ()
     test: Dataset | None = None
 
 

@@ -35,6 +35,7 @@ def load_delimited(paths: Sequence[Path], request: Request) -> Dataset:
 def _table(path: Path, request: Request) -> Table:
     header, count = _scan(path)
     texts = {name for name in header if is_id(name) and name != request.target}
+    texts.update({*request.text, *(each.column for each in request.texts)} & set(header))
     if request.feature_names is not None:
         uses = encoding.resolve(request.feature_names, header, str(path))
         texts = {name for name in texts if name not in uses}

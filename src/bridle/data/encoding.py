@@ -167,7 +167,7 @@ def _values(table: Table, column: str, content: Array) -> list[str]:
         raise files.broken(
             table.file,
             f"text column {files.quoted(column)} has {len(values)} different values, at most "
-            f"{MOST_VALUES} can become one-hot columns",
+            f"{MOST_VALUES} can become one-hot columns; --text {column} reads their words instead",
         )
     return values
 

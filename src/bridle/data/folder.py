@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridle.data import files, idx, images, mnist, parts
 from bridle.data.dataset import Dataset
-from bridle.data.formats import ENDINGS, check_arrays, reader_of
+from bridle.data.formats import ENDINGS, check_options, reader_of
 from bridle.data.parts import Request
 
 
@@ -20,6 +20,7 @@ def load_folder(folder: Path, request: Request) -> Dataset:
     pairs = [path for path in content if idx.is_idx(path)]
     if pairs or pictures:
         parts.refuse_arrays(request, "a folder of images")
+        parts.refuse_texts(request, "a folder of images")
     if pairs:
         chosen, notes = mnist.find_images(pairs, str(folder))
         dataset = mnist.load_idx([chosen], request)
@@ -45,5 +46,5 @@ def _load_shards(folder: Path, content: list[Path], request: Request) -> Dataset
         names = files.listing(path.name for path in readers)
         raise files.broken(folder, f"expected files of one kind, found {names}")
     reader = kinds.pop()
-    check_arrays(reader, next(iter(readers)), request)
+    check_options(reader, next(iter(readers)), request)
     return reader(list(readers), request)

@@ -27,8 +27,13 @@ _READERS: dict[str, Reader] = {
 ENDINGS = ", ".join(_READERS)
 
 
-def check_arrays(reader: Reader, path: Path, request: Request) -> None:
-    """Refuse names of arrays for files that are no archives of arrays."""
+TABLES: tuple[Reader, ...] = (delimited.load_delimited, parquet.load_parquet)
+
+
+def check_options(reader: Reader, path: Path, request: Request) -> None:
+    """Refuse names of arrays for files that are no archives, of columns for those that are none."""
+    if reader not in TABLES:
+        parts.refuse_texts(request, f"a file {files.quoted(path.suffix)}")
     if reader not in (arrays.load_npz, arrays.load_safetensors):
         parts.refuse_arrays(request, f"a file {files.quoted(path.suffix)}")
 

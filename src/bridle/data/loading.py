@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from bridle.data import embedded, files, parts
 from bridle.data.dataset import Dataset
 from bridle.data.folder import load_folder
-from bridle.data.formats import ENDINGS, check_arrays, reader_of
+from bridle.data.formats import ENDINGS, check_options, reader_of
 from bridle.data.parts import Request
+from bridle.data.text import TextColumn
+
+Array = npt.NDArray[Any]
 
 
 def load(
@@ -21,6 +27,9 @@ def load(
     width: int | None = None,
     need_target: bool = True,
     arrays: Mapping[str, str] | None = None,
+    text: Sequence[str] = (),
+    texts: Sequence[TextColumn] = (),
+    training_rows: Callable[[Array], Array] | None = None,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -47,6 +56,14 @@ def load(
         Of an archive, the names of the arrays ``X``, ``y``, ``X_test`` and ``y_test``, or of some
         of them. By default ``X`` and ``y`` are found by their names, and the set to fit told from
         the one to test (``x_train``, ``test_images``, …).
+
+    text : sequence of str
+        Columns of a table whose words become the features, weighed by TF-IDF. Columns that hold
+        mostly different texts of several words are read so by themselves.
+    texts : sequence of TextColumn
+        The columns of texts a fitted model knows; the last of ``feature_names`` are their words.
+    training_rows : callable, optional
+        Says, given the target, which rows will be learnt from: words are learnt from these alone.
 
     Returns
     -------
@@ -77,10 +94,21 @@ def load(
     ...
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
-    names = None if feature_names is None else tuple(feature_names)
-    request = Request(source, target, labels, names, width, need_target, arrays)
+    request = Request(
+        source=source,
+        target=target,
+        labels=labels,
+        feature_names=_without_words(feature_names, texts),
+        width=width,
+        need_target=need_target,
+        arrays=arrays,
+        text=tuple(text),
+        texts=tuple(texts),
+        training_rows=training_rows,
+    )
     if source in embedded.NAMES:
         parts.refuse_arrays(request, "an embedded set")
+        parts.refuse_texts(request, "an embedded set")
         return embedded.load_embedded(request)
     path = _existing(source)
     if labels is not None:
@@ -98,8 +126,17 @@ def load(
         empty = not stream.read(1)
     if empty:
         raise files.broken(path, "empty file")
-    check_arrays(reader, path, request)
+    check_options(reader, path, request)
     return reader([path], request)
+
+
+def _without_words(
+    feature_names: Sequence[str] | None, texts: Sequence[TextColumn]
+) -> tuple[str, ...] | None:
+    if feature_names is None:
+        return None
+    names, words = tuple(feature_names), sum(len(each.words) for each in texts)
+    return names[: len(names) - words]
 
 
 def _existing(source: str) -> Path:

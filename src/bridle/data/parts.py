@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
 from bridle.data import files
+
+if TYPE_CHECKING:
+    from bridle.data.text import TextColumn
 
 Array = npt.NDArray[Any]
 Features = Any  # a dense array or a SciPy sparse one
@@ -27,6 +30,9 @@ class Request:
     width: int | None = None
     need_target: bool = True
     arrays: Mapping[str, str] | None = None
+    text: tuple[str, ...] = ()
+    texts: tuple[TextColumn, ...] = ()
+    training_rows: Callable[[Array], Array] | None = None
 
     @property
     def has_model(self) -> bool:
@@ -76,6 +82,19 @@ def refuse_arrays(request: Request, kind: str) -> None:
         raise checks.InputError(
             f"--arrays: expected an .npz or .safetensors file of named arrays, {request.source} "
             f"is {kind}"
+        )
+
+
+def refuse_texts(request: Request, kind: str) -> None:
+    """Refuse columns of texts where there are no columns."""
+    if request.text:
+        raise checks.InputError(
+            f"--text: expected a table (.csv, .tsv, .parquet), {request.source} is {kind}"
+        )
+    if request.texts:
+        raise checks.InputError(
+            f"{request.source}: expected a table with the column "
+            f"{files.quoted(request.texts[0].column)}, whose texts the model reads, found {kind}"
         )
 
 

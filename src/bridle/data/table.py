@@ -8,10 +8,11 @@ from typing import Any
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import columns, encoding, files, targets
+from bridle.data import columns, encoding, files, targets, text
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request, refuse_labels
+from bridle.data.text import TextColumn
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -33,22 +34,47 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
     target, target_notes = _target(table, target_name, request)
     if request.feature_names is None:
         candidates = [name for name in table.names if name not in (target_name, id_name)]
-        names, encoding_notes = encoding.choose_names(table, candidates)
+        prose = text.choose(table, candidates, request.text)
+        others = [name for name in candidates if name not in prose]
+        names, encoding_notes = encoding.choose_names(table, others)
+        text.check_texts(table, prose)
+        texts = _learnt_texts(table, prose, target, request)
+        encoding_notes += [text.remark(each, request.text) for each in texts]
     else:
-        names, encoding_notes = list(request.feature_names), []
-    if not names:
+        names, encoding_notes, texts = list(request.feature_names), [], request.texts
+        text.check_texts(table, [each.column for each in texts])
+    if not names and not texts:
         raise files.broken(table.file, "no column is left for the features")
     ids = None if id_name is None else tuple(str(name) for name in table.read(id_name).tolist())
     id_notes = () if id_name is None else (f"rows are named by column {id_name!r}",)
     return Dataset(
-        features=Rows([encoding.matrix(table, names)]),
+        features=Rows([_features(table, names, texts)]),
         target=target,
-        feature_names=tuple(names),
+        feature_names=(*names, *(name for each in texts for name in each.feature_names)),
         ids=ids,
         source=request.source,
         notes=(*table.notes, *notes, *target_notes, *id_notes, *encoding_notes),
-        pixels=bool(table.images) and encoding.columns_used(names, table) <= table.images,
+        pixels=_are_pixels(table, names) and not texts,
+        texts=texts,
     )
+
+
+def _features(table: Table, names: Sequence[str], texts: Sequence[TextColumn]) -> Any:
+    numbers = encoding.matrix(table, names) if names else None
+    return text.stacked(numbers, texts, table.read) if texts else numbers
+
+
+def _learnt_texts(
+    table: Table, names: Sequence[str], target: Array | None, request: Request
+) -> tuple[TextColumn, ...]:
+    rows = None
+    if names and target is not None and request.training_rows is not None:
+        rows = request.training_rows(target)
+    return tuple(text.learnt(table, name, rows) for name in names)
+
+
+def _are_pixels(table: Table, names: Sequence[str]) -> bool:
+    return bool(table.images) and encoding.columns_used(names, table) <= table.images
 
 
 def is_id(name: str) -> bool:

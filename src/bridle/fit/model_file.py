@@ -49,6 +49,7 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         classes, names = classes_and_names(description)
         report = _report(description["fit_report"])
         iterations = int(description["iterations"])
+        restore_reading(model, description)
     except (KeyError, TypeError, ValueError) as error:
         raise checks.InputError(f"{path}: no readable bridle model ({error})") from None
     shapes_agree = coef.ndim == 2 and intercept.shape == classes.shape == coef.shape[:1]
@@ -61,9 +62,24 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
 
 
 def classifier_description(model: Any) -> dict[str, Any]:
-    """Return what every classifier has, in JSON's types."""
+    """Return what every classifier has, in JSON's types.
+
+    ``reading`` is what the command found out about the files it read, for later ones.
+    """
     names = [str(name) for name in getattr(model, "feature_names_in_", [])]
-    return class_description(model.classes_, names)
+    return {
+        **class_description(model.classes_, names),
+        "reading": getattr(model, "reading_", {}),
+    }
+
+
+def restore_reading(model: Any, description: dict[str, Any]) -> None:
+    """Give a model what its file says of how files were read, if it says anything."""
+    reading = description.get("reading", {})
+    if not isinstance(reading, dict):
+        raise ValueError("reading: expected an object")
+    if reading:
+        model.reading_ = reading
 
 
 def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
         coefs = [tensors[f"weight_{place}"] for place in layers]
         intercepts = [tensors[f"bias_{place}"] for place in layers]
         history = [_epoch(entry) for entry in description["history"]]
+        model_file.restore_reading(model, description)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise checks.InputError(f"{path}: no readable bridle network ({error})") from None
     hidden = list(model.hidden_layer_sizes)
