@@ -25,7 +25,7 @@ def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
         array = npy.map_npy(features)
         shape = array.shape
         target = None if labels is None else npy.map_npy(labels)
-        rows = parts.feature_rows(array, str(features))
+        rows = parts.feature_rows(array, str(features), request.expected_width)
         loaded.append(Part(str(features), rows, target, pixels=parts.are_pixels(array)))
     return from_parts(loaded, request, parts.flattening_note(shape))
 
@@ -69,7 +69,8 @@ def _of_choices(
     loaded, notes = [], {}
     for archive, choice in zip(archives, choices, strict=True):
         array = archive.read(choice.features)
-        rows = parts.feature_rows(array, f"{archive.file}: array {files.quoted(choice.features)}")
+        place = f"{archive.file}: array {files.quoted(choice.features)}"
+        rows = parts.feature_rows(array, place, request.expected_width)
         given = choice.target is None or request.labels is not None
         labels = None if given else archive.read(str(choice.target))
         loaded.append(Part(archive.file, rows, labels, pixels=parts.are_pixels(array)))

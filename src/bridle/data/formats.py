@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bridle.data import arrays, delimited, files, idx, mnist, parquet, parts, svmlight
+from bridle.data import arrays, delimited, files, idx, images, mnist, parquet, parts, svmlight
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request
 
@@ -42,5 +42,7 @@ def reader_of(path: Path) -> Reader | None:
     """Return the reader of a file by its name, None where no format has such a name."""
     if idx.is_idx(path):
         return mnist.load_idx
+    if images.is_image(path):
+        return images.load_image
     name = path.name.lower()
     return next((reader for ending, reader in _READERS.items() if name.endswith(ending)), None)

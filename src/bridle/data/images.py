@@ -40,33 +40,47 @@ class Picture:
     content: Path | bytes
 
 
+def is_image(path: Path) -> bool:
+    """Tell by its name whether a file is an image that can be read."""
+    return path.suffix.lower() in _ENDINGS and _is_visible(path)
+
+
 def image_files(folder: Path) -> list[Path]:
     """Return the images in the direct sub-folders of a folder, by class and name."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
-    return [
-        path
-        for name in classes
-        for path in sorted(name.iterdir())
-        if path.suffix.lower() in _ENDINGS and _is_visible(path) and path.is_file()
-    ]
+    return [path for name in classes for path in flat_files(name)]
+
+
+def flat_files(folder: Path) -> list[Path]:
+    """Return the images that lie in a folder itself."""
+    return [path for path in sorted(folder.iterdir()) if is_image(path) and path.is_file()]
 
 
 def load_images(folder: Path, paths: Sequence[Path], request: Request) -> Dataset:
-    """Load images of one size, one folder for each class."""
+    """Load images of one size: one folder for each class, or of no class where none is needed."""
     parts.refuse_labels(request, "a folder of images")
     parts.refuse_target_name(request, "a folder of images")
     pictures = [Picture(str(path), path) for path in paths]
-    pixels, modes = read_pixels(pictures, str(folder), request.expected_width)
+    file = str(folder if len(paths) > 1 else paths[0])
+    pixels, modes = read_pixels(pictures, file, request.expected_width)
+    flat = any(path.parent == folder for path in paths)
     part = Part(
-        file=str(folder),
-        features=parts.feature_rows(pixels, str(folder)),
-        target=np.array([path.parent.name for path in paths]),
+        file=file,
+        features=parts.feature_rows(pixels, file),
+        target=None if flat else np.array([path.parent.name for path in paths]),
         ids=tuple(path.relative_to(folder).as_posix() for path in paths),
         pixels=True,
     )
-    return from_parts(
-        [part], request, (*parts.flattening_note(pixels.shape), *_notes(folder, paths, modes))
-    )
+    notes = [*parts.flattening_note(pixels.shape), *_notes(folder, paths, modes, flat=flat)]
+    return from_parts([part], request, notes)
+
+
+def load_image(paths: Sequence[Path], request: Request) -> Dataset:
+    """Load one image, which is one row without a label."""
+    (path,) = paths
+    if request.need_target:
+        raise files.broken(path, "one image has no label: expected a folder of them for each class")
+    return load_images(path.parent, paths, request)
 
 
 def read_pixels(
@@ -123,11 +137,16 @@ def _opened(picture: Picture) -> Image:
     return PIL.Image.open(source, formats=_FORMATS)
 
 
-def _notes(folder: Path, paths: Sequence[Path], modes: set[str]) -> list[str]:
+def _notes(folder: Path, paths: Sequence[Path], modes: set[str], *, flat: bool) -> list[str]:
     classes = {path.parent for path in paths}
-    notes = [f"target: {len(classes)} folders of images"]
+    notes = [] if flat else [f"target: {len(classes)} folders of images"]
+    outside = 0 if flat else len(flat_files(folder))
+    if outside:
+        notes.append(f"not in a folder of a class: {outside} images, not used")
     if modes & _TRANSPARENT:
         notes.append("transparency is not used")
+    if flat:
+        return notes
     without = sorted(
         path.name
         for path in folder.iterdir()

@@ -80,7 +80,8 @@ def load(
     -----
     Formats by the ending of the name: ``.csv``, ``.tsv`` (both ``.gz`` too), ``.parquet``,
     ``.npz`` (dense, or from `scipy.sparse.save_npz`), ``.npy``, ``.safetensors``, ``.svmlight``
-    (``.libsvm``, ``.svm``), idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). Plain ``.npy``,
+    (``.libsvm``, ``.svm``), idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). A model is also given a
+    folder of images without classes, one image, or an array that is one row. Plain ``.npy``,
     ``.npz``, ``.safetensors`` and idx arrays are memory-mapped. Features of arrays are not
     searched for NaN here; those of tables are. Nothing pickled is ever read.
 

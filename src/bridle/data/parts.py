@@ -98,10 +98,15 @@ def refuse_texts(request: Request, kind: str) -> None:
         )
 
 
-def feature_rows(array: Array, file: str) -> Array:
-    """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat."""
+def feature_rows(array: Array, file: str, width: int | None = None) -> Array:
+    """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat.
+
+    An array of just as many numbers as a model has features, ``width``, is one row.
+    """
     if array.dtype.kind not in "biuf":
         raise files.broken(file, f"features: expected real numbers, found {array.dtype}")
+    if array.size == width and array.shape != (1, width):
+        return array.reshape(1, -1)
     if array.ndim < 2:
         raise files.broken(file, f"features: expected shape (N, D), found {array.shape}")
     if 0 in array.shape:
