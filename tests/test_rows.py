@@ -151,3 +151,21 @@ def test_blocks_of_sparse_rows_are_views() -> None:
     assert all(np.shares_memory(block.indices, matrix.indices) for _, block in blocks)
     for rows, block in blocks:
         np.testing.assert_array_equal(block.toarray(), matrix.toarray()[rows])
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+def test_a_truth_that_is_stored_twice_is_one(layout: str) -> None:
+    entries = (
+        np.array([True, True, True, False]),
+        (np.array([0, 0, 1, 1]), np.array([1, 1, 0, 2])),
+    )
+    coo = sparse.coo_array(entries, shape=(2, 3))
+    if layout == "csr":
+        # Given in its parts, nothing adds the duplicates up.
+        matrix = sparse.csr_array((entries[0], [1, 1, 0, 2], [0, 2, 4]), shape=(2, 3))
+    else:
+        matrix = coo.asformat(layout)
+    before = matrix.nnz
+    expected = [[0, 1, 0], [1, 0, 0]]
+    np.testing.assert_array_equal(joined(Rows([matrix]), 1, np.dtype(np.float32)), expected)
+    assert matrix.nnz == before, "the caller's matrix is not changed"

@@ -409,11 +409,13 @@ def on_empty(value: str) -> None:
     one_of(value, "on_empty", get_args(OnEmpty))
 
 
-def normalizer(value: Any, reduction: str) -> None:
-    """Refuse a divisor where there is no mean to divide."""
+def normalizer(value: Any, reduction: str, name: str = "normalizer") -> None:
+    """Refuse a divisor where there is no mean to divide, or one that is negative or no number."""
     if value is not None and reduction != "mean":
         found = f"found it with reduction={reduction!r}"
-        raise InputError(f"normalizer: expected a mean, which it divides, {found}")
+        raise InputError(f"{name}: expected a mean, which it divides, {found}")
+    if _is_real_number(value):
+        at_least_zero(value, name)
 
 
 def softcap(value: float) -> float:

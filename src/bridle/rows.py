@@ -214,12 +214,21 @@ def on_host(array: Any) -> Any:
 
 def _stored(part: Features) -> Features:
     if sparse.issparse(part):
-        return part.tocsr()
+        return _with_single_truths(part.tocsr())
     if not is_tensor(part):
         return np.asanyarray(part)
     tensor = part.detach()
     shared = tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16"
     return tensor.numpy() if shared else tensor
+
+
+def _with_single_truths(part: Features) -> Features:
+    """Return booleans with one entry a place: True twice is True, but as numbers it would be 2."""
+    if part.dtype != np.bool_ or part.has_canonical_format:
+        return part
+    single = part.copy()
+    single.sum_duplicates()
+    return single
 
 
 def _dtype_name(part: Features) -> str:

@@ -26,6 +26,8 @@ Array = npt.NDArray[Any]
 
 _FORMAT = "bridle.SoftmaxRegression"
 _VERSION = 1
+# Characters for which every label of a file may ask, however short its text is.
+_LONGEST_LABEL = 1024
 
 
 def save(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
@@ -92,9 +94,34 @@ def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict
 
 
 def classes_and_names(description: dict[str, Any]) -> tuple[Array, list[str]]:
-    """Return the classes and the features' names of a description."""
-    classes = np.array(description["classes"], dtype=np.dtype(description["class_dtype"]))
+    """Return the classes and the features' names of a description.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        What `class_description` would not have written.
+    """
+    plain = description["classes"]
+    if not isinstance(plain, list):
+        raise ValueError("classes: expected a list")
+    try:
+        classes = np.array(plain, dtype=_class_dtype(description["class_dtype"], plain))
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+    if classes.ndim != 1 or _plain_classes(classes) != plain:
+        raise ValueError("classes: they do not have the type that is told")
     return classes, [str(name) for name in description["feature_names"]]
+
+
+def _class_dtype(name: Any, classes: list[Any]) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(str(name))
+    except SyntaxError:  # what NumPy makes of a bracket without its partner
+        raise ValueError(f"class_dtype: no dtype is called {str(name)[:40]!r}") from None
+    longest = max((len(label) for label in classes if isinstance(label, str)), default=0)
+    if dtype.kind not in "biufUSOmM" or dtype.itemsize > 4 * max(longest, _LONGEST_LABEL):
+        raise ValueError(f"class_dtype: expected one of labels, found {str(name)[:40]!r}")
+    return dtype
 
 
 def write(
@@ -124,6 +151,8 @@ def read(
         raise checks.InputError(f"{path}: no bridle model ({error})") from None
     if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
         raise checks.InputError(f"{path}: expected real weights")
+    if any(np.isnan(tensor).any() for tensor in tensors.values()):
+        raise checks.InputError(f"{path}: expected weights that are numbers, found NaN")
     return tensors, description
 
 
@@ -138,7 +167,7 @@ def _description(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             description = json.loads((file.metadata() or {})["bridle"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
         raise checks.InputError(f"{path}: no bridle model ({error})") from None
     return description if isinstance(description, dict) else {}
 
