@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import bridle
-from bridle import checks
+from bridle import checks, interruption
 from bridle.cli import network_options as network
 from bridle.cli.array_names import named_arrays
 from bridle.cli.messages import one_line
@@ -20,7 +20,7 @@ from bridle.cli.messages import one_line
 # in a command line, two steps above the one that typer exports.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
-_INTERRUPTED = 130
+_INTERRUPTED = interruption.CODE
 
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, and judge any classifier's answers.",
@@ -95,8 +95,7 @@ def _run(arguments: list[str]) -> int:
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
     except OSError as error:
-        # Of a move the second name is the file that was meant, the first a temporary one.
-        named = error.filename2 or error.filename
+        named = error.filename
         reason = error.strerror or str(error)
         return _refuse(f"{named}: {reason}" if named else reason)
     except MemoryError as error:
@@ -220,6 +219,9 @@ def fit(
             help="Folder for model.safetensors, metrics.json, predictions.csv.", metavar="DIR"
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what another fit wrote to --out.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -254,6 +256,7 @@ def fit(
             checkpoint=checkpoint,
             network=options,
             out=out,
+            force=force,
             json=json,
             quiet=quiet,
         )

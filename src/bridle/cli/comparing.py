@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bridle import checks, strict_json
+from bridle import checks, interruption, strict_json
 from bridle.cli import outputs
 from bridle.cli.curves import check_picture, draw
 from bridle.cli.messages import one_line
@@ -51,6 +51,7 @@ def compare(plan: Plan) -> None:
     _check(plan)
     untrained = [classifier(plan.network.with_cost(cost)) for cost in plan.costs]
     dataset = plan.load()
+    interruption.raise_again()
     train, judged = samples_of(plan, dataset)
     units = units_of(train.features, dataset, plan.standardize)
     histories = []
@@ -63,9 +64,7 @@ def compare(plan: Plan) -> None:
         _run(model.cost, model.output, history, goal)
         for model, history in zip(untrained, histories, strict=True)
     ]
-    if plan.out is not None:
-        named = [(f"{run.cost} ({run.output})", run.history) for run in runs]
-        draw(plan.out, f"{dataset.source}: {plan.network.hidden} hidden", judged.role, named)
+    failure = _failure_to_draw(plan, dataset.source, judged.role, runs)
     if plan.json:
         print(strict_json.to_text({"accuracy": goal, "runs": runs}, indent=2))
     elif not plan.quiet:
@@ -73,7 +72,21 @@ def compare(plan: Plan) -> None:
         counts = f"{len(train.target)} samples, {len(judged.target)} {judged.role}"
         print(one_line(f"{dataset.source}: {counts}; network {layers}-{_classes(untrained[0])}"))
         print(f"\n{_table(runs, goal, judged.role)}")
-        _print_ending(plan.out)
+        if failure is None:
+            _print_ending(plan.out)
+    if failure is not None:
+        raise failure
+
+
+def _failure_to_draw(plan: Plan, source: str, role: str, runs: Sequence[Run]) -> OSError | None:
+    if plan.out is None:
+        return None
+    named = [(f"{run.cost} ({run.output})", run.history) for run in runs]
+    try:
+        draw(plan.out, f"{source}: {plan.network.hidden} hidden", role, named)
+    except OSError as error:
+        return error
+    return None
 
 
 def _check(plan: Plan) -> None:

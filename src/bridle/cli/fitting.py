@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 import bridle
-from bridle import checks, strict_json
+from bridle import checks, interruption, strict_json
 from bridle.cli import network_training, outputs
-from bridle.cli.messages import about, one_line
+from bridle.cli.messages import about, one_line, tell_user
 from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
 from bridle.cli.sampling import Samples, Source, check_source, samples_of
@@ -40,6 +40,7 @@ class Plan(Source):
     checkpoint: Path | None
     network: NetworkOptions | None
     out: Path | None
+    force: bool
     json: bool
     quiet: bool
 
@@ -47,23 +48,57 @@ class Plan(Source):
 def fit(plan: Plan) -> None:
     """Load, split, fit, judge, print and write."""
     _check(plan)
+    _tell_of_checkpoint(plan)
     dataset = plan.load()
+    interruption.raise_again()
     train, judged = samples_of(plan, dataset)
     model, found = _fitted(plan, dataset, train, judged)
     evaluation = _judged(model, judged)
     metrics = _metrics(plan, dataset, model, train, judged, evaluation)
     if found is not None:
         metrics["cross_validation"] = found.to_dict()
-    if plan.out is not None:
-        predictions = outputs.predictions_csv(judged.ids, evaluation)
-        outputs.write_fit(plan.out, model, metrics, predictions)
+    # A disk that is full costs the files, not the figures; a pipe that is closed, not the files.
+    failure = _failure_to_write(plan.out, model, metrics, judged, evaluation)
     if plan.json:
         print(strict_json.to_text(metrics, indent=2))
     elif not plan.quiet:
-        _print(metrics, model, found, evaluation, plan.out)
+        _print(metrics, model, found, evaluation)
+        if failure is None:
+            _print_ending(plan.out)
+    if failure is not None:
+        raise failure
     if isinstance(model, SoftmaxRegression) and model.fit_report_.stopped == "interrupted":
         # What there was is judged and written; the exit code still says how it ended.
+        _tell_how_to_go_on(plan)
         raise KeyboardInterrupt
+
+
+def _failure_to_write(
+    out: Path | None,
+    model: Model,
+    metrics: dict[str, Any],
+    judged: Samples,
+    evaluation: Evaluation,
+) -> OSError | None:
+    if out is None:
+        return None
+    try:
+        outputs.write_fit(out, model, metrics, outputs.predictions_csv(judged.ids, evaluation))
+    except OSError as error:
+        return error
+    return None
+
+
+def _tell_of_checkpoint(plan: Plan) -> None:
+    if plan.checkpoint is not None and plan.checkpoint.exists() and not (plan.quiet or plan.json):
+        tell_user(f"going on from the weights in {plan.checkpoint}")
+
+
+def _tell_how_to_go_on(plan: Plan) -> None:
+    if plan.checkpoint is not None:
+        tell_user(f"the same command goes on from {plan.checkpoint}")
+    else:
+        tell_user("a fit with --checkpoint FILE can be gone on with")
 
 
 def _check(plan: Plan) -> None:
@@ -85,7 +120,9 @@ def _check(plan: Plan) -> None:
     if plan.network is not None and plan.checkpoint is not None:
         raise checks.InputError("--checkpoint: expected without --hidden")
     if plan.out is not None:
-        outputs.check_folder(plan.out)
+        outputs.check_folder(plan.out, force=plan.force)
+    if plan.checkpoint is not None:
+        outputs.check_file(plan.checkpoint, "--checkpoint")
 
 
 def _fitted(
@@ -187,7 +224,6 @@ def _print(
     model: Model,
     sweep: Chosen | None,
     evaluation: Evaluation,
-    out: Path | None,
 ) -> None:
     found = metrics["data"]
     counts = f"{found['training_samples']} samples, {found['features']} features"
@@ -206,6 +242,9 @@ def _print(
         print(outputs.fit_line(model.fit_report_))
     print(f"\n{found['judged_on']} accuracy {evaluation.accuracy:.4f}\n")
     print(evaluation)
+
+
+def _print_ending(out: Path | None) -> None:
     if out is None:
         print("\nnothing written; --out DIR keeps the model, its metrics and predictions")
     else:

@@ -25,7 +25,12 @@ def one_line(text: str) -> str:
 def tell(dataset: Dataset) -> None:
     """Say which part of a file that holds several was taken, where nothing else says it."""
     if dataset.taken:
-        print(f"bridle: {one_line(f'{dataset.source}: taken: {dataset.taken}')}", file=sys.stderr)
+        tell_user(f"{dataset.source}: taken: {dataset.taken}")
+
+
+def tell_user(what: str) -> None:
+    """Say something beside the figures: a line on standard error."""
+    print(f"bridle: {one_line(what)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import data
+from bridle import data, interruption
 from bridle.cli import outputs
 from bridle.cli.messages import about, tell
 
@@ -30,6 +30,7 @@ def predict(
     model = outputs.load_model(model_path)
     dataset = data.load(source, need_target=False, arrays=arrays, **outputs.features_of(model))
     tell(dataset)
+    interruption.raise_again()
     with about(source):
         found = model.predict_proba(dataset.features)
     ids: Iterable[object] = dataset.ids or range(len(found))

@@ -32,6 +32,11 @@ _LONGEST_LABEL = 1024
 
 def save(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
     """Write a fitted model, whole or not at all."""
+    files.write_whole(path, content(model))
+
+
+def content(model: SoftmaxRegression) -> bytes:
+    """Return a fitted model as the bytes of its file."""
     description = {
         **classifier_description(model),
         "parameters": _plain_parameters(model.get_params()),
@@ -39,7 +44,7 @@ def save(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         "fit_report": model.fit_report_.to_dict(),
     }
     tensors = {"coef": np.ascontiguousarray(model.coef_), "intercept": model.intercept_}
-    write(path, _FORMAT, _VERSION, description, tensors)
+    return to_bytes(_FORMAT, _VERSION, description, tensors)
 
 
 def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
@@ -132,9 +137,16 @@ def write(
     tensors: dict[str, Array],
 ) -> None:
     """Write a model of some format, whole or not at all."""
+    files.write_whole(path, to_bytes(kind, version, description, tensors))
+
+
+def to_bytes(
+    kind: str, version: int, description: dict[str, Any], tensors: dict[str, Array]
+) -> bytes:
+    """Return a model of some format as the bytes of its file."""
     described = {"format": kind, "version": version, **description}
-    content = to_safetensors(tensors, metadata={"bridle": json.dumps(described)})
-    files.write_whole(path, content)
+    written: bytes = to_safetensors(tensors, metadata={"bridle": json.dumps(described)})
+    return written
 
 
 def read(
