@@ -69,13 +69,29 @@ def test_features_of_any_unit_are_learnt(command: Command, tmp_path: Path) -> No
     [
         (("--hidden", "none"), "--hidden: expected sizes as 30 or 100,50, found 'none'"),
         (("--hidden", "30", "--C", "2"), "--C, --tol: expected without --hidden"),
-        (("--cost", "quadratic"), "--output, --cost: expected with --hidden"),
+        (("--cost", "quadratic"), "--cost: expected with --hidden"),
+        (("--epochs", "9", "--seed", "1"), "--epochs, --seed: expected with --hidden"),
         (("--hidden", "30", "--cost", "hinge"), "--cost: expected one of quadratic"),
         (
             ("--hidden", "30", "--cost", "cross_entropy", "--output", "softmax"),
-            "cost: 'cross_entropy' has no meaning for output='softmax'",
+            "bridle: --cost: 'cross_entropy' has no meaning for --output softmax",
         ),
-        (("--hidden", "30", "--learning-rate", "-1"), "learning_rate: expected"),
+        (("--hidden", "30", "--learning-rate", "-1"), "bridle: --learning-rate: expected"),
+        (("--hidden", "30", "--learning-rate", "nan"), "bridle: --learning-rate: expected"),
+        (("--hidden", "30", "--alpha", "-1"), "bridle: --alpha: expected"),
+        (("--hidden", "30", "--l1-ratio", "2"), "bridle: --l1-ratio: expected"),
+        (("--hidden", "30", "--batch-size", "0"), "bridle: --batch-size: expected"),
+        (("--hidden", "30", "--epochs", "0"), "bridle: --epochs: expected"),
+        (("--hidden", "30", "--momentum", "1"), "bridle: --momentum: expected"),
+        (("--hidden", "30", "--solver", "lbfgs"), "bridle: --solver: expected one of sgd, adam"),
+        (("--hidden", "30", "--init", "zeros"), "bridle: --init: expected one of scaled"),
+        (("--hidden", "30", "--activation", "gelu"), "bridle: --activation: expected one of"),
+        (("--hidden", "30", "--output", "linear"), "bridle: --output: expected one of"),
+        (
+            ("--hidden", "30", "--seed", "-1"),
+            "bridle: --seed: expected a number in [0, 4294967295]",
+        ),
+        (("--hidden", "0"), "bridle: --hidden: expected"),
     ],
 )
 def test_fit_refuses_what_means_nothing(
@@ -148,8 +164,8 @@ def test_the_missing_extra_is_told_with_its_command(
         (("--out", "no-such-folder/curves.png"), "no folder no-such-folder"),
         (("--cost", "quadratic", "--cost", "quadratic"), "--cost: expected each cost once"),
         (("--accuracy", "2"), "--accuracy: expected a number in [0, 1]"),
-        (("--cost", "log_likelihood", "--output", "sigmoid"), "has no meaning for output"),
-        (("--learning-rate", "1e30", "--activation", "relu"), "learning_rate: 1e+30 made"),
+        (("--cost", "log_likelihood", "--output", "sigmoid"), "has no meaning for --output"),
+        (("--learning-rate", "1e30", "--activation", "relu"), "--learning-rate: 1e+30 made"),
     ],
 )
 def test_compare_refuses_what_means_nothing(
@@ -168,3 +184,20 @@ def test_a_hundred_units_on_8000_digits(command: Command) -> None:
     found = json.loads(text)
     assert found["data"]["training_samples"] == 8000
     assert found["evaluation"]["accuracy"] >= 0.94
+
+
+def test_a_training_that_diverges_is_told(command: Command) -> None:
+    code, text, error = command("fit", "iris", "--hidden", "30", "--learning-rate", 1000)
+    assert code == 0
+    assert error.startswith("bridle: warning: the training diverged: its mean cost began at 1.")
+    assert error.endswith("choose a lower --learning-rate, or scale the features\n")
+    assert error.count("\n") == 1
+    assert "where a guess costs 1.1;" in error  # ln 3
+    assert "held-out accuracy" in text
+
+
+@pytest.mark.parametrize("cost", ["quadratic", "cross_entropy", "log_likelihood"])
+@pytest.mark.parametrize("init", ["scaled", "standard_normal"])
+def test_a_short_training_is_no_divergence(command: Command, cost: str, init: str) -> None:
+    options = ("--hidden", "30", "--cost", cost, "--init", init, "--epochs", "1")
+    assert command("fit", "digits", *options)[2] == ""

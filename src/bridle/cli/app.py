@@ -231,14 +231,12 @@ def fit(
 
     if Cs is None and (cv, scoring) != (DEFAULT_FOLDS, DEFAULT_SCORING):
         raise checks.InputError("--cv, --scoring: expected with --Cs, found them alone")
-    options = None
-    if hidden is not None:
-        options = network.NetworkOptions(
-            hidden, activation, output, cost, alpha, l1_ratio, learning_rate, batch_size, epochs,
-            momentum, solver, init, seed,
-        )  # fmt: skip
-    elif output is not None or cost is not None:
-        raise checks.InputError("--output, --cost: expected with --hidden, found them alone")
+    options = network.NetworkOptions(
+        hidden or "", activation, output, cost, alpha, l1_ratio, learning_rate, batch_size, epochs,
+        momentum, solver, init, seed,
+    )  # fmt: skip
+    if hidden is None:
+        network.refuse_without_network(options)
     fitting.fit(
         fitting.Plan(
             data=data,
@@ -254,7 +252,7 @@ def fit(
             standardize=standardize,
             tol=tol,
             checkpoint=checkpoint,
-            network=options,
+            network=None if hidden is None else options,
             out=out,
             force=force,
             json=json,

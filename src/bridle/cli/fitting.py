@@ -48,11 +48,12 @@ class Plan(Source):
 def fit(plan: Plan) -> None:
     """Load, split, fit, judge, print and write."""
     _check(plan)
+    untrained = None if plan.network is None else network_training.classifier(plan.network)
     _tell_of_checkpoint(plan)
     dataset = plan.load()
     interruption.raise_again()
     train, judged = samples_of(plan, dataset)
-    model, found = _fitted(plan, dataset, train, judged)
+    model, found = _fitted(plan, dataset, train, judged, untrained)
     evaluation = _judged(model, judged)
     metrics = _metrics(plan, dataset, model, train, judged, evaluation)
     if found is not None:
@@ -126,13 +127,17 @@ def _check(plan: Plan) -> None:
 
 
 def _fitted(
-    plan: Plan, dataset: Dataset, train: Samples, judged: Samples
+    plan: Plan,
+    dataset: Dataset,
+    train: Samples,
+    judged: Samples,
+    untrained: NetworkClassifier | None,
 ) -> tuple[Model, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
     model: Model
     found = None
-    if plan.network is not None:
-        model = _trained(plan, plan.network, dataset, train, judged)
+    if untrained is not None:
+        model = _trained(plan, untrained, dataset, train, judged)
     elif plan.sweep is not None:
         scale, wanted = _scale(plan, dataset), not (plan.json or plan.quiet)
         found = chosen(plan.sweep, train, standardize=scale, tol=plan.tol, wanted=wanted)
@@ -147,9 +152,8 @@ def _fitted(
 
 
 def _trained(
-    plan: Plan, options: NetworkOptions, dataset: Dataset, train: Samples, judged: Samples
+    plan: Plan, model: NetworkClassifier, dataset: Dataset, train: Samples, judged: Samples
 ) -> NetworkClassifier:
-    model = network_training.classifier(options)
     units = network_training.units_of(train.features, dataset, plan.standardize)
     wanted = not (plan.json or plan.quiet)
     with network_training.live_epochs("training", wanted=wanted) as watch:

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.cli.messages import about
-from bridle.cli.network_options import NetworkOptions
+from bridle.cli.network_options import NetworkOptions, in_flags
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
-from bridle.networks import Epoch, NetworkClassifier
+from bridle.networks import Epoch, NetworkClassifier, settings
 from bridle.networks.costs import COSTS, USUAL_OUTPUT
 from bridle.networks.progress import line
 from bridle.networks.samples import dense
@@ -56,7 +56,8 @@ def classifier(options: NetworkOptions) -> NetworkClassifier:
     """Return an untrained network; a cost or an output left open follows the other."""
     cost = options.cost or _USUAL_COST.get(options.output or "softmax", "log_likelihood")
     checks.one_of(cost, "--cost", COSTS)
-    return NetworkClassifier(
+    options.check_seed()
+    model = NetworkClassifier(
         options.hidden_sizes(),
         activation=options.activation,
         output=options.output or USUAL_OUTPUT[cost],
@@ -71,13 +72,16 @@ def classifier(options: NetworkOptions) -> NetworkClassifier:
         init=options.init,
         random_state=options.seed,
     )
+    with in_flags():
+        settings.plan(model, has_validation=True)
+    return model
 
 
 def trained(
     model: NetworkClassifier, train: Samples, judged: Samples, units: Units, watch: list[Watch]
 ) -> NetworkClassifier:
     """Train in those units, judging after each epoch; then answer for features as they are."""
-    with about(train.source):
+    with in_flags(), about(train.source):
         model.fit(
             units.of(train.features),
             train.target,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from bridle import checks
 from bridle.networks import backpropagation, parameters
 from bridle.networks.compiled import Kind, compiled_epoch, prepare
 from bridle.networks.epoch import Rule, Samples, State, target_rows
+from bridle.networks.samples import take
 
 Array = npt.NDArray[Any]
 
@@ -120,6 +123,25 @@ def judge(plan: Plan, samples: Samples, vector: Array) -> tuple[float, float]:
         sums += [weight @ costs, weight @ correct]
     cost, accuracy = (sums / samples.weight.sum(dtype=np.float64)).tolist()
     return cost, accuracy
+
+
+def warn_of_divergence(plan: Plan, samples: Samples, start: float, end: float) -> None:
+    """Warn where a training has ended above where it began, and above what a guess costs.
+
+    The guess is that of a network whose weights are all 0. Early stopping has gone back to better
+    weights, and there is nothing to warn of.
+    """
+    if plan.patience or end <= start:
+        return
+    few = take(samples, np.arange(min(len(samples.features), _JUDGED_ROWS)))
+    guess, _ = judge(plan, few, np.zeros(parameters.count(plan.sizes), few.features.dtype))
+    if end > guess:
+        warnings.warn(
+            f"the training diverged: its mean cost began at {start:.3g} and ended at {end:.3g}, "
+            f"where a guess costs {guess:.3g}; choose a lower learning_rate, or scale the features",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
 
 
 def _epoch(
