@@ -31,7 +31,6 @@ def test_the_example_learns_its_pattern_offline() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
