@@ -54,10 +54,11 @@ def compare(plan: Plan) -> None:
     interruption.raise_again()
     train, judged = samples_of(plan, dataset)
     units = units_of(train.features, dataset, plan.standardize)
-    histories = []
+    histories, wanted = [], not (plan.json or plan.quiet)
     for model in untrained:
-        with live_epochs(model.cost, wanted=not (plan.json or plan.quiet)) as watch:
-            histories.append(trained(model, train, judged, units, watch).history_)
+        with live_epochs(model.cost, wanted=wanted) as watch:
+            fitted = trained(model, train, judged, units, watch, wanted=wanted)
+        histories.append(fitted.history_)
     goal = min(_accuracies(each)[-1] for each in histories)
     goal = goal if plan.accuracy is None else plan.accuracy
     runs = [
