@@ -64,8 +64,10 @@ def test_both_ways_train_alike(monkeypatch: pytest.MonkeyPatch, solver: str) -> 
     random = np.random.default_rng(0)
     X, y = random.normal(size=(90, 7)), random.integers(0, 3, 90)
     arguments: dict[str, Any] = {"max_epochs": 5, "solver": solver, "learning_rate": 0.01}
-    plain = NetworkClassifier((4,), random_state=0, **arguments).fit(X, y)
-    monkeypatch.setattr(training, "is_small", lambda *_: False)
+    with training.sparing_the_compiler():
+        monkeypatch.setattr(training, "compiled_epoch", None)
+        plain = NetworkClassifier((4,), random_state=0, **arguments).fit(X, y)
+        monkeypatch.undo()
     other = NetworkClassifier((4,), random_state=0, **arguments).fit(X, y)
     for one, two in zip(plain.coefs_, other.coefs_, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)

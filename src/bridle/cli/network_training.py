@@ -20,7 +20,7 @@ from bridle.networks import Epoch, NetworkClassifier, compiled, settings
 from bridle.networks.costs import COSTS, USUAL_OUTPUT
 from bridle.networks.progress import line
 from bridle.networks.samples import dense
-from bridle.networks.training import Watch
+from bridle.networks.training import Watch, sparing_the_compiler
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -88,7 +88,7 @@ def trained(
     wanted: bool,
 ) -> NetworkClassifier:
     """Train in those units, judging after each epoch; then answer for features as they are."""
-    with in_flags(), about(train.source), told_of_compiling(wanted=wanted):
+    with in_flags(), about(train.source), told_of_compiling(wanted=wanted), sparing_the_compiler():
         model.fit(
             units.of(train.features),
             train.target,

@@ -41,8 +41,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
         (Σ_i s_i C_i + alpha · ((1 − l1_ratio) ½ Σ w² + l1_ratio Σ |w|)) / Σ_i s_i
 
-    where ``C_i`` is the cost of a sample and ``s_i`` its weight, both sums over a batch. Trainings
-    of more than a second run in compiled code.
+    where ``C_i`` is the cost of a sample and ``s_i`` its weight, both sums over a batch. An epoch
+    runs in compiled code.
 
     Parameters
     ----------

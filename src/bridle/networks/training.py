@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,6 +30,9 @@ _JUDGED_ROWS = 512
 # worth in such products; measured on the digits: 0.29 s for 4.5e8, compiled 0.03 s after 11 s.
 _PLAIN_PRODUCTS = 2**30
 _PRODUCTS_A_BATCH = 2**18
+
+
+_compiler_is_spared: ContextVar[bool] = ContextVar("compiler_is_spared", default=False)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ def train(
     """
     history: list[Epoch] = []
     best: tuple[float, int, Array] | None = None
-    run = plain_epoch_of if is_small(plan, samples) else compiled_epoch
+    plain = _compiler_is_spared.get() and is_small(plan, samples)
+    run = plain_epoch_of if plain else compiled_epoch
     if run is compiled_epoch:
         prepare(plan.sizes, samples, state)
     # The products of a batch are done before a second thread of the library has begun.
@@ -115,12 +121,22 @@ def train(
     return history
 
 
-def is_small(plan: Plan, samples: Samples) -> bool:
-    """Tell whether NumPy trains in less time than an interactive user notices, a second.
+@contextmanager
+def sparing_the_compiler() -> Iterator[None]:
+    """Train in NumPy where that takes less than a second: for a process of one training.
 
-    Compiling takes ten times as long where nothing is compiled yet. It is the size that decides,
-    not what happens to be compiled: the same training gives the same bits on every day.
+    To compile would take ten times as long, and to load what was compiled half a second. It is the
+    size that decides, not what happens to be compiled: the same command gives the same bits.
     """
+    before = _compiler_is_spared.set(True)
+    try:
+        yield
+    finally:
+        _compiler_is_spared.reset(before)
+
+
+def is_small(plan: Plan, samples: Samples) -> bool:
+    """Tell whether NumPy trains in less than a second."""
     count = len(samples.features)
     batches = -(-count // plan.rule.batch_size)
     products = count * parameters.count(plan.sizes)
