@@ -203,3 +203,31 @@ def test_a_training_that_diverges_is_told(command: Command) -> None:
 def test_a_short_training_is_no_divergence(command: Command, cost: str, init: str) -> None:
     options = ("--hidden", "30", "--cost", cost, "--init", init, "--epochs", "1")
     assert command("fit", "digits", *options)[2] == ""
+
+
+@pytest.mark.parametrize("hidden", ["30", "10,10,10,10,10,10"])
+def test_the_comparison_fits_80_columns(command: Command, hidden: str) -> None:
+    code, text, _ = command("compare", "digits", "--hidden", hidden, "--accuracy", "1", *FAST)
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 80
+    norms = text[text.index("gradient norm of each layer, first epoch") :]
+    assert norms.count(" → ") == 1 + 3 * (len(hidden.split(",")) + 1)
+
+
+@pytest.mark.parametrize("name", ["fit", "compare", "predict", "evaluate"])
+def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> None:
+    code, text, _ = command(name, "--help")
+    assert code == 0
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    expected = {
+        "fit": ["Arguments:", "Data:", "Softmax classifier:", "Network:", "Output:"],
+        "compare": ["Arguments:", "Data:", "Network:", "Output:"],
+        "predict": ["Arguments:", "Data:", "Output:"],
+        "evaluate": ["Arguments:", "Data:", "Output:"],
+    }
+    assert titles == expected[name]
+    # Each option once.
+    assert sum("--out " in line.split("  ")[1] for line in lines if line.startswith("  -")) <= 1
+    assert "--help" in text

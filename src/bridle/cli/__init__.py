@@ -9,6 +9,7 @@ file                    subject
 ``predicting.py``       ``bridle predict``
 ``evaluating.py``       ``bridle evaluate``
 ``sampling.py``         what is learnt from and what is judged on
+``help_panels.py``      the help of many options, by subject
 ``array_names.py``      which arrays of a file are meant
 ``splitting.py``        which samples are held out
 ``network_options.py``  the options of a network

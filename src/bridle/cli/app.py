@@ -14,6 +14,7 @@ import bridle
 from bridle import checks, interruption
 from bridle.cli import network_options as network
 from bridle.cli.array_names import named_arrays
+from bridle.cli.help_panels import CLASSIFIER, DATA, NETWORK, OUTPUT, PanelledCommand
 from bridle.cli.messages import one_line
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
@@ -34,20 +35,29 @@ app = typer.Typer(
 _DATA = (
     "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .parquet), an array "
     "(.npy .npz .safetensors .svmlight, idx; .npz of a sparse matrix), a folder of such shards, "
-    "or a folder of images with one folder for each class."
+    "or a folder of images with one folder for each class (a model also takes a flat folder, or "
+    "one image)."
 )
 Data = Annotated[str, typer.Argument(help=_DATA, metavar="DATA", show_default=False)]
 Target = Annotated[
     str | None,
-    typer.Option(help="The column (or array) with the labels.", metavar="NAME"),
+    typer.Option(
+        help="The column (or array) with the labels.", metavar="NAME", rich_help_panel=DATA
+    ),
 ]
 Labels = Annotated[
     str | None,
-    typer.Option(help="A file of labels, for arrays that carry none.", metavar="FILE"),
+    typer.Option(
+        help="A file of labels, for arrays that carry none.", metavar="FILE", rich_help_panel=DATA
+    ),
 ]
-Test = Annotated[str | None, typer.Option(help="Data to judge the model on.", metavar="DATA")]
+Test = Annotated[
+    str | None,
+    typer.Option(help="Data to judge the model on.", metavar="DATA", rich_help_panel=DATA),
+]
 TestLabels = Annotated[
-    str | None, typer.Option(help="A file of labels for --test.", metavar="FILE")
+    str | None,
+    typer.Option(help="A file of labels for --test.", metavar="FILE", rich_help_panel=DATA),
 ]
 Arrays = Annotated[
     str | None,
@@ -56,6 +66,7 @@ Arrays = Annotated[
         "y_test); by their names if not given.",
         metavar="NAMES",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
 Text = Annotated[
@@ -65,6 +76,7 @@ Text = Annotated[
         "of mostly different texts are read so by themselves.",
         metavar="COLUMN",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
 Holdout = Annotated[
@@ -73,11 +85,17 @@ Holdout = Annotated[
         help="The share of each class to hold out and judge the model on, spread evenly over "
         "the data; 0 for none. 0.2 unless --test is given.",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, nothing else.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the figures as JSON, nothing else.", rich_help_panel=OUTPUT),
+]
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT)
+]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -136,6 +154,7 @@ def _main(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model\n"
     "Example: bridle fit embeddings.npz --Cs clip --cv 5",
 )
@@ -154,6 +173,7 @@ def fit(
             "--C",
             help="Inverse strength of the penalty; inf: none. 1 if not given.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     Cs: Annotated[
@@ -163,26 +183,37 @@ def fit(
             help="Choose C by cross-validation: numbers with commas between, or clip or dinov2, "
             "whose authors' values they are.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     cv: Annotated[
-        int, typer.Option(help="With --Cs: how many folds, each with all classes.")
+        int,
+        typer.Option(
+            help="With --Cs: how many folds, each with all classes.", rich_help_panel=CLASSIFIER
+        ),
     ] = DEFAULT_FOLDS,
     scoring: Annotated[
         str,
-        typer.Option(help="With --Cs: neg_log_loss, accuracy, or another score of scikit-learn."),
+        typer.Option(
+            help="With --Cs: neg_log_loss, accuracy, or another score of scikit-learn.",
+            rich_help_panel=CLASSIFIER,
+        ),
     ] = DEFAULT_SCORING,
     standardize: Annotated[
         bool | None,
         typer.Option(
             "--standardize/--no-standardize",
             help="Penalise features as if scaled to deviation 1. On, unless they are pixels, which "
-            "are penalised as if scaled to 0 … 1.",
+            "are penalised as if scaled to 0 … 1, or there are words, which are as they are.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     tol: Annotated[
-        float, typer.Option(help="The proven relative gap to the optimum to end at.")
+        float,
+        typer.Option(
+            help="The proven relative gap to the optimum to end at.", rich_help_panel=CLASSIFIER
+        ),
     ] = 1e-10,
     checkpoint: Annotated[
         Path | None,
@@ -191,6 +222,7 @@ def fit(
             "there.",
             metavar="FILE",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     hidden: network.Hidden = None,
@@ -202,6 +234,7 @@ def fit(
             help="Of a network: quadratic, cross_entropy or log_likelihood; what suits the output, "
             "if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     alpha: network.Alpha = 0.0,
@@ -216,11 +249,16 @@ def fit(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for model.safetensors, metrics.json, predictions.csv.", metavar="DIR"
+            help="Folder for model.safetensors, metrics.json, predictions.csv.",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace what another fit wrote to --out.")
+        bool,
+        typer.Option(
+            "--force", help="Replace what another fit wrote to --out.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -262,8 +300,9 @@ def fit(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle compare digits --out curves.png\n"
-    "Example: bridle compare digits --cost quadratic --cost cross_entropy --learning-rate 1",
+    "Example: bridle compare digits --cost quadratic --cost cross_entropy",
 )
 def compare(
     data: Data,
@@ -279,6 +318,7 @@ def compare(
         typer.Option(
             help="quadratic, cross_entropy, log_likelihood: once for each; all three if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     accuracy: Annotated[
@@ -286,6 +326,7 @@ def compare(
         typer.Option(
             help="The accuracy to count epochs to; the lowest final one if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     hidden: network.Hidden = "30",
@@ -307,10 +348,14 @@ def compare(
             help="Train on features of mean 0 and deviation 1. On, unless they are pixels, which "
             "are taken as 0 … 1.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A picture of the curves, .png or .svg.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="A picture of the curves, .png or .svg.", metavar="FILE", rich_help_panel=OUTPUT
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -343,6 +388,7 @@ def compare(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle predict reviews-model new-reviews.csv --out answers.csv",
 )
 def predict(
@@ -357,11 +403,18 @@ def predict(
     data: Data,
     arrays: Arrays = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Add a column for each class.")
+        bool,
+        typer.Option(
+            "--probabilities", help="Add a column for each class.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write; standard output if not given.", metavar="FILE"),
+        typer.Option(
+            help="The file to write; standard output if not given.",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
 ) -> None:
     """Write each sample's most probable class, as CSV: id, predicted, probability."""
@@ -373,6 +426,7 @@ def predict(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle evaluate answers.csv --target truth\n"
     "Example: bridle evaluate --model reviews-model test.csv",
 )
@@ -387,7 +441,8 @@ def evaluate(
         ),
     ],
     model: Annotated[
-        Path | None, typer.Option(help="A model that bridle fit wrote.", metavar="MODEL")
+        Path | None,
+        typer.Option(help="A model that bridle fit wrote.", metavar="MODEL", rich_help_panel=DATA),
     ] = None,
     target: Target = None,
     labels: Labels = None,

@@ -17,6 +17,8 @@ from bridle.cli.network_training import classifier, live_epochs, trained, units_
 from bridle.cli.sampling import Source, check_source, samples_of
 from bridle.networks import Epoch
 
+_LAYERS_A_LINE = 3
+
 
 @dataclass(frozen=True)
 class Plan(Source):
@@ -127,25 +129,35 @@ def _run(cost: str, output: str, history: list[Epoch], goal: float) -> Run:
 
 
 def _table(runs: Sequence[Run], goal: float, role: str) -> str:
+    """Return the figures of all runs, in lines of 80 columns at most."""
     to_goal = f"to {role} {goal:.4f}"
     lines = [
-        f"{'':16}{'':9}{to_goal:>24}{'at the end':>23}   gradient norm by layer",
-        f"{'cost':16}{'output':9}{'epochs':>14}{'seconds':>10}{'accuracy':>12}{'cost':>11}   "
-        f"first epoch → last",
+        f"{'':16}{'':9}{to_goal:>24}{'at the end':>23}",
+        f"{'cost':16}{'output':9}{'epochs':>14}{'seconds':>10}{'accuracy':>12}{'cost':>11}",
     ]
     for run in runs:
         epochs = "not reached" if run.epochs is None else str(run.epochs)
         seconds = "" if run.seconds is None else f"{run.seconds:.2f}"
         lines.append(
             f"{run.cost:16}{run.output:9}{epochs:>14}{seconds:>10}{run.accuracy:>12.4f}"
-            f"{run.final_cost:>11.4g}   "
-            f"{_norms(run.first_gradient_norms)} → {_norms(run.final_gradient_norms)}"
+            f"{run.final_cost:>11.4g}"
         )
+    lines += ["", "gradient norm of each layer, first epoch → last"]
+    for run in runs:
+        lines += _norm_lines(run)
     return "\n".join(lines)
 
 
-def _norms(norms: Sequence[float]) -> str:
-    return " ".join(f"{norm:.2g}" for norm in norms)
+def _norm_lines(run: Run) -> list[str]:
+    pairs = [
+        f"{first:.2g} → {last:.2g}"
+        for first, last in zip(run.first_gradient_norms, run.final_gradient_norms, strict=True)
+    ]
+    return [
+        f"  {run.cost if start == 0 else '':16}"
+        + "".join(f"{pair:20}" for pair in pairs[start : start + _LAYERS_A_LINE]).rstrip()
+        for start in range(0, len(pairs), _LAYERS_A_LINE)
+    ]
 
 
 def _print_ending(out: Path | None) -> None:

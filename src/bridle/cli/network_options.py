@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bridle import checks
+from bridle.cli.help_panels import NETWORK
 
 # What the library calls the options.
 _FLAGS = {
@@ -36,30 +37,60 @@ DEFAULT_EPOCHS, DEFAULT_RATE, DEFAULT_BATCH = 30, 0.5, 32
 Hidden = Annotated[
     str | None,
     typer.Option(
-        help="Units of the hidden layers, as 30 or 100,50: train a network.", metavar="SIZES"
+        help="Units of the hidden layers, as 30 or 100,50: train a network.",
+        metavar="SIZES",
+        rich_help_panel=NETWORK,
     ),
 ]
 Activation = Annotated[
-    str, typer.Option(help="Of the hidden layers: sigmoid, tanh, relu or identity.")
+    str,
+    typer.Option(
+        help="Of the hidden layers: sigmoid, tanh, relu or identity.", rich_help_panel=NETWORK
+    ),
 ]
 Output = Annotated[
     str | None,
     typer.Option(
         help="Of the last layer: sigmoid or softmax; what suits the cost, if not given.",
         show_default=False,
+        rich_help_panel=NETWORK,
     ),
 ]
-Alpha = Annotated[float, typer.Option(help="Strength of a network's penalty.")]
-L1Ratio = Annotated[float, typer.Option("--l1-ratio", help="The share of L1 in that penalty.")]
-LearningRate = Annotated[float, typer.Option(help="Step per gradient of a network.")]
-BatchSize = Annotated[int, typer.Option(help="Samples per step of a network.")]
-Epochs = Annotated[int, typer.Option(help="How often a network goes over the samples.")]
-Momentum = Annotated[float, typer.Option(help="What a network's step keeps of the last one.")]
-Solver = Annotated[str, typer.Option(help="How a network steps: sgd or adam.")]
-Init = Annotated[
-    str, typer.Option(help="How a network's weights start: scaled or standard_normal.")
+Alpha = Annotated[
+    float, typer.Option(help="Strength of a network's penalty.", rich_help_panel=NETWORK)
 ]
-Seed = Annotated[int, typer.Option(help="Decides a network's first weights and its batches.")]
+L1Ratio = Annotated[
+    float,
+    typer.Option("--l1-ratio", help="The share of L1 in that penalty.", rich_help_panel=NETWORK),
+]
+LearningRate = Annotated[
+    float, typer.Option(help="Step per gradient of a network.", rich_help_panel=NETWORK)
+]
+BatchSize = Annotated[
+    int, typer.Option(help="Samples per step of a network.", rich_help_panel=NETWORK)
+]
+Epochs = Annotated[
+    int, typer.Option(help="How often a network goes over the samples.", rich_help_panel=NETWORK)
+]
+Momentum = Annotated[
+    float,
+    typer.Option(help="What a network's step keeps of the last one.", rich_help_panel=NETWORK),
+]
+Solver = Annotated[
+    str, typer.Option(help="How a network steps: sgd or adam.", rich_help_panel=NETWORK)
+]
+Init = Annotated[
+    str,
+    typer.Option(
+        help="How a network's weights start: scaled or standard_normal.", rich_help_panel=NETWORK
+    ),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="Decides a network's first weights and its batches.", rich_help_panel=NETWORK
+    ),
+]
 
 
 @dataclass(frozen=True)
