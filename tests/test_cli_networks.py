@@ -16,6 +16,8 @@ from bridle.data import load
 
 pytest.importorskip("typer")
 from bridle.cli import run
+from bridle.cli.curves import quadratic_is_least_saturated
+from bridle.networks import Epoch
 
 MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
 Command = Callable[..., tuple[int, str, str]]
@@ -142,7 +144,14 @@ def test_compare_draws(command: Command, tmp_path: Path, kind: str) -> None:
     assert code == 0
     assert "drawn to" in text
     if kind == "svg":
-        ElementTree.fromstring(out.read_bytes())
+        tree = ElementTree.fromstring(out.read_bytes())
+        # Text is drawn as shapes, with the words in a comment before each.
+        words = out.read_text(encoding="utf-8")
+        assert tree.tag.endswith("svg")
+        for title in ("Accuracy on the held-out samples", "Training cost", "Gradient at the first "
+                      "layer", "Slope of the outputs: small where they are saturated",
+                      "The quadratic cost's outputs are the least saturated because"):  # fmt: skip
+            assert title in words
     else:
         assert out.read_bytes().startswith(b"\x89PNG")
 
@@ -231,3 +240,15 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
     # Each option once.
     assert sum("--out " in line.split("  ")[1] for line in lines if line.startswith("  -")) <= 1
     assert "--help" in text
+
+
+def test_the_sentence_on_saturation_is_there_where_it_is_true() -> None:
+    def run_of(slope: float) -> list[Epoch]:
+        return [Epoch(1, 1.0, 0.5, 1.0, 0.5, (1.0, 1.0), slope, 0.1)]
+
+    high, low = run_of(0.1), run_of(0.01)
+    tell = quadratic_is_least_saturated
+    assert tell([("quadratic (sigmoid)", high), ("cross_entropy (sigmoid)", low)])
+    assert not tell([("quadratic (sigmoid)", low), ("cross_entropy (sigmoid)", high)])
+    assert not tell([("quadratic (sigmoid)", high)])
+    assert not tell([("log_likelihood (softmax)", high), ("cross_entropy (sigmoid)", low)])
