@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
@@ -194,3 +195,47 @@ def test_labels_that_are_named_have_their_counterpart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["latest", "x", "attestation", "contrast_images", "trainer"])
 def test_words_inside_of_words_are_no_sets(name: str) -> None:
     assert part_of(name) in (None, ("", True))
+
+
+# --- the same in files beside each other ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "parquet", "csv"])
+def test_shards_that_say_what_they_are_for(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the Hugging Face hub lays them out: they are not joined."""
+    data = tmp_path / "data"
+    data.mkdir()
+    sets = {"train": (X_TRAIN, Y_TRAIN), "test": (X_TEST, Y_TEST), "validation": (X_VAL, Y_VAL)}
+    for name, (X, y) in sets.items():
+        flat = X.reshape(len(X), -1)
+        if kind == "npy":
+            np.save(data / f"X_{name}.npy", flat)
+            np.save(data / f"y_{name}.npy", y)
+        elif kind == "npz":
+            np.savez(data / f"{name}.npz", X=flat, y=y)
+        else:
+            frame = pd.DataFrame(flat, columns=[f"p{place}" for place in range(20)]).assign(label=y)
+            if kind == "csv":
+                frame.to_csv(data / f"{name}.csv", index=False)
+            else:
+                halves = np.array_split(np.arange(len(frame)), 2)
+                for number, rows in enumerate(halves):
+                    path = data / f"{name}-0000{number}-of-00002.parquet"
+                    frame.iloc[rows].reset_index(drop=True).to_parquet(path)
+    found = figures(capsys, str(data))["data"]
+    assert (found["training_samples"], found["judged_samples"]) == (60, 21)
+    assert any("are learnt from" in note for note in found["notes"])
+    assert any("not used" in note and "validation" in note for note in found["notes"])
+    assert run(["fit", str(data), "--out", str(tmp_path / "m"), "--quiet"]) == 0
+    assert run(["predict", str(tmp_path / "m"), str(data)]) == 0
+    answer = capsys.readouterr()
+    assert len(answer.out.splitlines()) == 1 + 21
+    assert "taken:" in answer.err
+
+
+def test_shards_of_other_names_are_joined(tmp_path: Path) -> None:
+    for number, name in enumerate(("latest.npz", "train.npz")):
+        np.savez(tmp_path / name, X=X_TRAIN[number::2].reshape(30, -1), y=Y_TRAIN[number::2])
+    assert load(str(tmp_path)).features.shape == (60, 20)

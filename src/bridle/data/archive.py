@@ -105,6 +105,11 @@ def part_of(name: str) -> tuple[str, bool] | None:
     return None
 
 
+def set_of_word(word: str) -> str:
+    """Return which set a word stands for."""
+    return next(part for part, words in _WORDS.items() if word in words)
+
+
 def only_labels(archive: Archive) -> Array:
     """Return the labels of an archive that is asked for nothing else."""
     named = [name for name in archive.names if name.lower() in TARGET_KEYS]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
-from bridle.data import files, idx, images, mnist, parts
+from bridle.data import files, idx, images, mnist, parts, text
+from bridle.data.archive import TEST, TRAIN, VALIDATION, set_of_word
 from bridle.data.dataset import Dataset
 from bridle.data.formats import ENDINGS, Reader, check_options, reader_of
 from bridle.data.parts import Request
+
+# A word of a shard's name: train-00000-of-00002.parquet, X_test.npy.
+_SET = re.compile(
+    r"(?<![a-z0-9])(train|training|test|testing|val|valid|validation|dev)(?![a-z0-9])"
+)
 
 
 def load_folder(folder: Path, request: Request) -> Dataset:
@@ -63,4 +70,49 @@ def _load_shards(folder: Path, readers: dict[Path, Reader], request: Request) ->
         raise files.broken(folder, f"expected files of one kind, found {names}")
     reader = kinds.pop()
     check_options(reader, next(iter(readers)), request)
-    return reader(list(readers), request)
+    sets = _sets(list(readers))
+    if request.labels is not None or len(sets) < 2:
+        return reader(list(readers), request)
+    if request.has_model:
+        part = next(each for each in (TEST, VALIDATION, TRAIN) if each in sets)
+        names = ", ".join(path.name for path in sets[part])
+        return dataclasses.replace(reader(sets[part], request), taken=names)
+    if TRAIN not in sets:
+        raise files.broken(folder, "no shards to fit, only to test: name one file")
+    return _fit_and_test(reader, sets, request)
+
+
+def _sets(paths: list[Path]) -> dict[str, list[Path]]:
+    """Return the shards to fit, to test and to validate; nothing unless every name says which."""
+    sets = dict[str, list[Path]]()
+    for path in paths:
+        word = _SET.search(path.name.lower())
+        if word is None:
+            return {}
+        sets.setdefault(set_of_word(word[0]), []).append(path)
+    return sets
+
+
+def _fit_and_test(reader: Reader, sets: dict[str, list[Path]], request: Request) -> Dataset:
+    dataset = reader(sets[TRAIN], request)
+    part = TEST if TEST in sets else VALIDATION
+    like = dataclasses.replace(
+        request,
+        feature_names=text.without_words(dataset.feature_names, dataset.texts),
+        texts=dataset.texts,
+        text=(),
+        width=dataset.features.shape[1],
+    )
+    notes = [
+        f"{_names(sets[TRAIN])} are learnt from; {_names(sets[part])} are there to test (--test or "
+        "--holdout take their place)"
+    ]
+    if part == TEST and VALIDATION in sets:
+        notes.append(f"not used: {_names(sets[VALIDATION])}")
+    return dataclasses.replace(
+        dataset, notes=(*notes, *dataset.notes), test=reader(sets[part], like)
+    )
+
+
+def _names(paths: list[Path]) -> str:
+    return files.listing((path.name for path in paths), most=4)

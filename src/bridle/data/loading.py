@@ -13,7 +13,7 @@ from bridle.data.dataset import Dataset
 from bridle.data.folder import load_folder
 from bridle.data.formats import ENDINGS, check_options, reader_of
 from bridle.data.parts import Request
-from bridle.data.text import TextColumn
+from bridle.data.text import TextColumn, without_words
 
 Array = npt.NDArray[Any]
 
@@ -99,7 +99,7 @@ def load(
         source=source,
         target=target,
         labels=labels,
-        feature_names=_without_words(feature_names, texts),
+        feature_names=without_words(feature_names, texts),
         width=width,
         need_target=need_target,
         arrays=arrays,
@@ -129,15 +129,6 @@ def load(
         raise files.broken(path, "empty file")
     check_options(reader, path, request)
     return reader([path], request)
-
-
-def _without_words(
-    feature_names: Sequence[str] | None, texts: Sequence[TextColumn]
-) -> tuple[str, ...] | None:
-    if feature_names is None:
-        return None
-    names, words = tuple(feature_names), sum(len(each.words) for each in texts)
-    return names[: len(names) - words]
 
 
 def _existing(source: str) -> Path:

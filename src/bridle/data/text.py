@@ -119,6 +119,16 @@ def stacked(dense: Array | None, texts: Sequence[TextColumn], read: Callable[[st
     return sparse.hstack(blocks, format="csr")
 
 
+def without_words(
+    feature_names: Sequence[str] | None, texts: Sequence[TextColumn]
+) -> tuple[str, ...] | None:
+    """Return the names of the features that are no words of texts; those come last."""
+    if feature_names is None:
+        return None
+    names, words = tuple(feature_names), sum(len(each.words) for each in texts)
+    return names[: len(names) - words]
+
+
 def to_plain(texts: Sequence[TextColumn]) -> list[dict[str, Any]]:
     """Return what a fit learnt of the columns of texts, in JSON's types."""
     return [each.to_dict() for each in texts]
