@@ -7,11 +7,9 @@ import io
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -25,7 +23,6 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 import bridle
-from bridle import files
 from bridle.cli import outputs, run
 from bridle.cli.messages import one_line
 from bridle.cli.progress import TimeLeft, step_line
@@ -581,7 +578,10 @@ def test_out_without_permission(command: Command, tmp_path: Path) -> None:
 def test_out_replaces_its_files_and_no_others(command: Command, tmp_path: Path) -> None:
     for name in ("model.safetensors", "metrics.json", "predictions.csv", "notes.txt"):
         (tmp_path / name).write_text("old")
-    assert command("fit", "iris", "--out", tmp_path).code == 0
+    line = refused(command("fit", "iris", "--out", tmp_path))
+    assert line == f"bridle: --out {tmp_path}: holds model.safetensors already; --force replaces it"
+    assert (tmp_path / "metrics.json").read_text() == "old"
+    assert command("fit", "iris", "--out", tmp_path, "--force").code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "metrics.json",
         "model.safetensors",
@@ -600,8 +600,15 @@ def test_out_nested(command: Command, tmp_path: Path) -> None:
     assert (out / "metrics.json").is_file()
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv"])
+def test_out_with_a_file_of_somebody_else(command: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    line = refused(command("fit", "iris", "--out", tmp_path))
+    assert line.endswith(f"holds {name} already; --force replaces it")
+
+
 @pytest.mark.parametrize("interrupted_at", [0, 1, 2])
-def test_an_interrupted_writing_leaves_whole_files(
+def test_an_interrupted_writing_leaves_nothing(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_at: int
 ) -> None:
     replace, calls = Path.replace, iter(range(3))
@@ -612,20 +619,36 @@ def test_an_interrupted_writing_leaves_whole_files(
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", interrupt)
-    assert command("fit", "iris", "--out", tmp_path) == (130, "", "bridle: interrupted\n")
-    written = ["model.safetensors", "metrics.json", "predictions.csv"][:interrupted_at]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
+    answer = command("fit", "iris", "--out", tmp_path / "a" / "b")
+    assert answer == (130, "", "bridle: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_one_line(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
+@pytest.mark.parametrize("failed", ["model.safetensors", "metrics.json"])
+def test_a_full_disk_costs_the_files_not_the_figures(
+    command: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, failed: str
 ) -> None:
-    def fail(path: Path, _: bytes) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    import resource
 
-    monkeypatch.setattr(files, "write_whole", fail)
-    line = refused(command("fit", "iris", "--out", tmp_path))
-    assert line == f"bridle: {tmp_path / 'model.safetensors'}: No space left on device"
+    sound = tmp_path_factory.mktemp("sound")
+    expected = command("fit", "iris", "--out", sound).out.splitlines()
+    model, metrics = (
+        (sound / name).stat().st_size for name in ("model.safetensors", "metrics.json")
+    )
+    assert model < metrics
+    most = model - 1 if failed == "model.safetensors" else metrics - 1
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, usual[1]))
+        answer = command("fit", "iris", "--out", tmp_path / "new" / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert answer.code == 2
+    assert answer.err == f"bridle: {tmp_path / 'new' / 'out' / failed}: File too large\n"
+    shown = answer.out.splitlines()
+    assert shown[2:] == expected[2:-2], "all but the times, and what is said of the files"
+    assert list(tmp_path.iterdir()) == [], "neither half of a model nor an empty folder"
 
 
 # --- predict -------------------------------------------------------------------------------------
@@ -1056,7 +1079,6 @@ def test_names_that_are_no_unicode(tmp_path: Path) -> None:
         [sys.executable, "-m", "bridle", "fit", name, "--out", "out"],
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
         check=False,
     )
     assert (answer.returncode, answer.stderr) == (0, b"")
@@ -1134,7 +1156,6 @@ def bridle_process(*arguments: object, **options: Any) -> subprocess.CompletedPr
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
         check=False,
         **options,
     )
@@ -1176,7 +1197,7 @@ def test_a_reader_that_stops_early(tmp_path: Path) -> None:
     process.stdout.close()
     with process.stderr as errors:
         assert errors.read() == b""
-    process.wait(timeout=60)
+    process.wait()
 
 
 class Terminal(NamedTuple):
@@ -1186,24 +1207,26 @@ class Terminal(NamedTuple):
     folder: Path
 
 
-def shown_until(master: int, stop: Callable[[str], bool], seconds: float) -> str:
+def shown_until(master: int, stop: Callable[[str], bool]) -> str:
     """Return what a terminal shows until it has what is waited for, or its process is gone."""
-    shown, end = b"", time.monotonic() + seconds
-    while time.monotonic() < end and not stop(shown.decode(errors="replace")):
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                chunk = os.read(master, 65536)
-            except OSError:  # what Linux answers once the other end is closed
-                break
-            if not chunk:
-                break
-            shown += chunk
+    shown = b""
+    while not stop(shown.decode(errors="replace")):
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # what Linux answers once the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
     return shown.decode(errors="replace")
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
-    """Run a fit of many seconds with stderr on a terminal, and interrupt it on the way."""
+    """Run a fit that could go on for long with stderr on a terminal, and interrupt it on the way.
+
+    However slow the machine: it is interrupted when it shows its gap, and ends when it is done.
+    """
     pty = pytest.importorskip("pty", reason="pseudo-terminals are POSIX's")
     place = tmp_path_factory.mktemp("interrupted")
     generator = np.random.default_rng(0)
@@ -1213,23 +1236,24 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     np.save(place / "y.npy", generator.integers(0, 60, 40_000))
     arguments = ["fit", "X.npy", "--labels", "y.npy", "--no-standardize", "--tol", "1e-14"]
     master, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bridle", *arguments, "--out", "out"],
-        cwd=place,
-        stdout=subprocess.PIPE,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-    )
+    with (place / "printed").open("wb") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bridle", *arguments, "--out", "out"],
+            cwd=place,
+            stdout=printed,
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
     try:
         os.close(terminal)
-        shown = shown_until(master, lambda text: "gap" in text, 60)
+        shown = shown_until(master, lambda text: "gap" in text)
         process.send_signal(signal.SIGINT)
-        shown += shown_until(master, lambda _: False, 60)
-        out, _ = process.communicate(timeout=60)
+        shown += shown_until(master, lambda _: False)
+        process.wait()
     finally:
         process.kill()
         os.close(master)
-    return Terminal(process.returncode, out, shown, place / "out")
+    return Terminal(process.returncode, (place / "printed").read_bytes(), shown, place / "out")
 
 
 def test_the_live_line_is_shown_on_a_terminal(interrupted: Terminal) -> None:
@@ -1302,6 +1326,53 @@ def test_a_checkpoint_is_kept_and_gone_on_from(command: Command, tmp_path: Path)
     assert (code, error) == (2, "bridle: --checkpoint: expected without --hidden\n")
 
 
+def test_a_fit_that_goes_on_says_so(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "iris.checkpoint"
+    arguments = ("fit", "iris", "--checkpoint", path)
+    assert command(*arguments).err == ""
+    assert command(*arguments).err == f"bridle: going on from the weights in {path}\n"
+    assert command(*arguments, "--quiet").err == ""
+    line = refused(command("fit", "iris", "--checkpoint", tmp_path / "none" / "a"))
+    assert line.startswith(f"bridle: --checkpoint {tmp_path / 'none' / 'a'}: no folder")
+
+
+def test_what_an_interrupted_fit_wrote_is_replaced(command: Command, tmp_path: Path) -> None:
+    assert command("fit", "iris", "--out", tmp_path, "--quiet").code == 0
+    metrics = strict_json((tmp_path / "metrics.json").read_text())
+    metrics["fit"]["stopped"] = "interrupted"
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert command("fit", "iris", "--out", tmp_path, "--quiet").code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of a terminal is POSIX's")
+@pytest.mark.parametrize("module", ["numpy", "bridle.checks", "typer", "bridle.cli.app", "sklearn",
+                                    "scipy.sparse", "bridle.fit", "bridle.data"])  # fmt: skip
+def test_an_interruption_while_the_command_starts(tmp_path: Path, module: str) -> None:
+    """It strikes when a module begins to be loaded: no moment is left to luck."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"""
+import os, signal, sys
+class Strike:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Strike())
+"""
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    answer = bridle_process("fit", "iris", env={**os.environ, "PYTHONPATH": path})
+    assert (answer.returncode, answer.stdout) == (130, "")
+    assert answer.stderr == "bridle: interrupted\n"
+
+
+def test_an_import_of_the_library_leaves_interruptions_alone() -> None:
+    program = (
+        "import signal, bridle; assert signal.getsignal(2) is signal.default_int_handler; "
+        "import bridle.cli; assert signal.getsignal(2) is signal.default_int_handler"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_an_interrupted_fit(interrupted: Terminal) -> None:
     assert interrupted.code == 130
     assert b"interrupted at the best weights seen: proven gap" in interrupted.out
@@ -1311,6 +1382,7 @@ def test_an_interrupted_fit(interrupted: Terminal) -> None:
         "predictions.csv",
     ]
     assert "bridle: warning: interrupted after" in interrupted.shown
+    assert "a fit with --checkpoint FILE can be gone on with" in interrupted.shown
     assert interrupted.shown.count("bridle: interrupted") == 1
     assert interrupted.shown.endswith("bridle: interrupted\r\n")
     assert "Traceback" not in interrupted.shown

@@ -639,7 +639,6 @@ def test_a_broken_file_in_a_true_process(tmp_path: Path, name: str) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     check_refusal(answer.stderr, file, expected)

@@ -11,6 +11,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn, get_args
 
@@ -38,20 +39,46 @@ class MissingExtraError(ImportError):
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import ``module``, or say which extra of bridle brings it.
+    """Import ``module``, or say how to install the extra of bridle that brings it.
 
     >>> require("no_such_module", extra="report", purpose="drawing curves")
     Traceback (most recent call last):
     ...
-    bridle.checks.MissingExtraError: drawing curves needs no_such_module: pip install 'bridle[report]'
-    """  # noqa: E501
+    bridle.checks.MissingExtraError: drawing curves needs no_such_module: ... -m pip install ...
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        message = f"{purpose} needs {module}: pip install 'bridle[{extra}]'"
-        raise MissingExtraError(message) from None
+        raise MissingExtraError(f"{purpose} needs {module}: {_installs(extra)}") from None
+
+
+def _installs(extra: str) -> str:
+    """Return the command that installs an extra from where this package came from.
+
+    That is a checkout, a wheel on disk, or else the name by which pip knows it; for the Python that
+    runs, which need not be the one whose ``pip`` is on the path.
+    """
+    # Rarely needed, and slow to import.
+    import json
+    from importlib import metadata
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    checkout = Path(__file__).parents[2]
+    source = "bridle"
+    if (checkout / "pyproject.toml").is_file() and Path(__file__).parents[1].name == "src":
+        source = str(checkout)
+    else:
+        try:
+            origin = metadata.distribution("bridle").read_text("direct_url.json")
+            url = json.loads(origin or "{}").get("url", "")
+        except (metadata.PackageNotFoundError, ValueError):
+            url = ""
+        if url.startswith("file:"):
+            source = url2pathname(urlsplit(url).path)
+    return f"{sys.executable or 'python'} -m pip install '{source}[{extra}]'"
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
@@ -420,11 +447,13 @@ def on_empty(value: str) -> None:
     one_of(value, "on_empty", get_args(OnEmpty))
 
 
-def normalizer(value: Any, reduction: str) -> None:
-    """Refuse a divisor where there is no mean to divide."""
+def normalizer(value: Any, reduction: str, name: str = "normalizer") -> None:
+    """Refuse a divisor where there is no mean to divide, or one that is negative or no number."""
     if value is not None and reduction != "mean":
         found = f"found it with reduction={reduction!r}"
-        raise InputError(f"normalizer: expected a mean, which it divides, {found}")
+        raise InputError(f"{name}: expected a mean, which it divides, {found}")
+    if _is_real_number(value):
+        at_least_zero(value, name)
 
 
 def softcap(value: float) -> float:

@@ -11,8 +11,10 @@ from typing import Annotated, Any
 import typer
 
 import bridle
-from bridle import checks
+from bridle import checks, interruption
 from bridle.cli import network_options as network
+from bridle.cli.array_names import named_arrays
+from bridle.cli.help_panels import ANSWERS, CLASSIFIER, DATA, NETWORK, OUTPUT, PanelledCommand
 from bridle.cli.messages import one_line
 from bridle.cli.reading_options import reading as reading_options
 from bridle.cli.reading_options import selection as selection_options
@@ -23,7 +25,7 @@ from bridle.data import Reading, Selection
 # in a command line, two steps above the one that typer exports.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
-_INTERRUPTED = 130
+_INTERRUPTED = interruption.CODE
 
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, and judge any classifier's answers.",
@@ -38,20 +40,39 @@ _DATA = (
     "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .txt .parquet; - for "
     "one of text on standard input), an array "
     "(.npy .npz .safetensors .svmlight, idx; .npz of a sparse matrix), a folder of such shards, "
-    "or a folder of images with one folder for each class."
+    "or a folder of images with one folder for each class (a model also takes a flat folder, or "
+    "one image)."
 )
 Data = Annotated[str, typer.Argument(help=_DATA, metavar="DATA", show_default=False)]
 Target = Annotated[
     str | None,
-    typer.Option(help="The column (or array) with the labels.", metavar="NAME"),
+    typer.Option(
+        help="The column (or array) with the labels.", metavar="NAME", rich_help_panel=DATA
+    ),
 ]
 Labels = Annotated[
     str | None,
-    typer.Option(help="A file of labels, for arrays that carry none.", metavar="FILE"),
+    typer.Option(
+        help="A file of labels, for arrays that carry none.", metavar="FILE", rich_help_panel=DATA
+    ),
 ]
-Test = Annotated[str | None, typer.Option(help="Data to judge the model on.", metavar="DATA")]
+Test = Annotated[
+    str | None,
+    typer.Option(help="Data to judge the model on.", metavar="DATA", rich_help_panel=DATA),
+]
 TestLabels = Annotated[
-    str | None, typer.Option(help="A file of labels for --test.", metavar="FILE")
+    str | None,
+    typer.Option(help="A file of labels for --test.", metavar="FILE", rich_help_panel=DATA),
+]
+Arrays = Annotated[
+    str | None,
+    typer.Option(
+        help="Of an .npz or .safetensors file, which arrays to take, as X=a,y=b (also X_test, "
+        "y_test); by their names if not given.",
+        metavar="NAMES",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
 ]
 Holdout = Annotated[
     float | None,
@@ -59,12 +80,18 @@ Holdout = Annotated[
         help="The share of each class to hold out and judge the model on, spread evenly over "
         "the data; 0 for none. 0.2 unless --test is given.",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, nothing else.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the figures as JSON, nothing else.", rich_help_panel=OUTPUT),
+]
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
 DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT)
+]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -82,8 +109,7 @@ def _run(arguments: list[str]) -> int:
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
     except OSError as error:
-        # Of a move the second name is the file that was meant, the first a temporary one.
-        named = error.filename2 or error.filename
+        named = error.filename
         reason = error.strerror or str(error)
         return _refuse(f"{named}: {reason}" if named else reason)
     except MemoryError as error:
@@ -124,6 +150,7 @@ def _main(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model\n"
     "Example: bridle fit embeddings.npz --Cs clip --cv 5",
 )
@@ -137,12 +164,14 @@ def fit(
     test: Test = None,
     test_labels: TestLabels = None,
     holdout: Holdout = None,
+    arrays: Arrays = None,
     C: Annotated[
         float | None,
         typer.Option(
             "--C",
             help="Inverse strength of the penalty; inf: none. 1 if not given.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     Cs: Annotated[
@@ -152,26 +181,37 @@ def fit(
             help="Choose C by cross-validation: numbers with commas between, or clip or dinov2, "
             "whose authors' values they are.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     cv: Annotated[
-        int, typer.Option(help="With --Cs: how many folds, each with all classes.")
+        int,
+        typer.Option(
+            help="With --Cs: how many folds, each with all classes.", rich_help_panel=CLASSIFIER
+        ),
     ] = DEFAULT_FOLDS,
     scoring: Annotated[
         str,
-        typer.Option(help="With --Cs: neg_log_loss, accuracy, or another score of scikit-learn."),
+        typer.Option(
+            help="With --Cs: neg_log_loss, accuracy, or another score of scikit-learn.",
+            rich_help_panel=CLASSIFIER,
+        ),
     ] = DEFAULT_SCORING,
     standardize: Annotated[
         bool | None,
         typer.Option(
             "--standardize/--no-standardize",
             help="Penalise features as if scaled to deviation 1. On, unless they are pixels, which "
-            "are penalised as if scaled to 0 … 1.",
+            "are penalised as if scaled to 0 … 1, or there are words, which are as they are.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     tol: Annotated[
-        float, typer.Option(help="The proven relative gap to the optimum to end at.")
+        float,
+        typer.Option(
+            help="The proven relative gap to the optimum to end at.", rich_help_panel=CLASSIFIER
+        ),
     ] = DEFAULT_TOL,
     checkpoint: Annotated[
         Path | None,
@@ -180,6 +220,7 @@ def fit(
             "there.",
             metavar="FILE",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     hidden: network.Hidden = None,
@@ -191,6 +232,7 @@ def fit(
             help="Of a network: quadratic, cross_entropy or log_likelihood; what suits the output, "
             "if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     alpha: network.Alpha = 0.0,
@@ -205,9 +247,17 @@ def fit(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for model.safetensors, metrics.json, predictions.csv.", metavar="DIR"
+            help="Folder for model.safetensors, metrics.json, predictions.csv.",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace what another fit wrote to --out.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -217,14 +267,12 @@ def fit(
 
     if Cs is None and (cv, scoring) != (DEFAULT_FOLDS, DEFAULT_SCORING):
         raise checks.InputError("--cv, --scoring: expected with --Cs, found them alone")
-    options = None
-    if hidden is not None:
-        options = network.NetworkOptions(
-            hidden, activation, output, cost, alpha, l1_ratio, learning_rate, batch_size, epochs,
-            momentum, solver, init, seed,
-        )  # fmt: skip
-    elif output is not None or cost is not None:
-        raise checks.InputError("--output, --cost: expected with --hidden, found them alone")
+    options = network.NetworkOptions(
+        hidden or "", activation, output, cost, alpha, l1_ratio, learning_rate, batch_size, epochs,
+        momentum, solver, init, seed,
+    )  # fmt: skip
+    if hidden is None:
+        network.refuse_without_network(options)
     fitting.fit(
         fitting.Plan(
             data=data,
@@ -233,6 +281,7 @@ def fit(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            arrays=named_arrays(arrays),
             reading=reading,
             selection=selection,
             C=C,
@@ -240,8 +289,9 @@ def fit(
             standardize=standardize,
             tol=tol,
             checkpoint=checkpoint,
-            network=options,
+            network=None if hidden is None else options,
             out=out,
+            force=force,
             json=json,
             quiet=quiet,
         )
@@ -249,8 +299,9 @@ def fit(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle compare digits --out curves.png\n"
-    "Example: bridle compare digits --cost quadratic --cost cross_entropy --learning-rate 1",
+    "Example: bridle compare digits --cost quadratic --cost cross_entropy",
 )
 @with_options(reading=reading_options, selection=selection_options)
 def compare(
@@ -262,11 +313,13 @@ def compare(
     test: Test = None,
     test_labels: TestLabels = None,
     holdout: Holdout = None,
+    arrays: Arrays = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(
             help="quadratic, cross_entropy, log_likelihood: once for each; all three if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     accuracy: Annotated[
@@ -274,6 +327,7 @@ def compare(
         typer.Option(
             help="The accuracy to count epochs to; the lowest final one if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     hidden: network.Hidden = "30",
@@ -295,10 +349,14 @@ def compare(
             help="Train on features of mean 0 and deviation 1. On, unless they are pixels, which "
             "are taken as 0 … 1.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A picture of the curves, .png or .svg.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="A picture of the curves, .png or .svg.", metavar="FILE", rich_help_panel=OUTPUT
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -314,6 +372,7 @@ def compare(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            arrays=named_arrays(arrays),
             reading=reading,
             selection=selection,
             costs=cost or ["quadratic", "cross_entropy", "log_likelihood"],
@@ -331,6 +390,7 @@ def compare(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle predict reviews-model new-reviews.csv --out answers.csv",
 )
 @with_options(reading=reading_options)
@@ -352,17 +412,25 @@ def predict(
             "the fit if not given.",
             metavar="NAME",
             show_default=False,
+            rich_help_panel=DATA,
         ),
     ] = None,
+    arrays: Arrays = None,
     compact: Annotated[
         bool,
         typer.Option(
-            "--compact", help="Leave out the columns of the classes, of names and of the truth."
+            "--compact",
+            help="Leave out the columns of the classes, of names and of the truth.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write; standard output if not given.", metavar="FILE"),
+        typer.Option(
+            help="The file to write; standard output if not given.",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
 ) -> None:
     """Write each sample's most probable class and the probabilities of all, as CSV.
@@ -372,10 +440,19 @@ def predict(
     """
     from bridle.cli import predicting
 
-    predicting.predict(model, data, target=target, reading=reading, compact=compact, out=out)
+    predicting.predict(
+        model,
+        data,
+        target=target,
+        arrays=named_arrays(arrays),
+        reading=reading,
+        compact=compact,
+        out=out,
+    )
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle evaluate answers.csv --target truth\n"
     "Example: bridle evaluate --model reviews-model test.csv",
 )
@@ -392,13 +469,19 @@ def evaluate(
         ),
     ],
     model: Annotated[
-        Path | None, typer.Option(help="A model that bridle fit wrote.", metavar="MODEL")
+        Path | None,
+        typer.Option(help="A model that bridle fit wrote.", metavar="MODEL", rich_help_panel=DATA),
     ] = None,
     target: Target = None,
     labels: Annotated[
         str | None,
-        typer.Option(help="A file of the true labels, where FILE has none.", metavar="FILE"),
+        typer.Option(
+            help="A file of the true labels, where FILE has none.",
+            metavar="FILE",
+            rich_help_panel=DATA,
+        ),
     ] = None,
+    arrays: Arrays = None,
     answers: Annotated[
         str | None,
         typer.Option(
@@ -407,6 +490,7 @@ def evaluate(
             "order. Found by the labels' names if not given.",
             metavar="NAMES",
             show_default=False,
+            rich_help_panel=ANSWERS,
         ),
     ] = None,
     scores: Annotated[
@@ -415,13 +499,24 @@ def evaluate(
             "--scores/--probabilities",
             help="What the answers are. Told from their range and sums if not given.",
             show_default=False,
+            rich_help_panel=ANSWERS,
         ),
     ] = None,
     normalize: Annotated[
-        bool, typer.Option("--normalize", help="Divide each row by its sum: one-vs-rest, counts.")
+        bool,
+        typer.Option(
+            "--normalize",
+            help="Divide each row by its sum: one-vs-rest, counts.",
+            rich_help_panel=ANSWERS,
+        ),
     ] = False,
     percent: Annotated[
-        bool, typer.Option("--percent", help="The answers are probabilities in per cent.")
+        bool,
+        typer.Option(
+            "--percent",
+            help="The answers are probabilities in per cent.",
+            rich_help_panel=ANSWERS,
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -436,6 +531,7 @@ def evaluate(
         model=model,
         target=target,
         labels=labels,
+        arrays=named_arrays(arrays),
         options=options,
         reading=reading,
         json=json,

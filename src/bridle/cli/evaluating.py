@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bridle import checks, data, strict_json
 from bridle.cli import answer_columns, answer_kinds, answer_words, outputs
 from bridle.cli.answer_kinds import Options
-from bridle.cli.messages import about, one_line
+from bridle.cli.messages import about, one_line, tell
 from bridle.data import Dataset, Reading, files, targets
 from bridle.data.columns import Table
 from bridle.judge import Evaluation
@@ -44,6 +44,7 @@ def evaluate(
     model: Path | None,
     target: str | None,
     labels: str | None,
+    arrays: Mapping[str, str] | None,
     options: Options,
     reading: Reading,
     json: bool,
@@ -57,6 +58,7 @@ def evaluate(
             source,
             target=target,
             labels=labels,
+            arrays=arrays,
             reading=reading,
             fitted=_NAMED,
             as_table=True,
@@ -65,7 +67,10 @@ def evaluate(
     else:
         fitted = outputs.load_model(model)
         known = outputs.features_of(fitted)
-        dataset = data.load(source, target=target, labels=labels, reading=reading, **known)
+        dataset = data.load(
+            source, target=target, labels=labels, arrays=arrays, reading=reading, **known
+        )
+        tell(dataset)
         evaluation, notes = _of_model(fitted, dataset)
     if json:
         print(strict_json.to_text({**evaluation.to_dict(), "notes": list(notes)}, indent=2))

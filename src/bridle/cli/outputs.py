@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import math
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from bridle.data import Reading, label_kind
 from bridle.fit import FitReport, SoftmaxRegression, model_file
 from bridle.judge import Evaluation
 from bridle.networks import NetworkClassifier
-from bridle.networks.model_file import FORMAT as NETWORK_FORMAT
+from bridle.networks import model_file as network_file
 
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
@@ -158,45 +160,76 @@ def inert(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that could not be written to, before the work rather than after it."""
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that could not be written to, before the work rather than after it.
+
+    Nor is what another fit wrote there replaced, unless it is told (``force``) or that fit was
+    interrupted.
+    """
     if folder.exists() and not folder.is_dir():
         raise checks.InputError(f"--out {folder}: expected a folder, found a file")
     # The nearest ancestor that is there decides; a file among them cannot hold a folder.
     standing = next(place for place in [folder, *folder.absolute().parents] if place.exists())
     if not standing.is_dir():
         raise checks.InputError(f"--out {folder}: {standing} is a file")
-    _check_writable(folder, standing)
+    _check_writable(f"--out {folder}", standing)
     for name in (MODEL, METRICS, PREDICTIONS):
         if (folder / name).is_dir():
             raise checks.InputError(f"--out {folder}: {name} in it is a folder")
+        if (folder / name).exists() and not force and not _was_interrupted(folder):
+            raise checks.InputError(f"--out {folder}: holds {name} already; --force replaces it")
 
 
-def check_file(file: Path) -> None:
+def _was_interrupted(folder: Path) -> bool:
+    try:
+        metrics = json.loads((folder / METRICS).read_bytes())
+        return bool(metrics["fit"]["stopped"] == "interrupted")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def check_file(file: Path, option: str = "--out") -> None:
     """Refuse a file that could not be written, before the work rather than after it."""
     if file.is_dir():
-        raise checks.InputError(f"--out {file}: expected a file, found a folder")
+        raise checks.InputError(f"{option} {file}: expected a file, found a folder")
     if not file.parent.is_dir():
-        raise checks.InputError(f"--out {file}: no folder {file.parent}")
-    _check_writable(file, file.parent)
+        raise checks.InputError(f"{option} {file}: no folder {file.parent}")
+    _check_writable(f"{option} {file}", file.parent)
 
 
-def _check_writable(out: Path, folder: Path) -> None:
+def _check_writable(place: str, folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise checks.InputError(f"--out {out}: no permission to write in {folder}")
+        raise checks.InputError(f"{place}: no permission to write in {folder}")
 
 
 def write_fit(folder: Path, model: Model, metrics: dict[str, Any], predictions: str) -> None:
-    """Write the model, its metrics and its predictions, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save(folder / MODEL)
-    write_text(folder / METRICS, strict_json.to_text(metrics, indent=2) + "\n")
-    write_text(folder / PREDICTIONS, predictions)
+    """Write the model, its metrics and its predictions: all of them, or nothing."""
+    contents = {
+        folder / MODEL: network_file.content(model)
+        if isinstance(model, NetworkClassifier)
+        else model_file.content(model),
+        folder / METRICS: _encoded(strict_json.to_text(metrics, indent=2) + "\n"),
+        folder / PREDICTIONS: _encoded(predictions),
+    }
+    made = [place for place in [folder, *folder.absolute().parents] if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_together(contents)
+    except BaseException:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text whole or not at all, as UTF-8; a file's name may hold bytes that are none."""
-    files.write_whole(path, text.encode(errors="backslashreplace"))
+    """Write text whole or not at all."""
+    files.write_whole(path, _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    # As UTF-8; a file's name may hold bytes that are none.
+    return text.encode(errors="backslashreplace")
 
 
 def features_of(model: Model) -> dict[str, Any]:
@@ -216,7 +249,11 @@ def features_of(model: Model) -> dict[str, Any]:
 def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that ``bridle fit`` wrote it to."""
     file = path / MODEL if path.is_dir() else path
-    is_network = model_file.format_of(file) == NETWORK_FORMAT
-    model = NetworkClassifier.load(file) if is_network else SoftmaxRegression.load(file)
-    Reading.from_plain(model.reading_, str(file))  # refused here, where the file has a name
+    network = model_file.format_of(file) == network_file.FORMAT
+    model = NetworkClassifier.load(file) if network else SoftmaxRegression.load(file)
+    reading = Reading.from_plain(model.reading_, str(file))  # refused here, where it has a name
+    words = [name for each in reading.texts for name in each.feature_names]
+    names = list(getattr(model, "feature_names_in_", []))
+    if words and names[-len(words) :] != words:
+        raise checks.InputError(f"{file}: the model's words and features do not fit together")
     return model

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, data
+from bridle import checks, data, interruption
 from bridle.cli import outputs
-from bridle.cli.messages import about, one_line
+from bridle.cli.messages import about, tell, tell_user
 from bridle.data import Dataset, Reading, files
 
 Array = npt.NDArray[Any]
@@ -25,6 +24,7 @@ def predict(
     source: str,
     *,
     target: str | None,
+    arrays: Mapping[str, str] | None,
     reading: Reading,
     compact: bool,
     out: Path | None,
@@ -34,12 +34,16 @@ def predict(
         outputs.check_file(out)
     model = outputs.load_model(model_path)
     known = outputs.features_of(model)
-    dataset = data.load(source, target=target, need_target=False, reading=reading, **known)
+    dataset = data.load(
+        source, target=target, need_target=False, arrays=arrays, reading=reading, **known
+    )
+    tell(dataset)
     unused = next((note for note in dataset.notes if note.startswith(_UNUSED)), None)
     if unused is not None:
-        print(f"bridle: {one_line(unused)}", file=sys.stderr)
+        tell_user(unused)
     elif target is not None and dataset.target is None:
         raise checks.InputError(f"--target: {source} has no column {files.quoted(target)}")
+    interruption.raise_again()
     with about(source):
         found = model.predict_proba(dataset.features)
     columns = _kept(dataset, compact=compact)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bridle.cli.help_panels import COLUMNS, READING
 from bridle.data import Reading, Selection
 
 
@@ -21,6 +22,7 @@ def reading(
             "blanks. Recognised, if not given.",
             metavar="SIGN",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     decimal: Annotated[
@@ -30,12 +32,16 @@ def reading(
             "given.",
             metavar="SIGN",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     thousands: Annotated[
         str | None,
         typer.Option(
-            help="The mark between groups of three digits.", metavar="SIGN", show_default=False
+            help="The mark between groups of three digits.",
+            metavar="SIGN",
+            show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     encoding: Annotated[
@@ -45,6 +51,7 @@ def reading(
             "says, if not given.",
             metavar="NAME",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     comment: Annotated[
@@ -53,6 +60,7 @@ def reading(
             help="What a line of comment begins with; '' for none. '#', if not given.",
             metavar="SIGN",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     header: Annotated[
@@ -62,6 +70,7 @@ def reading(
             help="Whether a table of text, or a file of labels, begins with names. Recognised, if "
             "not given. Without names columns are called c1, c2, …",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     na: Annotated[
@@ -71,6 +80,7 @@ def reading(
             "fit), or the text to put there. error, if not given.",
             metavar="WHAT",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     na_spellings: Annotated[
@@ -80,6 +90,7 @@ def reading(
             "for nothing, so that NA is a label. NA, NaN, null, N/A and the like, if not given.",
             metavar="TEXTS",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
     index_base: Annotated[
@@ -89,6 +100,7 @@ def reading(
             "a column 0 is there, else 1; later, what it was in the fit.",
             metavar="NUMBER",
             show_default=False,
+            rich_help_panel=READING,
         ),
     ] = None,
 ) -> Reading:
@@ -118,12 +130,16 @@ def selection(
             help="A column of a table to leave out; once for each, or with commas between.",
             metavar="COLUMN",
             show_default=False,
+            rich_help_panel=COLUMNS,
         ),
     ] = None,
     columns: Annotated[
         _Columns,
         typer.Option(
-            help="The only columns of a table to learn from.", metavar="COLUMN", show_default=False
+            help="The only columns of a table to learn from.",
+            metavar="COLUMN",
+            show_default=False,
+            rich_help_panel=COLUMNS,
         ),
     ] = None,
     keep: Annotated[
@@ -132,6 +148,7 @@ def selection(
             help="A column to learn from though it numbers the rows.",
             metavar="COLUMN",
             show_default=False,
+            rich_help_panel=COLUMNS,
         ),
     ] = None,
     categorical: Annotated[
@@ -140,12 +157,27 @@ def selection(
             help="A column whose values are categories though they look like numbers.",
             metavar="COLUMN",
             show_default=False,
+            rich_help_panel=COLUMNS,
+        ),
+    ] = None,
+    text: Annotated[
+        _Columns,
+        typer.Option(
+            help="A column whose words are the features (TF-IDF); columns of mostly different "
+            "texts are read so by themselves.",
+            metavar="COLUMN",
+            show_default=False,
+            rich_help_panel=COLUMNS,
         ),
     ] = None,
 ) -> Selection:
-    """Return which columns are to be used."""
+    """Return which columns are to be used, and how."""
     return Selection(
-        tuple(drop or ()), tuple(columns or ()), tuple(keep or ()), tuple(categorical or ())
+        drop=tuple(drop or ()),
+        columns=tuple(columns or ()),
+        keep=tuple(keep or ()),
+        categorical=tuple(categorical or ()),
+        text=tuple(text or ()),
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import encoding, files, targets
+from bridle.data import encoding, files, targets, text
 from bridle.data.columns import Table
 from bridle.data.parts import Request
 from bridle.data.reading import Selection
@@ -31,7 +31,11 @@ _FEW_ROWS = 10  # of which a column could rise by one each by chance
 
 @dataclass(frozen=True)
 class Choice:
-    """The roles of a table's columns, and remarks: how they were found, what is left out."""
+    """The roles of a table's columns, and remarks: how they were found, what is left out.
+
+    Of the ``candidates`` to be features, ``categorical`` are categories whatever they look like,
+    and ``texts`` become their words.
+    """
 
     target: str | None
     id: str | None
@@ -39,20 +43,19 @@ class Choice:
     notes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 def choose(table: Table, request: Request) -> Choice:
     """Choose by what was told, by the names that a model knows, by the columns' own names."""
     request = replace(request, selection=_split(request.selection, table))
     _check_selection(table, request)
-    used = _used(table, request)
-    numbering = _row_numbers(table, request)
-    target, notes = _target_name(table, request, used, numbering)
-    names_rows = _id_name(table, request, used, target)
     if request.feature_names is not None:
-        categories = tuple(name for name, use in used.items() if use.values)
-        return Choice(target, names_rows, tuple(used), notes, categorical=categories)
+        return _as_fitted(table, request)
     selection = request.selection
+    numbering = _row_numbers(table, request)
+    target, notes = _target_name(table, request, (), numbering)
+    names_rows = _id_name(table, request, (), target)
     candidates = tuple(
         name
         for name in selection.columns or table.names
@@ -63,7 +66,28 @@ def choose(table: Table, request: Request) -> Choice:
     said = tuple(
         f"column {name!r} numbers the rows: not used (--keep {name} overrides)" for name in left_out
     )
-    return Choice(target, names_rows, candidates, notes, said, selection.categorical)
+    others = [name for name in candidates if name not in selection.categorical]
+    texts = text.choose(table, others, selection.text)
+    text.check_texts(table, texts)
+    return Choice(target, names_rows, candidates, notes, said, selection.categorical, tuple(texts))
+
+
+def _as_fitted(table: Table, request: Request) -> Choice:
+    """Choose the columns that a model needs, and what may stand beside them."""
+    uses = encoding.resolve(request.feature_names or (), table.names, table.file)
+    texts = tuple(each.column for each in request.reading.texts)
+    text.check_texts(table, texts)
+    used = dict.fromkeys((*uses, *texts))
+    target, notes = _target_name(table, request, used, [])
+    categories = tuple(name for name, use in uses.items() if use.values)
+    return Choice(
+        target,
+        _id_name(table, request, used, target),
+        tuple(used),
+        notes,
+        categorical=categories,
+        texts=texts,
+    )
 
 
 def _split(selection: Selection, table: Table) -> Selection:
@@ -78,6 +102,7 @@ def _split(selection: Selection, table: Table) -> Selection:
         columns=split(selection.columns),
         keep=split(selection.keep),
         categorical=split(selection.categorical),
+        text=split(selection.text),
     )
 
 
@@ -93,6 +118,7 @@ def _check_selection(table: Table, request: Request) -> None:
         ("--columns", selection.columns),
         ("--keep", selection.keep),
         ("--categorical", selection.categorical),
+        ("--text", selection.text),
     ):
         for name in names:
             if name not in table.names:
@@ -102,20 +128,20 @@ def _check_selection(table: Table, request: Request) -> None:
                 )
             if name == request.target and option != "--keep":
                 raise checks.InputError(f"{option}: {files.quoted(name)} is the target")
-
-
-def _used(table: Table, request: Request) -> dict[str, encoding.Use]:
-    if request.feature_names is None:
-        return {}
-    return encoding.resolve(request.feature_names, table.names, table.file)
+    both = set(selection.categorical) & set(selection.text)
+    if both:
+        raise checks.InputError(
+            f"--text: expected without --categorical, found {files.quoted(min(both))} in both"
+        )
 
 
 def _row_numbers(table: Table, request: Request) -> list[str]:
     """Return the columns that number the rows, but for those that are to be kept."""
-    if request.feature_names is not None:
-        return []
     selection = request.selection
-    chosen = (*selection.keep, *selection.categorical, *selection.drop, request.target)
+    chosen = (
+        *(*selection.keep, *selection.categorical, *selection.text, *selection.drop),
+        request.target,
+    )
     return [name for name in table.names if name not in chosen and _numbers_rows(table, name)]
 
 
@@ -151,7 +177,8 @@ def _target_name(
 ) -> tuple[str | None, tuple[str, ...]]:
     if request.target is not None:
         return _asked_for(table, request.target, request.need_target), ()
-    taken = (*request.selection.drop, *request.selection.keep)
+    selection = request.selection
+    taken = (*selection.drop, *selection.keep, *selection.text)
     free = [name for name in table.names if name not in used and name not in taken]
     usual = request.usual_target
     if usual is not None and usual in free:
@@ -165,7 +192,7 @@ def _target_name(
         return named[0], (f"target: column {named[0]!r}",)
     if not request.need_target:
         return None, ()
-    passed = (*numbering, *request.selection.columns, *request.selection.categorical)
+    passed = (*numbering, *selection.columns, *selection.categorical)
     last = next((name for name in reversed(free) if not is_id(name) and name not in passed), None)
     if last is None:
         raise files.broken(table.file, "no column is left for the target; name one with --target")
@@ -204,7 +231,8 @@ def _check_last(table: Table, name: str) -> None:
 def _id_name(
     table: Table, request: Request, used: Container[str], target: str | None
 ) -> str | None:
-    taken = (target, *request.selection.keep, *request.selection.columns)
+    selection = request.selection
+    taken = (target, *selection.keep, *selection.columns, *selection.text)
     found = [name for name in table.names if is_id(name) and name not in taken]
     found = [name for name in found if name not in used]
     return found[0] if found else None

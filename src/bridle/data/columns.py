@@ -29,7 +29,7 @@ class Table:
     ``read`` returns one column: numbers or booleans ``(N,)``, an embedding ``(N, k)``, or texts
     (as objects). ``texts`` returns it as it is spelled, blanks around aside. ``place`` says where a
     row stands. Where the file declares no types (``typed`` is false), a column of texts may be one
-    of numbers with a fault in it.
+    of numbers with a fault in it. The numbers of ``images`` are pixels in bytes.
     """
 
     file: str
@@ -41,6 +41,7 @@ class Table:
     typed: bool
     reading: Reading = field(default_factory=Reading)
     notes: tuple[str, ...] = ()
+    images: frozenset[str] = frozenset()
 
     def is_missing(self, text: str) -> bool:
         """Tell whether a text is none; where types are declared, only an empty one is."""
@@ -86,6 +87,7 @@ def joined(tables: Sequence[Table]) -> Table:
         typed=first.typed,
         reading=first.reading,
         notes=(f"{len(tables)} shards, {first.file} first", *first.notes),
+        images=first.images,
     )
 
 

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from bridle.data import files, labels, targets
 from bridle.data.columns import Table
-from bridle.data.parts import Features, Part, Request, refuse_reading, refuse_selection
+from bridle.data.parts import Features, Part, Request, refuse_reading
 from bridle.data.reading import Reading
 from bridle.rows import Rows
 
@@ -41,13 +41,18 @@ class Dataset:
     pixels : bool
         Whether the features are images in bytes: brightness, all on one scale.
     reading : Reading
-        How the files were read, told or inferred: for files that come later.
+        How the files were read, told or inferred, and what was learnt of their texts: for files
+        that come later.
     target_name : str or None
         The column of the target, in a table.
     named : dict of str to tuple of str
         Columns of a table that name its rows and that a model does not use; the one of `ids` first.
     table : Table or None
         The columns themselves, where `load` was asked for them; there are no features then.
+    taken : str
+        Of a file that holds several sets, the names of what was taken.
+    test : Dataset or None
+        A set to test on that the same file holds.
     """
 
     features: Rows
@@ -61,11 +66,12 @@ class Dataset:
     target_name: str | None = None
     named: dict[str, tuple[str, ...]] = field(default_factory=dict)
     table: Table | None = None
+    taken: str = ""
+    test: Dataset | None = None
 
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
     """Lay the arrays of one or several files below each other; labels come from them or a file."""
-    refuse_selection(request, "no table")
     refuse_reading(request, "no table", "na", "decimal", "thousands")
     if not parts[0].pads_with_zeros:
         refuse_reading(request, "no svmlight file", "index_base")

@@ -76,6 +76,11 @@ def resolve(feature_names: Sequence[str], table_names: Sequence[str], file: str)
     return uses
 
 
+def columns_used(feature_names: Sequence[str], table: Table) -> set[str]:
+    """Return the columns of a table that features of these names are made of."""
+    return set(resolve(feature_names, table.names, table.file))
+
+
 def choose_names(
     table: Table, candidates: Sequence[str], categorical: Sequence[str] = ()
 ) -> tuple[list[str], list[str]]:
@@ -91,6 +96,8 @@ def choose_names(
             notes.append(f"text column {column!r} became {len(values)} one-hot columns")
         elif content.ndim == 2:
             names += [f"{column}[{entry}]" for entry in range(content.shape[1])]
+            if column in table.images:
+                notes.append(f"the images of column {column!r} became {content.shape[1]} columns")
         else:
             names.append(column)
     _refuse_twice(names, table.file)
@@ -182,7 +189,8 @@ def _values(table: Table, column: str, content: Array, *, asked: bool) -> list[s
         raise files.broken(
             table.file,
             f"{place} has {len(values)} different values in {table.count} rows, at most {most} "
-            f"can become one-hot columns: {_cause(values)}; --drop {column} leaves it out",
+            f"can become one-hot columns: {_cause(values)}; --text {column} reads their words "
+            f"instead, --drop {column} leaves it out",
         )
     return values
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bridle.data import arrays, delimited, files, idx, mnist, parquet, svmlight
+from bridle.data import arrays, delimited, files, idx, images, mnist, parquet, parts, svmlight
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request
 
@@ -28,10 +28,23 @@ _READERS: dict[str, Reader] = {
 ENDINGS = ", ".join(_TEXT_READERS) + f" ({', '.join(files.PACKED)} too), " + ", ".join(_READERS)
 
 
+TABLES: tuple[Reader, ...] = (delimited.load_delimited, parquet.load_parquet)
+
+
+def check_options(reader: Reader, path: Path, request: Request) -> None:
+    """Refuse names of columns for files that are no tables, of arrays for those that have none."""
+    if reader not in TABLES:
+        parts.refuse_selection(request, "no table")
+    if reader not in (arrays.load_npz, arrays.load_safetensors):
+        parts.refuse_arrays(request, f"a file {files.quoted(path.suffix)}")
+
+
 def reader_of(path: Path) -> Reader | None:
     """Return the reader of a file by its name, None where no format has such a name."""
     if idx.is_idx(path):
         return mnist.load_idx
+    if images.is_image(path):
+        return images.load_image
     name = path.name.lower()
     found = next((reader for ending, reader in _READERS.items() if name.endswith(ending)), None)
     if found is not None:

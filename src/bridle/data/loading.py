@@ -5,18 +5,24 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import delimited, embedded, files, targets
+from bridle.data import delimited, embedded, files, parts, targets
 from bridle.data.dataset import Dataset
 from bridle.data.folder import load_folder
-from bridle.data.formats import ENDINGS, reader_of
+from bridle.data.formats import ENDINGS, check_options, reader_of
 from bridle.data.parts import Request
 from bridle.data.reading import Reading, Selection
+from bridle.data.text import without_words
+
+Array = npt.NDArray[Any]
 
 STANDARD_INPUT = "-"
 
@@ -34,6 +40,8 @@ def load(
     selection: Selection | None = None,
     as_table: bool = False,
     usual_target: str | None = None,
+    arrays: Mapping[str, str] | None = None,
+    training_rows: Callable[[Array], Array] | None = None,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -61,14 +69,22 @@ def load(
     reading : Reading, optional
         How the files are to be read: what is not told is recognised, and said in the notes.
     fitted : Reading, optional
-        How the files of a fit were read (`Dataset.reading`): holds where nothing is told.
+        How the files of a fit were read (`Dataset.reading`): holds where nothing is told. The words
+        of its columns of texts are the last of ``feature_names``.
     selection : Selection, optional
-        Which columns of a table a fit uses.
+        Which columns of a table a fit uses, and how. Columns that hold mostly different texts of
+        several words are read as texts by themselves.
     as_table : bool
         Whether a table is handed over as its columns, under `Dataset.table`: no target is chosen,
         no feature encoded, and ``labels`` may lie in a file beside it. Arrays do not mind.
     usual_target : str, optional
         The column that holds the labels where it is there and ``target`` is not given.
+    arrays : mapping, optional
+        Of an archive, the names of the arrays ``X``, ``y``, ``X_test`` and ``y_test``, or of some
+        of them. By default ``X`` and ``y`` are found by their names, and the set to fit told from
+        the one to test (``x_train``, ``test_images``, …).
+    training_rows : callable, optional
+        Says, given the target, which rows will be learnt from: words are learnt from these alone.
 
     Returns
     -------
@@ -86,7 +102,8 @@ def load(
     Formats by the ending of the name: ``.csv``, ``.tsv``, ``.txt`` (tables of text), ``.svmlight``
     (``.libsvm``, ``.svm``), all of these also packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``,
     ``.zst``); ``.parquet``, ``.npz`` (dense, or from `scipy.sparse.save_npz`), ``.npy``,
-    ``.safetensors``, idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). Plain ``.npy``,
+    ``.safetensors``, idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). A model is also given a
+    folder of images without classes, one image, or an array that is one row. Plain ``.npy``,
     ``.npz``, ``.safetensors`` and idx arrays are memory-mapped. Features of arrays are not
     searched for NaN here; those of tables are. Nothing pickled is ever read.
 
@@ -100,33 +117,39 @@ def load(
     ...
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
-    names = None if feature_names is None else tuple(feature_names)
     request = Request(
-        source,
-        target,
-        labels,
-        names,
-        width,
-        need_target,
-        reading or Reading(),
-        fitted,
-        selection or Selection(),
-        as_table,
-        usual_target,
+        source=source,
+        target=target,
+        labels=labels,
+        feature_names=without_words(feature_names, () if fitted is None else fitted.texts),
+        width=width,
+        need_target=need_target,
+        told=reading or Reading(),
+        fitted=fitted,
+        selection=selection or Selection(),
+        as_table=as_table,
+        usual_target=usual_target,
+        arrays=arrays,
+        training_rows=training_rows,
     )
     dataset = _loaded(request)
-    if dataset.target is not None:
-        dataset = replace(dataset, target=targets.as_fitted(dataset.target, request.reading))
-    kind = targets.kind_of(dataset.target) or request.reading.label_kind
-    return replace(dataset, reading=replace(dataset.reading, label_kind=kind))
+    labels_found = targets.as_fitted(dataset.target, request.reading)
+    kind = targets.kind_of(labels_found) or request.reading.label_kind
+    found = replace(dataset.reading, label_kind=kind)
+    test = dataset.test
+    if test is not None:
+        test = replace(test, target=targets.as_fitted(test.target, found))
+    return replace(dataset, target=labels_found, reading=found, test=test)
 
 
 def _loaded(request: Request) -> Dataset:
     if request.source in embedded.NAMES:
+        parts.refuse_arrays(request, "an embedded set")
         return embedded.load_embedded(request)
     if request.labels is not None:
         _existing_labels(request.labels)
     if request.source == STANDARD_INPUT:
+        parts.refuse_arrays(request, "a table of text")
         with _standard_input() as path:
             return delimited.load_delimited([path], request)
     path = _existing(request.source)
@@ -140,6 +163,7 @@ def _loaded(request: Request) -> Dataset:
             path, f"unknown ending {files.quoted(path.suffix)}, expected one of {ENDINGS}, idx"
         )
     _refuse_empty(path, str(path))
+    check_options(reader, path, request)
     return reader([path], request)
 
 

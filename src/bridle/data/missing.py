@@ -35,7 +35,7 @@ def settled(
         return table, (), None
     labels = [choice.target] if choice.target is not None and request.need_target else []
     counted = [*choice.candidates, *(labels if policy == "drop" else [])]
-    spelled = (*choice.categorical, choice.target)
+    spelled = (*choice.categorical, *choice.texts, choice.target)
     found = {name: columns.gaps(table, name, as_texts=name in spelled) for name in counted}
     found = {name: mask for name, mask in found.items() if mask.any()}
     if policy == "drop":
@@ -56,8 +56,14 @@ def _filled(
         table = replace(table, reading=replace(table.reading, fills=_means(table, choice)))
     if not found:
         return table, (), None
-    by = "the mean" if policy == "mean" else f"the text {policy!r}"
-    return table, (f"missing values are filled with {by}: {_counts(found)}",), None
+    if policy != "mean":
+        said = f"missing values are filled with the text {policy!r}: {_counts(found)}"
+        return table, (said,), None
+    texts = {name: mask for name, mask in found.items() if name in choice.texts}
+    others = {name: mask for name, mask in found.items() if name not in choice.texts}
+    notes = [f"missing values are filled with the mean: {_counts(others)}"] if others else []
+    notes += [f"missing texts count as without words: {_counts(texts)}"] if texts else []
+    return table, tuple(notes), None
 
 
 def _without_gaps(
@@ -85,10 +91,13 @@ def _counts(found: dict[str, Array]) -> str:
 def _means(table: Table, choice: Choice) -> dict[str, float]:
     """Return the mean of every column of the matrix: a later file may have gaps in any of them.
 
-    Of a one-hot column ``k=red`` that is the share of ``red`` among the values of ``k``.
+    Of a one-hot column ``k=red`` that is the share of ``red`` among the values of ``k``. A missing
+    text has no words instead.
     """
     means = dict[str, float]()
     for name in choice.candidates:
+        if name in choice.texts:
+            continue
         if name not in choice.categorical and columns.are_numbers(table, name):
             known = columns.with_gaps(table, name)
             known = known[~np.isnan(known)]
@@ -102,7 +111,7 @@ def _means(table: Table, choice: Choice) -> dict[str, float]:
             if not texts:
                 raise _without_mean(table, name)
             shares = Counter(texts)
-            if len(shares) > encoding.MOST_VALUES:  # no one-hot columns: refused, or a text
+            if len(shares) > encoding.MOST_VALUES:  # refused where it is used
                 continue
             means |= {f"{name}={text}": n / len(texts) for text, n in shares.items()}
     return means

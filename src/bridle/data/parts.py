@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,13 @@ class Request:
     as_table: bool = False
     # The column that a model's target was in: taken where it is there and nothing else was said.
     usual_target: str | None = None
+    arrays: Mapping[str, str] | None = None
+    training_rows: Callable[[Array], Array] | None = None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the data are for a model that is fitted already."""
+        return self.width is not None or self.feature_names is not None
 
     @property
     def likely(self) -> Reading:
@@ -82,10 +90,14 @@ def refuse_labels(request: Request, kind: str) -> None:
 
 
 def refuse_selection(request: Request, kind: str) -> None:
-    """Refuse a choice of columns where there is no table of named ones."""
-    if request.selection != Selection():
+    """Refuse a choice of columns, or a model that reads one's texts, where there is no table."""
+    told = [f"--{each.name}" for each in fields(Selection) if getattr(request.selection, each.name)]
+    if told:
+        raise checks.InputError(f"{', '.join(told)}: expected a table, {request.source} is {kind}")
+    if request.likely.texts:
         raise checks.InputError(
-            f"--drop, --columns, --keep, --categorical: expected a table, {request.source} is "
+            f"{request.source}: expected a table with the column "
+            f"{files.quoted(request.likely.texts[0].column)}, whose texts the model reads, found "
             f"{kind}"
         )
 
@@ -98,10 +110,24 @@ def refuse_reading(request: Request, kind: str, *names: str) -> None:
         raise checks.InputError(f"--{option}: {request.source} is {kind}, to which it says nothing")
 
 
-def feature_rows(array: Array, file: str) -> Array:
-    """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat."""
+def refuse_arrays(request: Request, kind: str) -> None:
+    """Refuse names of arrays where there are none."""
+    if request.arrays:
+        raise checks.InputError(
+            f"--arrays: expected an .npz or .safetensors file of named arrays, {request.source} "
+            f"is {kind}"
+        )
+
+
+def feature_rows(array: Array, file: str, width: int | None = None) -> Array:
+    """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat.
+
+    An array of just as many numbers as a model has features, ``width``, is one row.
+    """
     if array.dtype.kind not in "biuf":
         raise files.broken(file, f"features: expected real numbers, found {array.dtype}")
+    if array.size == width and array.shape != (1, width):
+        return array.reshape(1, -1)
     if array.ndim < 2:
         raise files.broken(file, f"features: expected shape (N, D), found {array.shape}")
     if 0 in array.shape:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from bridle import checks
+from bridle.data import words
+from bridle.data.words import TextColumn
 
 # A text that stands for "not known", in any case of letters, beside the empty one. "None" is not
 # one of them: it is a fine name for a class.
@@ -69,6 +71,8 @@ class Reading:
         What labels are: ``integers``, ``texts`` or ``booleans``.
     fills : mapping of str to float
         For each numeric column what stands in for a missing value: its mean in the fit.
+    texts : tuple of TextColumn
+        The columns whose words are the last of the features, and what the fit learnt of them.
     """
 
     delimiter: str | None = None
@@ -82,6 +86,7 @@ class Reading:
     index_base: int | None = None
     label_kind: str | None = None
     fills: Mapping[str, float] = field(default_factory=dict)
+    texts: tuple[TextColumn, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.delimiter, str):
@@ -91,8 +96,7 @@ class Reading:
 
     def over(self, other: Reading) -> Reading:
         """Return what this reading says, and the other's word where it is silent."""
-        said = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(other, **{name: value for name, value in said.items() if _is_said(value)})
+        return replace(other, **self._said())
 
     def is_missing(self, text: str) -> bool:
         """Tell whether a text stands for a missing value."""
@@ -105,12 +109,15 @@ class Reading:
 
     def to_plain(self) -> dict[str, Any]:
         """Return what is said in JSON's types."""
-        said = {each.name: getattr(self, each.name) for each in fields(self)}
-        plain = {name: value for name, value in said.items() if _is_said(value)}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in plain.items()
-        }
+        said = self._said()
+        for name, to_plain in (("na_spellings", list), ("texts", words.to_plain)):
+            if name in said:
+                said[name] = to_plain(said[name])
+        return said
+
+    def _said(self) -> dict[str, Any]:
+        silent, own = Reading(), {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in own.items() if value != getattr(silent, name)}
 
     @classmethod
     def from_plain(cls, plain: object, source: str) -> Reading:
@@ -118,9 +125,10 @@ class Reading:
         try:
             if not isinstance(plain, dict):
                 raise TypeError("expected an object")
-            spellings = plain.get("na_spellings")
-            if spellings is not None:
-                plain = {**plain, "na_spellings": tuple(spellings)}
+            plain = dict(plain)
+            for name, from_plain in (("na_spellings", tuple), ("texts", words.from_plain)):
+                if plain.get(name) is not None:
+                    plain[name] = from_plain(plain[name])
             return cls(**plain)
         except (TypeError, ValueError) as error:
             raise checks.InputError(
@@ -131,10 +139,6 @@ class Reading:
 def delimiter_word(delimiter: str) -> str:
     """Return what a delimiter is called in a message."""
     return _WORDS.get(delimiter, repr(delimiter))
-
-
-def _is_said(value: object) -> bool:
-    return value is not None and value != {}
 
 
 def _check(reading: Reading) -> None:
@@ -207,12 +211,14 @@ class Selection:
 
     Attributes
     ----------
-    drop, columns, keep, categorical : tuple of str
+    drop, columns, keep, categorical, text : tuple of str
         Columns to leave out; the only ones to use; those that are features though they number or
-        name the rows; those whose values are categories though they look like numbers.
+        name the rows; those whose values are categories though they look like numbers; those whose
+        words are the features, weighed by TF-IDF.
     """
 
     drop: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     keep: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import choice, columns, encoding, files, labels, missing, targets
+from bridle.data import choice, columns, encoding, files, labels, missing, targets, text
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request, refuse_labels, refuse_reading
+from bridle.data.words import TextColumn
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -37,17 +39,21 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
     table, missing_notes, kept = missing.settled(table, chosen, request)
     target, target_notes = _target(table, chosen.target, request)
     if request.feature_names is None:
-        names, encoding_notes = encoding.choose_names(table, chosen.candidates, chosen.categorical)
+        others = [name for name in chosen.candidates if name not in chosen.texts]
+        names, encoding_notes = encoding.choose_names(table, others, chosen.categorical)
+        texts = _learnt_texts(table, chosen.texts, target, request)
+        encoding_notes += [text.remark(each, request.selection.text) for each in texts]
+        table = replace(table, reading=replace(table.reading, texts=texts))
     else:
-        names, encoding_notes = list(request.feature_names), []
-    if not names:
+        names, encoding_notes, texts = list(request.feature_names), [], table.reading.texts
+    if not names and not texts:
         why = "".join(f"; {note}" for note in chosen.left_out)
         raise files.broken(table.file, f"no column is left for the features{why}")
     ids, id_notes = _ids(table, chosen.id, kept)
     return Dataset(
-        features=Rows([encoding.matrix(table, names)]),
+        features=Rows([_features(table, names, texts)]),
         target=target,
-        feature_names=tuple(names),
+        feature_names=(*names, *(name for each in texts for name in each.feature_names)),
         ids=ids,
         source=request.source,
         notes=(
@@ -59,6 +65,7 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
             *id_notes,
             *encoding_notes,
         ),
+        pixels=_are_pixels(table, names) and not texts,
         reading=table.reading,
         target_name=chosen.target,
         named=_named(table, chosen, request),
@@ -79,6 +86,24 @@ def _as_table(table: Table, request: Request) -> Dataset:
         reading=table.reading,
         table=table,
     )
+
+
+def _features(table: Table, names: Sequence[str], texts: Sequence[TextColumn]) -> Any:
+    numbers = encoding.matrix(table, names) if names else None
+    return text.stacked(numbers, texts, table) if texts else numbers
+
+
+def _learnt_texts(
+    table: Table, names: Sequence[str], target: Array | None, request: Request
+) -> tuple[TextColumn, ...]:
+    rows = None
+    if names and target is not None and request.training_rows is not None:
+        rows = request.training_rows(target)
+    return tuple(text.learnt(table, name, rows) for name in names)
+
+
+def _are_pixels(table: Table, names: Sequence[str]) -> bool:
+    return bool(table.images) and encoding.columns_used(names, table) <= table.images
 
 
 def _named(table: Table, chosen: choice.Choice, request: Request) -> dict[str, tuple[str, ...]]:

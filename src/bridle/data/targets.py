@@ -94,8 +94,10 @@ def from_spelling(texts: Array, file: str, place: Place, reading: Reading) -> Ar
     return labels
 
 
-def as_fitted(target: Array, reading: Reading) -> Array:
+def as_fitted(target: Array | None, reading: Reading) -> Array | None:
     """Return labels of a file that declares types in the kind that those of the fit had."""
+    if target is None:
+        return None
     is_label = target.ndim == 1 and target.dtype.kind in "biu"
     if is_label and reading.label_kind == TEXTS:
         return target.astype(np.str_)
