@@ -15,7 +15,8 @@ from bridle import checks, data, strict_json
 from bridle.cli import answer_columns, answer_kinds, answer_words, outputs
 from bridle.cli.answer_kinds import Options
 from bridle.cli.messages import about, one_line, tell
-from bridle.data import Dataset, Reading, files, targets
+from bridle.data import Dataset, Reading, columns, files, targets
+from bridle.data.choice import is_id
 from bridle.data.columns import Table
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
@@ -122,7 +123,7 @@ def _by_name(dataset: Dataset, table: Table, target: str | None, options: Option
         table, names, np.unique(truth).tolist(), options.answers, options.total
     )
     values = answer_columns.numbers(table, match.names)
-    ids = next((each for each in names if each.lower() == "id" and each not in match.names), None)
+    ids = next((each for each in names if is_id(each) and each not in match.names), None)
     left_out = [each for each in names if each not in match.names]
     return Answers(
         values[:, 0] if len(match.classes) == 2 and len(match.names) == 1 else values,
@@ -147,10 +148,7 @@ def _truth(dataset: Dataset, table: Table, target: str | None) -> tuple[str | No
         return None, dataset.target, ""
     if target is not None:
         if target not in table.names:
-            found = f"{files.listing(table.names)}{files.suggestion(target, table.names)}"
-            raise checks.InputError(
-                f"--target: {table.file} has no column {files.quoted(target)}, found {found}"
-            )
+            raise columns.absent("--target", table, target)
         return target, _column_of_labels(table, target), ""
     name = _truth_name(table)
     return name, _column_of_labels(table, name), f"truth: column {files.quoted(name)}"

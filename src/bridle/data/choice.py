@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import encoding, files, targets, text
+from bridle.data import columns, encoding, files, targets, text
 from bridle.data.columns import Table
 from bridle.data.parts import Request
 from bridle.data.reading import Selection
@@ -122,10 +122,7 @@ def _check_selection(table: Table, request: Request) -> None:
     ):
         for name in names:
             if name not in table.names:
-                raise checks.InputError(
-                    f"{option}: {table.file} has no column {files.quoted(name)}, found "
-                    f"{files.listing(table.names)}{files.suggestion(name, table.names)}"
-                )
+                raise columns.absent(option, table, name)
             if name == request.target and option != "--keep":
                 raise checks.InputError(f"{option}: {files.quoted(name)} is the target")
     both = set(selection.categorical) & set(selection.text)
@@ -205,10 +202,7 @@ def _asked_for(table: Table, name: str, needed: bool) -> str | None:
         return name
     if not needed:
         return None
-    raise checks.InputError(
-        f"target: {table.file} has no column {files.quoted(name)}, "
-        f"found {files.listing(table.names)}{files.suggestion(name, table.names)}"
-    )
+    raise columns.absent("target", table, name)
 
 
 def _check_last(table: Table, name: str) -> None:

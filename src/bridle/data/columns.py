@@ -64,6 +64,20 @@ def same_columns(file: str, names: Sequence[str], first: str, expected: Sequence
         raise files.broken(file, f"its columns differ from {first}: {files.listing(sorted(odd))}")
 
 
+def absent(argument: str, table: Table, name: str) -> checks.InputError:
+    """Return the error of an argument that names a column which is not there."""
+    return checks.InputError(
+        f"{argument}: {table.file} has no column {files.quoted(name)}, found "
+        f"{files.listing(table.names)}{files.suggestion(name, table.names)}"
+    )
+
+
+def needed(file: str, name: str, names: Sequence[str]) -> checks.InputError:
+    """Return the error of a column that a model needs and that is not among ``names``."""
+    meant = files.suggestion(name, names)
+    return files.broken(file, f"column {files.quoted(name)} is missing, the model needs it{meant}")
+
+
 def joined(tables: Sequence[Table]) -> Table:
     """Lay tables that declare their types below each other; all must have the first's columns."""
     first = tables[0]

@@ -60,11 +60,7 @@ def resolve(feature_names: Sequence[str], table_names: Sequence[str], file: str)
         elif entry and entry[1] in known:
             uses.setdefault(entry[1], Use(entry[1])).entries[int(entry[2])] = place
         else:
-            raise files.broken(
-                file,
-                f"column {files.quoted(_column_of(name))} is missing, the model needs it"
-                f"{files.suggestion(_column_of(name), table_names)}",
-            )
+            raise columns.needed(file, _column_of(name), table_names)
     for use in uses.values():
         if (use.whole is not None) + bool(use.entries) + bool(use.values) > 1:
             # "a" is there and "a=b" is not: taking the latter for a value of "a" would be wrong.

@@ -102,8 +102,11 @@ def _are_names(first: list[str], rows: list[list[str]]) -> bool | None:
     texts = _texts(first)
     recurring = [place for place in texts if first[place] in columns[place]]
     if _above_numbers(first, rows):
-        # But no column is called 1.5: then that text is an odd value.
-        return None if any(not first[place].isdigit() for place in numbers) else True
+        # But hardly a column is called 1.5, and none -0.72829: then that text is an odd value.
+        odd = [first[place] for place in numbers if not first[place].isdigit()]
+        if not all(_NUMBER_AS_NAME.fullmatch(name) for name in odd):
+            return False
+        return None if odd else True
     if numbers:
         return _numbers_are_names(first, columns, numbers, bool(recurring), bool(texts))
     if not recurring:

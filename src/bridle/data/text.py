@@ -68,11 +68,7 @@ def check_texts(table: Table, names: Iterable[str]) -> None:
     """Refuse a column of numbers where a model, or the user, expects texts."""
     for name in names:
         if name not in table.names:
-            raise files.broken(
-                table.file,
-                f"column {files.quoted(name)} is missing, the model needs it"
-                f"{files.suggestion(name, table.names)}",
-            )
+            raise columns.needed(table.file, name, table.names)
         column = table.read(name)
         # A file that declares no types may have texts that all look like numbers.
         if table.typed and column.dtype != object:

@@ -54,7 +54,7 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         coef, intercept = tensors["coef"], tensors["intercept"]
         model.set_params(**_parameters(description["parameters"]))
         classes, names = classes_and_names(description)
-        model.reading_ = reading_of(description)
+        restore_account_of_files(model, description)
         report = _report(description["fit_report"])
         iterations = int(description["iterations"])
     except (KeyError, TypeError, ValueError) as error:
@@ -66,13 +66,13 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
     model.n_features_in_, model.n_iter_, model.fit_report_ = coef.shape[1], iterations, report
     if names:
         model.feature_names_in_ = np.array(names, dtype=object)
-    restore_target_name(model, description)
 
 
 def classifier_description(model: Any) -> dict[str, Any]:
     """Return what every classifier has, in JSON's types.
 
-    ``reading`` is what the command found out about the files it read, for later ones.
+    ``reading`` is what the command found out about the files it read, for later ones, and
+    ``target_name`` what their column of labels was called.
     """
     names = [str(name) for name in getattr(model, "feature_names_in_", [])]
     return {
@@ -82,11 +82,23 @@ def classifier_description(model: Any) -> dict[str, Any]:
     }
 
 
-def restore_target_name(model: Any, description: dict[str, Any]) -> None:
-    """Give a model the name of the column that its target was in, if it was a table's."""
-    name = description.get("target_name")
+def restore_account_of_files(model: Any, description: dict[str, Any]) -> None:
+    """Give a model what its file says of the files of its fit.
+
+    Raises
+    ------
+    ValueError
+        What `classifier_description` would not have written. What is in ``reading`` is for
+        `bridle.data` to judge.
+    """
+    reading, name = description.get("reading", {}), description.get("target_name")
+    if not isinstance(reading, dict):
+        raise ValueError("expected an object as reading")
+    if not isinstance(name, str | None):
+        raise ValueError("expected a text as target_name")
+    model.reading_ = reading
     if name is not None:
-        model.target_name_in_ = str(name)
+        model.target_name_in_ = name
 
 
 def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict[str, Any]:
@@ -116,14 +128,6 @@ def classes_and_names(description: dict[str, Any]) -> tuple[Array, list[str]]:
     if classes.ndim != 1 or _plain_classes(classes) != plain:
         raise ValueError("classes: they do not have the type that is told")
     return classes, [str(name) for name in description["feature_names"]]
-
-
-def reading_of(description: dict[str, Any]) -> dict[str, Any]:
-    """Return how the files of the fit were read, an object of JSON that `bridle.data` knows."""
-    reading = description.get("reading", {})
-    if not isinstance(reading, dict):
-        raise ValueError("expected an object as reading")
-    return reading
 
 
 def _class_dtype(name: Any, classes: list[Any]) -> np.dtype[Any]:

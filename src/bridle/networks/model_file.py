@@ -51,7 +51,7 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
         model.set_params(**_parameters(description["parameters"]))
         backpropagation.network(model.activation, model.output, model.cost)
         classes, names = model_file.classes_and_names(description)
-        model.reading_ = model_file.reading_of(description)
+        model_file.restore_account_of_files(model, description)
         sizes = [int(size) for size in description["sizes"]]
         layers = range(len(sizes) - 1)
         coefs = [tensors[f"weight_{place}"] for place in layers]
@@ -67,7 +67,6 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
     model.n_features_in_, model.n_iter_, model.history_ = len(coefs[0]), len(history), history
     if names:
         model.feature_names_in_ = np.array(names, dtype=object)
-    model_file.restore_target_name(model, description)
 
 
 def _have_sizes(
