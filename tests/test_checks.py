@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -281,9 +286,42 @@ def test_finite_rows_let_large_numbers_pass() -> None:
 def test_a_missing_extra_prints_the_command_that_installs_it() -> None:
     with pytest.raises(bridle.MissingExtraError) as raised:
         checks.require("no_such_module.part", extra="report", purpose="drawing")
-    assert str(raised.value) == "drawing needs no_such_module.part: pip install 'bridle[report]'"
+    command = f"{sys.executable} -m pip install '{Path(bridle.__file__).parents[2]}[report]'"
+    assert str(raised.value) == f"drawing needs no_such_module.part: {command}"
     assert isinstance(raised.value, ImportError)
     assert checks.require("sys", extra="report", purpose="drawing") is sys
+
+
+@pytest.mark.parametrize(
+    ("origin", "source"),
+    [
+        ("file:///tmp/a%20b/bridle-0.1.0.whl", "/tmp/a b/bridle-0.1.0.whl"),
+        ("https://example.org/bridle.whl", "bridle"),
+        (None, "bridle"),
+    ],
+)
+def test_an_extra_comes_from_where_the_package_came_from(
+    tmp_path: Path, origin: str | None, source: str
+) -> None:
+    """As installed: the package, and beside it what pip notes of its origin."""
+    shutil.copytree(
+        Path(bridle.__file__).parent, tmp_path / "bridle", ignore=lambda *_: ["__pycache__"]
+    )
+    notes = tmp_path / "bridle-0.1.0.dist-info"
+    notes.mkdir()
+    (notes / "METADATA").write_text("Metadata-Version: 2.1\nName: bridle\nVersion: 0.1.0\n")
+    if origin is not None:
+        (notes / "direct_url.json").write_text(json.dumps({"url": origin, "archive_info": {}}))
+    program = "from bridle import checks; checks.require('no_such', extra='cli', purpose='it')"
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    expected = f"it needs no_such: {sys.executable} -m pip install '{source}[cli]'\n"
+    assert answer.stderr.endswith(expected)
 
 
 def test_a_broken_extra_is_not_called_missing(tmp_path: Any, monkeypatch: Any) -> None:

@@ -7,11 +7,9 @@ import io
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -25,10 +23,9 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 import bridle
-from bridle import files
 from bridle.cli import outputs, run
 from bridle.cli.messages import one_line
-from bridle.cli.progress import TimeLeft
+from bridle.cli.progress import TimeLeft, step_line
 from bridle.cli.splitting import holdout_split
 from bridle.rows import Rows
 
@@ -457,7 +454,7 @@ def test_arguments_that_exclude_each_other(command: Command, arrays: tuple[Path,
 
 @pytest.mark.filterwarnings("default")
 def test_separable_data_without_a_penalty(command: Command, tmp_path: Path) -> None:
-    rows = [[number, number < 10] for number in range(20)]
+    rows = [[number / 2, number < 10] for number in range(20)]
     path = write_csv(tmp_path / "apart.csv", ["a", "target"], rows)
     answer = command("fit", path, "--C", "inf", "--out", tmp_path / "out")
     assert answer.code == 0
@@ -472,7 +469,7 @@ def test_separable_data_without_a_penalty(command: Command, tmp_path: Path) -> N
 
 @pytest.mark.filterwarnings("default")
 def test_a_warning_is_shown_each_time(command: Command, tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "a.csv", ["a", "target"], [[n, n < 10] for n in range(20)])
+    path = write_csv(tmp_path / "a.csv", ["a", "target"], [[n / 2, n < 10] for n in range(20)])
     first = command("fit", path, "--C", "inf", "--quiet")
     assert first.err.startswith("bridle: warning: ")
     assert command("fit", path, "--C", "inf", "--quiet") == first
@@ -582,7 +579,10 @@ def test_out_without_permission(command: Command, tmp_path: Path) -> None:
 def test_out_replaces_its_files_and_no_others(command: Command, tmp_path: Path) -> None:
     for name in ("model.safetensors", "metrics.json", "predictions.csv", "notes.txt"):
         (tmp_path / name).write_text("old")
-    assert command("fit", "iris", "--out", tmp_path).code == 0
+    line = refused(command("fit", "iris", "--out", tmp_path))
+    assert line == f"bridle: --out {tmp_path}: holds model.safetensors already; --force replaces it"
+    assert (tmp_path / "metrics.json").read_text() == "old"
+    assert command("fit", "iris", "--out", tmp_path, "--force").code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "metrics.json",
         "model.safetensors",
@@ -601,8 +601,15 @@ def test_out_nested(command: Command, tmp_path: Path) -> None:
     assert (out / "metrics.json").is_file()
 
 
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.csv"])
+def test_out_with_a_file_of_somebody_else(command: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    line = refused(command("fit", "iris", "--out", tmp_path))
+    assert line.endswith(f"holds {name} already; --force replaces it")
+
+
 @pytest.mark.parametrize("interrupted_at", [0, 1, 2])
-def test_an_interrupted_writing_leaves_whole_files(
+def test_an_interrupted_writing_leaves_nothing(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted_at: int
 ) -> None:
     replace, calls = Path.replace, iter(range(3))
@@ -613,20 +620,39 @@ def test_an_interrupted_writing_leaves_whole_files(
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", interrupt)
-    assert command("fit", "iris", "--out", tmp_path) == (130, "", "bridle: interrupted\n")
-    written = ["model.safetensors", "metrics.json", "predictions.csv"][:interrupted_at]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
+    answer = command("fit", "iris", "--out", tmp_path / "a" / "b")
+    assert answer == (130, "", "bridle: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_one_line(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
+@pytest.mark.parametrize("failed", ["model.safetensors", "metrics.json"])
+def test_a_full_disk_costs_the_files_not_the_figures(
+    command: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, failed: str
 ) -> None:
-    def fail(path: Path, _: bytes) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    import resource
 
-    monkeypatch.setattr(files, "write_whole", fail)
-    line = refused(command("fit", "iris", "--out", tmp_path))
-    assert line == f"bridle: {tmp_path / 'model.safetensors'}: No space left on device"
+    sound = tmp_path_factory.mktemp("sound")
+    expected = command("fit", "iris", "--out", sound).out.splitlines()
+    model, metrics = (
+        (sound / name).stat().st_size for name in ("model.safetensors", "metrics.json")
+    )
+    assert model < metrics
+    most = model - 1 if failed == "model.safetensors" else metrics - 1
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, usual[1]))
+        answer = command("fit", "iris", "--out", tmp_path / "new" / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert answer.code == 2
+    assert answer.err == f"bridle: {tmp_path / 'new' / 'out' / failed}: File too large\n"
+    shown, expected = (
+        [re.sub(r"[0-9.]+ s$", "… s", line) for line in lines]
+        for lines in (answer.out.splitlines(), expected)
+    )
+    assert shown == expected[:-2], "all but the times, and what is said of the files"
+    assert list(tmp_path.iterdir()) == [], "neither half of a model nor an empty folder"
 
 
 # --- predict -------------------------------------------------------------------------------------
@@ -643,9 +669,9 @@ def bought(command: Command, tmp_path: Path) -> Path:
 
 def test_predict_takes_the_folder_or_the_file(command: Command, bought: Path) -> None:
     data = bought.parent / "train.csv"
-    by_folder = command("predict", bought, data)
+    by_folder = command("predict", bought, data, "--compact")
     assert (by_folder.code, by_folder.err) == (0, "")
-    assert command("predict", bought / "model.safetensors", data) == by_folder
+    assert command("predict", bought / "model.safetensors", data, "--compact") == by_folder
     rows = table(by_folder.out)
     assert list(rows[0]) == ["id", "predicted", "probability"]
     assert len(rows) == 40
@@ -654,9 +680,9 @@ def test_predict_takes_the_folder_or_the_file(command: Command, bought: Path) ->
 
 
 def test_predict_probabilities(command: Command, bought: Path) -> None:
-    answer = command("predict", bought, bought.parent / "train.csv", "--probabilities")
+    answer = command("predict", bought, bought.parent / "train.csv")
     rows = table(answer.out)
-    assert list(rows[0]) == ["id", "predicted", "probability", "no", "yes"]
+    assert list(rows[0]) == ["id", "bought", "predicted", "probability", "no", "yes"]
     for row in rows:
         both = {label: float(row[label]) for label in ("no", "yes")}
         assert sum(both.values()) == pytest.approx(1, abs=1e-8)
@@ -688,7 +714,10 @@ def test_predict_needs_no_target_and_minds_no_more_columns(
     other = tmp_path / "b.csv"
     rows = [["x", row["colour"], "?", row["size"]] for row in table(whole.read_text())]
     write_csv(other, ["remark", "colour", "price", "size"], rows)
-    assert command("predict", bought, other) == command("predict", bought, whole)
+    without = command("predict", bought, other, "--compact")
+    assert without == command("predict", bought, whole, "--compact")
+    named = list(table(command("predict", bought, other).out)[0])
+    assert named == ["id", "predicted", "probability", "no", "yes"]
 
 
 def test_predict_with_a_column_missing(command: Command, bought: Path, tmp_path: Path) -> None:
@@ -850,7 +879,7 @@ def test_evaluate_what_predict_wrote(command: Command, bought: Path, tmp_path: P
     """The two ways to judge a model agree, whatever columns ``predict`` writes beside."""
     data = colours(tmp_path / "new.csv", ["size", "colour", "bought"], 20, 5)
     by_model = figures(command("evaluate", "--model", bought, data, "--target", "bought", "--json"))
-    predicted = table(command("predict", bought, data, "--probabilities").out)
+    predicted = table(command("predict", bought, data).out)
     truth = [row["bought"] for row in table(data.read_text())]
     joined = write_csv(
         tmp_path / "joined.csv",
@@ -864,9 +893,12 @@ def test_evaluate_what_predict_wrote(command: Command, bought: Path, tmp_path: P
     assert by_file["cross_entropy_nats"] == pytest.approx(by_model["cross_entropy_nats"], rel=1e-6)
 
 
-def test_evaluate_a_file_without_answers(command: Command, bought: Path) -> None:
-    line = refused(command("evaluate", bought / "predictions.csv"))
-    assert "predictions.csv: expected a column of probabilities or scores for each class" in line
+def test_evaluate_a_file_without_answers(command: Command, bought: Path, tmp_path: Path) -> None:
+    rows = table((bought / "predictions.csv").read_text())
+    names = ["id", "target", "predicted", "probability"]
+    path = write_csv(tmp_path / "a.csv", names, [[row[name] for name in names] for row in rows])
+    line = refused(command("evaluate", path))
+    assert "a.csv: expected a column of probabilities or scores for each class" in line
 
 
 def test_evaluate_columns_that_may_be_anything(command: Command, tmp_path: Path) -> None:
@@ -972,8 +1004,8 @@ def test_labels_that_a_spreadsheet_would_run(command: Command, tmp_path: Path) -
     assert all(float(row["surprisal"]) >= 0 for row in rows)
     metrics = strict_json((out / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["evaluation"]["classes"] == sorted(HOSTILE), "JSON needs no such escape"
-    printed = table(command("predict", out, tmp_path / "a.npz", "--probabilities").out)
-    assert list(printed[0])[3:] == [inert(label) for label in sorted(HOSTILE)]
+    printed = table(command("predict", out, tmp_path / "a.npz").out)
+    assert list(printed[0])[4:] == [inert(label) for label in sorted(HOSTILE)]
     assert [row["predicted"] for row in printed] == [row["predicted"] for row in rows]
 
 
@@ -1051,7 +1083,6 @@ def test_names_that_are_no_unicode(tmp_path: Path) -> None:
         [sys.executable, "-m", "bridle", "fit", name, "--out", "out"],
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
         check=False,
     )
     assert (answer.returncode, answer.stderr) == (0, b"")
@@ -1129,7 +1160,6 @@ def bridle_process(*arguments: object, **options: Any) -> subprocess.CompletedPr
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
         check=False,
         **options,
     )
@@ -1167,11 +1197,11 @@ def test_a_reader_that_stops_early(tmp_path: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    assert process.stdout.readline() == b"id,predicted,probability\n"
+    assert process.stdout.readline().startswith(b"id,predicted,probability,")
     process.stdout.close()
     with process.stderr as errors:
         assert errors.read() == b""
-    process.wait(timeout=60)
+    process.wait()
 
 
 class Terminal(NamedTuple):
@@ -1181,24 +1211,26 @@ class Terminal(NamedTuple):
     folder: Path
 
 
-def shown_until(master: int, stop: Callable[[str], bool], seconds: float) -> str:
+def shown_until(master: int, stop: Callable[[str], bool]) -> str:
     """Return what a terminal shows until it has what is waited for, or its process is gone."""
-    shown, end = b"", time.monotonic() + seconds
-    while time.monotonic() < end and not stop(shown.decode(errors="replace")):
-        if select.select([master], [], [], 0.1)[0]:
-            try:
-                chunk = os.read(master, 65536)
-            except OSError:  # what Linux answers once the other end is closed
-                break
-            if not chunk:
-                break
-            shown += chunk
+    shown = b""
+    while not stop(shown.decode(errors="replace")):
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:  # what Linux answers once the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
     return shown.decode(errors="replace")
 
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
-    """Run a fit of many seconds with stderr on a terminal, and interrupt it on the way."""
+    """Run a fit that could go on for long with stderr on a terminal, and interrupt it on the way.
+
+    However slow the machine: it is interrupted when it shows its gap, and ends when it is done.
+    """
     pty = pytest.importorskip("pty", reason="pseudo-terminals are POSIX's")
     place = tmp_path_factory.mktemp("interrupted")
     generator = np.random.default_rng(0)
@@ -1208,23 +1240,24 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     np.save(place / "y.npy", generator.integers(0, 60, 40_000))
     arguments = ["fit", "X.npy", "--labels", "y.npy", "--no-standardize", "--tol", "1e-14"]
     master, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bridle", *arguments, "--out", "out"],
-        cwd=place,
-        stdout=subprocess.PIPE,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-    )
+    with (place / "printed").open("wb") as printed:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bridle", *arguments, "--out", "out"],
+            cwd=place,
+            stdout=printed,
+            stderr=terminal,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
     try:
         os.close(terminal)
-        shown = shown_until(master, lambda text: "gap" in text, 60)
+        shown = shown_until(master, lambda text: "gap" in text)
         process.send_signal(signal.SIGINT)
-        shown += shown_until(master, lambda _: False, 60)
-        out, _ = process.communicate(timeout=60)
+        shown += shown_until(master, lambda _: False)
+        process.wait()
     finally:
         process.kill()
         os.close(master)
-    return Terminal(process.returncode, out, shown, place / "out")
+    return Terminal(process.returncode, (place / "printed").read_bytes(), shown, place / "out")
 
 
 def test_the_live_line_is_shown_on_a_terminal(interrupted: Terminal) -> None:
@@ -1297,6 +1330,53 @@ def test_a_checkpoint_is_kept_and_gone_on_from(command: Command, tmp_path: Path)
     assert (code, error) == (2, "bridle: --checkpoint: expected without --hidden\n")
 
 
+def test_a_fit_that_goes_on_says_so(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "iris.checkpoint"
+    arguments = ("fit", "iris", "--checkpoint", path)
+    assert command(*arguments).err == ""
+    assert command(*arguments).err == f"bridle: going on from the weights in {path}\n"
+    assert command(*arguments, "--quiet").err == ""
+    line = refused(command("fit", "iris", "--checkpoint", tmp_path / "none" / "a"))
+    assert line.startswith(f"bridle: --checkpoint {tmp_path / 'none' / 'a'}: no folder")
+
+
+def test_what_an_interrupted_fit_wrote_is_replaced(command: Command, tmp_path: Path) -> None:
+    assert command("fit", "iris", "--out", tmp_path, "--quiet").code == 0
+    metrics = strict_json((tmp_path / "metrics.json").read_text())
+    metrics["fit"]["stopped"] = "interrupted"
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert command("fit", "iris", "--out", tmp_path, "--quiet").code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of a terminal is POSIX's")
+@pytest.mark.parametrize("module", ["numpy", "bridle.checks", "typer", "bridle.cli.app", "sklearn",
+                                    "scipy.sparse", "bridle.fit", "bridle.data"])  # fmt: skip
+def test_an_interruption_while_the_command_starts(tmp_path: Path, module: str) -> None:
+    """It strikes when a module begins to be loaded: no moment is left to luck."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"""
+import os, signal, sys
+class Strike:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Strike())
+"""
+    )
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    answer = bridle_process("fit", "iris", env={**os.environ, "PYTHONPATH": path})
+    assert (answer.returncode, answer.stdout) == (130, "")
+    assert answer.stderr == "bridle: interrupted\n"
+
+
+def test_an_import_of_the_library_leaves_interruptions_alone() -> None:
+    program = (
+        "import signal, bridle; assert signal.getsignal(2) is signal.default_int_handler; "
+        "import bridle.cli; assert signal.getsignal(2) is signal.default_int_handler"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_an_interrupted_fit(interrupted: Terminal) -> None:
     assert interrupted.code == 130
     assert b"interrupted at the best weights seen: proven gap" in interrupted.out
@@ -1306,6 +1386,7 @@ def test_an_interrupted_fit(interrupted: Terminal) -> None:
         "predictions.csv",
     ]
     assert "bridle: warning: interrupted after" in interrupted.shown
+    assert "a fit with --checkpoint FILE can be gone on with" in interrupted.shown
     assert interrupted.shown.count("bridle: interrupted") == 1
     assert interrupted.shown.endswith("bridle: interrupted\r\n")
     assert "Traceback" not in interrupted.shown
@@ -1332,6 +1413,93 @@ def test_time_left_is_unknown_of_a_gap_that_is_none(gap: float) -> None:
     estimate = TimeLeft(1e-8)
     for step in range(4):
         assert estimate.seconds(float(step), gap) is None
+
+
+def test_time_left_of_a_gap_that_falls_in_steps() -> None:
+    """A gap that stands still and jumps is told within a factor of two from a third of the way."""
+    told = {}
+    for count in (60, 150):
+        estimate = TimeLeft(1e-5)
+        for step in range(count):
+            # Flat while the bound says nothing, then ten passes of rest for each jump.
+            exponent = 5 * (max(0, step - 12) // 10 * 10) / (count - 12)
+            told[step] = estimate.seconds(float(step), min(1.0, 10.0**-exponent))
+        for step in range(12 + (count - 12) // 2, count - 12):
+            left = told[step]
+            assert left is not None
+            assert (count - step) / 2 < left < 2 * (count - step)
+
+
+@pytest.mark.parametrize("gap", [0.0, -4.6e-8, 1e-16])
+def test_a_gap_below_rounding_is_said_to_be_that(gap: float) -> None:
+    assert step_line(9, 0.5, gap, None) == "pass 9   objective 0.500000   gap at rounding"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("digits", []),
+        ("digits", ["--C", "1000"]),
+        ("iris", ["--tol", "1e-2"]),
+        ("wine", ["--C", "0.01", "--tol", "1e-4"]),
+        ("iris", ["--C", "inf"]),
+    ],
+)
+def test_what_a_gap_means_for_the_probabilities(
+    command: Command, tmp_path: Path, name: str, arguments: list[str]
+) -> None:
+    """The bound that is told holds against the optimum, found to rounding."""
+    places = tmp_path / "told", tmp_path / "exact"
+    answer = command("fit", name, "--holdout", "0", *arguments, "--out", places[0])
+    assert answer.code == 0
+    said = re.search(
+        r"no probability is further than (\S+)\s+from what it is at the optimum( \(estimated\))?$",
+        answer.out,
+        re.MULTILINE,
+    )
+    assert said is not None
+    assert (said[2] is not None) == ("inf" in arguments)
+    exact = [*arguments, "--tol", "1e-12"]
+    command("fit", name, "--holdout", "0", *exact, "--out", places[1], "--quiet")
+    features = Rows([EMBEDDED[name]().data])
+    one, other = (bridle.SoftmaxRegression.load(p / "model.safetensors") for p in places)
+    differences = one.predict_proba(features) - other.predict_proba(features)
+    # Over one class or several the difference is at most half of all their absolute values.
+    furthest = np.abs(differences).sum(axis=1) / 2
+    assert furthest.mean() <= float(said[1])
+    bound = np.sqrt(one.fit_report_.relative_gap * one.fit_report_.objective / 2)
+    assert bound <= float(said[1]) <= 2 * bound
+
+
+def test_the_commands_tolerance_is_the_estimators(command: Command) -> None:
+    metrics = json.loads(command("fit", "iris", "--json").out)
+    assert metrics["model"]["tol"] == bridle.SoftmaxRegression().tol == 1e-6
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["digits"],
+        ["digits", "--tol", "1e-13"],
+        ["iris", "--C", "inf"],
+        ["wine", "--Cs", "0.1,1"],
+        ["iris", "--Cs", "0.1,1", "--scoring", "accuracy"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_fit_prints_fits_80_columns(command: Command, arguments: list[str]) -> None:
+    printed = command("fit", *arguments).out
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_a_sweep_prints_costs_and_no_negative_scores(command: Command) -> None:
+    printed = command("fit", "wine", "--Cs", "0.1,1").out
+    found = json.loads(command("fit", "wine", "--Cs", "0.1,1", "--json").out)["cross_validation"]
+    assert "cross-entropy in nats (-neg_log_loss, mean of 5 folds" in printed
+    for row in found["scores"]:
+        assert row["mean"] < 0
+        line = f"{row['C']:>10.3g}   {-row['mean']:.6f} ± {row['deviation']:.6f}"
+        assert line in printed
 
 
 def test_time_left_is_unknown_while_the_gap_grows() -> None:

@@ -163,7 +163,7 @@ content_case(
 content_case(
     "csv: one class only",
     "a.csv",
-    "a,y\n" + "".join(f"{row},yes\n" for row in range(ROWS)),
+    "a,y\n" + "".join(f"{row}.5,yes\n" for row in range(ROWS)),
     "expected at least two classes, found one class, yes",
 )
 content_case(
@@ -173,16 +173,10 @@ content_case(
     "look like a regression target",
 )
 content_case(
-    "csv: fractional labels",
-    "a.csv",
-    "a,y\n" + "".join(f"{row},{row % 2 + 0.5}\n" for row in range(ROWS)),
-    "target: expected whole numbers or texts as labels, found 0.5",
-)
-content_case(
     "csv: only a target", "a.csv", "y\n" + "0\n1\n" * 9, "no column is left for the features"
 )
 content_case("csv: too few rows to hold out", "a.csv", "a,y\n1,0\n2,1\n", "too few samples")
-content_case("tsv: commas", "a.tsv", "\n".join(LINES), "no column is called target, label")
+content_case("tsv: one column", "a.tsv", "a\n1.5\n2.5\n", "no column is called target, label")
 content_case("csv.gz: not packed", "a.csv.gz", "\n".join(LINES), "cannot be read as")
 content_case(
     "csv.gz: truncated",
@@ -615,6 +609,7 @@ def test_sound_files_are_not_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     sound: list[Arguments] = []
     for name, content in {
         "a.csv": "\n".join(LINES).encode(),
+        "a.tsv": "\n".join(LINES).encode(),  # commas all the same: recognised
         "a.csv.gz": gzip.compress("\n".join(LINES).encode()),
         "a.parquet": parquet_bytes(a=FEATURES[:, 0], y=LABELS),
         "a.npz": npz_bytes(X=FEATURES, y=LABELS),
@@ -644,7 +639,6 @@ def test_a_broken_file_in_a_true_process(tmp_path: Path, name: str) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
     check_refusal(answer.stderr, file, expected)

@@ -16,6 +16,8 @@ from bridle.data import load
 
 pytest.importorskip("typer")
 from bridle.cli import run
+from bridle.cli.curves import quadratic_is_least_saturated
+from bridle.networks import Epoch
 
 MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
 Command = Callable[..., tuple[int, str, str]]
@@ -69,13 +71,29 @@ def test_features_of_any_unit_are_learnt(command: Command, tmp_path: Path) -> No
     [
         (("--hidden", "none"), "--hidden: expected sizes as 30 or 100,50, found 'none'"),
         (("--hidden", "30", "--C", "2"), "--C, --tol: expected without --hidden"),
-        (("--cost", "quadratic"), "--output, --cost: expected with --hidden"),
+        (("--cost", "quadratic"), "--cost: expected with --hidden"),
+        (("--epochs", "9", "--seed", "1"), "--epochs, --seed: expected with --hidden"),
         (("--hidden", "30", "--cost", "hinge"), "--cost: expected one of quadratic"),
         (
             ("--hidden", "30", "--cost", "cross_entropy", "--output", "softmax"),
-            "cost: 'cross_entropy' has no meaning for output='softmax'",
+            "bridle: --cost: 'cross_entropy' has no meaning for --output softmax",
         ),
-        (("--hidden", "30", "--learning-rate", "-1"), "learning_rate: expected"),
+        (("--hidden", "30", "--learning-rate", "-1"), "bridle: --learning-rate: expected"),
+        (("--hidden", "30", "--learning-rate", "nan"), "bridle: --learning-rate: expected"),
+        (("--hidden", "30", "--alpha", "-1"), "bridle: --alpha: expected"),
+        (("--hidden", "30", "--l1-ratio", "2"), "bridle: --l1-ratio: expected"),
+        (("--hidden", "30", "--batch-size", "0"), "bridle: --batch-size: expected"),
+        (("--hidden", "30", "--epochs", "0"), "bridle: --epochs: expected"),
+        (("--hidden", "30", "--momentum", "1"), "bridle: --momentum: expected"),
+        (("--hidden", "30", "--solver", "lbfgs"), "bridle: --solver: expected one of sgd, adam"),
+        (("--hidden", "30", "--init", "zeros"), "bridle: --init: expected one of scaled"),
+        (("--hidden", "30", "--activation", "gelu"), "bridle: --activation: expected one of"),
+        (("--hidden", "30", "--output", "linear"), "bridle: --output: expected one of"),
+        (
+            ("--hidden", "30", "--seed", "-1"),
+            "bridle: --seed: expected a number in [0, 4294967295]",
+        ),
+        (("--hidden", "0"), "bridle: --hidden: expected"),
     ],
 )
 def test_fit_refuses_what_means_nothing(
@@ -126,7 +144,14 @@ def test_compare_draws(command: Command, tmp_path: Path, kind: str) -> None:
     assert code == 0
     assert "drawn to" in text
     if kind == "svg":
-        ElementTree.fromstring(out.read_bytes())
+        tree = ElementTree.fromstring(out.read_bytes())
+        # Text is drawn as shapes, with the words in a comment before each.
+        words = out.read_text(encoding="utf-8")
+        assert tree.tag.endswith("svg")
+        for title in ("Accuracy on the held-out samples", "Training cost", "Gradient at the first "
+                      "layer", "Slope of the outputs: small where they are saturated",
+                      "The quadratic cost's outputs are the least saturated because"):  # fmt: skip
+            assert title in words
     else:
         assert out.read_bytes().startswith(b"\x89PNG")
 
@@ -137,7 +162,9 @@ def test_the_missing_extra_is_told_with_its_command(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     code, _, error = command("compare", "digits", "--out", tmp_path / "curves.png")
     assert code == 2
-    assert "drawing curves needs matplotlib: pip install 'bridle[report]'" in error
+    assert "drawing curves needs matplotlib: " in error
+    assert "-m pip install '" in error
+    assert "[report]'" in error
     assert command("compare", "digits", *FAST)[0] == 0
 
 
@@ -148,8 +175,8 @@ def test_the_missing_extra_is_told_with_its_command(
         (("--out", "no-such-folder/curves.png"), "no folder no-such-folder"),
         (("--cost", "quadratic", "--cost", "quadratic"), "--cost: expected each cost once"),
         (("--accuracy", "2"), "--accuracy: expected a number in [0, 1]"),
-        (("--cost", "log_likelihood", "--output", "sigmoid"), "has no meaning for output"),
-        (("--learning-rate", "1e30", "--activation", "relu"), "learning_rate: 1e+30 made"),
+        (("--cost", "log_likelihood", "--output", "sigmoid"), "has no meaning for --output"),
+        (("--learning-rate", "1e30", "--activation", "relu"), "--learning-rate: 1e+30 made"),
     ],
 )
 def test_compare_refuses_what_means_nothing(
@@ -168,3 +195,60 @@ def test_a_hundred_units_on_8000_digits(command: Command) -> None:
     found = json.loads(text)
     assert found["data"]["training_samples"] == 8000
     assert found["evaluation"]["accuracy"] >= 0.94
+
+
+def test_a_training_that_diverges_is_told(command: Command) -> None:
+    code, text, error = command("fit", "iris", "--hidden", "30", "--learning-rate", 1000)
+    assert code == 0
+    assert error.startswith("bridle: warning: the training diverged: its mean cost began at 1.")
+    assert error.endswith("choose a lower --learning-rate, or scale the features\n")
+    assert error.count("\n") == 1
+    assert "where a guess costs 1.1;" in error  # ln 3
+    assert "held-out accuracy" in text
+
+
+@pytest.mark.parametrize("cost", ["quadratic", "cross_entropy", "log_likelihood"])
+@pytest.mark.parametrize("init", ["scaled", "standard_normal"])
+def test_a_short_training_is_no_divergence(command: Command, cost: str, init: str) -> None:
+    options = ("--hidden", "30", "--cost", cost, "--init", init, "--epochs", "1")
+    assert command("fit", "digits", *options)[2] == ""
+
+
+@pytest.mark.parametrize("hidden", ["30", "10,10,10,10,10,10"])
+def test_the_comparison_fits_80_columns(command: Command, hidden: str) -> None:
+    code, text, _ = command("compare", "digits", "--hidden", hidden, "--accuracy", "1", *FAST)
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 80
+    norms = text[text.index("gradient norm of each layer, first epoch") :]
+    assert norms.count(" → ") == 1 + 3 * (len(hidden.split(",")) + 1)
+
+
+@pytest.mark.parametrize("name", ["fit", "compare", "predict", "evaluate"])
+def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> None:
+    code, text, _ = command(name, "--help")
+    assert code == 0
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
+    expected = {
+        "fit": ["Columns of a table:", "How files are read:", "Softmax classifier:", "Network:"],
+        "compare": ["Columns of a table:", "How files are read:", "Network:"],
+        "predict": ["How files are read:"],
+        "evaluate": ["Answers:", "How files are read:"],
+    }
+    assert titles == ["Arguments:", "Data:", *expected[name], "Output:"]
+    # Each option once.
+    assert sum("--out " in line.split("  ")[1] for line in lines if line.startswith("  -")) <= 1
+    assert "--help" in text
+
+
+def test_the_sentence_on_saturation_is_there_where_it_is_true() -> None:
+    def run_of(slope: float) -> list[Epoch]:
+        return [Epoch(1, 1.0, 0.5, 1.0, 0.5, (1.0, 1.0), slope, 0.1)]
+
+    high, low = run_of(0.1), run_of(0.01)
+    tell = quadratic_is_least_saturated
+    assert tell([("quadratic (sigmoid)", high), ("cross_entropy (sigmoid)", low)])
+    assert not tell([("quadratic (sigmoid)", low), ("cross_entropy (sigmoid)", high)])
+    assert not tell([("quadratic (sigmoid)", high)])
+    assert not tell([("log_likelihood (softmax)", high), ("cross_entropy (sigmoid)", low)])

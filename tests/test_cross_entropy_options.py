@@ -195,3 +195,9 @@ def test_a_sparse_target_out_of_range_is_named_or_breaks_its_row() -> None:
     losses = bridle.cross_entropy(scores, target, reduction="none", check=False)
     assert np.isfinite(losses[0])
     assert np.isnan(losses[1])
+
+
+@pytest.mark.parametrize("normalizer", [-1, -0.5, np.nan, np.inf])
+def test_a_normalizer_below_zero_is_refused(normalizer: float) -> None:
+    with pytest.raises(bridle.InputError, match="normalizer: expected a finite number of 0 or abo"):
+        bridle.cross_entropy(np.zeros((2, 3)), [0, 1], normalizer=normalizer)

@@ -16,7 +16,8 @@ torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not insta
 pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("accelerate", reason="accelerate, which transformers trains with, is missing")
 
-from bridle.torch import causal_lm_loss  # noqa: E402
+from bridle import InputError  # noqa: E402
+from bridle.torch import causal_lm_loss, cross_entropy  # noqa: E402
 from tensors import array_of  # noqa: E402
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "hugging_face_trainer.py"
@@ -30,7 +31,6 @@ def test_the_example_learns_its_pattern_offline() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
@@ -67,3 +67,14 @@ def test_the_loss_is_that_of_the_models_themselves(num_items_in_batch: Any, inpl
 
     for found, right in zip(loss_and_gradient(ours), loss_and_gradient(theirs), strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("count", [-1, -0.5, float("nan"), torch.tensor(-1), torch.tensor(-2.0)])
+def test_a_count_of_items_below_zero_is_refused(count: Any) -> None:
+    logits, labels = torch.zeros(1, 3, 4), torch.tensor([[3, 1, 2]])
+    with pytest.raises(
+        InputError, match=r"num_items_in_batch: expected a finite number of 0 or ab"
+    ):
+        causal_lm_loss(logits, labels, count)
+    with pytest.raises(InputError, match=r"normalizer: expected a finite number of 0 or above"):
+        cross_entropy(logits[0], labels[0], normalizer=count)

@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the ground: these know nothing of ours
     "checks": set(),
     "files": set(),
+    "interruption": set(),
     "strict_json": set(),
     "kernels": set(),
     # the walk
@@ -36,22 +37,23 @@ MAY_IMPORT: dict[str, set[str]] = {
         "checks", "files", "information", "kernels", "losses", "probabilities", "rows",
         "strict_json",
     },
-    "networks": {"checks", "fit", "kernels", "probabilities", "rows"},
+    "networks": {"checks", "files", "fit", "kernels", "probabilities", "rows"},
     "torch": {"checks", "kernels", "losses"},
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "rows", "strict_json",
     },
     # on top; nobody imports them
     "cli": {
-        "__init__", "checks", "data", "files", "fit", "information", "judge", "kernels", "losses",
-        "networks", "probabilities", "rows", "strict_json",
+        "__init__", "checks", "data", "files", "fit", "information", "interruption", "judge",
+        "kernels", "losses", "networks", "probabilities", "rows", "strict_json",
     },
     "__main__": {"cli", "checks"},
     # who is passed a tensor is the only one to open the torch room
     "dispatch": {"checks", "torch"},
     # the public names: the walk at once, the heavy rooms when first asked for
     "__init__": {
-        "checks", "dispatch", "experiments", "information", "linear", "losses", "probabilities",
+        "checks", "dispatch", "experiments", "information", "interruption", "linear", "losses",
+        "probabilities",
     },
 }  # fmt: skip
 LATE = {"fit", "judge", "networks"}

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 import unicodedata
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from bridle import checks, judge, probabilities
+from bridle.judge import text
 
 Array = npt.NDArray[Any]
 
@@ -539,8 +541,27 @@ def test_the_row_of_a_late_block_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_scores_in_the_unit_interval_are_scores_where_no_row_is_nearly_a_distribution() -> None:
     rows = [[0.9, 0.8], [0.1, 0.2], [0.5, 0.9]]
-    assert judge.evaluate(rows, [0, 1, 1]).input_kind == "scores"
-    assert judge.evaluate(np.zeros((4, 3)), [0, 1, 1, 2]).input_kind == "scores"
+    with pytest.warns(UserWarning, match="taken as scores"):
+        assert judge.evaluate(rows, [0, 1, 1]).input_kind == "scores"
+    with pytest.warns(UserWarning, match="taken as scores"):
+        assert judge.evaluate(np.zeros((4, 3)), [0, 1, 1, 2]).input_kind == "scores"
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        ([[0.9, 0.8], [0.1, 0.2], [0.5, 0.9]], "entries are in .0, 1. and rows do not sum to 1"),
+        ([[90.0, 10.0], [33.3, 66.7], [50.0, 50.0]], "rows sum to 100, as per cent do"),
+        ([[33, 67], [10, 90], [50, 50]], "rows sum to 100, as per cent do"),
+    ],
+)
+def test_scores_that_look_like_probabilities_are_warned_of(rows: Any, what: str) -> None:
+    with pytest.warns(UserWarning, match=what) as caught:
+        assert judge.evaluate(rows, [0, 1, 1]).input_kind == "scores"
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert judge.evaluate(rows, [0, 1, 1], kind="scores").input_kind == "scores"
 
 
 def test_the_pieces_name_bad_input() -> None:
@@ -618,6 +639,26 @@ def test_text_fits_80_columns(classes: int, label: str) -> None:
     assert all(line.isprintable() for line in lines)
     assert len(lines) <= 34
     assert not any(line != line.rstrip() for line in lines)
+    assert any("top-5" in line for line in lines) == (classes > 5)
+
+
+@pytest.mark.parametrize(
+    ("label", "width", "shown"),
+    [
+        ("cat", 5, "cat  "),
+        ("crane", 5, "crane"),
+        ("crocodile", 5, "croc…"),
+        ("猫猫", 5, "猫猫 "),
+        ("猫猫猫", 5, "猫猫…"),
+        ("猫猫猫", 6, "猫猫猫"),
+        ("a猫猫", 4, "a猫…"),
+        ("aa猫猫", 4, "aa… "),
+        ("a\nb", 3, "a?b"),
+        (12345, 3, "12…"),
+    ],
+)
+def test_a_name_that_is_cut_says_so(label: object, width: int, shown: str) -> None:
+    assert text.cell(label, width) == shown
 
 
 def test_text_shows_what_is_infinite_or_undefined() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from bridle import InputError
+from bridle.data import load
 from bridle.rows import Rows, _releaser
 
 
@@ -164,3 +167,46 @@ def test_blocks_of_sparse_rows_are_views() -> None:
     assert all(np.shares_memory(block.indices, matrix.indices) for _, block in blocks)
     for rows, block in blocks:
         np.testing.assert_array_equal(block.toarray(), matrix.toarray()[rows])
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+def test_a_truth_that_is_stored_twice_is_one(layout: str) -> None:
+    entries = (
+        np.array([True, True, True, False]),
+        (np.array([0, 0, 1, 1]), np.array([1, 1, 0, 2])),
+    )
+    coo = sparse.coo_array(entries, shape=(2, 3))
+    if layout == "csr":
+        # Given in its parts, nothing adds the duplicates up.
+        matrix = sparse.csr_array((entries[0], [1, 1, 0, 2], [0, 2, 4]), shape=(2, 3))
+    else:
+        matrix = coo.asformat(layout)
+    before = matrix.nnz
+    expected = [[0, 1, 0], [1, 0, 0]]
+    np.testing.assert_array_equal(joined(Rows([matrix]), 1, np.dtype(np.float32)), expected)
+    assert matrix.nnz == before, "the caller's matrix is not changed"
+
+
+@pytest.mark.parametrize("kind", ["whole", "view", "choice", "archive"])
+def test_a_file_that_is_cut_short_is_an_error(tmp_path: Path, kind: str) -> None:
+    """Reading it would end the process by a bus error."""
+    path = tmp_path / ("a.npz" if kind == "archive" else "a.npy")
+    features = np.arange(30_000.0).reshape(3000, 10)
+    if kind == "archive":
+        np.savez(path, X=features)
+        rows = load(str(path), need_target=False).features
+    else:
+        np.save(path, features)
+        mapped = np.load(path, mmap_mode="r")
+        rows = Rows([mapped[5:].reshape(-1, 5) if kind == "view" else mapped])
+        rows = rows.take(np.arange(0, 3000, 7)) if kind == "choice" else rows
+    blocks = rows.blocks(100)
+    next(blocks)
+    os.truncate(path, 70_000)
+    with pytest.raises(
+        InputError, match=rf"{path.name}: was cut short while it was read: expected "
+    ):
+        for _ in blocks:
+            pass
+    with pytest.raises(InputError, match="was cut short"):
+        next(rows.blocks(100))

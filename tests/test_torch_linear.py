@@ -593,9 +593,7 @@ def test_the_scores_are_never_whole(request: pytest.FixtureRequest) -> None:
         pytest.skip("of such a size the kernel is always the compiled one")
     if sys.platform == "win32":
         pytest.skip("the peak of a process is read as on Unix")
-    made = subprocess.run(
-        [sys.executable, "-c", LARGE], capture_output=True, text=True, check=True, timeout=600
-    )
+    made = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True)
     extra, loss = map(float, made.stdout.split())
     assert extra < 0.6e9
     assert np.isfinite(loss)

@@ -8,6 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bridle import interruption
+
+if interruption.is_starting_command():
+    interruption.leave_at_once()
+
+# What takes its time comes after.
 from bridle import information, linear, losses, probabilities
 from bridle.checks import InputError, MissingExtraError, TargetRangeError
 from bridle.dispatch import takes_tensors, torch_room

@@ -11,6 +11,7 @@ import reprlib
 import sys
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NoReturn, get_args
 
@@ -39,20 +40,46 @@ class MissingExtraError(ImportError):
 
 
 def require(module: str, *, extra: str, purpose: str) -> ModuleType:
-    """Import ``module``, or say which extra of bridle brings it.
+    """Import ``module``, or say how to install the extra of bridle that brings it.
 
     >>> require("no_such_module", extra="report", purpose="drawing curves")
     Traceback (most recent call last):
     ...
-    bridle.checks.MissingExtraError: drawing curves needs no_such_module: pip install 'bridle[report]'
-    """  # noqa: E501
+    bridle.checks.MissingExtraError: drawing curves needs no_such_module: ... -m pip install ...
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0]:
             raise
-        message = f"{purpose} needs {module}: pip install 'bridle[{extra}]'"
-        raise MissingExtraError(message) from None
+        raise MissingExtraError(f"{purpose} needs {module}: {_installs(extra)}") from None
+
+
+def _installs(extra: str) -> str:
+    """Return the command that installs an extra from where this package came from.
+
+    That is a checkout, a wheel on disk, or else the name by which pip knows it; for the Python that
+    runs, which need not be the one whose ``pip`` is on the path.
+    """
+    # Rarely needed, and slow to import.
+    import json
+    from importlib import metadata
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    checkout = Path(__file__).parents[2]
+    source = "bridle"
+    if (checkout / "pyproject.toml").is_file() and Path(__file__).parents[1].name == "src":
+        source = str(checkout)
+    else:
+        try:
+            origin = metadata.distribution("bridle").read_text("direct_url.json")
+            url = json.loads(origin or "{}").get("url", "")
+        except (metadata.PackageNotFoundError, ValueError):
+            url = ""
+        if url.startswith("file:"):
+            source = url2pathname(urlsplit(url).path)
+    return f"{sys.executable or 'python'} -m pip install '{source}[{extra}]'"
 
 
 def is_floating(dtype: np.dtype[Any]) -> bool:
@@ -248,14 +275,15 @@ def score_row(values: Array, name: str, row: int) -> NoReturn:
     raise InputError(f"{name}: row {row} has {found}, expected scores or probabilities")
 
 
-def probability_row(values: Array, name: str, row: int) -> NoReturn:
-    """Refuse a row that is no distribution where others show that distributions were meant."""
+def probability_row(values: Array, name: str, row: int, *, most: bool = True) -> NoReturn:
+    """Refuse a row that is no distribution where others, or the caller, say that it should be."""
     if (values < 0).any():
         found = f"row {row} has {values[values < 0][0]:g} at class {int(np.argmax(values < 0))}"
     else:
         found = f"row {row} sums to {values.sum():.6g}"
+    expected = "a distribution as most rows are" if most else "a distribution"
     raise InputError(
-        f"{name}: {found}, expected a distribution as most rows are (divide each row by its sum; "
+        f"{name}: {found}, expected {expected} (divide each row by its sum; "
         f"scores that merely look like probabilities may be shifted by a constant)"
     )
 
@@ -310,6 +338,16 @@ def _are_distributions(samples: Array) -> bool:
         sums = wide.sum(axis=1, dtype=np.result_type(np.float64, wide.dtype))
         tolerance = sum_tolerance(samples.dtype, samples.shape[1])
         return bool((np.abs(sums - 1) <= tolerance).all())
+
+
+def warn_of_scores(name: str, what: str) -> None:
+    """Warn that what may be meant as probabilities is taken as scores."""
+    warnings.warn(
+        f"{name}: {what}; they are taken as scores, whose probabilities are their softmax. "
+        f'kind="scores" says so; probabilities are divided by the sum of their row first',
+        UserWarning,
+        stacklevel=_outside_package(),
+    )
 
 
 def _outside_package() -> int:
@@ -475,11 +513,13 @@ def on_empty(value: str) -> None:
     one_of(value, "on_empty", _ON_EMPTY)
 
 
-def normalizer(value: Any, reduction: str) -> None:
-    """Refuse a divisor where there is no mean to divide."""
+def normalizer(value: Any, reduction: str, name: str = "normalizer") -> None:
+    """Refuse a divisor where there is no mean to divide, or one that is negative or no number."""
     if value is not None and reduction != "mean":
         found = f"found it with reduction={reduction!r}"
-        raise InputError(f"normalizer: expected a mean, which it divides, {found}")
+        raise InputError(f"{name}: expected a mean, which it divides, {found}")
+    if _is_real_number(value):
+        at_least_zero(value, name)
 
 
 def softcap(value: float) -> float:

@@ -1,9 +1,10 @@
-"""A file is written whole or not at all."""
+"""A file is written whole or not at all, and so are several that belong together."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -11,18 +12,50 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write ``content`` under a temporary name beside ``path``, then move it into place.
 
     A reader sees the old file or the new one, never half of it; what was there before stays if
-    the writing fails or is interrupted.
+    the writing fails or is interrupted. The error names ``path``.
     """
-    destination = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=destination.parent, prefix=f".{destination.name}.")
+    write_together({Path(path): content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files: none is moved into place before all are written."""
+    temporary, new = dict[Path, Path](), list[Path]()
+    try:
+        for path, content in contents.items():
+            temporary[path] = _written_beside(path, content)
+        for path, place in temporary.items():
+            is_new = not path.exists()
+            place.replace(path)
+            new += [path] if is_new else []
+    except BaseException as error:
+        for place in [*temporary.values(), *new]:
+            place.unlink(missing_ok=True)
+        # Of a move the second name is the file that was meant, the first a temporary one.
+        if isinstance(error, OSError) and error.filename2:
+            raise _naming(error, Path(error.filename2)) from error
+        raise
+
+
+def _written_beside(path: Path, content: bytes) -> Path:
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise _naming(error, path) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(destination)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        Path(name).chmod(0o666 & ~_umask())
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _naming(error, path) from error
         raise
+    return Path(name)
+
+
+def _naming(error: OSError, path: Path) -> OSError:
+    """Return the error of the file that was meant; a write itself knows no name."""
+    return OSError(error.errno, error.strerror or str(error), str(path))
 
 
 def _umask() -> int:

@@ -148,11 +148,13 @@ class Rows:
             return
         for start, part in zip(self._starts, self._parts, strict=False):
             release = _releaser(part)
+            mapped = _mapped_file(part)
             viewed = part.dtype == dtype and release is None
             step = rows if viewed else self._bounded(rows, numbers)
             for begin in range(0, part.shape[0], step):
                 end = min(begin + step, part.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
+                _check_whole(mapped)
                 yield which, _converted(_row_range(part, begin, end), dtype)
                 if release is not None:
                     release()
@@ -160,6 +162,7 @@ class Rows:
     def to_array(self) -> Features:
         """Return all rows as one dense or sparse array in `dtype`."""
         if len(self._parts) == 1 and self._index is None:
+            _check_whole(_mapped_file(self._parts[0]))
             return _converted(self._parts[0], self.dtype)
         blocks = [block for _, block in self.blocks(max(len(self), 1))]
         if not blocks:
@@ -174,6 +177,8 @@ class Rows:
             yield slice(begin, begin + len(chosen)), self._gather_and_release(chosen, dtype)
 
     def _gather_and_release(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
+        for part in self._parts:
+            _check_whole(_mapped_file(part))
         releases = [release for part in self._parts if (release := _releaser(part)) is not None]
         if not releases:
             return self._gather(chosen, dtype)
@@ -229,7 +234,7 @@ def on_host(array: Any) -> Any:
 
 def _stored(part: Features) -> Features:
     if sparse.issparse(part):
-        return part.tocsr()
+        return _with_single_truths(part.tocsr())
     if not is_tensor(part):
         checks.unmasked(part, "features")
         return np.asanyarray(part)
@@ -247,6 +252,15 @@ def _is_wide(part: Features) -> bool:
     return not (part.dtype.name == "bfloat16" or (kind == "f" and size <= 4))
 
 
+def _with_single_truths(part: Features) -> Features:
+    """Return booleans with one entry a place: True twice is True, but as numbers it would be 2."""
+    if part.dtype != np.bool_ or part.has_canonical_format:
+        return part
+    single = part.copy()
+    single.sum_duplicates()
+    return single
+
+
 def _converted(block: Features, dtype: np.dtype[Any]) -> Features:
     if not is_tensor(block):
         if block.dtype == np.float16 and dtype == np.float32 and not sparse.issparse(block):
@@ -260,6 +274,33 @@ def _converted(block: Features, dtype: np.dtype[Any]) -> Features:
 def _float16_values() -> npt.NDArray[np.float32]:
     """Return what the 65,536 patterns of a float16 stand for."""
     return np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+def _mapped_file(part: Features) -> tuple[Any, int, str] | None:
+    """Return the mapping that an array lies in, the bytes its file must have, and its name."""
+    base: Any = part
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap):
+            start = base.offset - base.offset % mmap.ALLOCATIONGRANULARITY
+            return base.base, start + len(base.base), str(base.filename)
+        base = base.base
+    return None
+
+
+def _check_whole(mapped: tuple[Any, int, str] | None) -> None:
+    """Refuse a file that has become shorter than its mapping, before it is read.
+
+    Reading beyond the end of a mapped file ends the process, with nothing that Python could catch.
+    So does a file that is cut short while a block is read: that much cannot be seen here.
+    """
+    if mapped is None:
+        return
+    mapping, needed, name = mapped
+    found = mapping.size()
+    if found < needed:
+        raise checks.InputError(
+            f"{name}: was cut short while it was read: expected {needed} bytes, found {found}"
+        )
 
 
 def _releaser(part: Features) -> Callable[[], None] | None:

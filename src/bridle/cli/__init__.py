@@ -8,8 +8,14 @@ file                    subject
 ``comparing.py``        ``bridle compare``
 ``predicting.py``       ``bridle predict``
 ``evaluating.py``       ``bridle evaluate``
+``answer_columns.py``   which columns of a table are answers, by name
+``answer_words.py``     what people call such columns
+``answer_kinds.py``     whether answers are probabilities, scores, per cent, …
 ``sampling.py``         what is learnt from and what is judged on
+``help_panels.py``      the help of many options, by subject
+``array_names.py``      which arrays of a file are meant
 ``splitting.py``        which samples are held out
+``reading_options.py``  the options of how files are read
 ``network_options.py``  the options of a network
 ``network_training.py`` a network trained on samples in whatever units
 ``curves.py``           a picture of trainings side by side

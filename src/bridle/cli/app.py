@@ -11,15 +11,21 @@ from typing import Annotated, Any
 import typer
 
 import bridle
-from bridle import checks
+from bridle import checks, interruption
 from bridle.cli import network_options as network
+from bridle.cli.array_names import named_arrays
+from bridle.cli.help_panels import ANSWERS, CLASSIFIER, DATA, NETWORK, OUTPUT, PanelledCommand
 from bridle.cli.messages import one_line
+from bridle.cli.reading_options import reading as reading_options
+from bridle.cli.reading_options import selection as selection_options
+from bridle.cli.reading_options import with_options
+from bridle.data import Reading, Selection
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
 # in a command line, two steps above the one that typer exports.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
-_INTERRUPTED = 130
+_INTERRUPTED = interruption.CODE
 
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, and judge any classifier's answers.",
@@ -31,22 +37,42 @@ app = typer.Typer(
 )
 
 _DATA = (
-    "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .parquet), an array "
+    "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .txt .parquet; - for "
+    "one of text on standard input), an array "
     "(.npy .npz .safetensors .svmlight, idx; .npz of a sparse matrix), a folder of such shards, "
-    "or a folder of images with one folder for each class."
+    "or a folder of images with one folder for each class (a model also takes a flat folder, or "
+    "one image)."
 )
 Data = Annotated[str, typer.Argument(help=_DATA, metavar="DATA", show_default=False)]
 Target = Annotated[
     str | None,
-    typer.Option(help="The column (or array) with the labels.", metavar="NAME"),
+    typer.Option(
+        help="The column (or array) with the labels.", metavar="NAME", rich_help_panel=DATA
+    ),
 ]
 Labels = Annotated[
     str | None,
-    typer.Option(help="A file of labels, for arrays that carry none.", metavar="FILE"),
+    typer.Option(
+        help="A file of labels, for arrays that carry none.", metavar="FILE", rich_help_panel=DATA
+    ),
 ]
-Test = Annotated[str | None, typer.Option(help="Data to judge the model on.", metavar="DATA")]
+Test = Annotated[
+    str | None,
+    typer.Option(help="Data to judge the model on.", metavar="DATA", rich_help_panel=DATA),
+]
 TestLabels = Annotated[
-    str | None, typer.Option(help="A file of labels for --test.", metavar="FILE")
+    str | None,
+    typer.Option(help="A file of labels for --test.", metavar="FILE", rich_help_panel=DATA),
+]
+Arrays = Annotated[
+    str | None,
+    typer.Option(
+        help="Of an .npz or .safetensors file, which arrays to take, as X=a,y=b (also X_test, "
+        "y_test); by their names if not given.",
+        metavar="NAMES",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
 ]
 Holdout = Annotated[
     float | None,
@@ -54,11 +80,18 @@ Holdout = Annotated[
         help="The share of each class to hold out and judge the model on, spread evenly over "
         "the data; 0 for none. 0.2 unless --test is given.",
         show_default=False,
+        rich_help_panel=DATA,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, nothing else.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the figures as JSON, nothing else.", rich_help_panel=OUTPUT),
+]
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT)
+]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,8 +109,7 @@ def _run(arguments: list[str]) -> int:
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
     except OSError as error:
-        # Of a move the second name is the file that was meant, the first a temporary one.
-        named = error.filename2 or error.filename
+        named = error.filename
         reason = error.strerror or str(error)
         return _refuse(f"{named}: {reason}" if named else reason)
     except MemoryError as error:
@@ -118,22 +150,28 @@ def _main(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model\n"
     "Example: bridle fit embeddings.npz --Cs clip --cv 5",
 )
+@with_options(reading=reading_options, selection=selection_options)
 def fit(
+    reading: Reading,
+    selection: Selection,
     data: Data,
     target: Target = None,
     labels: Labels = None,
     test: Test = None,
     test_labels: TestLabels = None,
     holdout: Holdout = None,
+    arrays: Arrays = None,
     C: Annotated[
         float | None,
         typer.Option(
             "--C",
             help="Inverse strength of the penalty; inf: none. 1 if not given.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     Cs: Annotated[
@@ -143,27 +181,38 @@ def fit(
             help="Choose C by cross-validation: numbers with commas between, or clip or dinov2, "
             "whose authors' values they are.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     cv: Annotated[
-        int, typer.Option(help="With --Cs: how many folds, each with all classes.")
+        int,
+        typer.Option(
+            help="With --Cs: how many folds, each with all classes.", rich_help_panel=CLASSIFIER
+        ),
     ] = DEFAULT_FOLDS,
     scoring: Annotated[
         str,
-        typer.Option(help="With --Cs: neg_log_loss, accuracy, or another score of scikit-learn."),
+        typer.Option(
+            help="With --Cs: neg_log_loss, accuracy, or another score of scikit-learn.",
+            rich_help_panel=CLASSIFIER,
+        ),
     ] = DEFAULT_SCORING,
     standardize: Annotated[
         bool | None,
         typer.Option(
             "--standardize/--no-standardize",
             help="Penalise features as if scaled to deviation 1. On, unless they are pixels, which "
-            "are penalised as if scaled to 0 … 1.",
+            "are penalised as if scaled to 0 … 1, or there are words, which are as they are.",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     tol: Annotated[
-        float, typer.Option(help="The proven relative gap to the optimum to end at.")
-    ] = 1e-10,
+        float,
+        typer.Option(
+            help="The proven relative gap to the optimum to end at.", rich_help_panel=CLASSIFIER
+        ),
+    ] = DEFAULT_TOL,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -171,6 +220,7 @@ def fit(
             "there.",
             metavar="FILE",
             show_default=False,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     hidden: network.Hidden = None,
@@ -182,6 +232,7 @@ def fit(
             help="Of a network: quadratic, cross_entropy or log_likelihood; what suits the output, "
             "if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     alpha: network.Alpha = 0.0,
@@ -196,9 +247,17 @@ def fit(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for model.safetensors, metrics.json, predictions.csv.", metavar="DIR"
+            help="Folder for model.safetensors, metrics.json, predictions.csv.",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace what another fit wrote to --out.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -208,14 +267,12 @@ def fit(
 
     if Cs is None and (cv, scoring) != (DEFAULT_FOLDS, DEFAULT_SCORING):
         raise checks.InputError("--cv, --scoring: expected with --Cs, found them alone")
-    options = None
-    if hidden is not None:
-        options = network.NetworkOptions(
-            hidden, activation, output, cost, alpha, l1_ratio, learning_rate, batch_size, epochs,
-            momentum, solver, init, seed,
-        )  # fmt: skip
-    elif output is not None or cost is not None:
-        raise checks.InputError("--output, --cost: expected with --hidden, found them alone")
+    options = network.NetworkOptions(
+        hidden or "", activation, output, cost, alpha, l1_ratio, learning_rate, batch_size, epochs,
+        momentum, solver, init, seed,
+    )  # fmt: skip
+    if hidden is None:
+        network.refuse_without_network(options)
     fitting.fit(
         fitting.Plan(
             data=data,
@@ -224,13 +281,17 @@ def fit(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            arrays=named_arrays(arrays),
+            reading=reading,
+            selection=selection,
             C=C,
             sweep=None if Cs is None else Sweep(Cs, cv, scoring),
             standardize=standardize,
             tol=tol,
             checkpoint=checkpoint,
-            network=options,
+            network=None if hidden is None else options,
             out=out,
+            force=force,
             json=json,
             quiet=quiet,
         )
@@ -238,21 +299,27 @@ def fit(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle compare digits --out curves.png\n"
-    "Example: bridle compare digits --cost quadratic --cost cross_entropy --learning-rate 1",
+    "Example: bridle compare digits --cost quadratic --cost cross_entropy",
 )
+@with_options(reading=reading_options, selection=selection_options)
 def compare(
+    reading: Reading,
+    selection: Selection,
     data: Data,
     target: Target = None,
     labels: Labels = None,
     test: Test = None,
     test_labels: TestLabels = None,
     holdout: Holdout = None,
+    arrays: Arrays = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(
             help="quadratic, cross_entropy, log_likelihood: once for each; all three if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     accuracy: Annotated[
@@ -260,6 +327,7 @@ def compare(
         typer.Option(
             help="The accuracy to count epochs to; the lowest final one if not given.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     hidden: network.Hidden = "30",
@@ -281,10 +349,14 @@ def compare(
             help="Train on features of mean 0 and deviation 1. On, unless they are pixels, which "
             "are taken as 0 … 1.",
             show_default=False,
+            rich_help_panel=NETWORK,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="A picture of the curves, .png or .svg.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="A picture of the curves, .png or .svg.", metavar="FILE", rich_help_panel=OUTPUT
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -300,6 +372,9 @@ def compare(
             test=test,
             test_labels=test_labels,
             holdout=holdout,
+            arrays=named_arrays(arrays),
+            reading=reading,
+            selection=selection,
             costs=cost or ["quadratic", "cross_entropy", "log_likelihood"],
             network=network.NetworkOptions(
                 hidden or "30", activation, output, None, alpha, l1_ratio, learning_rate,
@@ -315,9 +390,12 @@ def compare(
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle predict reviews-model new-reviews.csv --out answers.csv",
 )
+@with_options(reading=reading_options)
 def predict(
+    reading: Reading,
     model: Annotated[
         Path,
         typer.Argument(
@@ -327,25 +405,60 @@ def predict(
         ),
     ],
     data: Data,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Add a column for each class.")
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The column with the true labels, if the data have them: it is kept. Called as in "
+            "the fit if not given.",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    arrays: Arrays = None,
+    compact: Annotated[
+        bool,
+        typer.Option(
+            "--compact",
+            help="Leave out the columns of the classes, of names and of the truth.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file to write; standard output if not given.", metavar="FILE"),
+        typer.Option(
+            help="The file to write; standard output if not given.",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
 ) -> None:
-    """Write each sample's most probable class, as CSV: id, predicted, probability."""
+    """Write each sample's most probable class and the probabilities of all, as CSV.
+
+    Columns: what names the row, the truth where the data have it, predicted, probability, and one
+    for each class. bridle evaluate reads such a file.
+    """
     from bridle.cli import predicting
 
-    predicting.predict(model, data, probabilities=probabilities, out=out)
+    predicting.predict(
+        model,
+        data,
+        target=target,
+        arrays=named_arrays(arrays),
+        reading=reading,
+        compact=compact,
+        out=out,
+    )
 
 
 @app.command(
+    cls=PanelledCommand,
     epilog="\b\nExample: bridle evaluate answers.csv --target truth\n"
     "Example: bridle evaluate --model reviews-model test.csv",
 )
+@with_options(reading=reading_options)
 def evaluate(
+    reading: Reading,
     data: Annotated[
         str,
         typer.Argument(
@@ -356,13 +469,70 @@ def evaluate(
         ),
     ],
     model: Annotated[
-        Path | None, typer.Option(help="A model that bridle fit wrote.", metavar="MODEL")
+        Path | None,
+        typer.Option(help="A model that bridle fit wrote.", metavar="MODEL", rich_help_panel=DATA),
     ] = None,
     target: Target = None,
-    labels: Labels = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="A file of the true labels, where FILE has none.",
+            metavar="FILE",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    arrays: Arrays = None,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            help="Which columns are the answers: a name with * for the label ('prob_*'), columns "
+            "with commas between, or pairs LABEL=COLUMN; of an array, its columns' labels in "
+            "order. Found by the labels' names if not given.",
+            metavar="NAMES",
+            show_default=False,
+            rich_help_panel=ANSWERS,
+        ),
+    ] = None,
+    scores: Annotated[
+        bool | None,
+        typer.Option(
+            "--scores/--probabilities",
+            help="What the answers are. Told from their range and sums if not given.",
+            show_default=False,
+            rich_help_panel=ANSWERS,
+        ),
+    ] = None,
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            "--normalize",
+            help="Divide each row by its sum: one-vs-rest, counts.",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = False,
+    percent: Annotated[
+        bool,
+        typer.Option(
+            "--percent",
+            help="The answers are probabilities in per cent.",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Judge answers: cross-entropy, calibration, accuracy, and what surprised the model most."""
     from bridle.cli import evaluating
+    from bridle.cli.answer_kinds import Options
 
-    evaluating.evaluate(data, model=model, target=target, labels=labels, json=json)
+    kind: Any = None if scores is None else "scores" if scores else "probabilities"
+    options = Options(answers, kind, normalize, percent)
+    evaluating.evaluate(
+        data,
+        model=model,
+        target=target,
+        labels=labels,
+        arrays=named_arrays(arrays),
+        options=options,
+        reading=reading,
+        json=json,
+    )

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from bridle import checks, data, strict_json
+from bridle import checks, interruption, strict_json
 from bridle.cli import outputs
 from bridle.cli.curves import check_picture, draw
 from bridle.cli.messages import one_line
@@ -16,6 +16,8 @@ from bridle.cli.network_options import NetworkOptions
 from bridle.cli.network_training import classifier, live_epochs, trained, units_of
 from bridle.cli.sampling import Source, check_source, samples_of
 from bridle.networks import Epoch
+
+_LAYERS_A_LINE = 3
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,22 @@ def compare(plan: Plan) -> None:
     """Load, split, train under each cost, print and draw."""
     _check(plan)
     untrained = [classifier(plan.network.with_cost(cost)) for cost in plan.costs]
-    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    dataset = plan.load()
+    interruption.raise_again()
     train, judged = samples_of(plan, dataset)
     units = units_of(train.features, dataset, plan.standardize)
-    histories = []
+    histories, wanted = [], not (plan.json or plan.quiet)
     for model in untrained:
-        with live_epochs(model.cost, wanted=not (plan.json or plan.quiet)) as watch:
-            histories.append(trained(model, train, judged, units, watch).history_)
+        with live_epochs(model.cost, wanted=wanted) as watch:
+            fitted = trained(model, train, judged, units, watch, wanted=wanted)
+        histories.append(fitted.history_)
     goal = min(_accuracies(each)[-1] for each in histories)
     goal = goal if plan.accuracy is None else plan.accuracy
     runs = [
         _run(model.cost, model.output, history, goal)
         for model, history in zip(untrained, histories, strict=True)
     ]
-    if plan.out is not None:
-        named = [(f"{run.cost} ({run.output})", run.history) for run in runs]
-        draw(plan.out, f"{dataset.source}: {plan.network.hidden} hidden", judged.role, named)
+    failure = _failure_to_draw(plan, dataset.source, judged.role, runs)
     if plan.json:
         print(strict_json.to_text({"accuracy": goal, "runs": runs}, indent=2))
     elif not plan.quiet:
@@ -73,7 +75,21 @@ def compare(plan: Plan) -> None:
         counts = f"{len(train.target)} samples, {len(judged.target)} {judged.role}"
         print(one_line(f"{dataset.source}: {counts}; network {layers}-{_classes(untrained[0])}"))
         print(f"\n{_table(runs, goal, judged.role)}")
-        _print_ending(plan.out)
+        if failure is None:
+            _print_ending(plan.out)
+    if failure is not None:
+        raise failure
+
+
+def _failure_to_draw(plan: Plan, source: str, role: str, runs: Sequence[Run]) -> OSError | None:
+    if plan.out is None:
+        return None
+    named = [(f"{run.cost} ({run.output})", run.history) for run in runs]
+    try:
+        draw(plan.out, f"{source}: {plan.network.hidden} hidden", role, named)
+    except OSError as error:
+        return error
+    return None
 
 
 def _check(plan: Plan) -> None:
@@ -113,25 +129,35 @@ def _run(cost: str, output: str, history: list[Epoch], goal: float) -> Run:
 
 
 def _table(runs: Sequence[Run], goal: float, role: str) -> str:
+    """Return the figures of all runs, in lines of 80 columns at most."""
     to_goal = f"to {role} {goal:.4f}"
     lines = [
-        f"{'':16}{'':9}{to_goal:>24}{'at the end':>23}   gradient norm by layer",
-        f"{'cost':16}{'output':9}{'epochs':>14}{'seconds':>10}{'accuracy':>12}{'cost':>11}   "
-        f"first epoch → last",
+        f"{'':16}{'':9}{to_goal:>24}{'at the end':>23}",
+        f"{'cost':16}{'output':9}{'epochs':>14}{'seconds':>10}{'accuracy':>12}{'cost':>11}",
     ]
     for run in runs:
         epochs = "not reached" if run.epochs is None else str(run.epochs)
         seconds = "" if run.seconds is None else f"{run.seconds:.2f}"
         lines.append(
             f"{run.cost:16}{run.output:9}{epochs:>14}{seconds:>10}{run.accuracy:>12.4f}"
-            f"{run.final_cost:>11.4g}   "
-            f"{_norms(run.first_gradient_norms)} → {_norms(run.final_gradient_norms)}"
+            f"{run.final_cost:>11.4g}"
         )
+    lines += ["", "gradient norm of each layer, first epoch → last"]
+    for run in runs:
+        lines += _norm_lines(run)
     return "\n".join(lines)
 
 
-def _norms(norms: Sequence[float]) -> str:
-    return " ".join(f"{norm:.2g}" for norm in norms)
+def _norm_lines(run: Run) -> list[str]:
+    pairs = [
+        f"{first:.2g} → {last:.2g}"
+        for first, last in zip(run.first_gradient_norms, run.final_gradient_norms, strict=True)
+    ]
+    return [
+        f"  {run.cost if start == 0 else '':16}"
+        + "".join(f"{pair:20}" for pair in pairs[start : start + _LAYERS_A_LINE]).rstrip()
+        for start in range(0, len(pairs), _LAYERS_A_LINE)
+    ]
 
 
 def _print_ending(out: Path | None) -> None:

@@ -2,40 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, data
-from bridle.cli import outputs
-from bridle.cli.messages import about
-from bridle.data import Dataset
+from bridle import checks, data, strict_json
+from bridle.cli import answer_columns, answer_kinds, answer_words, outputs
+from bridle.cli.answer_kinds import Options
+from bridle.cli.messages import about, one_line, tell
+from bridle.data import Dataset, Reading, columns, files, targets
+from bridle.data.choice import is_id
+from bridle.data.columns import Table
+from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
 
 Array = npt.NDArray[Any]
 
-# What `bridle predict` writes beside the columns of the classes.
-_FIGURES = ("predicted", "probability", "surprisal")
+# Answers are found by the names of their columns, so there are names: -2, 7, 10 is no first row.
+_NAMED = Reading(header=True)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers, the class of each column, the true labels, and what was decided on the way."""
+
+    values: Array
+    classes: Sequence[object]
+    truth: Array
+    notes: tuple[str, ...]
+    place: Callable[[int], str]
+    ids: tuple[str, ...] | None = None
 
 
 def evaluate(
-    source: str, *, model: Path | None, target: str | None, labels: str | None, json: bool
+    source: str,
+    *,
+    model: Path | None,
+    target: str | None,
+    labels: str | None,
+    arrays: Mapping[str, str] | None,
+    options: Options,
+    reading: Reading,
+    json: bool,
 ) -> None:
     """Print the figures of answers in a file, or of a model on data."""
+    options.check(model=model is not None)
     if model is None:
-        dataset = data.load(source, target=target, labels=labels)
-        answers, classes = _answers(dataset, _labels(dataset))
+        if reading.na is not None:
+            raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
+        dataset = data.load(
+            source,
+            target=target,
+            labels=labels,
+            arrays=arrays,
+            reading=reading,
+            fitted=_NAMED,
+            as_table=True,
+        )
+        evaluation, notes = _of_answers(dataset, target, options)
     else:
         fitted = outputs.load_model(model)
-        dataset = data.load(source, target=target, labels=labels, **outputs.features_of(fitted))
-        with about(source):
-            answers, classes = fitted.predict_log_proba(dataset.features), fitted.classes_.tolist()
-    with about(source):
-        evaluation = judge(answers, _labels(dataset), classes=classes)
-    print(evaluation.to_json(indent=2) if json else evaluation)
+        known = outputs.features_of(fitted)
+        dataset = data.load(
+            source, target=target, labels=labels, arrays=arrays, reading=reading, **known
+        )
+        tell(dataset)
+        evaluation, notes = _of_model(fitted, dataset)
+    if json:
+        print(strict_json.to_text({**evaluation.to_dict(), "notes": list(notes)}, indent=2))
+        return
+    for note in notes:
+        print(f"  {one_line(note)}")
+    print(evaluation)
+
+
+def _of_model(model: outputs.Model, dataset: Dataset) -> tuple[Evaluation, tuple[str, ...]]:
+    with about(dataset.source):
+        answers = model.predict_log_proba(dataset.features)
+        found = judge(answers, _labels(dataset), classes=model.classes_.tolist())
+    return found, dataset.notes
+
+
+def _of_answers(
+    dataset: Dataset, target: str | None, options: Options
+) -> tuple[Evaluation, tuple[str, ...]]:
+    if dataset.table is not None:
+        found = _by_name(dataset, dataset.table, target, options)
+    else:
+        found = _by_place(dataset, options)
+    judged = answer_kinds.settle(found.values, options, found.place, dataset.source)
+    with about(dataset.source):
+        evaluation = judge(judged.values, found.truth, classes=found.classes, kind=judged.kind)
+    if found.ids is not None:
+        named = [
+            replace(row, index=found.ids[int(row.index)]) for row in evaluation.most_surprising
+        ]
+        evaluation = replace(evaluation, most_surprising=tuple(named))
+    infinite = evaluation.infinite_losses
+    zeros = f"{infinite} of the targets' were rounded to 0: an infinite loss each"
+    rounded = judged.rounded and infinite > 0
+    notes = (*dataset.notes, *found.notes, judged.note, zeros if rounded else "")
+    return evaluation, tuple(note for note in notes if note)
 
 
 def _labels(dataset: Dataset) -> Array:
@@ -44,52 +116,158 @@ def _labels(dataset: Dataset) -> Array:
     return dataset.target if dataset.target.ndim == 1 else dataset.target.argmax(axis=1)
 
 
-def _answers(dataset: Dataset, target: Array) -> tuple[Array, Sequence[object]]:
-    """Return scores or probabilities and the label of each column, in the terms of the target.
-
-    By name where the columns are called what the labels are. Else they stand for the labels in
-    order, one or all but the first of two, or for the class indices 0, 1, …
-    """
-    if dataset.features.is_sparse:
-        raise checks.InputError(f"{dataset.source}: expected dense answers, found a sparse matrix")
-    seen = np.unique(target)
-    by_name = {str(label): label for label in seen.tolist()}
-    answers, names = _class_columns(dataset, by_name)
-    width = answers.shape[1]
-    if by_name.keys() <= set(names):
-        return answers, [by_name.get(name, name) for name in names]
-    if width == 1 and len(seen) == 2:
-        positive_first = names == tuple(by_name)[:1]
-        return answers[:, 0], seen.tolist()[:: -1 if positive_first else 1]
-    if len(seen) == width:
-        return answers, seen.tolist()
-    if _are_indices(seen, width, named=bool(names)):
-        return answers, range(width)
-    raise checks.InputError(
-        f"{dataset.source}: {width} columns of answers for {len(seen)} labels in the target: name "
-        f"the columns after the labels"
+def _by_name(dataset: Dataset, table: Table, target: str | None, options: Options) -> Answers:
+    name, truth, note = _truth(dataset, table, target)
+    names = [each for each in table.names if each != name]
+    match = answer_columns.find(
+        table, names, np.unique(truth).tolist(), options.answers, options.total
+    )
+    values = answer_columns.numbers(table, match.names)
+    ids = next((each for each in names if is_id(each) and each not in match.names), None)
+    left_out = [each for each in names if each not in match.names]
+    return Answers(
+        values[:, 0] if len(match.classes) == 2 and len(match.names) == 1 else values,
+        match.classes,
+        truth,
+        (note, match.note, f"left out: columns {files.listing(left_out)}" if left_out else ""),
+        table.place,
+        None if ids is None else tuple(str(each) for each in table.texts(ids).tolist()),
     )
 
 
-def _class_columns(dataset: Dataset, labels: Collection[str]) -> tuple[Array, tuple[str, ...]]:
-    answers = dataset.features.to_array()
-    names = dataset.feature_names or ()
-    kept = [
-        place
-        for place, name in enumerate(names)
-        if name in labels or name.partition("=")[0] not in _FIGURES
+def _truth(dataset: Dataset, table: Table, target: str | None) -> tuple[str | None, Array, str]:
+    """Return the column of the truth, if it is one, the labels, and what was decided."""
+    if dataset.target is not None:
+        if target is not None:
+            raise checks.InputError("--labels: expected without --target, found both")
+        if dataset.target.ndim != 1:
+            raise checks.InputError(
+                f"--labels: expected a label a row, found probabilities of "
+                f"{dataset.target.shape[1]} classes"
+            )
+        return None, dataset.target, ""
+    if target is not None:
+        if target not in table.names:
+            raise columns.absent("--target", table, target)
+        return target, _column_of_labels(table, target), ""
+    name = _truth_name(table)
+    return name, _column_of_labels(table, name), f"truth: column {files.quoted(name)}"
+
+
+def _truth_name(table: Table) -> str:
+    named = [
+        name
+        for name in table.names
+        if answer_words.plain(name) in answer_words.TRUTH and _are_labels(table, name)
     ]
-    if len(kept) == len(names):
-        return answers, names
-    if not kept:
-        raise checks.InputError(
-            f"{dataset.source}: expected a column of probabilities or scores for each class "
-            f"(bridle predict --probabilities writes them)"
+    fitting = [name for name in named if _names_columns(table, name)]
+    if len(named) == 1 or len(fitting) == 1:
+        return (fitting or named)[0]
+    if not named:
+        # Whatever it is called: a column whose values other columns are called after.
+        fitting = [
+            name
+            for name in table.names
+            if answer_words.plain(name) not in answer_words.BESIDE
+            and _are_labels(table, name)
+            and len(targets.distinct(table.texts(name))[0]) > 1
+            and _names_columns(table, name)
+        ]
+        if len(fitting) == 1:
+            return fitting[0]
+    candidates = fitting or named or list(table.names)
+    raise files.broken(
+        table.file,
+        f"which column is the truth? name it with --target, or give the labels with --labels FILE: "
+        f"{files.listing(candidates)}",
+    )
+
+
+def _are_labels(table: Table, name: str) -> bool:
+    column = answer_columns.column_of(table, name)
+    if column is None or column.ndim != 1:
+        return False
+    # A column of text holds numbers as floats, labels that are integers among them.
+    return column.dtype.kind != "f" or bool((column == np.trunc(column)).all())
+
+
+def _names_columns(table: Table, name: str) -> bool:
+    labels = targets.distinct(table.texts(name))[0]
+    others = [each for each in table.names if each != name]
+    return len(labels) <= len(others) + 1 and answer_columns.could_be(others, labels)
+
+
+def _column_of_labels(table: Table, name: str) -> Array:
+    """Return a column of labels as they are spelled: integers where all are plainly that."""
+    place = f"column {files.quoted(name)}"
+
+    def where(row: int) -> str:
+        return f"{table.place(row)}, {place}"
+
+    if not table.typed:
+        return targets.from_spelling(table.texts(name), table.file, where, table.reading)
+    found = targets.as_target(table.read(name), table.file, where, table.reading)
+    if found.ndim != 1:
+        raise files.broken(table.file, f"{place}: expected a label a row, found probabilities")
+    return found
+
+
+def _by_place(dataset: Dataset, options: Options) -> Answers:
+    """Return the answers of an array, whose columns have no names.
+
+    They stand for the labels in order, one or all but the first of two, or for the class indices
+    0, 1, …, unless the user names them.
+    """
+    if dataset.features.is_sparse:
+        raise checks.InputError(f"{dataset.source}: expected dense answers, found a sparse matrix")
+    values, truth = dataset.features.to_array(), _labels(dataset)
+    classes, note = _classes_in_order(dataset, truth, options.answers)
+    return Answers(
+        values[:, 0] if len(classes) == 2 and values.shape[1] == 1 else values,
+        classes,
+        truth,
+        (note,),
+        lambda row: f"{dataset.source}: row {row}",
+        dataset.ids,
+    )
+
+
+def _classes_in_order(
+    dataset: Dataset, truth: Array, wanted: str | None
+) -> tuple[Sequence[object], str]:
+    source, width = dataset.source, dataset.features.shape[1]
+    # An embedded set has features, whose names are no labels.
+    named = dataset.feature_names is not None
+    seen = np.unique(truth)
+    if wanted is not None:
+        return _told_order(source, width, seen.tolist(), wanted), ""
+    order = files.listing(map(str, seen.tolist()))
+    if width == 1 and len(seen) == 2:
+        last = files.quoted(seen[1])
+        return seen.tolist(), f"answers: the one column is for {last}, the last of the labels"
+    if width > 1 and len(seen) == width:
+        return (
+            seen.tolist(),
+            f"answers: columns have no names, taken as the labels in order: {order}",
         )
-    return answers[:, kept], tuple(names[place] for place in kept)
-
-
-def _are_indices(seen: Array, width: int, *, named: bool) -> bool:
-    # Columns with other names than the classes' may be anything: their number has to be right.
     highest = int(seen[-1]) + 1 if seen.dtype.kind in "iu" and seen[0] >= 0 else 0
-    return highest == width if named else 0 < highest <= width
+    if width > 1 and 0 < highest <= width and not named:
+        return range(width), f"answers: columns have no names, taken as classes 0 to {width - 1}"
+    raise checks.InputError(
+        f"{source}: {width} columns of answers for {len(seen)} labels in the target, {order}: name "
+        f"the columns' labels in order with --answers LABEL,LABEL,…"
+    )
+
+
+def _told_order(source: str, width: int, seen: list[object], wanted: str) -> list[object]:
+    texts = next(csv.reader([wanted], skipinitialspace=True), [])
+    by_text = {str(label): label for label in seen}
+    if width == 1 and len(seen) == 2 and len(texts) == 1 and texts[0] in by_text:
+        return [label for text, label in by_text.items() if text != texts[0]] + [by_text[texts[0]]]
+    missing = [text for text in by_text if text not in texts]
+    if len(texts) != width or missing or len(set(texts)) < width:
+        raise checks.InputError(
+            f"--answers: expected the labels of the {width} columns of {source} in order, among "
+            f"them {files.listing(by_text)}, found {files.quoted(wanted)}"
+        )
+    return [by_text.get(text, text) for text in texts]

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 import bridle
-from bridle import checks, data, strict_json
+from bridle import checks, interruption, strict_json
 from bridle.cli import network_training, outputs
-from bridle.cli.messages import about, one_line
+from bridle.cli.app import DEFAULT_TOL
+from bridle.cli.messages import about, one_line, tell_user
 from bridle.cli.network_options import NetworkOptions
 from bridle.cli.progress import live_line
 from bridle.cli.sampling import Samples, Source, check_source, samples_of
@@ -26,8 +27,6 @@ from bridle.networks import NetworkClassifier
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
 
-DEFAULT_TOL = 1e-10
-
 
 @dataclass(frozen=True)
 class Plan(Source):
@@ -40,6 +39,7 @@ class Plan(Source):
     checkpoint: Path | None
     network: NetworkOptions | None
     out: Path | None
+    force: bool
     json: bool
     quiet: bool
 
@@ -47,23 +47,62 @@ class Plan(Source):
 def fit(plan: Plan) -> None:
     """Load, split, fit, judge, print and write."""
     _check(plan)
-    dataset = data.load(plan.data, target=plan.target, labels=plan.labels)
+    untrained = None if plan.network is None else network_training.classifier(plan.network)
+    _tell_of_checkpoint(plan)
+    dataset = plan.load()
+    interruption.raise_again()
     train, judged = samples_of(plan, dataset)
-    model, found = _fitted(plan, dataset, train, judged)
-    evaluation = _judged(model, judged)
+    model, found = _fitted(plan, dataset, train, judged, untrained)
+    evaluation, log_probabilities = _judged(model, judged)
     metrics = _metrics(plan, dataset, model, train, judged, evaluation)
     if found is not None:
         metrics["cross_validation"] = found.to_dict()
-    if plan.out is not None:
-        predictions = outputs.predictions_csv(judged.ids, evaluation)
-        outputs.write_fit(plan.out, model, metrics, predictions)
+    # A disk that is full costs the files, not the figures; a pipe that is closed, not the files.
+    failure = _failure_to_write(plan.out, model, metrics, judged, evaluation, log_probabilities)
     if plan.json:
         print(strict_json.to_text(metrics, indent=2))
     elif not plan.quiet:
-        _print(metrics, model, found, evaluation, plan.out)
+        _print(metrics, model, found, evaluation)
+        if failure is None:
+            _print_ending(plan.out)
+    if failure is not None:
+        raise failure
     if isinstance(model, SoftmaxRegression) and model.fit_report_.stopped == "interrupted":
         # What there was is judged and written; the exit code still says how it ended.
+        _tell_how_to_go_on(plan)
         raise KeyboardInterrupt
+
+
+def _failure_to_write(
+    out: Path | None,
+    model: Model,
+    metrics: dict[str, Any],
+    judged: Samples,
+    evaluation: Evaluation,
+    log_probabilities: Array,
+) -> OSError | None:
+    if out is None:
+        return None
+    few = len(model.classes_) <= outputs.MOST_CLASSES
+    probabilities = np.exp(log_probabilities) if few else None
+    predictions = outputs.predictions_csv(judged.ids, evaluation, probabilities)
+    try:
+        outputs.write_fit(out, model, metrics, predictions)
+    except OSError as error:
+        return error
+    return None
+
+
+def _tell_of_checkpoint(plan: Plan) -> None:
+    if plan.checkpoint is not None and plan.checkpoint.exists() and not (plan.quiet or plan.json):
+        tell_user(f"going on from the weights in {plan.checkpoint}")
+
+
+def _tell_how_to_go_on(plan: Plan) -> None:
+    if plan.checkpoint is not None:
+        tell_user(f"the same command goes on from {plan.checkpoint}")
+    else:
+        tell_user("a fit with --checkpoint FILE can be gone on with")
 
 
 def _check(plan: Plan) -> None:
@@ -85,17 +124,23 @@ def _check(plan: Plan) -> None:
     if plan.network is not None and plan.checkpoint is not None:
         raise checks.InputError("--checkpoint: expected without --hidden")
     if plan.out is not None:
-        outputs.check_folder(plan.out)
+        outputs.check_folder(plan.out, force=plan.force)
+    if plan.checkpoint is not None:
+        outputs.check_file(plan.checkpoint, "--checkpoint")
 
 
 def _fitted(
-    plan: Plan, dataset: Dataset, train: Samples, judged: Samples
+    plan: Plan,
+    dataset: Dataset,
+    train: Samples,
+    judged: Samples,
+    untrained: NetworkClassifier | None,
 ) -> tuple[Model, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
     model: Model
     found = None
-    if plan.network is not None:
-        model = _trained(plan, plan.network, dataset, train, judged)
+    if untrained is not None:
+        model = _trained(plan, untrained, dataset, train, judged)
     elif plan.sweep is not None:
         scale, wanted = _scale(plan, dataset), not (plan.json or plan.quiet)
         found = chosen(plan.sweep, train, standardize=scale, tol=plan.tol, wanted=wanted)
@@ -104,23 +149,26 @@ def _fitted(
         model = _fitted_to_optimum(plan, dataset, train)
     if dataset.feature_names is not None:
         model.feature_names_in_ = np.array(dataset.feature_names, dtype=object)
+    model.reading_ = dataset.reading.to_plain()
+    if dataset.target_name is not None:
+        model.target_name_in_ = dataset.target_name
     return model, found
 
 
 def _trained(
-    plan: Plan, options: NetworkOptions, dataset: Dataset, train: Samples, judged: Samples
+    plan: Plan, model: NetworkClassifier, dataset: Dataset, train: Samples, judged: Samples
 ) -> NetworkClassifier:
-    model = network_training.classifier(options)
     units = network_training.units_of(train.features, dataset, plan.standardize)
     wanted = not (plan.json or plan.quiet)
     with network_training.live_epochs("training", wanted=wanted) as watch:
-        return network_training.trained(model, train, judged, units, watch)
+        return network_training.trained(model, train, judged, units, watch, wanted=wanted)
 
 
 def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:
     model = SoftmaxRegression(plan.C or 1.0, standardize=_scale(plan, dataset), tol=plan.tol)
-    wanted = not (plan.json or plan.quiet)
-    with about(train.source), live_line(plan.tol, wanted=wanted) as progress:
+    wanted, penalised = not (plan.json or plan.quiet), np.isfinite(model.C)
+    line = live_line(plan.tol, penalised=bool(penalised), wanted=wanted)
+    with about(train.source), line as progress:
         return model.fit(
             train.features, train.target, progress=progress, checkpoint=plan.checkpoint
         )
@@ -131,19 +179,24 @@ def _scale(plan: Plan, dataset: Dataset) -> bool | float:
         return plan.standardize
     # Pixels have one unit. Each divided by its own deviation, those that are nearly always
     # background would count as much as the rest: noise, at the cost of accuracy.
+    # Nor are words: of the rare ones, which most are, the deviation is next to nothing.
+    if dataset.reading.texts:
+        return False
     return 255.0 if dataset.pixels else True
 
 
-def _judged(model: Model, samples: Samples) -> Evaluation:
+def _judged(model: Model, samples: Samples) -> tuple[Evaluation, Array]:
+    """Return the figures, and the log-probabilities that they are of."""
     # A distribution as target is judged by its most probable class.
     target = samples.target if samples.target.ndim == 1 else samples.target.argmax(axis=1)
     with about(samples.source):
-        found = judge(model.predict_log_proba(samples.features), target, classes=model.classes_)
+        answers = model.predict_log_proba(samples.features)
+        found = judge(answers, target, classes=model.classes_)
     # The row of the judged samples says nothing to the user; their name in the data does.
     named = tuple(
         replace(sample, index=samples.ids[int(sample.index)]) for sample in found.most_surprising
     )
-    return replace(found, most_surprising=named)
+    return replace(found, most_surprising=named), answers
 
 
 def _metrics(
@@ -182,7 +235,6 @@ def _print(
     model: Model,
     sweep: Chosen | None,
     evaluation: Evaluation,
-    out: Path | None,
 ) -> None:
     found = metrics["data"]
     counts = f"{found['training_samples']} samples, {found['features']} features"
@@ -196,9 +248,14 @@ def _print(
     else:
         if model.standardize == 255:
             print("  pixels are penalised on one scale, 0 to 1 (--standardize: each on its own)")
-        print(outputs.fit_line(model.fit_report_))
+        elif "texts" in model.reading_ and not model.standardize:
+            print("  features are penalised as they are (--standardize: each on its own scale)")
+        print(*outputs.fit_lines(model.fit_report_), sep="\n")
     print(f"\n{found['judged_on']} accuracy {evaluation.accuracy:.4f}\n")
     print(evaluation)
+
+
+def _print_ending(out: Path | None) -> None:
     if out is None:
         print("\nnothing written; --out DIR keeps the model, its metrics and predictions")
     else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bridle import checks
+from bridle.data import Dataset
 
 # The names that the library gives to arrays; the user of the command knows files only.
 _ARGUMENTS = ("X: ", "y: ", "scores_or_probabilities: ")
@@ -18,6 +20,17 @@ def one_line(text: str) -> str:
         sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
         for sign in joined
     )
+
+
+def tell(dataset: Dataset) -> None:
+    """Say which part of a file that holds several was taken, where nothing else says it."""
+    if dataset.taken:
+        tell_user(f"{dataset.source}: taken: {dataset.taken}")
+
+
+def tell_user(what: str) -> None:
+    """Say something beside the figures: a line on standard error."""
+    print(f"bridle: {one_line(what)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

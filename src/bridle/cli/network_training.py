@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.cli.messages import about
-from bridle.cli.network_options import NetworkOptions
+from bridle.cli.messages import about, tell_user
+from bridle.cli.network_options import NetworkOptions, in_flags
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
-from bridle.networks import Epoch, NetworkClassifier
+from bridle.networks import Epoch, NetworkClassifier, compiled, settings
 from bridle.networks.costs import COSTS, USUAL_OUTPUT
 from bridle.networks.progress import line
 from bridle.networks.samples import dense
-from bridle.networks.training import Watch
+from bridle.networks.training import Watch, sparing_the_compiler
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -56,7 +57,8 @@ def classifier(options: NetworkOptions) -> NetworkClassifier:
     """Return an untrained network; a cost or an output left open follows the other."""
     cost = options.cost or _USUAL_COST.get(options.output or "softmax", "log_likelihood")
     checks.one_of(cost, "--cost", COSTS)
-    return NetworkClassifier(
+    options.check_seed()
+    model = NetworkClassifier(
         options.hidden_sizes(),
         activation=options.activation,
         output=options.output or USUAL_OUTPUT[cost],
@@ -71,13 +73,22 @@ def classifier(options: NetworkOptions) -> NetworkClassifier:
         init=options.init,
         random_state=options.seed,
     )
+    with in_flags():
+        settings.plan(model, has_validation=True)
+    return model
 
 
 def trained(
-    model: NetworkClassifier, train: Samples, judged: Samples, units: Units, watch: list[Watch]
+    model: NetworkClassifier,
+    train: Samples,
+    judged: Samples,
+    units: Units,
+    watch: list[Watch],
+    *,
+    wanted: bool,
 ) -> NetworkClassifier:
     """Train in those units, judging after each epoch; then answer for features as they are."""
-    with about(train.source):
+    with in_flags(), about(train.source), told_of_compiling(wanted=wanted), sparing_the_compiler():
         model.fit(
             units.of(train.features),
             train.target,
@@ -94,6 +105,26 @@ def _fold_in(units: Units, model: NetworkClassifier) -> None:
     weights[0] = weights[0] / units.scale[:, None]
     biases[0] = biases[0] - units.mean @ weights[0]
     model.coefs_, model.intercepts_ = weights, biases
+
+
+@contextmanager
+def told_of_compiling(*, wanted: bool) -> Iterator[None]:
+    """Say what is going on while the first training on a machine waits for its compiler."""
+    log = logging.getLogger(compiled.__name__)
+    handler, level = _ToUser(), log.level
+    if wanted:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _ToUser(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        tell_user(record.getMessage())
 
 
 @contextmanager

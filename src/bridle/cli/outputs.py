@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
+import math
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, files, strict_json
+from bridle.data import Reading, label_kind
 from bridle.fit import FitReport, SoftmaxRegression, model_file
 from bridle.judge import Evaluation
 from bridle.networks import NetworkClassifier
-from bridle.networks.model_file import FORMAT as NETWORK_FORMAT
+from bridle.networks import model_file as network_file
 
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
+
+# Beyond this many classes `predictions.csv` would outgrow the data: it has no column for each then.
+MOST_CLASSES = 1000
 
 MODEL, METRICS, PREDICTIONS = "model.safetensors", "metrics.json", "predictions.csv"
 
@@ -28,8 +36,8 @@ MODEL, METRICS, PREDICTIONS = "model.safetensors", "metrics.json", "predictions.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-def fit_line(report: FitReport) -> str:
-    """Return the figures of a fit as a line of text."""
+def fit_lines(report: FitReport) -> list[str]:
+    """Return the figures of a fit, and what its gap means, in lines of at most 80 columns."""
     gap = f"{report.relative_gap:.1e}" if np.isfinite(report.relative_gap) else "unknown"
     bound = f"proven gap {gap}" if report.proven else f"estimated gap {gap}, not proven"
     ending = {
@@ -41,10 +49,37 @@ def fit_line(report: FitReport) -> str:
         "max_iter": "stopped at the limit of steps",
         "interrupted": "interrupted at the best weights seen",
     }[report.stopped]
-    return (
-        f"{ending}: {bound}, objective {report.objective:.9g} nats, "
-        f"{report.passes} passes, {report.seconds:.2f} s"
-    )
+    return [
+        f"{ending}: {bound},",
+        f"  objective {report.objective:.9g} nats, {report.passes} passes, {report.seconds:.2f} s",
+        *_meaning(report),
+    ]
+
+
+def _meaning(report: FitReport) -> list[str]:
+    """Return what a gap means for the probabilities, where it means anything.
+
+    At the optimum p* the gradient is 0, so that the objective elsewhere is higher by the mean of
+    KL(p*_n ‖ p_n) over the training samples, and by what the penalty adds. By Pinsker's inequality
+    no probability of a sample, of one class or of several, differs by more than √(KL / 2), and by
+    Jensen's the mean of that is at most √(gap / 2).
+    """
+    furthest = math.sqrt(max(0.0, report.relative_gap * report.objective) / 2)
+    if not furthest < 1:
+        return []
+    estimated = "" if report.proven else " (estimated)"
+    return [
+        f"  on average over the training samples, no probability is further than "
+        f"{_rounded_up(furthest)}",
+        f"  from what it is at the optimum{estimated}",
+    ]
+
+
+def _rounded_up(bound: float) -> str:
+    if bound == 0:
+        return "0"
+    unit = 10.0 ** math.floor(math.log10(bound))
+    return f"{math.ceil(bound / unit) * unit:.1g}"
 
 
 def training_line(model: NetworkClassifier) -> str:
@@ -57,24 +92,49 @@ def training_line(model: NetworkClassifier) -> str:
     )
 
 
-def predictions_csv(ids: Sequence[object], evaluation: Evaluation) -> str:
+def predictions_csv(
+    ids: Sequence[object], evaluation: Evaluation, probabilities: Array | None
+) -> str:
     """Return a line for each sample: what it is, what was predicted, how surely, how wrongly.
 
-    ``probability`` is that of the predicted class, ``surprisal`` that of the target in nats.
+    ``probability`` is that of the predicted class, ``surprisal`` that of the target in nats. A
+    column for each class follows, unless ``probabilities`` are left out.
     """
     found = evaluation.outcomes
     labels = np.array(found.classes, dtype=object)
-    return csv_text(
-        ["id", "target", "predicted", "probability", "surprisal"],
-        zip(
-            ids,
-            labels[found.target],
-            labels[found.predicted],
-            nine_digits(found.confidence),
-            nine_digits(found.surprisal),
-            strict=True,
-        ),
-    )
+    columns: dict[str, Sequence[object]] = {
+        "id": ids,
+        "target": labels[found.target].tolist(),
+        "predicted": labels[found.predicted].tolist(),
+        "probability": nine_digits(found.confidence),
+        "surprisal": nine_digits(found.surprisal),
+    }
+    return answers_csv(columns, found.classes, probabilities)
+
+
+def answers_csv(
+    columns: dict[str, Sequence[object]], classes: Sequence[object], probabilities: Array | None
+) -> str:
+    """Return a table of columns, and of one for each class beside them, called as the class is.
+
+    Where two columns would be called the same, ``p_`` stands before every class.
+    """
+    if probabilities is None:
+        return csv_text(list(columns), zip(*columns.values(), strict=True))
+    header = [*columns, *_class_columns(list(columns), classes)]
+    rows = zip(*columns.values(), probabilities, strict=True)
+    return csv_text(header, ([*fixed, *nine_digits(each)] for *fixed, each in rows))
+
+
+def _class_columns(taken: Sequence[str], classes: Sequence[object]) -> list[object]:
+    prefix = ""
+    while True:
+        # Plain labels stay what they are: a number is no text that a spreadsheet might run.
+        names = [f"{prefix}{label}" if prefix else label for label in classes]
+        written = [inert(name) if isinstance(name, str) else str(name) for name in names]
+        if len({*written, *map(inert, taken)}) == len(written) + len(taken):
+            return names
+        prefix = f"p_{prefix}"
 
 
 def csv_text(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -86,7 +146,8 @@ def _csv_row(cells: Sequence[object]) -> str:
     stream = io.StringIO()
     # Before Python 3.13 csv quotes only what its own line end consists of. A carriage return left
     # bare would end the row, and begin another with whatever follows: a formula.
-    csv.writer(stream, lineterminator="\r\n").writerow([_inert(cell) for cell in cells])
+    plain = [inert(cell) if isinstance(cell, str) else cell for cell in cells]
+    csv.writer(stream, lineterminator="\r\n").writerow(plain)
     return stream.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -95,60 +156,105 @@ def nine_digits(figures: Array) -> list[float]:
     return [float(f"{figure:.9g}") for figure in figures.tolist()]
 
 
-def _inert(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+def inert(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that could not be written to, before the work rather than after it."""
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that could not be written to, before the work rather than after it.
+
+    Nor is what another fit wrote there replaced, unless it is told (``force``) or that fit was
+    interrupted.
+    """
     if folder.exists() and not folder.is_dir():
         raise checks.InputError(f"--out {folder}: expected a folder, found a file")
     # The nearest ancestor that is there decides; a file among them cannot hold a folder.
     standing = next(place for place in [folder, *folder.absolute().parents] if place.exists())
     if not standing.is_dir():
         raise checks.InputError(f"--out {folder}: {standing} is a file")
-    _check_writable(folder, standing)
+    _check_writable(f"--out {folder}", standing)
     for name in (MODEL, METRICS, PREDICTIONS):
         if (folder / name).is_dir():
             raise checks.InputError(f"--out {folder}: {name} in it is a folder")
+        if (folder / name).exists() and not force and not _was_interrupted(folder):
+            raise checks.InputError(f"--out {folder}: holds {name} already; --force replaces it")
 
 
-def check_file(file: Path) -> None:
+def _was_interrupted(folder: Path) -> bool:
+    try:
+        metrics = json.loads((folder / METRICS).read_bytes())
+        return bool(metrics["fit"]["stopped"] == "interrupted")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def check_file(file: Path, option: str = "--out") -> None:
     """Refuse a file that could not be written, before the work rather than after it."""
     if file.is_dir():
-        raise checks.InputError(f"--out {file}: expected a file, found a folder")
+        raise checks.InputError(f"{option} {file}: expected a file, found a folder")
     if not file.parent.is_dir():
-        raise checks.InputError(f"--out {file}: no folder {file.parent}")
-    _check_writable(file, file.parent)
+        raise checks.InputError(f"{option} {file}: no folder {file.parent}")
+    _check_writable(f"{option} {file}", file.parent)
 
 
-def _check_writable(out: Path, folder: Path) -> None:
+def _check_writable(place: str, folder: Path) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise checks.InputError(f"--out {out}: no permission to write in {folder}")
+        raise checks.InputError(f"{place}: no permission to write in {folder}")
 
 
 def write_fit(folder: Path, model: Model, metrics: dict[str, Any], predictions: str) -> None:
-    """Write the model, its metrics and its predictions, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save(folder / MODEL)
-    write_text(folder / METRICS, strict_json.to_text(metrics, indent=2) + "\n")
-    write_text(folder / PREDICTIONS, predictions)
+    """Write the model, its metrics and its predictions: all of them, or nothing."""
+    contents = {
+        folder / MODEL: network_file.content(model)
+        if isinstance(model, NetworkClassifier)
+        else model_file.content(model),
+        folder / METRICS: _encoded(strict_json.to_text(metrics, indent=2) + "\n"),
+        folder / PREDICTIONS: _encoded(predictions),
+    }
+    made = [place for place in [folder, *folder.absolute().parents] if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_together(contents)
+    except BaseException:
+        for place in made:
+            with suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text whole or not at all, as UTF-8; a file's name may hold bytes that are none."""
-    files.write_whole(path, text.encode(errors="backslashreplace"))
+    """Write text whole or not at all."""
+    files.write_whole(path, _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    # As UTF-8; a file's name may hold bytes that are none.
+    return text.encode(errors="backslashreplace")
 
 
 def features_of(model: Model) -> dict[str, Any]:
-    """Return what `bridle.data.load` has to know of the features that a model was fitted to."""
+    """Return what `bridle.data.load` has to know of the data that a model was fitted to."""
     names = getattr(model, "feature_names_in_", None)
-    return {"feature_names": names, "width": model.n_features_in_}
+    target = getattr(model, "target_name_in_", None)
+    fitted = Reading.from_plain(model.reading_, "the model")
+    kind = fitted.label_kind or label_kind(model.classes_)
+    return {
+        "feature_names": names,
+        "width": model.n_features_in_,
+        "usual_target": target,
+        "fitted": replace(fitted, label_kind=kind),
+    }
 
 
 def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that ``bridle fit`` wrote it to."""
     file = path / MODEL if path.is_dir() else path
-    if model_file.format_of(file) == NETWORK_FORMAT:
-        return NetworkClassifier.load(file)
-    return SoftmaxRegression.load(file)
+    network = model_file.format_of(file) == network_file.FORMAT
+    model = NetworkClassifier.load(file) if network else SoftmaxRegression.load(file)
+    reading = Reading.from_plain(model.reading_, str(file))  # refused here, where it has a name
+    words = [name for each in reading.texts for name in each.feature_names]
+    names = list(getattr(model, "feature_names_in_", []))
+    if words and names[-len(words) :] != words:
+        raise checks.InputError(f"{file}: the model's words and features do not fit together")
+    return model

@@ -4,67 +4,111 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import numpy as np
 
 from bridle.fit.cross_validation import Progress as SweepProgress
 from bridle.fit.softmax_regression import Progress
 
+# What a gap is known to, relative to the objective: float64 sums tell no less.
+_ROUNDING = 1e-15
+
 
 @contextmanager
-def live_line(tol: float, *, wanted: bool) -> Iterator[Progress | None]:
+def live_line(tol: float, *, penalised: bool, wanted: bool) -> Iterator[Progress | None]:
     """Show the pass, the objective, the gap and the time left while a fit runs."""
     if not wanted or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
 
-    estimate = TimeLeft(tol)
+    # The bound is linear in the intercept's gradient and quadratic in the weights'. Where it has
+    # come to about the goal's root, a few steps of the intercept alone take it to the goal; without
+    # a penalty the gap is an estimate that is quadratic in all.
+    estimate = TimeLeft(math.sqrt(tol) if penalised else tol)
     with Console(stderr=True).status("reading the data once") as status:
 
         def show(passes: int, objective: float, gap: float, seconds: float) -> None:
-            left = estimate.seconds(seconds, gap)
-            ending = "" if left is None else f"   about {left:.0f} s left"
-            status.update(f"pass {passes}   objective {objective:.6f}   gap {gap:.1e}{ending}")
+            status.update(step_line(passes, objective, gap, estimate.seconds(seconds, gap)))
 
         yield show
 
 
+def step_line(passes: int, objective: float, gap: float, left: float | None) -> str:
+    """Return what is shown after a pass.
+
+    >>> step_line(7, 0.25, 1e-3, 12.4)
+    'pass 7   objective 0.250000   gap 1.0e-03   about 12 s left'
+    >>> step_line(9, 0.25, -5e-8, None)
+    'pass 9   objective 0.250000   gap at rounding'
+    """
+    shown = f"{gap:.1e}" if gap > _ROUNDING else "at rounding"
+    # Near the goal the last steps are few, and of no rate that could be told.
+    ending = f"   about {left:.0f} s left" if left is not None and left >= 0.5 else ""
+    return f"pass {passes}   objective {objective:.6f}   gap {shown}{ending}"
+
+
 @contextmanager
-def live_sweep(*, wanted: bool) -> Iterator[SweepProgress | None]:
+def live_sweep(scoring: str, *, wanted: bool) -> Iterator[SweepProgress | None]:
     """Show the last C that all folds were fitted at."""
     if not wanted or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
 
+    sign = -1 if is_cost(scoring) else 1
     with Console(stderr=True).status("reading the data once for each fold") as status:
 
         def show(done: int, folds: int, C: float, score: float) -> None:
-            status.update(f"{done} done, of {folds} folds each   C {C:.3g}   score {score:.6f}")
+            told = f"{name_of_score(scoring)} {sign * score:.6f}"
+            status.update(f"{done} done, of {folds} folds each   C {C:.3g}   {told}")
 
         yield show
 
 
-class TimeLeft:
-    """Seconds until the gap reaches its goal, if it goes on falling as it has of late.
+def is_cost(scoring: str) -> bool:
+    """Tell whether scikit-learn's score is a cost with its sign turned."""
+    return scoring.startswith("neg_")
 
-    The gap of a convex fit falls about geometrically, so its logarithm is extended as a line
-    through the last twenty steps.
+
+def name_of_score(scoring: str) -> str:
+    """Return what is shown of a score, or of the cost whose negative it is.
+
+    >>> name_of_score("neg_log_loss"), name_of_score("neg_brier_score"), name_of_score("accuracy")
+    ('cross-entropy in nats', 'brier score', 'accuracy')
+    """
+    if scoring == "neg_log_loss":
+        return "cross-entropy in nats"
+    return scoring.removeprefix("neg_").replace("_", " ") if is_cost(scoring) else scoring
+
+
+class TimeLeft:
+    """Seconds until the gap reaches its goal, if it goes on falling at its rate.
+
+    The gap of a convex fit falls about geometrically, in steps of all sizes. So the rate is that of
+    the line that fits its logarithm best over the latter two thirds of the time that it fell.
     """
 
     def __init__(self, goal: float) -> None:
         self._goal = goal
-        self._steps: deque[tuple[float, float]] = deque(maxlen=20)
+        self._steps: list[tuple[float, float]] = []
 
     def seconds(self, now: float, gap: float) -> float | None:
         """Note a gap; return the estimate, or None while there is nothing to go by."""
         if not 0 < gap < math.inf:
             return None
+        if gap >= 1:  # the bound says nothing yet: the fall begins after it
+            self._steps.clear()
         self._steps.append((now, math.log(gap)))
-        started, first = self._steps[0]
-        fallen = first - self._steps[-1][1]
-        if len(self._steps) < 3 or fallen <= 0:
+        recent = self._steps[len(self._steps) // 3 :]
+        if len(self._steps) < 3:
             return None
-        return max(0.0, (math.log(gap) - math.log(self._goal)) * (now - started) / fallen)
+        times, logs = np.array(recent).T
+        times = times - times.mean()
+        spread = float(times @ times)
+        slope = float(times @ (logs - logs.mean())) / spread if spread > 0 else 0.0
+        if slope >= 0:
+            return None
+        return max(0.0, (math.log(gap) - math.log(self._goal)) / -slope)

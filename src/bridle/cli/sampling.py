@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli.messages import about
 from bridle.cli.splitting import holdout_split
-from bridle.data import Dataset
+from bridle.data import Dataset, Reading, Selection
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -29,6 +30,30 @@ class Source:
     test: str | None
     test_labels: str | None
     holdout: float | None
+    arrays: Mapping[str, str] | None
+    reading: Reading
+    selection: Selection
+
+    def load(self) -> Dataset:
+        """Load the samples, of which some may be held out."""
+        return data.load(
+            self.data,
+            target=self.target,
+            labels=self.labels,
+            arrays=self.arrays,
+            reading=self.reading,
+            selection=self.selection,
+            training_rows=None if self.test is not None else self._training_rows,
+        )
+
+    @property
+    def share(self) -> float:
+        """How much of each class is held out where there is nothing else to judge on."""
+        return 0.2 if self.holdout is None else self.holdout
+
+    def _training_rows(self, target: Array) -> Array:
+        with about(self.data):
+            return holdout_split(target, self.share)[0]
 
 
 @dataclass(frozen=True)
@@ -57,11 +82,12 @@ def samples_of(source: Source, dataset: Dataset) -> tuple[Samples, Samples]:
     everything = _all_samples(dataset, "training")
     if source.test is not None:
         return everything, _test_samples(source, source.test, dataset)
-    share = 0.2 if source.holdout is None else source.holdout
-    if share == 0:
+    if source.holdout is None and dataset.test is not None:
+        return everything, _all_samples(dataset.test, "test")
+    if source.share == 0:
         return everything, everything
     with about(dataset.source):
-        kept, held = holdout_split(everything.target, share)
+        kept, held = holdout_split(everything.target, source.share)
     return _chosen(everything, kept, "training"), _chosen(everything, held, "held-out")
 
 
@@ -103,15 +129,19 @@ def _test_samples(source: Source, test_data: str, dataset: Dataset) -> Samples:
         test_data,
         target=source.target,
         labels=source.test_labels,
+        arrays=_test_arrays(source.arrays),
         feature_names=dataset.feature_names,
         width=dataset.features.shape[1],
+        reading=source.reading,
+        fitted=dataset.reading,
+        usual_target=dataset.target_name,
     )
-    found = _all_samples(test, "test")
-    if _are_texts(dataset.target) and not _are_texts(found.target):
-        # Texts that all look like numbers are read as numbers; the other file shows they are not.
-        return replace(found, target=found.target.astype(str))
-    return found
+    return _all_samples(test, "test")
 
 
-def _are_texts(target: Array | None) -> bool:
-    return target is not None and target.dtype.kind in "OU"
+def _test_arrays(arrays: Mapping[str, str] | None) -> dict[str, str] | None:
+    """Return the names in a file of its own: those for the test, else those for the fit."""
+    if arrays is None:
+        return None
+    names = {role: arrays.get(f"{role}_test", arrays.get(role)) for role in ("X", "y")}
+    return {role: name for role, name in names.items() if name is not None}

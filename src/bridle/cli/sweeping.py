@@ -10,7 +10,7 @@ from sklearn.metrics import get_scorer_names
 
 from bridle import checks
 from bridle.cli.messages import about
-from bridle.cli.progress import live_sweep
+from bridle.cli.progress import is_cost, live_sweep, name_of_score
 from bridle.cli.sampling import Samples
 from bridle.fit import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.fit.path import PRESETS
@@ -63,10 +63,15 @@ class Chosen:
 
     def lines(self) -> Iterator[str]:
         """Yield the table, with the best marked, and what is to be said of it."""
-        yield f"{'C':>10}   {self.scoring}, mean of {self.folds} folds ± deviation"
+        sign, what = 1, self.scoring
+        if is_cost(what):
+            # Everything else that is printed is a cost in nats: so is this, not its negative.
+            sign, what = -1, f"{name_of_score(what)} (-{what}"
+        ending = ")" if sign < 0 else ""
+        yield f"{'C':>10}   {what}, mean of {self.folds} folds ± deviation{ending}"
         for row in self.scores:
             mark = "   chosen" if row["C"] == self.model.C else ""
-            yield f"{row['C']:>10.3g}   {row['mean']:.6f} ± {row['deviation']:.6f}{mark}"
+            yield f"{row['C']:>10.3g}   {sign * row['mean']:.6f} ± {row['deviation']:.6f}{mark}"
         ends = self.scores[0]["C"], self.scores[-1]["C"]
         if len(self.scores) > 1 and self.model.C in ends:
             yield f"the best C, {self.model.C:g}, is at an end of what was tried: try beyond"
@@ -79,7 +84,7 @@ def chosen(
     search = SoftmaxRegressionCV(
         sweep.values(), cv=sweep.cv, scoring=sweep.scoring, standardize=standardize, tol=tol
     )
-    with about(train.source), live_sweep(wanted=wanted) as progress:
+    with about(train.source), live_sweep(sweep.scoring, wanted=wanted) as progress:
         search.fit(train.features, train.target, progress=progress)
     means, deviations = search.scores_.mean(axis=0), search.scores_.std(axis=0)
     rows = [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bridle.data import files, npy, npz, parts, sparse, tensors
-from bridle.data.archive import Archive, choose
+from bridle.data.archive import NONE, Archive, Choice, choose, part_of
 from bridle.data.dataset import Dataset, from_parts
 from bridle.data.parts import Part, Request
 
@@ -24,7 +25,7 @@ def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
         array = npy.map_npy(features)
         shape = array.shape
         target = None if labels is None else npy.map_npy(labels)
-        rows = parts.feature_rows(array, str(features))
+        rows = parts.feature_rows(array, str(features), request.expected_width)
         loaded.append(Part(str(features), rows, target, pixels=parts.are_pixels(array)))
     return from_parts(loaded, request, parts.flattening_note(shape))
 
@@ -33,6 +34,7 @@ def load_npz(paths: Sequence[Path], request: Request) -> Dataset:
     """Load ``.npz`` archives: named dense arrays, or one sparse matrix each."""
     archives = [npz.open_npz(path) for path in paths]
     if any(sparse.is_sparse(archive) for archive in archives):
+        parts.refuse_arrays(request, "a sparse matrix")
         return sparse.load_sparse(archives, request)
     return _load_archives(archives, request)
 
@@ -43,22 +45,58 @@ def load_safetensors(paths: Sequence[Path], request: Request) -> Dataset:
 
 
 def _load_archives(archives: Sequence[Archive], request: Request) -> Dataset:
+    choices = [choose(archive, request) for archive in archives]
+    tests = [test for _, test in choices]
+    dataset = _of_choices(archives, [fitted for fitted, _ in choices], request)
+    notes = {
+        note: None
+        for archive, (fitted, test) in zip(archives, choices, strict=True)
+        for note in _notes(archive, request.labels is None, fitted, test)
+    }
+    chosen = choices[0][0]
+    taken = str(chosen) if _is_part(chosen) else ""
+    dataset = replace(dataset, notes=(*dataset.notes, *notes), taken=taken)
+    if any(test is None for test in tests):
+        return dataset
+    held = replace(request, labels=None, target=None, width=dataset.features.shape[1])
+    test = _of_choices(archives, [test for test in tests if test is not None], held)
+    return replace(dataset, test=test)
+
+
+def _of_choices(
+    archives: Sequence[Archive], choices: Sequence[Choice], request: Request
+) -> Dataset:
     loaded, notes = [], {}
-    for archive in archives:
-        features, target = choose(archive, request)
-        array = archive.read(features)
-        rows = parts.feature_rows(array, f"{archive.file}: array {files.quoted(features)}")
-        labels = None if target is None or request.labels is not None else archive.read(target)
+    for archive, choice in zip(archives, choices, strict=True):
+        array = archive.read(choice.features)
+        place = f"{archive.file}: array {files.quoted(choice.features)}"
+        rows = parts.feature_rows(array, place, request.expected_width)
+        given = choice.target is None or request.labels is not None
+        labels = None if given else archive.read(str(choice.target))
         loaded.append(Part(archive.file, rows, labels, pixels=parts.are_pixels(array)))
         notes.update(dict.fromkeys(parts.flattening_note(array.shape)))
-        unused = [
-            name
-            for name in archive.names
-            if name != features and (labels is None or name != target)
-        ]
-        if unused:
-            notes[f"not used: arrays {files.listing(unused)}"] = None
     return from_parts(loaded, request, tuple(notes))
+
+
+def _notes(archive: Archive, has_labels: bool, chosen: Choice, test: Choice | None) -> list[str]:
+    used = {chosen.features, chosen.target if has_labels else None}
+    notes = []
+    if test is not None:
+        used |= {test.features, test.target}
+        notes.append(
+            f"{chosen} are learnt from; {test} are there to test (--test or --holdout take their "
+            "place)"
+        )
+    elif _is_part(chosen):
+        notes.append(f"taken: {chosen}")
+    unused = [name for name in archive.names if name not in used]
+    if unused:
+        notes.append(f"not used: arrays {files.listing(unused)}")
+    return notes
+
+
+def _is_part(chosen: Choice) -> bool:
+    return part_of(chosen.features) not in (None, (NONE, True))
 
 
 def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:

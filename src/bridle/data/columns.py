@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -11,9 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import files, targets
+from bridle.data import files, numbers, targets
+from bridle.data.reading import NA_POLICIES, Reading
 
 Array = npt.NDArray[Any]
+
+# What stands for a missing value among numbers, and is a value like others among texts.
+_DOUBTFUL = frozenset(
+    {"?", "-", "--", ".", "*", "none", "missing", "unknown", "n.a.", "na.", "nil"}
+)
 
 
 @dataclass(frozen=True)
@@ -21,34 +27,64 @@ class Table:
     """Columns of one file, or of several below each other.
 
     ``read`` returns one column: numbers or booleans ``(N,)``, an embedding ``(N, k)``, or texts
-    (as objects). ``place`` says where a row stands. Where the file declares no types (``typed`` is
-    false), a column of texts may be one of numbers with a fault in it.
+    (as objects). ``texts`` returns it as it is spelled, blanks around aside. ``place`` says where a
+    row stands. Where the file declares no types (``typed`` is false), a column of texts may be one
+    of numbers with a fault in it. The numbers of ``images`` are pixels in bytes.
     """
 
     file: str
     names: tuple[str, ...]
     count: int
     read: Callable[[str], Array]
+    texts: Callable[[str], Array]
     place: Callable[[int], str]
     typed: bool
+    reading: Reading = field(default_factory=Reading)
     notes: tuple[str, ...] = ()
+    images: frozenset[str] = frozenset()
+
+    def is_missing(self, text: str) -> bool:
+        """Tell whether a text is none; where types are declared, only an empty one is."""
+        return text.strip() == "" if self.typed else self.reading.is_missing(text)
+
+    def is_missing_number(self, text: str) -> bool:
+        """Tell whether a text among numbers stands for none, unless that was told otherwise."""
+        doubtful = self.reading.na_spellings is None and text.strip().lower() in _DOUBTFUL
+        return self.is_missing(text) or doubtful
 
     def fault(self, row: int, name: str, what: str) -> checks.InputError:
         """Return the error of one cell."""
         return files.broken(f"{self.place(row)}, column {files.quoted(name)}", what)
 
 
+def same_columns(file: str, names: Sequence[str], first: str, expected: Sequence[str]) -> None:
+    """Refuse a shard that has other columns than the first one; their order does not matter."""
+    odd = set(names).symmetric_difference(expected)
+    if odd:
+        raise files.broken(file, f"its columns differ from {first}: {files.listing(sorted(odd))}")
+
+
+def absent(argument: str, table: Table, name: str) -> checks.InputError:
+    """Return the error of an argument that names a column which is not there."""
+    return checks.InputError(
+        f"{argument}: {table.file} has no column {files.quoted(name)}, found "
+        f"{files.listing(table.names)}{files.suggestion(name, table.names)}"
+    )
+
+
+def needed(file: str, name: str, names: Sequence[str]) -> checks.InputError:
+    """Return the error of a column that a model needs and that is not among ``names``."""
+    meant = files.suggestion(name, names)
+    return files.broken(file, f"column {files.quoted(name)} is missing, the model needs it{meant}")
+
+
 def joined(tables: Sequence[Table]) -> Table:
-    """Lay tables below each other; all must have the columns of the first, in any order."""
+    """Lay tables that declare their types below each other; all must have the first's columns."""
     first = tables[0]
     if len(tables) == 1:
         return first
     for table in tables[1:]:
-        odd = set(table.names).symmetric_difference(first.names)
-        if odd:
-            raise files.broken(
-                table.file, f"its columns differ from {first.file}: {files.listing(sorted(odd))}"
-            )
+        same_columns(table.file, table.names, first.file, first.names)
     starts = np.cumsum([0, *(table.count for table in tables)])
 
     def place(row: int) -> str:
@@ -60,26 +96,47 @@ def joined(tables: Sequence[Table]) -> Table:
         names=first.names,
         count=int(starts[-1]),
         read=cache(lambda name: _joined_column(tables, name)),
+        texts=lambda name: np.concatenate([table.texts(name) for table in tables]),
         place=place,
         typed=first.typed,
+        reading=first.reading,
         notes=(f"{len(tables)} shards, {first.file} first", *first.notes),
+        images=first.images,
     )
 
 
 def _joined_column(tables: Sequence[Table], name: str) -> Array:
     columns = [table.read(name) for table in tables]
     for table, column in zip(tables, columns, strict=True):
-        if kind_of(column) == kind_of(columns[0]):
-            continue
-        if not table.typed:
-            # Of two files one holds numbers: the other says which of its texts is at fault.
-            numbers_only(tables[0] if columns[0].dtype == object else table, name)
-        raise files.broken(
-            table.file,
-            f"column {files.quoted(name)} holds {kind_of(column)}, in {tables[0].file} "
-            f"{kind_of(columns[0])}",
-        )
+        if kind_of(column) != kind_of(columns[0]):
+            raise files.broken(
+                table.file,
+                f"column {files.quoted(name)} holds {kind_of(column)}, in {tables[0].file} "
+                f"{kind_of(columns[0])}",
+            )
     return np.concatenate(columns)
+
+
+def taken(table: Table, rows: Array) -> Table:
+    """Return some rows of a table; its columns are typed by what is left."""
+
+    def texts(name: str) -> Array:
+        return np.asarray(table.texts(name)[rows])
+
+    def read(name: str) -> Array:
+        if table.typed:
+            return np.asarray(table.read(name)[rows])
+        found = texts(name)
+        typed = numbers.whole_column(found, table.reading)
+        return found if typed is None else typed
+
+    return replace(
+        table,
+        count=len(rows),
+        read=cache(read),
+        texts=texts,
+        place=lambda row: table.place(int(rows[row])),
+    )
 
 
 def kind_of(column: Array) -> str:
@@ -89,54 +146,101 @@ def kind_of(column: Array) -> str:
     return "numbers" if column.ndim == 1 else f"{column.shape[1]} numbers a row"
 
 
-def numbers_or_texts(table: Table, name: str) -> Array:
-    """Return a column for features, refusing its first missing value or text among numbers.
+def gaps(table: Table, name: str, *, as_texts: bool) -> Array:
+    """Return for each row whether its value is missing; ``as_texts``: whatever it looks like."""
+    spelled = as_texts and not table.typed
+    column = table.texts(name) if spelled else table.read(name)
+    if column.dtype == object:
+        among_numbers = not spelled and are_numbers(table, name)
+        is_missing = table.is_missing_number if among_numbers else table.is_missing
+        values, codes = targets.distinct(column)
+        return np.array([is_missing(text) for text in values])[codes]
+    if column.dtype.kind == "f":
+        return np.asarray(np.isnan(column).reshape(len(column), -1).any(axis=1))
+    return np.zeros(len(column), np.bool_)
 
-    A column that declares no type is one of numbers if most of its values are.
-    """
+
+def are_numbers(table: Table, name: str) -> bool:
+    """Tell whether a column is one of numbers: one without types is if most of its values are."""
+    column = table.read(name)
+    if column.dtype != object:
+        return column.ndim == 1
+    if table.typed:
+        return False
+    values, codes = targets.distinct(column)
+    found = ~np.isnan(numbers.plain_numbers(values, table.reading))
+    texts = ~found & [not table.is_missing_number(text) for text in values]
+    counts = np.bincount(codes)
+    as_numbers, as_texts = counts[found].sum(), counts[texts].sum()
+    nothing_at_all = all(table.is_missing(text) for text in values)
+    return bool(as_numbers > as_texts or nothing_at_all)
+
+
+def numbers_or_texts(table: Table, name: str) -> Array:
+    """Return a column for features, its missing values filled, or refused with the first row."""
     column = table.read(name)
     if column.dtype != object:
         return _finite(table, name, column)
-    values, codes = targets.distinct(column)
-    if table.typed:
-        return _without_empty(table, name, values, codes, column)
-    numbers = np.array([_number(text) for text in values])
-    missing = np.array([targets.is_missing(text) for text in values])
-    counts = np.bincount(codes)
-    as_numbers = counts[~np.isnan(numbers)].sum()
-    as_texts = counts[np.isnan(numbers) & ~missing].sum()
-    if as_texts >= as_numbers and as_texts:
-        return _without_empty(table, name, values, codes, column)
-    return _all_numbers(table, name, numbers[codes])
+    return numbers_only(table, name) if are_numbers(table, name) else texts_only(table, name)
 
 
 def numbers_only(table: Table, name: str) -> Array:
-    """Return a column that a model knows as numbers; a text in it is a fault."""
-    column = numbers_or_texts(table, name)
+    """Return a column that is known as one of numbers; a text in it is a fault."""
+    column = table.read(name)
     if column.dtype != object:
-        return column
+        return _finite(table, name, column)
     if table.typed:
         raise files.broken(
             table.file, f"column {files.quoted(name)}: expected numbers, found texts"
         )
+    return _finite(table, name, with_gaps(table, name))
+
+
+def texts_only(table: Table, name: str) -> Array:
+    """Return a column that is known as one of texts.
+
+    One that is missing is filled or refused; where the mean stands in for it, it is empty.
+    """
+    content = table.texts(name)
+    values, codes = targets.distinct(content)
+    missing = np.array([table.is_missing(text) for text in values])[codes]
+    if not missing.any():
+        return content
+    policy = table.reading.na
+    if policy == "mean":
+        return np.where(missing, "", content).astype(object)
+    if policy is None or policy in NA_POLICIES:
+        row = int(np.argmax(missing))
+        raise table.fault(row, name, f"missing value{_shown(content[row])}{_advice(missing)}")
+    return np.where(missing, policy, content).astype(object)
+
+
+def with_gaps(table: Table, name: str) -> Array:
+    """Return a column of numbers with NaN where one is missing; a text in it is a fault."""
+    column = table.read(name)
+    if column.dtype != object:
+        return column.astype(np.float64)
     values, codes = targets.distinct(column)
-    return _all_numbers(table, name, np.array([_number(text) for text in values])[codes])
+    found = numbers.plain_numbers(values, table.reading)
+    strange = np.isnan(found) & [not table.is_missing_number(text) for text in values]
+    if strange.any():
+        row = int(np.argmax(strange[codes]))
+        raise table.fault(row, name, f"text in a numeric column: {_explained(column[row], name)}")
+    return np.asarray(found[codes])
 
 
-def _all_numbers(table: Table, name: str, numbers: Array) -> Array:
-    bad = np.isnan(numbers)
-    if bad.any():
-        row = int(np.argmax(bad))
-        text = table.read(name)[row]
-        if targets.is_missing(text):
-            found = f" ({files.quoted(text)})" if text.strip() else ""
-            raise table.fault(row, name, f"missing value{found}")
-        raise table.fault(row, name, f"text in a numeric column: {files.quoted(text)}")
-    return _finite(table, name, numbers)
+def _explained(text: str, name: str) -> str:
+    mark = numbers.mark_of(text)
+    why = mark or f"--categorical {name} if the numbers are categories as well"
+    return f"{files.quoted(text)} ({why})"
 
 
 def _finite(table: Table, name: str, column: Array) -> Array:
-    if column.dtype.kind == "f" and not np.isfinite(column).all():
+    if column.dtype.kind != "f":
+        return column
+    if column.ndim == 1:
+        column = _filled(table, name, column)
+    if not np.isfinite(column).all():
         bad = ~np.isfinite(column).reshape(len(column), -1).all(axis=1)
         row = int(np.argmax(bad))
         found = "NaN" if np.isnan(column[row]).any() else "infinity"
@@ -144,18 +248,45 @@ def _finite(table: Table, name: str, column: Array) -> Array:
     return column
 
 
-def _without_empty(
-    table: Table, name: str, values: Sequence[str], codes: Array, column: Array
-) -> Array:
-    empty = np.array([not text.strip() for text in values])[codes]
-    if empty.any():
-        raise table.fault(int(np.argmax(empty)), name, "missing value")
-    return column
+def _filled(table: Table, name: str, column: Array) -> Array:
+    missing = np.isnan(column)
+    if not missing.any():
+        return column
+    fill = _fill(table, name)
+    if fill is not None:
+        return np.where(missing, fill, column)
+    if table.typed:
+        return column
+    row = int(np.argmax(missing))
+    text = table.texts(name)[row]
+    if table.reading.na == "mean":
+        raise table.fault(row, name, "missing value, and the fit kept no mean (--na mean)")
+    raise table.fault(row, name, f"missing value{_shown(text)}{_advice(missing)}")
 
 
-def _number(text: str) -> float:
-    # NaN stands for "no number": a text that says NaN is a missing value, not a number either.
-    try:
-        return float("nan") if "_" in text else float(text)
-    except ValueError:
-        return float("nan")
+def _fill(table: Table, name: str) -> float | None:
+    policy = table.reading.na
+    if policy == "mean":
+        return table.reading.fills.get(name)
+    if policy is None or policy in NA_POLICIES:
+        return None
+    number = numbers.plain_number(policy, table.reading)
+    if not np.isfinite(number):
+        raise files.broken(
+            table.file,
+            f"--na {files.quoted(policy)}: column {files.quoted(name)} holds numbers and has "
+            "missing values, expected a number for them",
+        )
+    return number
+
+
+def _shown(text: str) -> str:
+    return f" ({files.quoted(text)})" if text.strip() else ""
+
+
+def _advice(missing: Array) -> str:
+    count = int(missing.sum())
+    in_all = f" (one of {count} in the column)" if count > 1 else ""
+    if count == len(missing):
+        return f"{in_all}, no row has a value; a fit leaves the column out by --drop"
+    return f"{in_all}; --na drop, mean or a TEXT tells what to do"

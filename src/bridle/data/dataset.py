@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle.data import files, labels, targets
-from bridle.data.parts import Features, Part, Request
+from bridle.data.columns import Table
+from bridle.data.parts import Features, Part, Request, refuse_reading
+from bridle.data.reading import Reading
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -38,6 +40,19 @@ class Dataset:
         What was decided on the way, for a human to read.
     pixels : bool
         Whether the features are images in bytes: brightness, all on one scale.
+    reading : Reading
+        How the files were read, told or inferred, and what was learnt of their texts: for files
+        that come later.
+    target_name : str or None
+        The column of the target, in a table.
+    named : dict of str to tuple of str
+        Columns of a table that name its rows and that a model does not use; the one of `ids` first.
+    table : Table or None
+        The columns themselves, where `load` was asked for them; there are no features then.
+    taken : str
+        Of a file that holds several sets, the names of what was taken.
+    test : Dataset or None
+        A set to test on that the same file holds.
     """
 
     features: Rows
@@ -47,10 +62,19 @@ class Dataset:
     source: str
     notes: tuple[str, ...] = ()
     pixels: bool = False
+    reading: Reading = field(default_factory=Reading)
+    target_name: str | None = None
+    named: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    table: Table | None = None
+    taken: str = ""
+    test: Dataset | None = None
 
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
     """Lay the arrays of one or several files below each other; labels come from them or a file."""
+    refuse_reading(request, "no table", "na", "decimal", "thousands")
+    if not parts[0].pads_with_zeros:
+        refuse_reading(request, "no svmlight file", "index_base")
     features = Rows(_of_one_width(parts, request.expected_width))
     target, label_notes = _target(parts, request, len(features))
     ids = None if parts[0].ids is None else tuple(name for part in parts for name in part.ids or ())
@@ -63,6 +87,7 @@ def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = (
         source=request.source,
         notes=(*shards, *notes, *label_notes),
         pixels=all(part.pixels for part in parts),
+        reading=request.reading,
     )
 
 
@@ -100,16 +125,16 @@ def _target(
     parts: Sequence[Part], request: Request, count: int
 ) -> tuple[Array | None, tuple[str, ...]]:
     if request.labels is not None:
-        return labels.read(request.labels, count, request.source)
+        return labels.read(request, count)
     without = next((part.file for part in parts if part.target is None), None)
     if without is None:
-        return _joined_target(parts), ()
+        return _joined_target(parts, request), ()
     if request.need_target or any(part.target is not None for part in parts):
         raise files.broken(without, "no labels found: give them with --labels FILE")
     return None, ()
 
 
-def _joined_target(parts: Sequence[Part]) -> Array:
+def _joined_target(parts: Sequence[Part], request: Request) -> Array:
     raw = [np.asarray(part.target) for part in parts]
     for part, piece in zip(parts, raw, strict=True):
         rows = part.features.shape[0]
@@ -129,7 +154,7 @@ def _joined_target(parts: Sequence[Part]) -> Array:
         which = int(np.searchsorted(starts, row, side="right")) - 1
         return f"{parts[which].file}: row {row - int(starts[which])} of the labels"
 
-    return targets.as_target(joined, parts[0].file, place)
+    return targets.as_target(joined, parts[0].file, place, request.reading)
 
 
 def _family(labels: Array) -> tuple[bool, tuple[int, ...]]:

@@ -1,150 +1,255 @@
-"""``.csv`` and ``.tsv``: pandas reads them, after a scan that every line has its fields.
+"""Tables of text (``.csv``, ``.tsv``, ``.txt``): pandas reads them, after a scan of their lines.
 
 The scan is needed because pandas fills short lines up with missing values. It reads the same
-dialect line by line, and can say on which line of the file a row begins.
+dialect line by line, and can say on which line of the file a row begins. Every cell is read as a
+text; what a column holds is decided once, over all the files of a table.
 """
 
 from __future__ import annotations
 
-import csv
+import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import encoding, files
-from bridle.data.columns import Table
+from bridle.data import files, numbers
+from bridle.data.columns import Table, same_columns
 from bridle.data.dataset import Dataset
+from bridle.data.dialect import Layout, Lines, layout_of
 from bridle.data.parts import Request
-from bridle.data.table import is_id, to_dataset
+from bridle.data.reading import BLANKS, Reading
+from bridle.data.table import to_dataset
 
 Array = npt.NDArray[Any]
-Record = tuple[int, list[str]]  # the line a row begins on, and its fields
+
+_KIND = "a table of text"
+_LOOKED_AT = 1000  # rows of each file, for the decimal sign
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One file: its layout, and its cells as texts, column by column."""
+
+    layout: Layout
+    names: tuple[str, ...]
+    frame: Any  # a pandas DataFrame whose columns are numbered by place
+    places: dict[str, int]
+    notes: tuple[str, ...]
+
+    def column(self, name: str, most: int | None = None) -> Array:
+        """Return the cells of a column as they stand in the file, the first ones or all."""
+        return np.asarray(self.frame[self.places[name]].iloc[:most].to_numpy(dtype=object))
 
 
 def load_delimited(paths: Sequence[Path], request: Request) -> Dataset:
-    """Load ``.csv``/``.tsv`` files (``.gz`` too) with a header."""
-    return to_dataset([_table(path, request) for path in paths], request)
+    """Load tables of text, with a header or without, packed or not, as one table."""
+    likely, shards = request.likely, list[_Shard]()
+    for path in paths:
+        shard = _shard(path, request, likely)
+        shards.append(shard)
+        layout = shard.layout
+        likely = replace(
+            likely,
+            delimiter=layout.delimiter,
+            header=layout.header,
+            encoding=layout.encoding,
+            comment=layout.comment,
+        )
+    return to_dataset([_joined(shards, request.told.over(likely))], request)
 
 
-def _table(path: Path, request: Request) -> Table:
-    header, count = _scan(path)
-    texts = {name for name in header if is_id(name) and name != request.target}
-    if request.feature_names is not None:
-        uses = encoding.resolve(request.feature_names, header, str(path))
-        texts = {name for name in texts if name not in uses}
-        texts.update(name for name, use in uses.items() if use.values)
-    frame = _frame(path, header, texts)
+def _shard(path: Path, request: Request, likely: Reading) -> _Shard:
+    checks.require("pandas", extra="cli", purpose=f"reading {path}")
+    with files.parsing(path, _KIND):
+        layout = layout_of(path, request.told, likely)
+        count, comments, notes = _scan(layout, told=request.told.comment is not None)
+        frame = _frame(layout, comments)
     if len(frame) != count:
         raise files.broken(path, f"{count} or {len(frame)} rows? a line holds nothing but quotes")
-    index_notes: tuple[str, ...] = ()
-    names = header
-    if header[0] == "":
-        # What `DataFrame.to_csv` writes: the row numbers, under no name.
-        names, index_notes = header[1:], ("the first column has no name: not used",)
-    return Table(
-        file=str(path),
-        names=tuple(names),
-        count=count,
-        read=cache(lambda name: _column(frame[name])),
-        place=lambda row: f"{path}: line {_line(path, row)}",
-        typed=False,
-        notes=index_notes,
-    )
+    if frame.isna().any(axis=None):  # pandas saw fewer fields than the scan
+        raise files.broken(path, f"cannot be read as {_KIND}: a line has too few fields")
+    names, more = _named_columns(layout, frame)
+    places = {name: layout.names.index(name) for name in names}
+    return _Shard(layout, names, frame, places, (*layout.notes, *notes, *more))
 
 
-def _scan(path: Path) -> tuple[list[str], int]:
-    """Return the header and the number of rows below it; refuse rows of another width."""
-    with files.parsing(path, "a table of text"):
-        records = _records(path)
-        first_line, fields = next(records, (0, []))
-        header = _checked_header(path, first_line, fields)
-        count = 0
-        for line, fields in records:
-            if len(fields) != len(header):
-                which = "few" if len(fields) < len(header) else "many"
-                raise files.broken(
-                    path,
-                    f"line {line}: too {which} fields, expected {len(header)}, found {len(fields)}",
-                )
-            count += 1
+def _scan(layout: Layout, *, told: bool) -> tuple[int, frozenset[int], tuple[str, ...]]:
+    """Return the number of rows and the lines of comment; refuse rows of another width."""
+    path, width, count = layout.path, len(layout.names), 0
+    with files.open_text(path, layout.encoding) as stream:
+        lines = layout.lines(stream)
+        try:
+            for record in lines.records():
+                if record.line <= layout.first:
+                    continue
+                count += 1
+                if len(record.fields) != width:
+                    which = "few" if len(record.fields) < width else "many"
+                    found = f"expected {width}, found {len(record.fields)}"
+                    raise files.broken(path, f"line {record.line}: too {which} fields, {found}")
+        except UnicodeDecodeError as error:
+            raise files.undecodable(path, layout.encoding) from error
     if count == 0:
         raise files.broken(path, "no rows below the header")
-    return header, count
+    comments = [number for number, _ in lines.comments if number > layout.first]
+    if not told:
+        _check_comments(layout, lines.comments)
+    notes: tuple[str, ...] = ()
+    if lines.comments:
+        notes = (f"comments are left out: {len(lines.comments)}, from line {lines.comments[0][0]}",)
+    return count, frozenset(comments), notes
 
 
-def _records(path: Path) -> Iterator[Record]:
-    """Yield the header and the rows; lines of white space alone are none, as in pandas."""
-    with files.open_text(path) as stream:
-        reader = _reader(_without_nul(stream, path), path)
-        line = 1
+def _check_comments(layout: Layout, comments: list[tuple[int, str]]) -> None:
+    """Refuse what begins as a comment and has the fields of a row."""
+    for number, text in comments:
+        if number <= layout.first or len(layout.names) == 1:
+            continue
+        rows = Lines(layout.path, [text], layout.delimiter, "").records()
         try:
-            for fields in reader:
-                if len(fields) > 1 or (fields and fields[0].strip()):
-                    yield line, fields
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise files.broken(path, f"line {line}: {error}") from error
-        except UnicodeDecodeError as error:
-            raise files.undecodable(path) from error
+            fields = [len(record.fields) for record in rows]
+        except checks.InputError:
+            continue
+        if fields == [len(layout.names)]:
+            raise files.broken(
+                layout.path,
+                f"line {number} begins with '{layout.comment}': a comment, or a row? "
+                f"--comment '{layout.comment}' or --comment '' tells",
+            )
 
 
-def _reader(lines: Iterable[str], path: Path) -> Any:
-    return csv.reader(lines, delimiter=_delimiter(path), skipinitialspace=True, strict=True)
+class _Rows(io.TextIOBase):
+    """The lines of a file that hold rows, as a stream for pandas."""
+
+    def __init__(self, lines: Iterable[str], layout: Layout, comments: frozenset[int]) -> None:
+        self._lines = self._rows(lines, layout, comments)
+
+    @staticmethod
+    def _rows(lines: Iterable[str], layout: Layout, comments: frozenset[int]) -> Iterator[str]:
+        for number, line in enumerate(lines, 1):
+            if number > layout.first and number != layout.skipped and number not in comments:
+                yield line
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> str:
+        taken, length = list[str](), 0
+        for line in self._lines:
+            taken.append(line)
+            length += len(line)
+            if size is not None and 0 <= size <= length:
+                break
+        return "".join(taken)
 
 
-def _delimiter(path: Path) -> str:
-    return "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
+def _frame(layout: Layout, comments: frozenset[int]) -> Any:
+    import pandas
 
-
-def _without_nul(stream: IO[str], path: Path) -> Iterator[str]:
-    for number, line in enumerate(stream, 1):
-        if "\0" in line:
-            raise files.broken(path, f"line {number}: not text, found a NUL byte")
-        yield line
-
-
-def _checked_header(path: Path, line: int, fields: list[str]) -> list[str]:
-    if not fields:
-        raise files.broken(path, "empty, expected a header and rows")
-    names = [name.strip() for name in fields]
-    for place, name in enumerate(names, 1):
-        if name == "" and place > 1:
-            raise files.broken(path, f"line {line}: column {place} of the header has no name")
-        if names.index(name) < place - 1:
-            raise files.broken(path, f"line {line}: two columns are called {files.quoted(name)}")
-    return names
-
-
-def _frame(path: Path, header: list[str], texts: set[str]) -> Any:
-    pandas = checks.require("pandas", extra="cli", purpose=f"reading {path}")
-    with files.parsing(path, "a table of text"), files.open_text(path) as stream:
-        next(row for row in _reader(stream, path) if "".join(row).strip())  # the header
+    blanks = layout.delimiter == BLANKS
+    with files.open_text(layout.path, layout.encoding) as stream:
         return pandas.read_csv(
-            stream,
-            sep=_delimiter(path),
+            _Rows(stream, layout, comments),
+            sep=r"\s+" if blanks else layout.delimiter,
             header=None,
-            names=header,
+            names=range(len(layout.names)),
             index_col=False,
-            dtype=dict.fromkeys(texts, str),
+            dtype=str,
             # A missing value shall be seen with its text, not become a NaN.
             na_filter=False,
-            skipinitialspace=True,
+            skipinitialspace=not blanks,
             low_memory=False,
         )
 
 
-def _column(series: Any) -> Array:
-    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
-        return np.asarray(series.to_numpy())
-    return np.asarray(series.astype(str).to_numpy(dtype=object))
+def _named_columns(layout: Layout, frame: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the columns that can be used, and remarks on the others."""
+    names, notes = list[str](), list[str]()
+    for place, name in enumerate(layout.names):
+        if name:
+            names.append(name)
+        elif place == 0:
+            # What `DataFrame.to_csv` writes: the row numbers, under no name.
+            notes.append("the first column has no name: not used")
+        elif (frame[place].str.strip() == "").all():
+            # A delimiter at the end of every line.
+            notes.append(f"column {place + 1} has no name and is empty: not used")
+        else:
+            raise files.broken(
+                layout.path, f"line {layout.first}: column {place + 1} of the header has no name"
+            )
+    return tuple(names), tuple(notes)
 
 
-def _line(path: Path, row: int) -> int:
-    """Return the line of the file on which a row below the header begins."""
-    return next(itertools.islice(_records(path), row + 1, None))[0]
+def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
+    """Return one table of all the files, with one set of types."""
+    first = shards[0]
+    for shard in shards[1:]:
+        same_columns(str(shard.layout.path), shard.names, str(first.layout.path), first.names)
+    starts = np.cumsum([0, *(len(shard.frame) for shard in shards)])
+
+    def place(row: int) -> str:
+        which = int(np.searchsorted(starts, row, side="right")) - 1
+        layout = shards[which].layout
+        return f"{layout.path}: line {_line(layout, row - int(starts[which]))}"
+
+    decimal, notes = _decimal(shards, reading)
+    reading = replace(reading, decimal=decimal)
+
+    def cells(name: str) -> Array:
+        return np.concatenate([shard.column(name) for shard in shards])
+
+    def read(name: str) -> Array:
+        found = cells(name)
+        typed = numbers.whole_column(found, reading)  # blanks around a number do not matter to it
+        return _stripped(found) if typed is None else typed
+
+    shown = (f"{len(shards)} shards, {first.layout.path} first",) if len(shards) > 1 else ()
+    return Table(
+        file=str(first.layout.path),
+        names=first.names,
+        count=int(starts[-1]),
+        read=cache(read),
+        texts=lambda name: _stripped(cells(name)),
+        place=place,
+        typed=False,
+        reading=reading,
+        notes=(*shown, *first.notes, *notes),
+    )
+
+
+def _stripped(cells: Array) -> Array:
+    found = np.empty(len(cells), object)
+    found[:] = [cell.strip() for cell in cells.tolist()]
+    return found
+
+
+def _decimal(shards: Sequence[_Shard], reading: Reading) -> tuple[str, tuple[str, ...]]:
+    """Return the decimal sign; where rows further down write another, they are no numbers."""
+    if reading.decimal is not None:
+        return reading.decimal, ()
+    if reading.thousands == ".":
+        return ",", ()
+    columns = []
+    for name in shards[0].names:
+        cells = [cell for shard in shards for cell in shard.column(name, _LOOKED_AT).tolist()]
+        known = (cell.strip() for cell in dict.fromkeys(cells) if not reading.is_missing(cell))
+        columns.append(list(known))
+    if reading.thousands != "," and numbers.writes_decimal_comma(columns):
+        return ",", ("numbers have a decimal comma (--decimal . tells otherwise)",)
+    return ".", ()
+
+
+def _line(layout: Layout, row: int) -> int:
+    """Return the line of the file on which a row begins."""
+    with files.open_text(layout.path, layout.encoding) as stream:
+        records = layout.lines(stream).records()
+        rows = (record.line for record in records if record.line > layout.first)
+        return next(itertools.islice(rows, row, None))

@@ -16,13 +16,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle.data import columns, files, targets
+from bridle.data import columns, files, numbers, targets
 from bridle.data.columns import Table
 
 Array = npt.NDArray[Any]
 
-MOST_VALUES = 100  # of a text column; each becomes a column of the matrix
+# How many values a text column may have, each of which becomes a column of the matrix: not so many
+# that most of them are seen in a few rows only.
+MOST_VALUES, _FEW_VALUES, _ROWS_A_VALUE = 100, 10, 4
 
+_DATE = re.compile(
+    r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}:[0-9]{2}"
+    r"|[0-9]{1,2}[-/. ]+[A-Za-z]{3,9}[-/., ]+[0-9]{2,4}|[A-Za-z]{3,9}[-/. ][0-9]{1,2},? [0-9]{2,4}"
+)
+_MEASURE = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?\s*[A-Za-zµ°/²³]{1,6}")
 _ENTRY = re.compile(r"(.*)\[(0|[1-9][0-9]{0,8})\]", re.DOTALL)
 
 
@@ -53,11 +60,7 @@ def resolve(feature_names: Sequence[str], table_names: Sequence[str], file: str)
         elif entry and entry[1] in known:
             uses.setdefault(entry[1], Use(entry[1])).entries[int(entry[2])] = place
         else:
-            raise files.broken(
-                file,
-                f"column {files.quoted(_column_of(name))} is missing, the model needs it"
-                f"{files.suggestion(_column_of(name), table_names)}",
-            )
+            raise columns.needed(file, _column_of(name), table_names)
     for use in uses.values():
         if (use.whole is not None) + bool(use.entries) + bool(use.values) > 1:
             # "a" is there and "a=b" is not: taking the latter for a value of "a" would be wrong.
@@ -69,18 +72,28 @@ def resolve(feature_names: Sequence[str], table_names: Sequence[str], file: str)
     return uses
 
 
-def choose_names(table: Table, candidates: Sequence[str]) -> tuple[list[str], list[str]]:
+def columns_used(feature_names: Sequence[str], table: Table) -> set[str]:
+    """Return the columns of a table that features of these names are made of."""
+    return set(resolve(feature_names, table.names, table.file))
+
+
+def choose_names(
+    table: Table, candidates: Sequence[str], categorical: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """Return the feature names that the columns of a table get in a fit, and remarks."""
     names, notes = list[str](), list[str]()
     for column in candidates:
-        content = columns.numbers_or_texts(table, column)
+        asked = column in categorical
+        content = (columns.texts_only if asked else columns.numbers_or_texts)(table, column)
         if content.dtype == object:
-            values = _values(table, column, content)
+            values = _values(table, column, content, asked=asked)
             _tell_apart(table, column)
             names += [f"{column}={value}" for value in values]
             notes.append(f"text column {column!r} became {len(values)} one-hot columns")
         elif content.ndim == 2:
             names += [f"{column}[{entry}]" for entry in range(content.shape[1])]
+            if column in table.images:
+                notes.append(f"the images of column {column!r} became {content.shape[1]} columns")
         else:
             names.append(column)
     _refuse_twice(names, table.file)
@@ -113,12 +126,7 @@ def _content(table: Table, use: Use) -> Array:
             )
         return content
     if use.values:
-        content = table.read(use.column)
-        if content.dtype != object:
-            raise files.broken(
-                table.file, f"column {files.quoted(use.column)}: expected texts, found numbers"
-            )
-        return content
+        return columns.texts_only(table, use.column)
     content = columns.numbers_or_texts(table, use.column)
     width = max(use.entries) + 1
     # A subset of the entries may be meant; all up to one that is not the last is another embedding.
@@ -138,31 +146,81 @@ def _fill(result: Array, table: Table, use: Use, content: Array) -> None:
     elif use.entries:
         result[:, list(use.entries.values())] = content[:, list(use.entries)]
     else:
-        values, codes = targets.distinct(content)
-        unseen = np.array([value not in use.values for value in values])[codes]
-        if unseen.any():
-            row = int(np.argmax(unseen))
-            raise table.fault(row, use.column, _unseen(content[row], use))
-        places = np.array([use.values[value] for value in values])
-        result[np.arange(len(content)), places[codes]] = 1
+        _fill_one_hot(result, table, use, content)
+
+
+def _fill_one_hot(result: Array, table: Table, use: Use, content: Array) -> None:
+    missing = content == ""
+    if missing.any():  # the mean of a one-hot column is how often its value occurred in the fit
+        shares = [table.reading.fills.get(f"{use.column}={value}") for value in use.values]
+        if None in shares:
+            row = int(np.argmax(missing))
+            raise table.fault(
+                row, use.column, "missing value, and the fit kept no mean (--na mean)"
+            )
+        result[np.ix_(missing, list(use.values.values()))] = shares
+    rows = np.flatnonzero(~missing)
+    values, codes = targets.distinct(content[rows])
+    unseen = np.array([value not in use.values for value in values], np.bool_)[codes]
+    if unseen.any():
+        row = int(rows[np.argmax(unseen)])
+        raise table.fault(row, use.column, _unseen(content[row], use))
+    places = np.array([use.values[value] for value in values], np.intp)
+    result[rows, places[codes]] = 1
 
 
 def _unseen(value: str, use: Use) -> str:
-    if not value.strip():
-        return "missing value"
     known = files.listing(use.values)
     return f"{files.quoted(value)} is not among the values of the fit, {known}"
 
 
-def _values(table: Table, column: str, content: Array) -> list[str]:
-    values = sorted(targets.distinct(content)[0])
-    if len(values) > MOST_VALUES:
+def _values(table: Table, column: str, content: Array, *, asked: bool) -> list[str]:
+    values = sorted(value for value in targets.distinct(content)[0] if value)
+    place = f"text column {files.quoted(column)}"
+    if not asked:
+        _refuse_marks(table, column, content)
+    enough = MOST_VALUES if asked else table.count // _ROWS_A_VALUE
+    most = min(MOST_VALUES, max(_FEW_VALUES, enough))
+    if len(values) > most:
         raise files.broken(
             table.file,
-            f"text column {files.quoted(column)} has {len(values)} different values, at most "
-            f"{MOST_VALUES} can become one-hot columns",
+            f"{place} has {len(values)} different values in {table.count} rows, at most {most} "
+            f"can become one-hot columns: {_cause(values)}; --text {column} reads their words "
+            f"instead, --drop {column} leaves it out",
         )
     return values
+
+
+def _refuse_marks(table: Table, column: str, content: Array) -> None:
+    """Refuse a column whose texts are numbers with marks: as one-hot columns they mean little."""
+    values, codes = targets.distinct(content)
+    marks = [numbers.mark_of(text) for text in values]
+    marked = np.array([mark is not None for mark in marks])[codes]
+    plain = ~np.isnan(numbers.plain_numbers(values, table.reading))[codes]
+    if not marked.any() or 2 * (marked | plain).sum() <= len(content):
+        return
+    row = int(np.argmax(marked))
+    text = content[row]
+    told = "--thousands , or --decimal , tells, " if "," in text else ""
+    raise table.fault(
+        row,
+        column,
+        f"{files.quoted(text)} is a number but for its spelling: {marks[codes[row]]}; write plain "
+        f"numbers, or {told}--categorical {column} takes each as a category, --drop {column} "
+        "leaves it out",
+    )
+
+
+def _cause(values: Sequence[str]) -> str:
+    """Return what a column of so many different texts may be, in words."""
+    dates = sum(_DATE.match(value) is not None for value in values)
+    if 2 * dates > len(values):
+        return "they look like dates, which have to be made numbers first"
+    if 2 * sum(_MEASURE.fullmatch(value) is not None for value in values) > len(values):
+        return "they look like numbers with units, which have to be made plain numbers first"
+    if 2 * sum(len(value.split()) > 2 for value in values) > len(values):
+        return "they look like free text"
+    return "they look like names or codes of single rows"
 
 
 def _tell_apart(table: Table, column: str) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import codecs
 import difflib
 import gzip
+import io
+import lzma
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,27 +81,78 @@ def is_gzip(path: Path) -> bool:
     return path.name.lower().endswith(".gz")
 
 
+PACKED = (".gz", ".bz2", ".xz", ".zip", ".zst")
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def unpacked_name(path: Path) -> str:
+    """Return a file's name in lower case without the ending that says how it is packed."""
+    name = path.name.lower()
+    return next((name.removesuffix(ending) for ending in PACKED if name.endswith(ending)), name)
+
+
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for bytes, unpacked where its name ends in ``.gz``."""
-    return cast(IO[bytes], gzip.open(path, "rb")) if is_gzip(path) else path.open("rb")
+    """Open a file for bytes, unpacked where its name ends as a packed file's does."""
+    ending = path.suffix.lower()
+    if ending == ".gz":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if ending == ".bz2":
+        return cast(IO[bytes], bz2.open(path, "rb"))
+    if ending == ".xz":
+        return cast(IO[bytes], lzma.open(path, "rb"))
+    if ending == ".zip":
+        return _open_zip(path)
+    if ending == ".zst":
+        # The extra of parquet brings a reader of zstd; another package for it is not needed.
+        arrow = checks.require("pyarrow", extra="parquet", purpose=f"reading {path}")
+        return io.BufferedReader(arrow.input_stream(str(path), compression="zstd"))
+    return path.open("rb")
 
 
-def open_text(path: Path) -> IO[str]:
-    """Open a UTF-8 file for text with its line ends as they are, unpacked where it is ``.gz``."""
-    if is_gzip(path):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def _open_zip(path: Path) -> IO[bytes]:
+    with zipfile.ZipFile(path) as archive:
+        members = [each for each in archive.infolist() if not each.is_dir()]
+        # What the archiver of macOS adds is no content.
+        members = [each for each in members if not each.filename.startswith("__MACOSX/")]
+        if len(members) != 1:
+            found = listing(each.filename for each in members) or "none"
+            raise broken(path, f"expected one file in the .zip, found {found}")
+        return archive.open(members[0])
 
 
-def undecodable(path: Path) -> checks.InputError:
-    """Return the error of a file that is not UTF-8, with the first line that is not."""
+def encoding_of(path: Path, told: str | None) -> str:
+    """Return how a text file is encoded: as its byte order mark says, as told, else UTF-8."""
     with open_bytes(path) as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return broken(path, f"line {number}: not UTF-8 text")
-    return broken(path, "not UTF-8 text")
+        start = stream.read(3)
+    marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    return marked or told or "utf-8"
+
+
+def open_text(path: Path, encoding: str | None = None) -> IO[str]:
+    """Open a text file, unpacked, with its line ends as they are."""
+    found = encoding_of(path, encoding)
+    return io.TextIOWrapper(cast(Any, open_bytes(path)), encoding=found, newline="")
+
+
+def undecodable(path: Path, told: str | None = None) -> checks.InputError:
+    """Return the error of a file that is not in its encoding, with the first line that is not."""
+    encoding = encoding_of(path, told)
+    plain = encoding.removesuffix("-sig")
+    name = plain.upper() if plain.startswith("utf") else encoding
+    hint = "" if told else " (--encoding latin-1, cp1252, … tells another)"
+    if plain == "utf-8":
+        with open_bytes(path) as stream:
+            for number, line in enumerate(stream, 1):
+                try:
+                    line.decode(plain)
+                except UnicodeDecodeError:
+                    return broken(path, f"line {number}: not {name} text{hint}")
+    return broken(path, f"not {name} text{hint}")
 
 
 def largest_content(packed_bytes: int) -> int:

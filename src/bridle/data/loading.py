@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from bridle.data import embedded, files
+import numpy.typing as npt
+
+from bridle import checks
+from bridle.data import delimited, embedded, files, parts, targets
 from bridle.data.dataset import Dataset
 from bridle.data.folder import load_folder
-from bridle.data.formats import ENDINGS, reader_of
+from bridle.data.formats import ENDINGS, check_options, reader_of
 from bridle.data.parts import Request
+from bridle.data.reading import Reading, Selection
+from bridle.data.text import without_words
+
+Array = npt.NDArray[Any]
+
+STANDARD_INPUT = "-"
 
 
 def load(
@@ -20,6 +35,13 @@ def load(
     feature_names: Sequence[str] | None = None,
     width: int | None = None,
     need_target: bool = True,
+    reading: Reading | None = None,
+    fitted: Reading | None = None,
+    selection: Selection | None = None,
+    as_table: bool = False,
+    usual_target: str | None = None,
+    arrays: Mapping[str, str] | None = None,
+    training_rows: Callable[[Array], Array] | None = None,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -28,13 +50,15 @@ def load(
     source : str
         An embedded set (``digits``, ``iris``, ``wine``, ``breast-cancer``; ``./digits`` is the
         file of that name), a file (the ending of its name says the format), a folder of shards of
-        one format, of a pair of idx files, or of one folder of images for each class.
+        one format, of a pair of idx files, or of one folder of images for each class; ``-`` is a
+        table of text on standard input.
     target : str, optional
         The column, or the array of an archive, that holds the labels. By default a column named
         target, label, class or y in any case of letters, else the last one if it looks like
         classes.
     labels : str, optional
-        A file of labels, for arrays that have none: an array, or one label a line.
+        A file of labels, for arrays that have none: an array, or one label a line, with a heading
+        or without, and perhaps with row numbers beside them.
     feature_names : sequence of str, optional
         The columns a fitted model knows; a table is encoded to exactly these.
     width : int, optional
@@ -42,6 +66,25 @@ def load(
         file may be narrower than the model and mean the same.
     need_target : bool
         Whether data without labels are refused.
+    reading : Reading, optional
+        How the files are to be read: what is not told is recognised, and said in the notes.
+    fitted : Reading, optional
+        How the files of a fit were read (`Dataset.reading`): holds where nothing is told. The words
+        of its columns of texts are the last of ``feature_names``.
+    selection : Selection, optional
+        Which columns of a table a fit uses, and how. Columns that hold mostly different texts of
+        several words are read as texts by themselves.
+    as_table : bool
+        Whether a table is handed over as its columns, under `Dataset.table`: no target is chosen,
+        no feature encoded, and ``labels`` may lie in a file beside it. Arrays do not mind.
+    usual_target : str, optional
+        The column that holds the labels where it is there and ``target`` is not given.
+    arrays : mapping, optional
+        Of an archive, the names of the arrays ``X``, ``y``, ``X_test`` and ``y_test``, or of some
+        of them. By default ``X`` and ``y`` are found by their names, and the set to fit told from
+        the one to test (``x_train``, ``test_images``, …).
+    training_rows : callable, optional
+        Says, given the target, which rows will be learnt from: words are learnt from these alone.
 
     Returns
     -------
@@ -56,9 +99,11 @@ def load(
 
     Notes
     -----
-    Formats by the ending of the name: ``.csv``, ``.tsv`` (both ``.gz`` too), ``.parquet``,
-    ``.npz`` (dense, or from `scipy.sparse.save_npz`), ``.npy``, ``.safetensors``, ``.svmlight``
-    (``.libsvm``, ``.svm``), idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). Plain ``.npy``,
+    Formats by the ending of the name: ``.csv``, ``.tsv``, ``.txt`` (tables of text), ``.svmlight``
+    (``.libsvm``, ``.svm``), all of these also packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``,
+    ``.zst``); ``.parquet``, ``.npz`` (dense, or from `scipy.sparse.save_npz`), ``.npy``,
+    ``.safetensors``, idx (``…-idx3-ubyte``, ``.idx``, ``.gz`` too). A model is also given a
+    folder of images without classes, one image, or an array that is one row. Plain ``.npy``,
     ``.npz``, ``.safetensors`` and idx arrays are memory-mapped. Features of arrays are not
     searched for NaN here; those of tables are. Nothing pickled is ever read.
 
@@ -72,13 +117,42 @@ def load(
     ...
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
-    names = None if feature_names is None else tuple(feature_names)
-    request = Request(source, target, labels, names, width, need_target)
-    if source in embedded.NAMES:
+    request = Request(
+        source=source,
+        target=target,
+        labels=labels,
+        feature_names=without_words(feature_names, () if fitted is None else fitted.texts),
+        width=width,
+        need_target=need_target,
+        told=reading or Reading(),
+        fitted=fitted,
+        selection=selection or Selection(),
+        as_table=as_table,
+        usual_target=usual_target,
+        arrays=arrays,
+        training_rows=training_rows,
+    )
+    dataset = _loaded(request)
+    labels_found = targets.as_fitted(dataset.target, request.reading)
+    kind = targets.kind_of(labels_found) or request.reading.label_kind
+    found = replace(dataset.reading, label_kind=kind)
+    test = dataset.test
+    if test is not None:
+        test = replace(test, target=targets.as_fitted(test.target, found))
+    return replace(dataset, target=labels_found, reading=found, test=test)
+
+
+def _loaded(request: Request) -> Dataset:
+    if request.source in embedded.NAMES:
+        parts.refuse_arrays(request, "an embedded set")
         return embedded.load_embedded(request)
-    path = _existing(source)
-    if labels is not None:
-        _existing_labels(labels)
+    if request.labels is not None:
+        _existing_labels(request.labels)
+    if request.source == STANDARD_INPUT:
+        parts.refuse_arrays(request, "a table of text")
+        with _standard_input() as path:
+            return delimited.load_delimited([path], request)
+    path = _existing(request.source)
     if path.is_dir():
         return load_folder(path, request)
     reader = reader_of(path)
@@ -88,11 +162,32 @@ def load(
         raise files.broken(
             path, f"unknown ending {files.quoted(path.suffix)}, expected one of {ENDINGS}, idx"
         )
+    _refuse_empty(path, str(path))
+    check_options(reader, path, request)
+    return reader([path], request)
+
+
+def _refuse_empty(path: Path, name: str) -> None:
     with files.parsing(path, "a file"), path.open("rb") as stream:
         empty = not stream.read(1)
     if empty:
-        raise files.broken(path, "empty file")
-    return reader([path], request)
+        raise files.broken(name, "empty file")
+
+
+@contextmanager
+def _standard_input() -> Iterator[Path]:
+    """Keep standard input in a file for a while: a table is gone through more than once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "standard-input.csv"
+        with path.open("wb") as stream:
+            shutil.copyfileobj(sys.stdin.buffer, stream)
+        try:
+            _refuse_empty(path, STANDARD_INPUT)
+            yield path
+        except checks.InputError as error:
+            # The user knows nothing of that file.
+            said = str(error).replace(str(path), STANDARD_INPUT)
+            raise checks.InputError(said) from error
 
 
 def _existing(source: str) -> Path:

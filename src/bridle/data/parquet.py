@@ -1,4 +1,8 @@
-"""``.parquet``: numbers, texts (dictionaries too), and lists of numbers as embeddings."""
+"""``.parquet``: numbers, texts (dictionaries too), lists of numbers as embeddings, and images.
+
+Images are what the `datasets` library of Hugging Face writes: a column of structs ``{bytes, path}``
+whose bytes are those of an image's file.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import files
+from bridle.data import files, images
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request
@@ -24,10 +28,10 @@ _PANDAS_INDEX = "__index_level_"
 
 def load_parquet(paths: Sequence[Path], request: Request) -> Dataset:
     """Load ``.parquet`` files."""
-    return to_dataset([_table(path) for path in paths], request)
+    return to_dataset([_table(path, request) for path in paths], request)
 
 
-def _table(path: Path) -> Table:
+def _table(path: Path, request: Request) -> Table:
     checks.require("pyarrow", extra="parquet", purpose=f"reading {path}")
     from pyarrow import parquet
 
@@ -39,38 +43,88 @@ def _table(path: Path) -> Table:
     twice = next((name for name in names if content.column_names.count(name) > 1), None)
     if twice is not None:
         raise files.broken(path, f"two columns are called {files.quoted(twice)}")
+    pictures = frozenset(name for name in names if _holds_images(content.field(name).type))
     dropped = [name for name in content.column_names if name.startswith(_PANDAS_INDEX)]
+    gaps = request.reading.na not in (None, "error")
+    read = cache(
+        lambda name: (
+            _pixels(path, name, content.column(name), request)
+            if name in pictures
+            else _column(path, name, content.column(name), gaps=gaps)
+        )
+    )
     return Table(
         file=str(path),
         names=tuple(names),
         count=content.num_rows,
-        read=cache(lambda name: _column(path, name, content.column(name))),
+        read=read,
+        texts=lambda name: _texts(content.column(name)),
         place=lambda row: f"{path}: row {row}",
         typed=True,
+        reading=request.reading,
         notes=tuple(f"column {name!r} is a saved index: not used" for name in dropped),
+        images=pictures,
     )
 
 
-def _column(path: Path, name: str, column: Any) -> Array:
+def _texts(column: Any) -> Array:
+    values = column.to_pylist()
+    return np.array(["" if value is None else str(value) for value in values], object)
+
+
+def _column(path: Path, name: str, column: Any, *, gaps: bool) -> Array:
+    """Return a column; where ``gaps`` may be, NaN or an empty text stands for a missing value."""
     from pyarrow import compute, types
 
     place = f"column {files.quoted(name)}"
     with files.parsing(path, "parquet"):
-        if column.null_count:
-            row = compute.index(compute.is_null(column), True).as_py()
-            raise files.broken(path, f"row {row}, {place}: missing value")
         if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
+        if types.is_decimal(column.type):
+            column = column.cast("float64")
         kind = column.type
+        if column.null_count and not (gaps and (_is_number(kind) or _is_text(kind))):
+            row = compute.index(compute.is_null(column), True).as_py()
+            raise files.broken(path, f"row {row}, {place}: missing value")
         if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
             return _embedding(path, place, column)
-        if types.is_decimal(kind):
+        if _is_text(kind):
+            return np.array([text or "" for text in column.to_pylist()], object)
+        if not _is_number(kind):
+            expected = "expected numbers, texts, lists of numbers, or images as {bytes, path}"
+            raise files.broken(path, f"{place} is of type {kind}, {expected}")
+        if column.null_count:  # booleans too become numbers, so that NaN can be among them
             column = column.cast("float64")
-        elif _is_text(kind):
-            return np.array(column.to_pylist(), object)
-        elif not _is_number(kind):
-            raise files.broken(path, f"{place} is of type {kind}, expected numbers or texts")
         return np.asarray(column.to_numpy())
+
+
+def _holds_images(kind: Any) -> bool:
+    from pyarrow import types
+
+    if not types.is_struct(kind):
+        return False
+    fields = {kind.field(place).name: kind.field(place).type for place in range(kind.num_fields)}
+    return (
+        fields.keys() == {"bytes", "path"}
+        and kind.num_fields == 2
+        and bool(types.is_binary(fields["bytes"]) or types.is_large_binary(fields["bytes"]))
+    )
+
+
+def _pixels(path: Path, name: str, column: Any, request: Request) -> Array:
+    place, pictures = f"column {files.quoted(name)}", list[images.Picture]()
+    for row, entry in enumerate(column):
+        content = entry["bytes"].as_py() if entry.is_valid else None
+        if content is None:
+            where = entry["path"].as_py() if entry.is_valid else None
+            elsewhere = "" if where is None else f": only a path, {files.quoted(where)}"
+            raise files.broken(path, f"row {row}, {place}: the image is not in the file{elsewhere}")
+        pictures.append(images.Picture(f"{path}: row {row}, {place}", content))
+    if not pictures:
+        return np.empty((0, 0), np.uint8)
+    width = sum(each.startswith(f"{name}[") for each in request.feature_names or ())
+    pixels, _ = images.read_pixels(pictures, f"{path}: {place}", width)
+    return pixels.reshape(len(pixels), -1)
 
 
 def _embedding(path: Path, place: str, column: Any) -> Array:
@@ -93,7 +147,9 @@ def _embedding(path: Path, place: str, column: Any) -> Array:
 
 
 def _is_text(kind: Any) -> bool:
-    return "string" in str(kind)
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _is_number(kind: Any) -> bool:

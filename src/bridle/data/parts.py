@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.data import files
+from bridle.data.reading import Reading, Selection
 
 Array = npt.NDArray[Any]
 Features = Any  # a dense array or a SciPy sparse one
@@ -25,6 +27,30 @@ class Request:
     feature_names: tuple[str, ...] | None = None
     width: int | None = None
     need_target: bool = True
+    told: Reading = field(default_factory=Reading)
+    fitted: Reading | None = None
+    selection: Selection = field(default_factory=Selection)
+    # A table's columns as they are, for who matches them by name: no target chosen, no features.
+    as_table: bool = False
+    # The column that a model's target was in: taken where it is there and nothing else was said.
+    usual_target: str | None = None
+    arrays: Mapping[str, str] | None = None
+    training_rows: Callable[[Array], Array] | None = None
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the data are for a model that is fitted already."""
+        return self.width is not None or self.feature_names is not None
+
+    @property
+    def likely(self) -> Reading:
+        """How the files of the fit were read; nothing is known while there is no model."""
+        return self.fitted or Reading()
+
+    @property
+    def reading(self) -> Reading:
+        """What is known before the file is seen: the user's word, then the model's."""
+        return self.told.over(self.likely)
 
     @property
     def expected_width(self) -> int | None:
@@ -63,10 +89,45 @@ def refuse_labels(request: Request, kind: str) -> None:
         )
 
 
-def feature_rows(array: Array, file: str) -> Array:
-    """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat."""
+def refuse_selection(request: Request, kind: str) -> None:
+    """Refuse a choice of columns, or a model that reads one's texts, where there is no table."""
+    told = [f"--{each.name}" for each in fields(Selection) if getattr(request.selection, each.name)]
+    if told:
+        raise checks.InputError(f"{', '.join(told)}: expected a table, {request.source} is {kind}")
+    if request.likely.texts:
+        raise checks.InputError(
+            f"{request.source}: expected a table with the column "
+            f"{files.quoted(request.likely.texts[0].column)}, whose texts the model reads, found "
+            f"{kind}"
+        )
+
+
+def refuse_reading(request: Request, kind: str, *names: str) -> None:
+    """Refuse what was told of how to read other files than this one is."""
+    told = next((name for name in names if getattr(request.told, name) is not None), None)
+    if told is not None:
+        option = told.replace("_", "-")
+        raise checks.InputError(f"--{option}: {request.source} is {kind}, to which it says nothing")
+
+
+def refuse_arrays(request: Request, kind: str) -> None:
+    """Refuse names of arrays where there are none."""
+    if request.arrays:
+        raise checks.InputError(
+            f"--arrays: expected an .npz or .safetensors file of named arrays, {request.source} "
+            f"is {kind}"
+        )
+
+
+def feature_rows(array: Array, file: str, width: int | None = None) -> Array:
+    """Return an array as features ``(N, D)``: images ``(N, H, W[, channels])`` are laid flat.
+
+    An array of just as many numbers as a model has features, ``width``, is one row.
+    """
     if array.dtype.kind not in "biuf":
         raise files.broken(file, f"features: expected real numbers, found {array.dtype}")
+    if array.size == width and array.shape != (1, width):
+        return array.reshape(1, -1)
     if array.ndim < 2:
         raise files.broken(file, f"features: expected shape (N, D), found {array.shape}")
     if 0 in array.shape:

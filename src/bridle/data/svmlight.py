@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,46 @@ _LARGEST_COLUMN = 2**31 - 1
 
 
 def load_svmlight(paths: Sequence[Path], request: Request) -> Dataset:
-    """Load svmlight files; all count their columns from 1, unless one of them has a column 0."""
+    """Load svmlight files, all of which count their columns from 0 or all from 1.
+
+    As told, else as those of the fit did; else from 1, unless one of them has a column 0.
+    """
     parts.refuse_target_name(request, "an svmlight file")
     parts.refuse_labels(request, "an svmlight file")
     loaded = [(path, *_read(path)) for path in paths]
-    first = 0 if any(matrix[:, [0]].nnz for _, matrix, _ in loaded) else 1
+    first, notes = _first_column(loaded, request)
     pieces = []
     for path, matrix, labels in loaded:
         rows = matrix[:, first:]
         checked_shape(str(path), rows.shape, rows.nnz)
         pieces.append(Part(str(path), rows, labels, pads_with_zeros=True))
-    return from_parts(pieces, request, (f"columns are counted from {first} in the file",))
+    dataset = from_parts(pieces, request, notes)
+    return replace(dataset, reading=replace(dataset.reading, index_base=first))
+
+
+def _first_column(
+    loaded: list[tuple[Path, Any, Array]], request: Request
+) -> tuple[int, tuple[str, ...]]:
+    with_zero = next((path for path, matrix, _ in loaded if matrix[:, [0]].nnz), None)
+    base = request.reading.index_base
+    if base == 1 and with_zero is not None:
+        why = "as told" if request.told.index_base == 1 else "as the files of the fit did"
+        raise files.broken(
+            with_zero, f"has a column 0, but columns are counted from 1, {why} (--index-base 0)"
+        )
+    if base is not None:
+        return base, (f"columns are counted from {base} in the file",)
+    if with_zero is not None:
+        return 0, ("columns are counted from 0 in the file",)
+    return 1, ("columns are counted from 1 in the file (--index-base 0 tells otherwise)",)
 
 
 def _read(path: Path) -> tuple[Any, Array]:
     from sklearn.datasets import load_svmlight_file
 
     try:
-        with files.parsing(path, "svmlight"):
-            matrix, labels = load_svmlight_file(str(path), dtype=np.float64, zero_based=True)
+        with files.parsing(path, "svmlight"), files.open_bytes(path) as stream:
+            matrix, labels = load_svmlight_file(stream, dtype=np.float64, zero_based=True)
     except checks.InputError:
         _explain(path)
         raise
@@ -50,7 +72,7 @@ def _read(path: Path) -> tuple[Any, Array]:
 
 def _explain(path: Path) -> None:
     """Raise an error that names the first line that is not ``label column:value …``, if one is."""
-    with path.open("rb") as stream:
+    with files.parsing(path, "svmlight"), files.open_bytes(path) as stream:
         for number, line in enumerate(stream, 1):
             fault = _fault(line.partition(b"#")[0].split())
             if fault:

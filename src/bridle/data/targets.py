@@ -9,22 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import files
+from bridle.data import files, numbers
+from bridle.data.reading import BOOLEANS, INTEGERS, TEXTS, Reading
 
 Array = npt.NDArray[Any]
 Place = Callable[[int], str]  # a row → the words that say where it stands
 
-# A text that stands for "not known". "None" is not one of them: it is a fine name for a class.
-MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "<na>"})
-
 _LONGEST_LABEL = 256
 _FEW_NUMBERS = 20
 _EXACT_IN_FLOAT64 = 2.0**53
-
-
-def is_missing(text: str) -> bool:
-    """Tell whether a text stands for a missing value."""
-    return text.strip().lower() in MISSING
 
 
 def distinct(values: Array) -> tuple[list[Any], Array]:
@@ -34,7 +27,7 @@ def distinct(values: Array) -> tuple[list[Any], Array]:
     return list(codes), np.array(rows, np.int64)
 
 
-def as_target(raw: Array, file: str, place: Place) -> Array:
+def as_target(raw: Array, file: str, place: Place, reading: Reading | None = None) -> Array:
     """Return labels ``(N,)`` as integers, booleans or texts, or class probabilities ``(N, C)``.
 
     Parameters
@@ -45,11 +38,14 @@ def as_target(raw: Array, file: str, place: Place) -> Array:
         Named where the whole array is at fault.
     place : callable
         Says where a row stands: ``"a.csv: line 7, column 'y'"``.
+    reading : Reading, optional
+        What stands for a missing label.
 
     Returns
     -------
     ndarray
-        Floats that are whole numbers become int64; bytes and objects become texts.
+        Floats that are whole numbers become int64; bytes and objects become texts, without the
+        blanks around them.
 
     Raises
     ------
@@ -70,8 +66,64 @@ def as_target(raw: Array, file: str, place: Place) -> Array:
     if labels.dtype.kind == "f":
         return _from_floats(labels, file, place)
     if labels.dtype.kind in "USO":
-        return _from_texts(labels, place)
+        return _from_texts(labels, place, reading or Reading())
     raise files.broken(file, f"target: expected labels or probabilities, found {labels.dtype}")
+
+
+def from_spelling(texts: Array, file: str, place: Place, reading: Reading) -> Array:
+    """Return labels ``(N,)`` of a file that declares no types, as they are spelled there.
+
+    They are integers where each is spelled as a plain one (``7``, ``-1``; not ``007``, ``7.0``,
+    ``+7``, ``1_1``), else all are texts; where the reading says what the labels of a fit were,
+    they are that.
+    """
+    labels = _from_texts(texts, place, reading)
+    values, codes = distinct(labels)
+    kind = reading.label_kind
+    plain = [numbers.is_plain_integer(text) for text in values]
+    if kind == INTEGERS and not all(plain):
+        row = int(np.argmin(np.array(plain)[codes]))
+        text = files.quoted(labels[row])
+        raise files.broken(place(row), f"label {text}: expected an integer, as in the fit")
+    if kind == BOOLEANS and set(values) <= {"True", "False"}:
+        return np.asarray(labels == "True")
+    if kind != TEXTS and all(plain):
+        return np.array([int(text) for text in values], np.int64)[codes]
+    if kind is None:
+        _refuse_regression(values, len(labels), file, reading)
+    return labels
+
+
+def as_fitted(target: Array | None, reading: Reading) -> Array | None:
+    """Return labels of a file that declares types in the kind that those of the fit had."""
+    if target is None:
+        return None
+    is_label = target.ndim == 1 and target.dtype.kind in "biu"
+    if is_label and reading.label_kind == TEXTS:
+        return target.astype(np.str_)
+    return target
+
+
+def kind_of(target: Array | None) -> str | None:
+    """Return what labels are, for files that come later; None for distributions."""
+    if target is None or target.ndim != 1:
+        return None
+    return {"i": INTEGERS, "u": INTEGERS, "U": TEXTS, "b": BOOLEANS}.get(target.dtype.kind)
+
+
+def _refuse_regression(values: list[str], rows: int, file: str, reading: Reading) -> None:
+    found = numbers.plain_numbers(values, reading)
+    if not np.isnan(found).any() and np.any(found != np.trunc(found)):
+        _check_count(len(values), rows, file)
+
+
+def _check_count(count: int, rows: int, file: str) -> None:
+    if count > _FEW_NUMBERS or (count > 2 and 2 * count > rows):
+        raise files.broken(
+            file,
+            f"target: {count} different fractional numbers in {rows} rows look like a "
+            "regression target, expected classes (integers or texts)",
+        )
 
 
 def _as_float(array: Array) -> Array:
@@ -86,35 +138,37 @@ def _from_floats(labels: Array, file: str, place: Place) -> Array:
         raise files.broken(place(row), what)
     if np.all(labels == np.trunc(labels)) and np.all(np.abs(labels) <= _EXACT_IN_FLOAT64):
         return labels.astype(np.int64)
-    count = len(np.unique(labels))
-    if count > _FEW_NUMBERS or (count > 2 and 2 * count > len(labels)):
-        raise files.broken(
-            file,
-            f"target: {count} different fractional numbers in {len(labels)} rows look like a "
-            "regression target, expected classes (integers or texts)",
-        )
+    _check_count(len(np.unique(labels)), len(labels), file)
     return labels
 
 
-def _from_texts(labels: Array, place: Place) -> Array:
+def _from_texts(labels: Array, place: Place, reading: Reading) -> Array:
     values, codes = distinct(labels)
     texts = [_text(value) for value in values]
     for code, text in enumerate(texts):
-        fault = _fault(text)
+        fault = _fault(text, reading)
         if fault:
             raise files.broken(place(int(np.argmax(codes == code))), fault)
     return np.array(texts, np.str_)[codes]
 
 
 def _text(label: object) -> object:
-    return label.decode("utf-8", "backslashreplace") if isinstance(label, bytes) else label
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "backslashreplace")
+    # Blanks around a label are not part of it: "yes" and "yes " are one class.
+    return label.strip(" \u00a0") if isinstance(label, str) else label
 
 
-def _fault(label: object) -> str:
+def _fault(label: object, reading: Reading) -> str:
     if not isinstance(label, str):
         return f"expected a text as label, found {files.quoted(label)}"
-    if is_missing(label):
-        return "missing target value" + (f" ({files.quoted(label)})" if label.strip() else "")
+    if reading.is_missing(label):
+        if not label:
+            return "missing target value (--na drop leaves such rows out)"
+        return (
+            f"missing target value ({files.quoted(label)}); if that is a label, "
+            "--na-spellings '' says that only an empty cell is missing"
+        )
     if len(label) > _LONGEST_LABEL:
         return f"expected a label of at most {_LONGEST_LABEL} characters, found {len(label)}"
     return ""

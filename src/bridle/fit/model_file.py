@@ -26,10 +26,17 @@ Array = npt.NDArray[Any]
 
 _FORMAT = "bridle.SoftmaxRegression"
 _VERSION = 1
+# Characters for which every label of a file may ask, however short its text is.
+_LONGEST_LABEL = 1024
 
 
 def save(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
     """Write a fitted model, whole or not at all."""
+    files.write_whole(path, content(model))
+
+
+def content(model: SoftmaxRegression) -> bytes:
+    """Return a fitted model as the bytes of its file."""
     description = {
         **classifier_description(model),
         "parameters": _plain_parameters(model.get_params()),
@@ -37,7 +44,7 @@ def save(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         "fit_report": model.fit_report_.to_dict(),
     }
     tensors = {"coef": np.ascontiguousarray(model.coef_), "intercept": model.intercept_}
-    write(path, _FORMAT, _VERSION, description, tensors)
+    return to_bytes(_FORMAT, _VERSION, description, tensors)
 
 
 def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
@@ -47,6 +54,7 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
         coef, intercept = tensors["coef"], tensors["intercept"]
         model.set_params(**_parameters(description["parameters"]))
         classes, names = classes_and_names(description)
+        restore_account_of_files(model, description)
         report = _report(description["fit_report"])
         iterations = int(description["iterations"])
     except (KeyError, TypeError, ValueError) as error:
@@ -65,9 +73,36 @@ def restore(model: SoftmaxRegression, path: str | os.PathLike[str]) -> None:
 
 
 def classifier_description(model: Any) -> dict[str, Any]:
-    """Return what every classifier has, in JSON's types."""
+    """Return what every classifier has, in JSON's types.
+
+    ``reading`` is what the command found out about the files it read, for later ones, and
+    ``target_name`` what their column of labels was called.
+    """
     names = [str(name) for name in getattr(model, "feature_names_in_", [])]
-    return class_description(model.classes_, names)
+    return {
+        **class_description(model.classes_, names),
+        "reading": getattr(model, "reading_", {}),
+        "target_name": getattr(model, "target_name_in_", None),
+    }
+
+
+def restore_account_of_files(model: Any, description: dict[str, Any]) -> None:
+    """Give a model what its file says of the files of its fit.
+
+    Raises
+    ------
+    ValueError
+        What `classifier_description` would not have written. What is in ``reading`` is for
+        `bridle.data` to judge.
+    """
+    reading, name = description.get("reading", {}), description.get("target_name")
+    if not isinstance(reading, dict):
+        raise ValueError("expected an object as reading")
+    if not isinstance(name, str | None):
+        raise ValueError("expected a text as target_name")
+    model.reading_ = reading
+    if name is not None:
+        model.target_name_in_ = name
 
 
 def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict[str, Any]:
@@ -80,9 +115,34 @@ def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict
 
 
 def classes_and_names(description: dict[str, Any]) -> tuple[Array, list[str]]:
-    """Return the classes and the features' names of a description."""
-    classes = np.array(description["classes"], dtype=np.dtype(description["class_dtype"]))
+    """Return the classes and the features' names of a description.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        What `class_description` would not have written.
+    """
+    plain = description["classes"]
+    if not isinstance(plain, list):
+        raise ValueError("classes: expected a list")
+    try:
+        classes = np.array(plain, dtype=_class_dtype(description["class_dtype"], plain))
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+    if classes.ndim != 1 or _plain_classes(classes) != plain:
+        raise ValueError("classes: they do not have the type that is told")
     return classes, [str(name) for name in description["feature_names"]]
+
+
+def _class_dtype(name: Any, classes: list[Any]) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(str(name))
+    except SyntaxError:  # what NumPy makes of a bracket without its partner
+        raise ValueError(f"class_dtype: no dtype is called {str(name)[:40]!r}") from None
+    longest = max((len(label) for label in classes if isinstance(label, str)), default=0)
+    if dtype.kind not in "biufUSOmM" or dtype.itemsize > 4 * max(longest, _LONGEST_LABEL):
+        raise ValueError(f"class_dtype: expected one of labels, found {str(name)[:40]!r}")
+    return dtype
 
 
 def write(
@@ -93,9 +153,16 @@ def write(
     tensors: dict[str, Array],
 ) -> None:
     """Write a model of some format, whole or not at all."""
+    files.write_whole(path, to_bytes(kind, version, description, tensors))
+
+
+def to_bytes(
+    kind: str, version: int, description: dict[str, Any], tensors: dict[str, Array]
+) -> bytes:
+    """Return a model of some format as the bytes of its file."""
     described = {"format": kind, "version": version, **description}
-    content = to_safetensors(tensors, metadata={"bridle": json.dumps(described)})
-    files.write_whole(path, content)
+    written: bytes = to_safetensors(tensors, metadata={"bridle": json.dumps(described)})
+    return written
 
 
 def read(
@@ -112,6 +179,8 @@ def read(
         raise checks.InputError(f"{path}: no bridle model ({error})") from None
     if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
         raise checks.InputError(f"{path}: expected real weights")
+    if any(np.isnan(tensor).any() for tensor in tensors.values()):
+        raise checks.InputError(f"{path}: expected weights that are numbers, found NaN")
     return tensors, description
 
 
@@ -126,7 +195,7 @@ def _description(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
             description = json.loads((file.metadata() or {})["bridle"])
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError, RecursionError) as error:
         raise checks.InputError(f"{path}: no bridle model ({error})") from None
     return description if isinstance(description, dict) else {}
 

@@ -101,6 +101,7 @@ class SoftmaxRegression(SoftmaxClassifier):
     """
 
     fit_report_: FitReport
+    reading_: dict[str, Any]  # how the command read the files of the fit
 
     def __init__(
         self,

@@ -14,8 +14,9 @@ from bridle import strict_json
 from bridle.checks import Label
 from bridle.judge import calibration, metrics, surprise, text
 from bridle.judge.calibration import ReliabilityBin
+from bridle.judge.kinds import InputKind
 from bridle.judge.metrics import ClassFigures
-from bridle.judge.outcomes import InputKind, Outcomes, row_outcomes
+from bridle.judge.outcomes import Outcomes, row_outcomes
 from bridle.judge.surprise import SurprisingSample
 
 Array = npt.NDArray[Any]
@@ -128,11 +129,14 @@ def evaluate(
     target: npt.ArrayLike | Iterable[object],
     *,
     classes: Iterable[object] | None = None,
+    kind: InputKind | None = None,
 ) -> Evaluation:
     """Judge scores or probabilities against the true classes.
 
-    Rows are taken as probabilities if every row is non-negative and sums to 1 (within the rounding
-    of the dtype), else as scores, whose probabilities are their softmax. The result says which. A
+    Unless told by ``kind``, rows are taken as probabilities if every row is non-negative and sums
+    to 1, within the rounding of the dtype or of the decimals that all entries have (0.333 thrice;
+    they are used as they are), else as scores, whose probabilities are their softmax. The result
+    says which, and a warning where scores look like probabilities (one-vs-rest) or per cent. A
     score of −inf is a masked class.
 
     Parameters
@@ -145,6 +149,9 @@ def evaluate(
         Class indices in [0, C); or labels, if ``classes`` are given.
     classes : sequence of C labels, optional
         Text, numbers or booleans, in the order of the columns.
+    kind : {"probabilities", "scores"}, optional
+        What the rows are, where that shall not be told from their range and sums. Rows of
+        probabilities that do not sum to 1, one-vs-rest ones say, are then refused.
 
     Returns
     -------
@@ -158,7 +165,8 @@ def evaluate(
     InputError
         No rows or classes, targets of another number or kind, a label that ``classes`` lacks, a
         row with a NaN, a +inf or −inf alone; or entries in [0, 1] of which at least half of the
-        rows sum to nearly 1 (within 0.05) but not all do: broken probabilities.
+        rows sum to nearly 1 (within 0.05) but not all do: broken probabilities; a ``kind`` that
+        the rows are not.
 
     Examples
     --------
@@ -169,7 +177,7 @@ def evaluate(
     cross-entropy           1.4979 nats     2.1610 bits     perplexity 4.4721
       uniform guess         1.0986 nats     1.5850 bits
       class frequencies     0.6931 nats     1.0000 bits
-    accuracy                0.5000          top-5 1.0000
+    accuracy                0.5000
     Brier score             0.8200          calibration error 0.5500
     infinite losses              0
     <BLANKLINE>
@@ -182,7 +190,7 @@ def evaluate(
                   0  cat               eel                    0.1000     2.3026
                   1  eel               eel                    0.5000     0.6931
     """
-    found = row_outcomes(scores_or_probabilities, target, classes=classes)
+    found = row_outcomes(scores_or_probabilities, target, classes=classes, kind=kind)
     nats = float(found.surprisal.mean())
     uniform = metrics.uniform_cross_entropy(len(found.classes))
     frequency = metrics.class_frequency_cross_entropy(found.target)

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, probabilities
+from bridle.judge import kinds
+from bridle.judge.kinds import InputKind
 
 Array = npt.NDArray[Any]
-InputKind = Literal["probabilities", "scores"]
 
 _NAME = "scores_or_probabilities"
 # A block's float64 copy (512 kB) and what is made of it stay in cache.
 _BLOCK_NUMBERS = 2**16
-# Rows that miss a sum of 1 by less than this were meant as probabilities: three decimals of a
-# hundred classes miss by 0.05, independent scores in [0, 1] seldom come so close.
-_NEARLY_ONE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +69,7 @@ def row_outcomes(
     target: npt.ArrayLike | Iterable[object],
     *,
     classes: Iterable[object] | None = None,
+    kind: InputKind | None = None,
 ) -> Outcomes:
     """Return what became of each row of scores or probabilities.
 
@@ -82,6 +81,8 @@ def row_outcomes(
     >>> found.surprisal.round(6), found.rank, found.input_kind
     (array([2.302585, 0.693147]), array([2, 0]), 'probabilities')
     """
+    if kind is not None:
+        checks.one_of(kind, "kind", ("probabilities", "scores"))
     values = _checked_values(scores_or_probabilities)
     count, columns = values.shape[0], 2 if values.ndim == 1 else values.shape[1]
     if classes is None:
@@ -90,13 +91,13 @@ def row_outcomes(
     else:
         labels = checks.class_labels(classes, columns)
         indices = checks.labelled_target(target, labels, count)
-    kind = _input_kind(values)
+    found = _input_kind(values, kind)
     parts = [
-        _block_outcomes(block, indices[start : start + len(block)], kind, start)
-        for start, block in _blocks(values, kind)
+        _block_outcomes(block, indices[start : start + len(block)], found, start)
+        for start, block in _blocks(values, found)
     ]
     joined = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Outcomes(kind, labels, indices, *joined)
+    return Outcomes(found, labels, indices, *joined)
 
 
 def _checked_values(scores_or_probabilities: npt.ArrayLike) -> Array:
@@ -111,11 +112,11 @@ def _checked_values(scores_or_probabilities: npt.ArrayLike) -> Array:
 
 def _blocks(values: Array, kind: InputKind) -> Iterator[tuple[int, Array]]:
     """Yield ``(first row, block)``: C-contiguous float64 copies with one column per class."""
-    columns = 2 if values.ndim == 1 else values.shape[1]
-    step = max(1, _BLOCK_NUMBERS // columns)
-    for start in range(0, values.shape[0], step):
-        block = values[start : start + step].astype(np.float64, order="C")
-        yield start, block if block.ndim == 2 else _two_columns(block, kind)
+    if values.ndim == 2:
+        yield from kinds.blocks(values, _BLOCK_NUMBERS)
+        return
+    for start, block in kinds.blocks(values[:, None], _BLOCK_NUMBERS // 2):
+        yield start, _two_columns(block[:, 0], kind)
 
 
 def _two_columns(second: Array, kind: InputKind) -> Array:
@@ -126,29 +127,36 @@ def _two_columns(second: Array, kind: InputKind) -> Array:
     return np.stack([np.minimum(-second, 0), np.minimum(second, 0)], axis=1)
 
 
-def _input_kind(values: Array) -> InputKind:
+def _input_kind(values: Array, wanted: InputKind | None) -> InputKind:
     """Tell probabilities from scores; refuse rows that were meant as the former but are not.
 
     All entries in [0, 1] and half of the rows summing nearly to 1 is what "meant" means.
     """
+    if wanted == "scores":
+        return wanted
     tolerance = checks.sum_tolerance(values.dtype, values.shape[-1])
-    near, first_bad = 0, None
-    for start, block in _blocks(values, "probabilities"):
-        lowest = block.min()
-        if not (lowest >= -tolerance and block.max() <= 1 + tolerance):
-            return "scores"  # a NaN too: it is found, and named, where its surprisal is taken
-        miss = np.abs(block.sum(axis=1) - 1)
-        near += int(np.count_nonzero(miss <= _NEARLY_ONE))
-        bad = miss > tolerance
-        if lowest < 0:
-            bad |= (block < 0).any(axis=1)
-        if first_bad is None and bad.any():
-            row = int(np.argmax(bad))
-            first_bad = start + row, block[row].copy()
-    if first_bad is not None and 2 * near >= values.shape[0]:
-        row, entries = first_bad
-        checks.probability_row(entries, _NAME, row)
-    return "probabilities" if first_bad is None else "scores"
+    ranges = [(block.min(), block.max()) for _, block in _blocks(values, "probabilities")]
+    # A NaN is not inside either: it is found, and named, where its surprisal is taken.
+    if not all(low >= -tolerance and high <= 1 + tolerance for low, high in ranges):
+        if wanted == "probabilities":
+            checks.probability_rows(_rows(values), _NAME)
+        may_be_per_cent = values.ndim == 2 and all(0 <= low <= high <= 101 for low, high in ranges)
+        if may_be_per_cent and kinds.row_sums(values, 100.0).fits:
+            checks.warn_of_scores(_NAME, "rows sum to 100, as per cent do")
+        return "scores"
+    found = kinds.row_sums(_rows(values))
+    if found.bad_row is not None and (found.nearly or wanted == "probabilities"):
+        row = _rows(values[found.bad_row :][:1]).astype(np.float64)[0]
+        checks.probability_row(row, _NAME, found.bad_row, most=found.nearly)
+    if found.fits:
+        return "probabilities"
+    checks.warn_of_scores(_NAME, "entries are in [0, 1] and rows do not sum to 1")
+    return "scores"
+
+
+def _rows(values: Array) -> Array:
+    """Return both classes' probabilities where only the second one's are given."""
+    return values if values.ndim == 2 else _two_columns(values.astype(float), "probabilities")
 
 
 def _block_outcomes(

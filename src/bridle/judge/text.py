@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from bridle.judge.metrics import ClassFigures
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _MOST_CLASSES = 12
 _LABEL = 16
+_TOP = 5
 
 
 def headline(figures: Evaluation) -> Iterator[str]:
@@ -33,8 +35,9 @@ def headline(figures: Evaluation) -> Iterator[str]:
     )
     for name, nats, bits, note in losses:
         yield f"{name:20}{number(nats)} nats {number(bits)} bits{note}"
-    top = number(figures.top_5_accuracy).strip()
-    yield f"{'accuracy':20}{number(figures.accuracy)}          top-5 {top}"
+    top = f"          top-5 {number(figures.top_5_accuracy).strip()}"
+    # Of five classes or fewer all are in the top five.
+    yield f"{'accuracy':20}{number(figures.accuracy)}{top if classes > _TOP else ''}"
     error = number(figures.expected_calibration_error).strip()
     yield f"{'Brier score':20}{number(figures.brier_score)}          calibration error {error}"
     yield f"{'infinite losses':20}{figures.infinite_losses:>10,}"
@@ -72,12 +75,16 @@ def number(value: float) -> str:
 
 
 def cell(label: object, width: int) -> str:
-    """Return a label padded or cut to ``width`` columns, with nothing in it to steer a terminal."""
-    kept, used = "", 0
-    for sign in str(label):
-        shown = sign if sign.isprintable() else "?"
-        columns = 2 if unicodedata.east_asian_width(shown) in "WF" else 1
-        if used + columns > width:
-            break
-        kept, used = kept + shown, used + columns
-    return kept + " " * (width - used)
+    """Return a label padded to ``width`` columns, with nothing in it to steer a terminal.
+
+    One that is longer is cut, and ends with ``…``.
+
+    >>> cell("cat", 6), cell("crocodile", 6)
+    ('cat   ', 'croco…')
+    """
+    signs = [sign if sign.isprintable() else "?" for sign in str(label)]
+    widths = [2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in signs]
+    if sum(widths) <= width:
+        return "".join(signs) + " " * (width - sum(widths))
+    kept = sum(end < width for end in accumulate(widths))
+    return "".join(signs[:kept]) + "…" + " " * (width - 1 - sum(widths[:kept]))

@@ -113,6 +113,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
     classes_: Array
     coefs_: list[Array]
+    reading_: dict[str, Any]  # how the command read the files of the fit
     intercepts_: list[Array]
     history_: list[Epoch]
     _random: np.random.RandomState
@@ -203,10 +204,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             judged = self._validation(validation, found.classes, values.dtype)
         elif self.validation_fraction > 0:
             learnt, judged = samples.split(learnt, self.validation_fraction, random)
-        history = training.train(
-            plan.training(sizes, self.max_epochs, len(learnt.features)),
-            learnt, judged, state, random, self._watchers(watch),
-        )  # fmt: skip
+        work = plan.training(sizes, self.max_epochs, len(learnt.features))
+        start = training.judge(work, learnt, state.vector)[0]
+        history = training.train(work, learnt, judged, state, random, self._watchers(watch))
+        training.warn_of_divergence(work, learnt, start, history[-1].cost)
         self._random, self.history_ = random, history
         self._keep(found.classes, sizes, state)
         return self

@@ -7,6 +7,7 @@ Python about one: so the loop over the batches is compiled, and so are its produ
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -14,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from numba.core import types
 
-from bridle.kernels.compiling import implementation_of, inlined, kernel, source_revision
+from bridle.kernels.compiling import (
+    implementation_of,
+    inlined,
+    is_ready,
+    kernel,
+    source_revision,
+)
 from bridle.kernels.exponential import (
     BIAS_32,
     BIAS_64,
@@ -32,6 +39,7 @@ Array = npt.NDArray[Any]
 SIGMOID, TANH, RELU, IDENTITY = range(4)
 SIGMOID_QUADRATIC, SOFTMAX_QUADRATIC, CROSS_ENTROPY, LOG_LIKELIHOOD = range(4)
 _HIDDEN = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "identity": IDENTITY}
+_log = logging.getLogger(__name__)
 _LAST = {
     ("sigmoid", "quadratic"): SIGMOID_QUADRATIC,
     ("softmax", "quadratic"): SOFTMAX_QUADRATIC,
@@ -77,7 +85,11 @@ def prepare(sizes: tuple[int, ...], samples: Samples, state: State) -> None:
     nothing = Settings(0, 0, 0.0, 0.0, False, 0.0, 0.0, 1)
     order = np.zeros(0, np.int64)
     sums, squares = np.zeros(4), np.zeros(len(sizes) - 1)
-    _epoch(nothing, np.array(sizes, np.int64), samples, order, state, sums, squares)
+    arguments = (nothing, np.array(sizes, np.int64), samples, order, state, sums, squares)
+    if not is_ready(_epoch, arguments):
+        # The command shows this; a library that is silent for so long looks as if it hung.
+        _log.info("compiling the training for this machine, once: it takes 10 to 30 seconds")
+    _epoch(*arguments)
 
 
 def compiled_epoch(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks
+from bridle import checks, files
 from bridle.fit import model_file
 from bridle.networks import backpropagation
 from bridle.networks.training import Epoch
@@ -26,6 +26,11 @@ _VERSION = 1
 
 def save(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
     """Write a fitted network, whole or not at all."""
+    files.write_whole(path, content(model))
+
+
+def content(model: NetworkClassifier) -> bytes:
+    """Return a fitted network as the bytes of its file."""
     description = {
         **model_file.classifier_description(model),
         "parameters": _plain_parameters(model.get_params()),
@@ -36,7 +41,7 @@ def save(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
     for place, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
         tensors[f"weight_{place}"] = np.ascontiguousarray(weight)
         tensors[f"bias_{place}"] = np.ascontiguousarray(bias)
-    model_file.write(path, FORMAT, _VERSION, description, tensors)
+    return model_file.to_bytes(FORMAT, _VERSION, description, tensors)
 
 
 def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
@@ -46,6 +51,7 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
         model.set_params(**_parameters(description["parameters"]))
         backpropagation.network(model.activation, model.output, model.cost)
         classes, names = model_file.classes_and_names(description)
+        model_file.restore_account_of_files(model, description)
         sizes = [int(size) for size in description["sizes"]]
         layers = range(len(sizes) - 1)
         coefs = [tensors[f"weight_{place}"] for place in layers]

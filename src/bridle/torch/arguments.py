@@ -77,6 +77,15 @@ def like(tensor: Tensor) -> Array:
     return np.broadcast_to(np.zeros((), np.dtype(name)), tuple(tensor.shape))
 
 
+def normalizer(value: Any, reduction: str, name: str = "normalizer") -> None:
+    """Refuse a divisor of no mean, and one that is negative or not finite."""
+    checks.normalizer(value, reduction, name)
+    if isinstance(value, Tensor) and may_look(None, value):
+        bad = ~((value >= 0) & value.isfinite())
+        if any_true(bad):
+            checks.at_least_zero(float(value[bad][0]), name)
+
+
 def weights(
     values: Any, name: str, shape: tuple[int, ...], dtype: torch.dtype, beside_: Tensor, look: bool
 ) -> Tensor:

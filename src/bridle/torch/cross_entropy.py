@@ -318,5 +318,5 @@ def refuse_options(reduction: str, on_empty: str, normalizer: Any, softcap: floa
     """Refuse what has no meaning, whatever the scores are."""
     checks.reduction(reduction)
     checks.on_empty(on_empty)
-    checks.normalizer(normalizer, reduction)
+    arguments.normalizer(normalizer, reduction)
     checks.softcap(softcap)

@@ -1,0 +1,24 @@
+"""``--arrays X=a,y=b``: which arrays of a file are the features and the labels."""
+
+from __future__ import annotations
+
+from bridle import checks
+from bridle.data.archive import ROLES
+
+
+def named_arrays(given: str | None) -> dict[str, str] | None:
+    """Return the names of arrays by what they are for; None where nothing is named.
+
+    >>> named_arrays("X=pixels,y=digit")
+    {'X': 'pixels', 'y': 'digit'}
+    """
+    if given is None:
+        return None
+    names = dict[str, str]()
+    for entry in given.split(","):
+        role, _, name = (word.strip() for word in entry.partition("="))
+        if role not in ROLES or not name or role in names:
+            expected = "X=NAME,y=NAME (also X_test, y_test), each once"
+            raise checks.InputError(f"--arrays: expected {expected}, found {given!r}")
+        names[role] = name
+    return names

@@ -1,0 +1,122 @@
+"""Missing values of a table: refused, left out with their rows, or filled."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks
+from bridle.data import columns, encoding, files
+from bridle.data.choice import Choice
+from bridle.data.columns import Table
+from bridle.data.parts import Request
+
+Array = npt.NDArray[Any]
+
+
+def settled(
+    table: Table, choice: Choice, request: Request
+) -> tuple[Table, tuple[str, ...], Array | None]:
+    """Return a table in which missing values are dealt with as told, remarks, and the rows kept.
+
+    The rows are None where all are. What a fit tells for its own rows holds for later files, but
+    for ``drop``: of those, each row wants its answer.
+    """
+    policy = request.told.na
+    if policy is None and request.likely.na != "drop":
+        policy = request.likely.na
+    table = replace(table, reading=replace(table.reading, na=policy))
+    if policy is None or policy == "error":
+        return table, (), None
+    labels = [choice.target] if choice.target is not None and request.need_target else []
+    counted = [*choice.candidates, *(labels if policy == "drop" else [])]
+    spelled = (*choice.categorical, *choice.texts, choice.target)
+    found = {name: columns.gaps(table, name, as_texts=name in spelled) for name in counted}
+    found = {name: mask for name, mask in found.items() if mask.any()}
+    if policy == "drop":
+        table, notes, kept = _without_gaps(table, found)
+    else:
+        table, notes, kept = _filled(table, choice, found, request)
+    if request.fitted is not None:
+        for note in notes:  # the remarks on a fit's own data are shown with its figures
+            warnings.warn(f"{request.source}: {note}", stacklevel=2)
+    return table, notes, kept
+
+
+def _filled(
+    table: Table, choice: Choice, found: dict[str, Array], request: Request
+) -> tuple[Table, tuple[str, ...], None]:
+    policy = table.reading.na
+    if policy == "mean" and request.fitted is None:
+        table = replace(table, reading=replace(table.reading, fills=_means(table, choice)))
+    if not found:
+        return table, (), None
+    if policy != "mean":
+        said = f"missing values are filled with the text {policy!r}: {_counts(found)}"
+        return table, (said,), None
+    texts = {name: mask for name, mask in found.items() if name in choice.texts}
+    others = {name: mask for name, mask in found.items() if name not in choice.texts}
+    notes = [f"missing values are filled with the mean: {_counts(others)}"] if others else []
+    notes += [f"missing texts count as without words: {_counts(texts)}"] if texts else []
+    return table, tuple(notes), None
+
+
+def _without_gaps(
+    table: Table, found: dict[str, Array]
+) -> tuple[Table, tuple[str, ...], Array | None]:
+    if not found:
+        return table, (), None
+    incomplete = np.any(list(found.values()), axis=0)
+    rows = np.flatnonzero(~incomplete)
+    counts = _counts(found)
+    if len(rows) == 0:
+        raise files.broken(table.file, f"every row has a missing value: {counts}")
+    said = f"{incomplete.sum()} of {table.count} rows have missing values: not used ({counts})"
+    return columns.taken(table, rows), (said,), rows
+
+
+def _counts(found: dict[str, Array]) -> str:
+    counts = {name: int(mask.sum()) for name, mask in found.items()}
+    most = sorted(counts, key=lambda name: -counts[name])[:10]
+    shown = ", ".join(f"{counts[name]} in {name!r}" for name in most)
+    rest = len(counts) - len(most)
+    return shown + (f", and {rest} more columns" if rest else "")
+
+
+def _means(table: Table, choice: Choice) -> dict[str, float]:
+    """Return the mean of every column of the matrix: a later file may have gaps in any of them.
+
+    Of a one-hot column ``k=red`` that is the share of ``red`` among the values of ``k``. A missing
+    text has no words instead.
+    """
+    means = dict[str, float]()
+    for name in choice.candidates:
+        if name in choice.texts:
+            continue
+        if name not in choice.categorical and columns.are_numbers(table, name):
+            known = columns.with_gaps(table, name)
+            known = known[~np.isnan(known)]
+            if len(known) == 0:
+                raise _without_mean(table, name)
+            mean = float(np.mean(known))
+            if np.isfinite(mean):  # an infinite value is refused, with its row, where it is used
+                means[name] = mean
+        elif name in choice.categorical or table.read(name).dtype == object:
+            texts = [text for text in table.texts(name).tolist() if not table.is_missing(text)]
+            if not texts:
+                raise _without_mean(table, name)
+            shares = Counter(texts)
+            if len(shares) > encoding.MOST_VALUES:  # refused where it is used
+                continue
+            means |= {f"{name}={text}": n / len(texts) for text, n in shares.items()}
+    return means
+
+
+def _without_mean(table: Table, name: str) -> checks.InputError:
+    what = f"column {files.quoted(name)} has no value at all, hence no mean: --drop {name}"
+    return files.broken(table.file, what)

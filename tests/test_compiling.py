@@ -1,0 +1,73 @@
+"""Nobody waits for a compiler in vain, nor in silence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bridle import NetworkClassifier
+from bridle.networks import compiled, training
+from bridle.networks.epoch import Rule, Samples
+
+
+def plan(count: int, width: int, epochs: int) -> tuple[training.Plan, Samples]:
+    kind = compiled.Kind("sigmoid", "softmax", "log_likelihood", 0.0, 0.0)
+    rule = Rule("sgd", 0.5, 0.0, 32)
+    samples = Samples(
+        np.broadcast_to(np.float32(0), (count, width)),
+        np.zeros(count, np.int64),
+        np.zeros((0, 10), np.float32),
+        np.ones(count, np.float32),
+    )
+    return training.Plan(kind, (width, 30, 10), rule, epochs, 0), samples
+
+
+def test_small_trainings_do_without_the_compiler() -> None:
+    assert training.is_small(*plan(1438, 64, 30))  # the digits, as `bridle compare` takes them
+    assert not training.is_small(*plan(1438, 64, 3000))
+    assert not training.is_small(*plan(60_000, 784, 1))
+
+
+def process(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bridle", *arguments],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_a_small_comparison_compiles_nothing(tmp_path: Path) -> None:
+    answer = process(tmp_path, "compare", "digits", "--epochs", "3")
+    assert answer.stderr == ""
+    assert list(tmp_path.rglob("*.nbc")) == []
+
+
+def test_a_compilation_is_told_once_for_a_machine(tmp_path: Path) -> None:
+    arguments = ("fit", "digits", "--hidden", "2", "--epochs", "90", "--batch-size", "32")
+    first = process(tmp_path, *arguments)
+    assert first.stderr.startswith("bridle: compiling the training for this machine, once")
+    assert first.stderr.count("\n") == 1
+    assert process(tmp_path, *arguments).stderr == ""
+    assert list(tmp_path.rglob("*.nbc"))
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_both_ways_train_alike(monkeypatch: pytest.MonkeyPatch, solver: str) -> None:
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(90, 7)), random.integers(0, 3, 90)
+    arguments: dict[str, Any] = {"max_epochs": 5, "solver": solver, "learning_rate": 0.01}
+    with training.sparing_the_compiler():
+        monkeypatch.setattr(training, "compiled_epoch", None)
+        plain = NetworkClassifier((4,), random_state=0, **arguments).fit(X, y)
+        monkeypatch.undo()
+    other = NetworkClassifier((4,), random_state=0, **arguments).fit(X, y)
+    for one, two in zip(plain.coefs_, other.coefs_, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-12)
