@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.datasets import load_digits
 
-from bridle import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
+from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
 from bridle.fit import objective
 from bridle.fit.passes import Point, Sums, sums_over
 from bridle.fit.precision import FLOAT64
@@ -98,6 +99,20 @@ def test_paths_and_folds_take_them_too(digits: Any) -> None:
     model = SoftmaxRegressionCV([0.01, 0.1], cv=2).fit(features, target, weight)
     expected = SoftmaxRegressionCV([0.01, 0.1], cv=2).fit(X, y)
     np.testing.assert_allclose(model.scores_, expected.scores_, rtol=1e-3)
+
+
+def test_rows_move_to_a_device_as_they_are_stored(digits: Any) -> None:
+    X, _ = digits
+    for dtype, kept in (("float16", "float32"), ("float64", "float64"), ("uint8", "float32")):
+        moved = (
+            Rows([X[:40].astype(dtype), X[40:90].astype(dtype)]).take(np.arange(5, 70)).on("cpu")
+        )
+        np.testing.assert_array_equal(moved.to_array(), X[5:70].astype(kept))
+    assert Rows([X.astype(np.float16)]).on("meta").device.type == "meta"
+    with pytest.raises(InputError, match="expected dense features"):
+        Rows([sparse.csr_array(X)]).on("cpu")
+    with pytest.raises(InputError, match="device: expected one that PyTorch has"):
+        Rows([X]).on("nowhere")
 
 
 def test_what_stays_on_the_host() -> None:

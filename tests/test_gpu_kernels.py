@@ -119,7 +119,7 @@ for dtype in ("bf16", "fp32", "fp64"):
     flags = dict.fromkeys(("BENT", "CAPPED", "SMOOTHED", "Z_LOSS"), False)
     weighted = given | {"weight": sums, "sample_weight": sums}
     both = {"GRADIENT": True, "KEPT": False}
-    rows = {"TRANSPOSED": False, "FEW_CLASSES": 0, "WHOLE": False, "PEELED": False}
+    rows = {"ROW_A_THREAD": False, "FEW_CLASSES": 0, "WHOLE": False, "PEELED": False}
     size = 8 if dtype == "bf16" else 4 if dtype == "fp32" else 2
     aligned = {"SIDE_BY_SIDE": True, "ALIGNMENT": size}
     unaligned = {"PEELED": True, "SIDE_BY_SIDE": True, "ALIGNMENT": 1}
@@ -127,7 +127,7 @@ for dtype in ("bf16", "fp32", "fp64"):
     for own, tile in (
         ({"FEW_CLASSES": 10, "WHOLE": True}, {"ROWS": 32, "COLUMNS": 16}),
         ({"WHOLE": True}, {"ROWS": 4, "COLUMNS": 128}),
-        ({"WHOLE": True, "TRANSPOSED": True}, {"ROWS": 16, "COLUMNS": 32}),
+        ({"WHOLE": True, "ROW_A_THREAD": True}, {"ROWS": 16, "COLUMNS": 32}),
         ({}, wide),
         (unaligned, wide),
     ):

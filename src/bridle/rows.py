@@ -92,6 +92,30 @@ class Rows:
         """Whether the products are PyTorch's: on another device, or of a dtype that is its own."""
         return all(is_tensor(part) for part in self._parts)
 
+    def on(self, device: Any) -> Rows:
+        """Return the rows as one PyTorch tensor on a device, copied there block by block.
+
+        Half precision stays what it is; all else goes there in `dtype`.
+
+        Raises
+        ------
+        MissingExtraError, InputError
+            Where PyTorch is absent; for sparse rows, and a device that is not there.
+        """
+        torch = checks.require("torch", extra="torch", purpose="a fit on a device")
+        if self.is_sparse:
+            raise checks.InputError(f"device: expected dense features on {device}, found sparse")
+        half = all(_is_half(part) for part in self._parts)
+        dtype = np.dtype(np.float16) if half else self.dtype
+        try:
+            there = torch.empty(self.shape, dtype=getattr(torch, dtype.name), device=device)
+        except (RuntimeError, AssertionError) as error:  # PyTorch's own words are many lines
+            found = str(error).partition("\n")[0]
+            raise checks.InputError(f"device: expected one that PyTorch has: {found}") from None
+        for rows, block in self.blocks(len(self), dtype):
+            there[rows] = torch.from_numpy(np.ascontiguousarray(block))
+        return Rows([there])
+
     def beside(self, values: Any) -> Any:
         """Return values (an array, a tensor, None) on the device, where `are_tensors`."""
         if values is None or not self.are_tensors:
@@ -241,6 +265,10 @@ def _stored(part: Features) -> Features:
     tensor = part.detach()
     shared = tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16"
     return tensor.numpy() if shared else tensor
+
+
+def _is_half(part: Features) -> bool:
+    return not is_tensor(part) and part.dtype.kind == "f" and part.dtype.itemsize == 2
 
 
 def _is_wide(part: Features) -> bool:

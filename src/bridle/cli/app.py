@@ -223,6 +223,16 @@ def fit(
             rich_help_panel=CLASSIFIER,
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a fit of dense features is made: cuda for a GPU, through PyTorch. What "
+            "holds the features must hold some more of that size.",
+            metavar="DEVICE",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
     hidden: network.Hidden = None,
     activation: network.Activation = "sigmoid",
     output: network.Output = None,
@@ -289,6 +299,7 @@ def fit(
             standardize=standardize,
             tol=tol,
             checkpoint=checkpoint,
+            device=device,
             network=None if hidden is None else options,
             out=out,
             force=force,

@@ -37,6 +37,7 @@ class Plan(Source):
     standardize: bool | None
     tol: float
     checkpoint: Path | None
+    device: str | None
     network: NetworkOptions | None
     out: Path | None
     force: bool
@@ -123,6 +124,8 @@ def _check(plan: Plan) -> None:
         raise checks.InputError("--C, --tol: expected without --hidden; a network has --alpha")
     if plan.network is not None and plan.checkpoint is not None:
         raise checks.InputError("--checkpoint: expected without --hidden")
+    if plan.network is not None and plan.device is not None:
+        raise checks.InputError("--device: expected without --hidden: networks train on the CPU")
     if plan.out is not None:
         outputs.check_folder(plan.out, force=plan.force)
     if plan.checkpoint is not None:
@@ -139,6 +142,8 @@ def _fitted(
     """Return the model, and how its C was chosen if it was."""
     model: Model
     found = None
+    if plan.device is not None:
+        train = replace(train, features=train.features.on(plan.device))
     if untrained is not None:
         model = _trained(plan, untrained, dataset, train, judged)
     elif plan.sweep is not None:

@@ -51,7 +51,7 @@ class Tile(NamedTuple):
 # Rows of up to so many numbers are summed by one thread each.
 FEW_CLASSES, _FEW_CLASSES_ROWS = 16, 32
 # From so many rows a program on, what belongs to a row is worked out by one thread.
-_TRANSPOSED_ROWS = 16
+_ROW_A_THREAD_FROM = 16
 # Rows of up to so many numbers stay in registers, from the first reading to the gradient.
 WHOLE_COLUMNS = 4096
 # A row of up to so many bytes is read again while it is in cache: one program makes its loss and
@@ -187,7 +187,7 @@ def losses(
     constants = _terms_constants(loss) | {
         "GRADIENT": out is not None,
         "KEPT": out is None,
-        "TRANSPOSED": tile.rows >= _TRANSPOSED_ROWS and not few,
+        "ROW_A_THREAD": tile.rows >= _ROW_A_THREAD_FROM and not few,
         "FEW_CLASSES": classes if few else 0,
         "WHOLE": classes <= tile.columns,
         **_layout_constants(scores, out, tile),

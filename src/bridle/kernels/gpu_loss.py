@@ -235,7 +235,7 @@ def loss_kernel(
     Z_LOSS: tl.constexpr,
     GRADIENT: tl.constexpr,
     KEPT: tl.constexpr,
-    TRANSPOSED: tl.constexpr,
+    ROW_A_THREAD: tl.constexpr,
     FEW_CLASSES: tl.constexpr,
     WHOLE: tl.constexpr,
     PEELED: tl.constexpr,
@@ -275,7 +275,7 @@ def loss_kernel(
         Whether the gradient is made.
     KEPT : bool
         Whether what backward needs is written.
-    TRANSPOSED : bool
+    ROW_A_THREAD : bool
         Whether the arithmetic of the rows is shared out to threads anew, through memory.
     FEW_CLASSES : int
         The number of classes where each row is summed by one thread, else 0.
@@ -354,13 +354,13 @@ def loss_kernel(
                 of_sums,
                 GRADIENT,
             )
-    if KEPT or TRANSPOSED:
+    if KEPT or ROW_A_THREAD:
         tl.store(tops + row, sums.top, mask=rows.inside)
         tl.store(rests + row, sums.rest.to(dtype), mask=rows.inside)
         if SMOOTHED:
             tl.store(masses + row, sums.mass, mask=rows.inside)
             tl.store(counts + row, sums.count, mask=rows.inside)
-    if TRANSPOSED:
+    if ROW_A_THREAD:
         # Read back, the numbers of a row are one thread's; now all threads of a row have them, and
         # each would do all that follows.
         tl.debug_barrier()
