@@ -1356,6 +1356,8 @@ def test_an_interruption_while_the_command_starts(tmp_path: Path, module: str) -
     (tmp_path / "sitecustomize.py").write_text(
         f"""
 import os, signal, sys
+# A shell starts what goes on in the background with interruptions ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Strike:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
