@@ -129,8 +129,8 @@ def loss_of(target: Tensor, classes: int, options: dict[str, Any]) -> IndexLoss:
 
 # --- every kernel variant -------------------------------------------------------------------------
 
-# Rows a thread each (to 16 classes), in registers (to 4096), read twice (above).
-SHAPES = [(1, 1), (33, 10), (65, 16), (5, 17), (5, 37), (3, 513), (3, 4099), (2, 8200)]
+# Rows a thread each (to 16 classes), in registers (as wide as a tile), read twice (wider).
+SHAPES = [(1, 1), (33, 10), (65, 16), (5, 17), (5, 37), (3, 513), (3, 4099), (2, 17000)]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,14 @@ def test_very_many_labels_are_counted() -> None:
 # --- hostile values -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("classes", [9, 40, 5001])
+@pytest.fixture(params=[9, 40, 77], ids=["a thread a row", "in registers", "read twice"])
+def classes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return a number of classes of which rows are summed in one of the three ways."""
+    if request.param == 77:
+        monkeypatch.setattr(gpu_index, "loss_tile", lambda *_, **__: Tile(1, 32, 1))
+    return int(request.param)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_broken_row_is_nan_and_disturbs_no_other(dtype: torch.dtype, classes: int) -> None:
     scores, target = drawn(8, classes, dtype)
@@ -258,13 +265,13 @@ def test_a_broken_row_is_nan_and_disturbs_no_other(dtype: torch.dtype, classes: 
     assert torch.equal(found_out[sound], whole[sound])
 
 
-@pytest.mark.parametrize("classes", [9, 40, 5001])
-def test_what_does_not_count_is_0_whatever_it_holds(classes: int) -> None:
+@pytest.mark.parametrize("softcap", [0.0, 3.0])
+def test_what_does_not_count_is_0_whatever_it_holds(classes: int, softcap: float) -> None:
     scores, target = drawn(4, classes, torch.float32)
     scores[0], scores[1] = math.nan, -INFINITY
     target[0] = -100
     share = torch.tensor([1.0, 0, 1, 1], device=DEVICE)
-    loss = IndexLoss(target, None, share, -100)
+    loss = IndexLoss(target, None, share, -100, softcap=softcap)
     out = torch.full_like(scores, math.nan)
     found, _ = gpu_index.losses(scores, loss, divisor=gpu_index.divisor(loss, classes), out=out)
     assert (found[:2] == 0).all()
@@ -272,7 +279,6 @@ def test_what_does_not_count_is_0_whatever_it_holds(classes: int) -> None:
     assert (out[2:] != 0).any(dim=1).all()
 
 
-@pytest.mark.parametrize("classes", [9, 40, 5001])
 def test_a_target_that_is_no_class_is_nan_and_reads_nothing(classes: int) -> None:
     labels = [3, -1, -2, classes, 2**31, 2**40, 2**63 - 1, -(2**63)]
     target = torch.tensor(labels, device=DEVICE)
@@ -286,7 +292,6 @@ def test_a_target_that_is_no_class_is_nan_and_reads_nothing(classes: int) -> Non
     assert out[0].isfinite().all()
 
 
-@pytest.mark.parametrize("classes", [9, 40, 5001])
 def test_a_masked_target(classes: int) -> None:
     scores, target = drawn(3, classes, torch.float32)
     target[0] = target[1] = 4
@@ -432,6 +437,31 @@ def test_a_second_backward(served: Callable[[bool], None]) -> None:
     torch.autograd.grad(overwritten, leaf, retain_graph=True)
     with pytest.raises(InputError, match="one backward pass"):
         torch.autograd.grad(overwritten, leaf)
+
+
+@pytest.mark.parametrize("name", ["target", "weight", "sample_weight", "normalizer"])
+def test_what_changes_before_backward_is_noticed(name: str, served: Callable[[bool], None]) -> None:
+    served(True)
+    scores, target = drawn(5, 12, torch.float16)  # whose gradient waits for backward
+    given: dict[str, Any] = {
+        "target": target,
+        "weight": torch.ones(12, device=DEVICE),
+        "sample_weight": torch.ones(5, device=DEVICE),
+        "normalizer": torch.tensor(5.0, device=DEVICE),
+    }
+    leaf = scores.requires_grad_()
+    loss: Any = functional.cross_entropy(leaf, **given)
+    given[name] += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, leaf)
+
+
+def test_an_ignored_index_of_numpys(served: Callable[[bool], None]) -> None:
+    served(True)
+    scores, target = drawn(5, 12, torch.float32)
+    ignored: Any = np.int64(target[0].item())
+    found = functional.cross_entropy(scores, target, ignore_index=ignored, reduction="none")
+    assert found[0] == 0
 
 
 def test_a_gradient_that_is_asked_for_times_0(served: Callable[[bool], None]) -> None:

@@ -39,6 +39,45 @@ def test_the_optimum_is_that_of_arrays(digits: Any, dtype: str, device: str) -> 
     np.testing.assert_allclose(model.predict_proba(features), expected.predict_proba(X), atol=1e-3)
 
 
+@pytest.fixture
+def _no_silent_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let NumPy refuse tensors, as it does those of a device."""
+
+    def refuse(*_: Any) -> None:
+        raise TypeError("can't convert device tensor to numpy")
+
+    monkeypatch.setattr(torch.Tensor, "__array__", refuse)
+
+
+@pytest.mark.usefixtures("_no_silent_copies")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"C": np.inf}, {"standardize": True}, {"fit_intercept": False}, {"symmetric": True}],
+    ids=str,
+)
+@pytest.mark.parametrize("classes", [2, 10])
+def test_nothing_is_copied_to_the_host_in_silence(
+    digits: Any, classes: int, options: dict[str, Any]
+) -> None:
+    X, y = digits
+    chosen = y < classes
+    features, target = torch.tensor(X[chosen]).bfloat16(), torch.tensor(y[chosen])
+    features[:, 0] = 3.0  # a constant column
+    weight = torch.linspace(0.5, 1, len(target))
+    model = SoftmaxRegression(**options).fit(features, target, weight)
+    assert model.score(features.float().tolist(), target.tolist()) > 0.95
+
+
+def test_parts_in_any_order(digits: Any) -> None:
+    X, _ = digits
+    parts = [torch.tensor(X[:7]).bfloat16(), torch.tensor(X[7:7]).bfloat16()]
+    rows = Rows([*parts, torch.tensor(X[7:30]).bfloat16()])
+    chosen = np.array([29, 3, 8, 8, 0])
+    np.testing.assert_array_equal(rows.take(chosen).to_array(), X[chosen])
+    assert rows.take(chosen[:0]).to_array().shape == (0, 64)
+
+
 def test_tensors_of_numpys_dtypes_are_not_copied() -> None:
     features = torch.ones(5, 3)
     rows = Rows([features])

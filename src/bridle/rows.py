@@ -66,6 +66,9 @@ class Rows:
         widths = {part.shape[1] for part in self._parts}
         if len(widths) > 1:
             raise checks.InputError(f"features: expected one width, found {sorted(widths)}")
+        devices = {str(part.device) for part in self._parts if is_tensor(part)}
+        if len(devices) > 1:
+            raise checks.InputError(f"features: expected one device, found {sorted(devices)}")
         kinds = {bool(sparse.issparse(part)) for part in self._parts}
         if len(kinds) > 1:
             raise checks.InputError("features: expected all parts dense or all sparse, found both")
@@ -232,8 +235,18 @@ class Rows:
 
     def _gather_tensor(self, chosen: Array) -> Any:
         torch = sys.modules["torch"]
-        whole = self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
-        return whole[torch.as_tensor(chosen, device=whole.device)]
+        home = np.searchsorted(self._starts, chosen, side="right") - 1
+        pieces, places = [], []
+        for number in np.unique(home):
+            part, own = self._parts[number], np.flatnonzero(home == number)
+            index = torch.as_tensor(chosen[own] - self._starts[number], device=part.device)
+            pieces.append(part[index])
+            places.append(own)
+        if len(pieces) == 1:
+            return pieces[0]
+        order = np.argsort(np.concatenate(places)) if places else np.zeros(0, np.intp)
+        joined = torch.cat(pieces) if pieces else self._parts[0][:0]
+        return joined[torch.as_tensor(order, device=joined.device)]
 
     def _bounded(self, rows: int, numbers: int) -> int:
         if self.is_sparse:

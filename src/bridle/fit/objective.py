@@ -272,6 +272,10 @@ def _deviation(variance: Array, mean: Array, count: int) -> Array:
     return np.where(variance <= noise, 1.0, np.sqrt(np.maximum(variance, 0)))
 
 
+# Rows of a device's that are looked at a time.
+_LOOKED_AT = 2**16
+
+
 def _constant_columns(
     features: Rows, variance: Array, mean: Array, sample_weight: Array | None
 ) -> Array:
@@ -285,8 +289,13 @@ def _constant_columns(
         return suspected
     first: Array | None = None
     furthest = np.zeros(len(suspected))
-    for rows, block in features.blocks(len(features), np.dtype(np.float64)):
-        values = block[:, suspected]
+    wide = np.dtype(np.float64)
+    blocks = features.blocks(len(features), wide)
+    if features.are_tensors:
+        blocks = features.tensor_blocks(_LOOKED_AT, wide)
+    for rows, block in blocks:
+        # Of a device's rows, these columns alone come to the host.
+        values = on_host(block[:, suspected])
         values = values.toarray() if sparse.issparse(values) else values
         if sample_weight is not None:
             values = values[on_host(sample_weight[rows]) > 0]

@@ -193,7 +193,7 @@ class _Growth:
         if self._steps % _GROWTH_LOOKS == 0:
             self._earlier = [*self._earlier[-1:], point.parameters]
         self._steps += 1
-        length, size = np.linalg.norm(direction), np.linalg.norm(point.parameters)
+        length, size = arrays.norm(direction), arrays.norm(point.parameters)
         grows = decrement <= _SMALL_GAIN * point.value and length > _LONG_STEP * size
         if self.found is None and grows and self._steps > self._next_look:
             self._next_look = self._steps + _GROWTH_LOOKS

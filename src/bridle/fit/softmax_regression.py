@@ -67,8 +67,8 @@ class SoftmaxRegression(SoftmaxClassifier):
         some ``C`` is then that of one vector for ``2 C``.
     memory_budget : int, optional
         Bytes that the fit may take beside the features, as they are stored, and some ten copies of
-        its weights; by default a quarter of what the features take, between 32 and 256 MB. The
-        optimum is the same.
+        its weights; by default a quarter of what the features take, between 32 and 256 MB, and on
+        a device of their own 4 GB. The optimum is the same.
     verbose : int
         Above 0, a line per step.
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.fit.precision import Precision
+from bridle.kernels import gpu_launch
 from bridle.rows import Rows, on_host
 
 Array = npt.NDArray[Any]
@@ -99,7 +100,7 @@ def _losses_and_residual(torch: Any, scores: Tensor, target: Tensor) -> tuple[Te
         target = target.to(scores.dtype)
         losses = -(target * log_probability).sum(dim=1)
         return losses, log_probability.exp_().sub_(target)
-    if scores.device.type == "cuda" and _has_triton():
+    if gpu_launch.serves(scores.device):
         from bridle.kernels import gpu_index
 
         loss = gpu_index.IndexLoss(target, None, None, ignore_index=-1)
@@ -112,21 +113,23 @@ def _losses_and_residual(torch: Any, scores: Tensor, target: Tensor) -> tuple[Te
     )
 
 
-def _has_triton() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("triton") is not None
-
-
 @contextmanager
 def _products_in(torch: Any, precision: Precision, device: Any) -> Iterator[None]:
-    """Let float32 products round their factors, or not, whatever the user's own setting is."""
+    """Let float32 products round their factors, or not; the user's setting comes back.
+
+    It is one for the process: products of other threads are meanwhile made the same way.
+    """
     if device.type != "cuda":
         yield
         return
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision.rounds_factors
+    settings = torch.backends.cuda.matmul
+    # From PyTorch 2.9 on, which refuses to mix the two ways of saying it.
+    named = hasattr(settings, "fp32_precision")
+    name = "fp32_precision" if named else "allow_tf32"
+    values = ("ieee", "tf32") if named else (False, True)
+    before = getattr(settings, name)
+    setattr(settings, name, values[precision.rounds_factors])
     try:
         yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+        setattr(settings, name, before)

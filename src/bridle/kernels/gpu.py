@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bridle.kernels.gpu_launch import next_power_of_2
+
 # A tile is of several rows where rows are short. It holds eight scores a thread, four of float64:
 # the compiler for sm_90 then keeps all sums in registers. At twice that, float64 with all options
 # spills thousands of bytes. Not yet timed on a device.
@@ -130,7 +132,7 @@ def row_parts(
                 classes,
                 count,
                 **bending,
-                LANES=_next_power_of_2(count),
+                LANES=next_power_of_2(count),
                 enable_fp_fusion=False,
             )
     return parts
@@ -288,7 +290,7 @@ def _bending(temperature: float, softcap: float) -> dict[str, Any]:
 def _tile(columns: int, sums: Tensor) -> dict[str, Any]:
     """Return the tile for so many columns and sums of that dtype, and how it is compiled."""
     scores = _TILE_BYTES // sums.element_size()
-    width = min(max(_next_power_of_2(columns), 16), scores)
+    width = min(max(next_power_of_2(columns), 16), scores)
     return {
         "ROWS": scores // width,
         "COLUMNS": width,
@@ -296,7 +298,3 @@ def _tile(columns: int, sums: Tensor) -> dict[str, Any]:
         "enable_fp_fusion": False,
         "num_warps": 4,
     }
-
-
-def _next_power_of_2(number: int) -> int:
-    return int(1 << (number - 1).bit_length())

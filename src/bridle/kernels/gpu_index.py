@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bridle.kernels.gpu_launch import Launcher
+from bridle.kernels.gpu_launch import Launcher, next_power_of_2
 
 
 class IndexLoss(NamedTuple):
@@ -29,13 +29,13 @@ class IndexLoss(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What forward keeps of each row, (N,) each; see `gpu_rows.RowSums`."""
+    """What forward keeps of each row for backward, (N,) each; the last two with smoothing alone."""
 
-    top: Tensor
-    rest: Tensor
-    gap: Tensor
-    mass: Tensor
-    allowed: Tensor
+    top: Tensor  # the largest of the bent scores z
+    rest: Tensor  # Σ exp(z − top), without the 1 of the largest itself
+    target_gap: Tensor  # top − z[target]
+    mass: Tensor  # Σ class weights over the classes that are not masked
+    unmasked: Tensor  # their number
 
 
 class Tile(NamedTuple):
@@ -46,11 +46,12 @@ class Tile(NamedTuple):
     warps: int
 
 
-# --- which tile: measured on an H200 by benchmarks/gpu.py ----------------------------------------
+# --- which tile: chosen by trial on an H200, of those that benchmarks/gpu.py then measured ----------
 
 # Rows of up to so many numbers are summed by one thread each.
 FEW_CLASSES, _FEW_CLASSES_ROWS = 16, 32
-# From so many rows a program on, what belongs to a row is worked out by one thread.
+# From so many rows a program on, what belongs to a row is worked out by one thread: of 17 to 32
+# classes.
 _ROW_A_THREAD_FROM = 16
 # Rows of up to so many numbers stay in registers, from the first reading to the gradient.
 WHOLE_COLUMNS = 4096
@@ -87,9 +88,9 @@ def head_rows(rows: int, classes: int) -> int:
 def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
     """Return the tile of `loss_kernel`."""
     if columns <= FEW_CLASSES:
-        return Tile(_FEW_CLASSES_ROWS, max(_next_power_of_2(columns), 2), 1)
+        return Tile(_FEW_CLASSES_ROWS, max(next_power_of_2(columns), 2), 1)
     if columns <= WHOLE_COLUMNS:
-        width = max(_next_power_of_2(columns), 16)
+        width = max(next_power_of_2(columns), 16)
         rows = max(1, 512 // width)
         return Tile(rows, width, max(1, rows * width // _WARP_NUMBERS))
     if dtype.itemsize == 2:
@@ -240,7 +241,7 @@ def total(
     if len(losses) > _TOTAL_NUMBERS:
         losses = losses.sum(dim=0, keepdim=True, dtype=torch.float64)
     count = len(losses)
-    width = min(max(_next_power_of_2(count), 32), 4096)
+    width = min(max(next_power_of_2(count), 32), 4096)
     given = (losses, divisor, result, count, normalizer)
     constants = {"EMPTY_IS_ZERO": empty_is_zero, "NUMBERS": width}
     _total_kernel(1, given, constants, max(1, min(width // 256, 8)))
@@ -288,7 +289,3 @@ def _layout_constants(scores: Tensor, out: Tensor | None, tile: Tile) -> dict[st
         "ROWS": tile.rows,
         "COLUMNS": tile.columns,
     }
-
-
-def _next_power_of_2(number: int) -> int:
-    return int(1 << (number - 1).bit_length())

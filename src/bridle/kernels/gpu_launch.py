@@ -8,11 +8,30 @@ program, found by the properties of the arguments that Triton compiles for.
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-import torch
-from torch import Tensor
+
+def serves(device: Any) -> bool:
+    """Tell whether our kernels run on a device: NVIDIA's, where Triton is installed."""
+    return device.type == "cuda" and _has_triton() and sys.modules["torch"].version.hip is None
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def next_power_of_2(number: int) -> int:
+    """Return the least power of 2 that is not below a number.
+
+    >>> next_power_of_2(1), next_power_of_2(5)
+    (1, 8)
+    """
+    return int(1 << (number - 1).bit_length())
 
 
 class Launcher:
@@ -32,6 +51,7 @@ class Launcher:
         self, programs: int, arguments: tuple[Any, ...], constants: dict[str, Any], warps: int
     ) -> None:
         """Launch so many programs on the device of the first argument, a tensor."""
+        torch: Any = sys.modules["torch"]
         device = arguments[0].get_device()
         if device >= 0 and device != torch.cuda.current_device():
             with torch.cuda.device(device):
@@ -69,8 +89,8 @@ class Launcher:
 
 def _compiled_for(argument: Any) -> Any:
     """Return what Triton compiles for of an argument."""
-    if isinstance(argument, Tensor):
-        return argument.dtype, argument.data_ptr() % 16 == 0
     if isinstance(argument, int):
         return argument == 1, argument % 16 == 0, -(2**31) <= argument < 2**31
-    return type(argument)
+    if argument is None or isinstance(argument, float):
+        return type(argument)
+    return argument.dtype, argument.data_ptr() % 16 == 0

@@ -259,10 +259,11 @@ def loss_kernel(
     weight, sample_weight : pointers or None
         Class weights (C,) and weights of the rows (N,); None is ones.
     divisor : pointer or None
-        One float64: what the losses' sum is divided by, as far as the gradient is concerned.
+        One number of any dtype: what the losses' sum is divided by, as far as the gradient is
+        concerned.
     losses, tops, rests, gaps, masses, counts : pointers
-        The answers (N,), in the dtype of the sums: each row's loss, and of its `RowSums` what
-        backward needs, if it is KEPT. The last two are written with SMOOTHED alone.
+        The answers (N,), in the dtype of the sums: each row's loss, and what backward needs of it,
+        if that is KEPT. The last two are written with SMOOTHED alone.
     row_count, classes, ignore_index : int
         N, C, and the target of rows that do not count.
     normalizer : float
@@ -383,6 +384,8 @@ def loss_kernel(
         if WHOLE and not FEW_CLASSES:
             # What is not asked for is 0, whatever the row holds.
             e = tl.where(slopes.active, e, 0.0)
+            if BENT:
+                slope = tl.where(slopes.active, slope, 0.0)
             _write(
                 slopes,
                 e,

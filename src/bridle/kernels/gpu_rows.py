@@ -111,7 +111,9 @@ class Terms(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """A row's gradient: ``factor · exp(z − reference) − spread · w``, at the label ``own − …``.
+    """A row's gradient: ``factor · exp(z − reference) − spread · w``.
+
+    At the label, ``own`` stands in place of the first term.
 
     Attributes
     ----------
@@ -292,7 +294,8 @@ def row_slopes(
     # p[target] − 1, which of a sure row is minus the others' share, and no difference.
     power = exponential(tl.maximum(-gap, LOWEST_EXPONENT), 0.0, True)
     less = tl.where(gap == 0, -rest, power - (1.0 + rest)) * inverse
-    own = of_p * less + (of_p - of_target)
+    p = tl.where(gap == 0, 1.0, power) * inverse
+    own = tl.where(less < -0.5, of_p * p - of_target, of_p * less + (of_p - of_target))
     broken = log_sum != log_sum
     nan = tl.where(broken, float("nan"), 0.0).to(dtype)
     active = share != 0

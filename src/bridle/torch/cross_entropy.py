@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -133,7 +134,7 @@ def cross_entropy(
         target,
         weight,
         sample_weight,
-        ignore_index,
+        operator.index(ignore_index),
         terms.label_smoothing,
         terms.z_loss,
         temperature,

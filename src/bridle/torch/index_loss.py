@@ -106,13 +106,18 @@ def index_loss(rows: Tensor, request: Request, composed: Callable[[Tensor], Tens
     return found
 
 
+# What may be overwritten between forward and backward is kept where autograd would notice.
+_NO_TENSORS: dict[str, Any] = {"target": None, "weight": None, "sample_weight": None}
+
+
 class _IndexLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, scores: Tensor, loss: Any, reduced: Reduced, composed: Callable[[Tensor], Tensor]
     ) -> Tensor:
         module = kernels.index_kernels(scores)
-        ctx.loss, ctx.reduced, ctx.composed, ctx.gradient = loss, reduced, composed, None
+        ctx.terms, ctx.reduced, ctx.composed = loss._replace(**_NO_TENSORS), reduced, composed
+        ctx.gradient = None
         plain = scores.detach()
         if reduced.reduction != "none" and module.makes_both(plain):
             ctx.gradient = plain if reduced.inplace else _like(plain)
@@ -128,7 +133,8 @@ class _IndexLoss(torch.autograd.Function):
             # gradient.
             torch.autograd.graph.increment_version(scores)
         else:
-            ctx.save_for_backward(scores, *(kept or ()))
+            given = (loss.target, loss.weight, loss.sample_weight, reduced.divisor)
+            ctx.save_for_backward(scores, *given, *(kept or ()))
         return _reduce(module, losses, reduced)
 
     @staticmethod
@@ -143,15 +149,19 @@ class _IndexLoss(torch.autograd.Function):
             return kernels.index_kernels(gradient).scale(gradient, factor), None, None, None
         if reduced.inplace and gradient is False:
             raise checks.InputError("inplace: expected one backward pass, found a second")
-        scores, *kept = ctx.saved_tensors
+        scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors
         if torch.is_grad_enabled() or not kept:  # a second backward
             return *_composed_gradient(scores, ctx.composed, factor), None, None, None
-        return _gradient(ctx, scores, kept, factor), None, None, None
+        loss = ctx.terms._replace(target=target, weight=weight, sample_weight=sample_weight)
+        reduced = reduced._replace(divisor=divisor)
+        return _gradient(scores, loss, kept, reduced, factor), None, None, None
 
 
-def _gradient(ctx: Any, scores: Tensor, kept: list[Tensor], factor: Tensor) -> Tensor:
+def _gradient(
+    scores: Tensor, loss: Any, kept: list[Tensor], reduced: Reduced, factor: Tensor
+) -> Tensor:
     """Return the gradient of scores that are still there."""
-    reduced, plain = ctx.reduced, scores.detach()
+    plain = scores.detach()
     if factor.dim() == 1:
         # A sum of losses hands the same number to all of them.
         factor = factor[0] if factor.stride(0) == 0 else factor.contiguous()
@@ -159,7 +169,7 @@ def _gradient(ctx: Any, scores: Tensor, kept: list[Tensor], factor: Tensor) -> T
     out: Tensor = module.write_gradient(
         plain,
         module.Kept(*kept),
-        ctx.loss,
+        loss,
         factor,
         divisor=reduced.divisor,
         normalizer=reduced.normalizer,

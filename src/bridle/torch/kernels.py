@@ -6,9 +6,7 @@ them, the others are gathered and scattered beside.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from math import prod
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bridle.kernels import gpu_launch
 from bridle.torch import eager
 from bridle.torch.parts import (
     Coefficients,
@@ -200,18 +199,13 @@ def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
 
 def _compiled(scores: Tensor) -> Any:
     """Return the module of compiled kernels for these scores, or None for plain PyTorch."""
-    if scores.device.type == "cuda" and _has_triton():
+    if gpu_launch.serves(scores.device):
         return import_module("bridle.kernels.gpu")
     if scores.device.type != "cpu" or scores.numel() == 0:
         return None
     if scores.numel() < COMPILED_NUMBERS and scores.shape[1] < _SERIAL_COLUMNS:
         return None
     return import_module("bridle.kernels.cpu")
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
 
 
 def _has_several_indices(target: Tensor) -> bool:

@@ -260,6 +260,8 @@ def _index_losses(
 ) -> Tensor:
     """Return the loss of each row, and hand each block's residual to the ``sink``."""
     module, classes = kernels.index_kernels(stand_in(head)), len(head.weight)
+    if isinstance(divisor, Tensor):
+        divisor = divisor.to(head.features.device)
     target, found = rows.target, []
     if rows.unknown is not None:
         target = target.masked_fill(rows.unknown, classes)  # no class: its row becomes NaN
