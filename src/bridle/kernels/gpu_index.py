@@ -46,7 +46,7 @@ class Tile(NamedTuple):
     warps: int
 
 
-# --- which tile: chosen by trial on an H200, of those that benchmarks/gpu.py then measured ----------
+# --- which tile: chosen by trial on an H200, as benchmarks/gpu.py then measured ------------------
 
 # Rows of up to so many numbers are summed by one thread each.
 FEW_CLASSES, _FEW_CLASSES_ROWS = 16, 32
