@@ -234,7 +234,7 @@ def mean_divisor(rows: ClassRows) -> Tensor | float:
         chosen = rows.weight[rows.target.clamp(min=0)]
         shares = chosen if shares is None else shares * chosen
     if shares is None:
-        return len(rows.scores) if rows.counted is None else rows.counted.sum()
+        return rows.scores.shape[0] if rows.counted is None else rows.counted.sum()
     return ordered_sum(shares if rows.counted is None else torch.where(rows.counted, shares, 0))
 
 
@@ -247,7 +247,7 @@ def refuse_overwriting(scores: Tensor) -> None:
 
 
 def _own_memory(rows: Tensor) -> Tensor:
-    overlapping = len(rows) > 1 and rows.stride(0) < rows.shape[1]
+    overlapping = rows.shape[0] > 1 and rows.stride(0) < rows.shape[1]
     return rows.contiguous() if overlapping else rows
 
 

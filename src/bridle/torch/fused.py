@@ -111,7 +111,7 @@ def _gradient(ctx: Any, factor: Tensor) -> Tensor:
     assert a is not None
     asked = Coefficients(a, None, s, a if t is None else t)
     if not plain:
-        moved = _derivatives(asked, len(scores))
+        moved = _derivatives(asked, scores.shape[0])
         return differentiable_gradient(scores, target, weight, moved, ctx.options)
     out = scores.detach() if ctx.inplace else kernels.fresh(tuple(scores.shape), scores)
     parts = some_parts({"maximum": maximum, "log_sum": log_sum, "gap": gap})

@@ -51,8 +51,10 @@ def can_serve(scores: Tensor, request: Request) -> bool:
 
     What is refused here takes the general path, which also names what is wrong with it.
     """
+    if not is_plain_call() or scores.dim() == 0:
+        return False
     module = kernels.index_kernels(scores)
-    if module is None or not is_plain_call() or scores.dim() == 0:
+    if module is None:
         return False
     shape = tuple(scores.shape)
     loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from bridle import checks
-from bridle.kernels import products
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments, kernels
 from bridle.torch.class_rows import ClassRows, class_rows
@@ -126,7 +125,7 @@ def linear_cross_entropy(
     head, loss_shape = _head(features, weight, bias)
     rows = class_rows(
         stand_in(head),
-        _flat_target(target, loss_shape, len(weight)),
+        _flat_target(target, loss_shape, weight.shape[0]),
         class_weight,
         ignore_index=ignore_index,
         sample_weight=None if sample_weight is None else _flat(sample_weight, loss_shape),
@@ -142,8 +141,7 @@ def linear_cross_entropy(
     threshold = (
         0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
     )
-    budget = checks.memory_budget(memory_budget)
-    plan = Plan(_block_rows(head, budget), threshold, unbiased)
+    plan = Plan(checks.memory_budget(memory_budget), threshold, unbiased)
     divisor: Tensor | float = 1.0
     if reduction == "mean":
         divisor = mean_divisor(rows) if normalizer is None else normalizer
@@ -173,20 +171,6 @@ def linear_cross_entropy(
             for name, value in found._asdict().items()
         )
     )
-
-
-def _block_rows(head: Head, memory_budget: int | None) -> int:
-    features, weight = head.features, head.weight
-    size, fewest = features.element_size(), products.FEWEST_ROWS
-    module = kernels.index_kernels(stand_in(head))
-    if module is not None and memory_budget is None:
-        found: int = module.head_rows(len(features), len(weight))
-        return found
-    if size < 4:
-        # Half precision is summed up beside, in float32. Of many features, more rows at a time make
-        # that rare, and their scores take a quarter of the sum.
-        fewest = max(fewest, features.shape[-1] // 2)
-    return products.block_rows(len(weight), size, memory_budget, fewest)
 
 
 class _LinearLoss(torch.autograd.Function):
@@ -350,8 +334,10 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
     if bias is not None:
         bias = arguments.floating(bias, "bias")
     checks.linear_head(tuple(features.shape), tuple(weight.shape))
-    if bias is not None and tuple(bias.shape) != (len(weight),):
-        raise checks.InputError(f"bias: expected shape ({len(weight)},), found {tuple(bias.shape)}")
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise checks.InputError(
+            f"bias: expected shape ({weight.shape[0]},), found {tuple(bias.shape)}"
+        )
     given = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
     device = features.device.type
     if torch.is_autocast_enabled(device):
@@ -411,7 +397,7 @@ def _some(rows: ClassRows, kept: slice | Tensor) -> ClassRows:
         if (value := getattr(rows, name)) is not None
     }
     found = rows._replace(**each)
-    count = len(found.target)
+    count = found.target.shape[0]
     return found._replace(scores=rows.scores[:count], loss_shape=(count,))
 
 

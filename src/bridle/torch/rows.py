@@ -106,7 +106,7 @@ def _outputs(
     """Return the parts, each a tensor of its own, as autograd wants them."""
     found = kernels.row_parts(scores, target, weight, options)
     memory = empty_parts(scores, target, options)
-    return tuple(part if len(part) else none for part, none in zip(found, memory, strict=True))
+    return tuple(part if part.shape[0] else none for part, none in zip(found, memory, strict=True))
 
 
 class _RowPartsInPlace(_RowParts):
@@ -202,7 +202,7 @@ def _map_over_batch(
     if in_dims[2] is not None:  # class weights of each batch entry's own
         return map_by_loop(function, batch, in_dims, arguments)
     flat = function(scores.flatten(0, 1), target.flatten(0, 1), *arguments[2:])
-    found = [len(part) == batch * rows for part in flat]
+    found = [part.shape[0] == batch * rows for part in flat]
     parts = tuple(
         part.unflatten(0, (batch, rows)) if full else part
         for part, full in zip(flat, found, strict=True)
