@@ -204,7 +204,8 @@ def _compiled(scores: Tensor) -> Any:
         return import_module("bridle.kernels.gpu")
     if scores.device.type != "cpu" or scores.numel() == 0:
         return None
-    if scores.numel() < COMPILED_NUMBERS and scores.shape[1] < _SERIAL_COLUMNS:
+    classes = scores.shape[min(scores.dim(), 2) - 1]
+    if scores.numel() < COMPILED_NUMBERS and classes < _SERIAL_COLUMNS:
         return None
     return import_module("bridle.kernels.cpu")
 

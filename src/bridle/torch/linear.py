@@ -16,7 +16,7 @@ from bridle.torch.class_rows import ClassRows, class_rows
 from bridle.torch.cross_entropy import (
     Terms,
     collect_outputs,
-    mean_divisor,
+    divisor_and_terms,
     refuse_options,
     row_losses,
 )
@@ -142,9 +142,7 @@ def linear_cross_entropy(
         0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
     )
     plan = Plan(checks.memory_budget(memory_budget), threshold, unbiased)
-    divisor: Tensor | float = 1.0
-    if reduction == "mean":
-        divisor = mean_divisor(rows) if normalizer is None else normalizer
+    divisor, terms = divisor_and_terms(rows, terms, reduction, normalizer)
     kept = _counted_rows(rows)
     if kept is not None:
         head, rows = head._replace(features=head.features[kept]), _some(rows, kept)
@@ -193,7 +191,7 @@ class _LinearLoss(torch.autograd.Function):
         ctx.again = (rows, options, terms, plan, loss_of)
         head = Head(features, weight, bias).detached()
         sink = Gradients(head, ctx.needs_input_grad[:3], plan)
-        if _serves_indices(head, rows, plan):
+        if _serves_indices(head, rows, terms, plan):
             loss = _index_losses(head, rows, terms, options, divisor, plan, sink)
             ctx.gradients = sink.results()
             return loss_of(loss)
@@ -226,9 +224,9 @@ class _LinearLoss(torch.autograd.Function):
         return *gradients, None, None, None, None, None, None
 
 
-def _serves_indices(head: Head, rows: ClassRows, plan: Plan) -> bool:
+def _serves_indices(head: Head, rows: ClassRows, terms: Terms, plan: Plan) -> bool:
     """Tell whether a device's kernels for class indices make losses and residual at once."""
-    if rows.soft or plan.threshold:
+    if rows.soft or plan.threshold or terms.z_share is not None:
         return False
     return kernels.index_kernels(stand_in(head)) is not None
 
