@@ -21,6 +21,7 @@ from bridle.torch.cross_entropy import (
     row_losses,
 )
 from bridle.torch.derivatives import coefficients
+from bridle.torch.kinds import is_batched, is_known_here, refuse_pieces
 from bridle.torch.linear_rows import (
     Gradients,
     Head,
@@ -217,7 +218,9 @@ class _LinearLoss(torch.autograd.Function):
         else:
             # Given away: autograd then keeps them, where it would copy what someone else holds.
             gradients, ctx.gradients = ctx.gradients, None
-            if factor.device.type != "cpu" or factor != 1:  # a GPU would have to be waited for
+            if is_batched(factor):
+                gradients = tuple(each if each is None else each * factor for each in gradients)
+            elif not is_known_here(factor) or factor != 1:  # a GPU would have to be waited for
                 for each in gradients:
                     if each is not None:
                         each *= factor
@@ -338,7 +341,7 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
         )
     given = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
     device = features.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         given = Head(*(each if each is None else each.to(dtype) for each in given))  # type: ignore[arg-type]
     dtypes = {each.dtype for each in given if each is not None}
@@ -350,6 +353,7 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
 
 def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
     """Return the target of (N, C) scores; what does not fit is refused there."""
+    refuse_pieces(target, "target")
     if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
         return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
     given = torch.as_tensor(target)
@@ -367,6 +371,7 @@ def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
 
 
 def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
+    refuse_pieces(sample_weight, "sample_weight")
     given = torch.as_tensor(sample_weight)
     if tuple(given.shape) == loss_shape[:1]:
         given = given.reshape(given.shape + (1,) * (len(loss_shape) - 1)).expand(loss_shape)
@@ -380,7 +385,7 @@ def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
 def _counted_rows(rows: ClassRows) -> Tensor | None:
     """Return the rows that are not ignored, if some are; None where that cannot be known."""
     counted = rows.counted
-    if counted is None or counted.device.type != "cpu" or not is_plain_call():
+    if counted is None or not is_known_here(counted) or not is_plain_call():
         return None
     if bool(counted.all()):
         return None

@@ -25,6 +25,7 @@ from bridle.torch.derivatives import (
     tangents,
     target_gradient,
 )
+from bridle.torch.kinds import has_values, is_batched
 from bridle.torch.parts import Coefficients, Options, Parts, accumulator_dtype, empty_parts
 from bridle.torch.rows import OPTIONS_SCHEMA, PARTS_SCHEMA, constant_parts, map_by_loop
 
@@ -125,6 +126,8 @@ class Gradients:
     def _add_filtered(self, block: Block, threshold: Tensor) -> bool:
         """Add what a filter leaves of a block; or only filter it, where too much is left."""
         residual, plan = block.scores, self._plan
+        if not has_values(residual):  # what is left would depend on them
+            return False
         draws = torch.rand(len(residual), device=residual.device) if plan.unbiased else None
         entries = kernels.kept_entries(residual, threshold, draws)
         if entries is not None:
@@ -236,7 +239,7 @@ class _LinearRowParts(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> Any:
         *given, maximum, log_sum, gap, mean_gap = ctx.saved_tensors
         head, target, class_weight = Head(*given[:3]), given[3], given[4]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_batched(*cotangents):
             found: tuple[Tensor | None, ...] = _differentiable_gradients(
                 head, target, class_weight, cotangents, ctx.options
             )

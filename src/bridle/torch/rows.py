@@ -25,6 +25,7 @@ from bridle.torch.derivatives import (
     tangents,
     target_gradient,
 )
+from bridle.torch.kinds import is_batched
 from bridle.torch.parts import Coefficients, Options, Parts, empty_parts, is_distribution
 
 _NO_GRADIENT = (None,) * len(Options._fields)
@@ -159,7 +160,7 @@ def _backward(
     if ctx.needs_input_grad[1]:
         to_target = target_gradient(*kept[:3], cotangents, options)
     if ctx.needs_input_grad[0]:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_batched(*cotangents):
             to_scores = differentiable_gradient(*kept[:3], cotangents, options)
         else:
             asked = coefficients(cotangents, kept.log_sum, kept.mean_gap, options)
