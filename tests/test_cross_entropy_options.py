@@ -117,6 +117,79 @@ def test_a_normalizer_divides_the_sum() -> None:
     assert bridle.cross_entropy(scores, target, normalizer=40.0) == loss
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_do_not_touch_the_mean_of_z_losses(sampled: bool, smoothing: float) -> None:
+    """In both worlds, and of a linear head: Σ z_i² over the positions, the rest over Σ w."""
+    rng = np.random.default_rng(0)
+    features, head = rng.normal(size=(6, 4)), rng.normal(size=(3, 4))
+    target, weight = np.array([0, 1, 1, -100, 2, 0]), np.array([0.1, 5.0, 0.0])
+    share = np.array([1.0, 0.0, 2.0, 3.0, 0.5, 1.0]) if sampled else np.ones(6)
+    given: dict[str, Any] = {"label_smoothing": smoothing, "z_loss": 0.3}
+    if sampled:
+        given["sample_weight"] = share
+
+    def mean(scores: Array) -> Any:
+        rows = np.flatnonzero(target != -100)
+        z = np.log(np.exp(scores[rows]).sum(axis=1))
+        aims = (1 - smoothing) * np.eye(3)[target[rows]] + smoothing / 3
+        losses = (aims * weight * (z[:, None] - scores[rows])).sum(axis=1)
+        own = share[rows]
+        first = (own * losses).sum() / (own * weight[target[rows]]).sum()
+        return first + 0.3 * (own * z**2).sum() / own.sum()
+
+    scores = features @ head.T
+    right, slopes = mean(scores), np.zeros_like(scores)
+    for at in np.ndindex(scores.shape):
+        moved = scores.astype(complex)
+        moved[at] += 1e-30j
+        slopes[at] = mean(moved).imag / 1e-30
+    loss, gradient = bridle.cross_entropy_gradient(scores, target, weight, **given)
+    assert loss == pytest.approx(right, rel=1e-13)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-12, atol=1e-15)
+    of_head = bridle.linear_cross_entropy_gradient(
+        features, head, target, class_weight=weight, **given
+    )
+    assert of_head.loss == pytest.approx(right, rel=1e-13)
+    np.testing.assert_allclose(of_head.d_weight, slopes.T @ features, rtol=1e-12, atol=1e-14)
+
+    torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+    tensors = {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in given.items()
+    }
+    aims, class_weight = torch.from_numpy(target), torch.from_numpy(weight)
+    leaf = torch.from_numpy(scores).requires_grad_()
+    found = bridle.cross_entropy(leaf, aims, class_weight, **tensors)
+    found.backward()
+    assert found.item() == pytest.approx(right, rel=1e-13)
+    np.testing.assert_allclose(leaf.grad.numpy(), slopes, rtol=1e-12, atol=1e-15)
+    ways: list[dict[str, Any]] = [{}, {"outputs": ("loss",)}]
+    for options in ways:  # with the gradient made beside the loss, and afterwards
+        matrix = torch.from_numpy(head).requires_grad_()
+        answer = bridle.linear_cross_entropy(
+            torch.from_numpy(features),
+            matrix,
+            aims,
+            class_weight=class_weight,
+            **tensors,
+            **options,
+        )
+        answer = answer.loss if options else answer
+        answer.backward()
+        assert answer.item() == pytest.approx(right, rel=1e-13)
+        np.testing.assert_allclose(matrix.grad.numpy(), slopes.T @ features, rtol=1e-12, atol=1e-14)
+
+
+def test_a_given_normalizer_divides_all_terms() -> None:
+    scores, target, _ = problem(0, 5, 3, "index")
+    given: dict[str, Any] = {"z_loss": 0.1, "reduction": "sum"}
+    total = bridle.cross_entropy(scores, target, np.array([1.0, 2.0, 0.5]), **given)
+    given = {"z_loss": 0.1, "normalizer": 7.0}
+    found = bridle.cross_entropy(scores, target, np.array([1.0, 2.0, 0.5]), **given)
+    assert found == pytest.approx(total / 7, rel=1e-14)
+
+
 def test_ignored_rows_hold_nothing() -> None:
     scores, target, _ = problem(0, 5, 3, "index")
     target[2] = -100

@@ -276,8 +276,12 @@ def test_every_output_with_every_option(
     weight = torch.linspace(0.5, 2, 11, dtype=dtype) if weighted else None
     sample_weight = torch.linspace(0, 2, 7, dtype=dtype)
     right = plain_parts(scores, target, weight, **bending)
+    # Class weights do not touch z-loss: it is averaged over the samples.
+    z_loss = bending.get("z_loss", 0) * right["logsumexp"] ** 2
+    mean = ((right["loss"] - z_loss) * sample_weight).sum()
+    mean = mean / (right.pop("divisor") * sample_weight).sum()
+    mean = mean + (z_loss * sample_weight).sum() / sample_weight.sum()
     right["loss"] = right["loss"] * sample_weight
-    mean = right["loss"].sum() / (right.pop("divisor") * sample_weight).sum()
     tolerance = 3e-6 if dtype == torch.float32 else 1e-13
     options: dict[str, Any] = {"sample_weight": sample_weight, **bending}
     found = functional.cross_entropy(
@@ -295,6 +299,40 @@ def test_every_output_with_every_option(
     assert found.item() == pytest.approx(mean.item(), rel=tolerance)
     normalized = functional.cross_entropy(scores, target, weight, **options, normalizer=5)
     assert normalized.item() == pytest.approx(right["loss"].sum().item() / 5, rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("options", "served"),
+    [({"z_loss": 0.1}, True), ({"weight": 1}, True), ({"z_loss": 0.1, "weight": 1}, False)],
+    ids=str,
+)
+def test_kernels_that_divide_by_one_number_get_no_z_loss_with_class_weights(
+    options: dict[str, Any], served: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernels for class indices of a GPU divide all terms of a mean by one number."""
+    from types import SimpleNamespace
+
+    from bridle.torch import index_loss
+
+    def reads_indices(_: Any) -> Any:
+        return SimpleNamespace(serves=lambda rows, classes: rows > 0 < classes)
+
+    monkeypatch.setattr(kernels, "index_kernels", reads_indices)
+    request = index_loss.Request(
+        target=torch.tensor([0, 1]),
+        weight=torch.ones(3) if "weight" in options else None,
+        sample_weight=None,
+        ignore_index=-100,
+        label_smoothing=0.0,
+        z_loss=options.get("z_loss", 0.0),
+        temperature=1.0,
+        softcap=0.0,
+        reduction="mean",
+        normalizer=None,
+        on_empty="nan",
+        inplace=False,
+    )
+    assert index_loss.can_serve(torch.zeros(2, 3), request) == served
 
 
 def test_outputs_of_ignored_positions_and_of_unknown_targets() -> None:

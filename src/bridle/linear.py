@@ -18,6 +18,7 @@ from bridle import checks, kernels
 from bridle.kernels import products, residual_filter
 from bridle.kernels.reference import accumulator_dtype
 from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
+from bridle.losses.cross_entropy import mean_divisor
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs, collect_outputs
 from bridle.losses.reduction import gradient_scale, reduce_losses
 from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
@@ -274,9 +275,8 @@ class _Work(NamedTuple):
             sample_weight=_flat_weight(sample_weight, shape),
             **options,
         )
-        divisor: Any = 1.0
-        if reduction == "mean":
-            divisor = problem.normalizer() if normalizer is None else normalizer
+        divisor, z_share = mean_divisor(problem, reduction, normalizer)
+        recipe = replace(recipe, z_loss=recipe.z_loss * z_share)
         rows = given.reshape(prod(shape), given.shape[-1])
         kept = None if problem.counted.all() else np.flatnonzero(problem.counted)
         if kept is not None:

@@ -85,6 +85,16 @@ class ClassTargets:
             share[known] *= self.weight[self.target[known]]
         return share.sum()
 
+    def z_share(self, divisor: Any) -> float:
+        """Return what z-loss is multiplied by in a mean that divides by `normalizer`.
+
+        Class weights do not touch it: it is averaged over the positions, or their sample weights.
+        """
+        if self.weight is None or self.target.ndim != 1 or self.columns is not None:
+            return 1.0
+        positions = replace(self, weight=None).normalizer()
+        return float(divisor / positions) if positions else 1.0
+
     def row_weight(self) -> Array:
         """Return what each row weighs in the loss by its sample and class weights, in float64."""
         share = self.counted.astype(np.float64)

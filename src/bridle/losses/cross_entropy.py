@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -58,7 +59,8 @@ def cross_entropy(
         two classes), distributions in the shape of the input (one-hot and soft targets), or sparse
         distributions: a tuple of two arrays, indices (N, k) and probabilities (N, k).
     weight : array_like, (C,), optional
-        A weight per class, 0 or above. A mean divides by the sum of the targets' weights.
+        A weight per class, 0 or above. A mean divides by the sum of the weights of the targets'
+        classes; of distributions, as torch does, by the number of samples (or their weights).
     ignore_index : int
         Samples with this index count nowhere: loss 0, gradient 0.
     reduction : {"mean", "sum", "none"}
@@ -70,7 +72,9 @@ def cross_entropy(
     normalizer : number, optional
         What a mean divides the sum by, such as the number of samples on all machines.
     z_loss : float
-        The coefficient of ``(log Σ exp z)²``, which keeps scores from drifting.
+        The coefficient of ``(log Σ exp z)²``, which keeps scores from drifting. Class weights and
+        smoothing do not touch it: in a mean, whatever they are, it is averaged over the samples
+        (or their weights). Only a ``normalizer`` that is given divides all.
     softcap : float
         ``cap(s) = softcap · tanh(s / softcap)``; 0 caps nothing.
     temperature : float
@@ -180,7 +184,7 @@ def evaluate_class_loss(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None,
-    rows: Callable[[ClassTargets, Any], RowLosses],
+    rows: Callable[[ClassTargets, Any, float], RowLosses],
     *,
     gradient: bool = False,
     reduction: checks.Reduction = "mean",
@@ -190,22 +194,33 @@ def evaluate_class_loss(
 ) -> Evaluation:
     """Return a class loss and, if asked, its gradient, given what computes those of the rows.
 
-    ``options`` are those of `class_targets`. Scores and logarithms of probabilities both serve as
-    input: the second are scores whose log-sum-exp is 0.
+    ``options`` are those of `class_targets`; ``rows`` is given the checked problem, the factor of a
+    gradient (None: no gradient is asked for) and that of the z-loss. Scores and logarithms of
+    probabilities both serve as input: the second are scores whose log-sum-exp is 0.
     """
     checks.reduction(reduction)
     checks.on_empty(on_empty)
     checks.normalizer(normalizer, reduction)
     problem = class_targets(input, target, weight, **options)
-    divisor: Any = 1.0
-    if reduction == "mean":
-        divisor = problem.normalizer() if normalizer is None else normalizer
+    divisor, z_share = mean_divisor(problem, reduction, normalizer)
     scale = gradient_scale(divisor, reduction) if gradient else None
-    found = rows(problem, scale)
+    found = rows(problem, scale, z_share)
     loss = reduce_losses(
         found.losses.reshape(problem.loss_shape), divisor, reduction=reduction, on_empty=on_empty
     )
     return Evaluation(loss, problem, found)
+
+
+def mean_divisor(
+    problem: ClassTargets, reduction: checks.Reduction, normalizer: float | None
+) -> tuple[Any, float]:
+    """Return what the sum of the losses is divided by, and what z-loss is multiplied by before."""
+    if reduction != "mean":
+        return 1.0, 1.0
+    if normalizer is not None:
+        return normalizer, 1.0
+    divisor = problem.normalizer()
+    return divisor, problem.z_share(divisor)
 
 
 # The options of `cross_entropy_gradient` that say what is made of the scores.
@@ -214,14 +229,16 @@ _BEND: Any = (("z_loss", 0.0), ("softcap", 0.0), ("temperature", 1.0))
 
 def _rows(
     z_loss: float, softcap: float, temperature: float, asked: frozenset[str] = frozenset()
-) -> Callable[[ClassTargets, Any], RowLosses]:
+) -> Callable[[ClassTargets, Any, float], RowLosses]:
     recipe = Recipe(
         float(z_loss),
         checks.softcap(softcap),
         checks.positive(temperature, "temperature"),
         asked,
     )
-    return lambda problem, scale: rows_of_scores(problem, scale, recipe)
+    return lambda problem, scale, z_share: rows_of_scores(
+        problem, scale, replace(recipe, z_loss=recipe.z_loss * z_share)
+    )
 
 
 def _scores(input: npt.ArrayLike, check: bool) -> Array:

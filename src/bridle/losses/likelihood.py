@@ -66,7 +66,7 @@ def nll(
     ).loss
 
 
-def _rows_of_logarithms(problem: ClassTargets, scale: Any) -> RowLosses:
+def _rows_of_logarithms(problem: ClassTargets, scale: Any, _z_share: float) -> RowLosses:
     """Return each row's loss, block by block; a distribution has no gradient of its own."""
     assert scale is None
     losses = np.empty(len(problem.scores), problem.compute_dtype)

@@ -7,6 +7,7 @@ scores:
 file                subject
 =================== ===========================================================================
 ``arguments.py``    what tensors given as arguments must be
+``kinds.py``        tensors that are no plain numbers: stand-ins, batches, pieces of others
 ``class_rows.py``   every layout of scores and targets becomes rows
 ``rows.py``         the one operation under autograd: scores in rows → parts; for compilers too
 ``kernels.py``      which kernel does the rows; ``eager.py`` is plain PyTorch

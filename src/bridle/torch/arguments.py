@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.torch.kinds import has_values, refuse_pieces
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +26,7 @@ def floating(values: Any, name: str) -> Tensor:
     """Return a tensor of real numbers as it is; integers and booleans become float64."""
     if not isinstance(values, Tensor):
         raise checks.InputError(f"{name}: expected a tensor, found {type(values).__name__}")
+    refuse_pieces(values, name)
     if values.is_floating_point():
         return values
     if values.is_complex():
@@ -33,14 +35,15 @@ def floating(values: Any, name: str) -> Tensor:
     return values.to(torch.float64)
 
 
-def beside(values: Any, tensor: Tensor) -> Tensor:
+def beside(values: Any, tensor: Tensor, name: str = "target") -> Tensor:
     """Return values (a tensor, an array, a list) as a tensor on the device of another."""
+    refuse_pieces(values, name)
     return torch.as_tensor(values, device=tensor.device)
 
 
 def may_look(check: bool | None, tensor: Tensor) -> bool:
     """Tell whether values are to be checked: where the caller says nothing, on the CPU."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not has_values(tensor):
         return False
     return tensor.device.type == "cpu" if check is None else check
 
@@ -90,7 +93,7 @@ def weights(
     values: Any, name: str, shape: tuple[int, ...], dtype: torch.dtype, beside_: Tensor, look: bool
 ) -> Tensor:
     """Return weights in ``dtype``; refuse the first that is negative or not finite."""
-    tensor = floating(beside(values, beside_), name)
+    tensor = floating(beside(values, beside_, name), name)
     if tuple(tensor.shape) != shape:
         checks.weights(like(tensor), name, shape, check=False)
     kept = tensor.to(dtype)

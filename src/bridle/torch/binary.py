@@ -59,7 +59,7 @@ def _surprise(mass: Tensor, z: Tensor) -> Tensor:
 
 
 def _broadcast(values: Any, name: str, scores: Tensor, look: bool) -> Tensor:
-    tensor = arguments.beside(values, scores)
+    tensor = arguments.beside(values, scores, name)
     dtype = accumulator_dtype(scores.dtype)
     kept = arguments.weights(tensor, name, tuple(tensor.shape), dtype, scores, look)
     try:

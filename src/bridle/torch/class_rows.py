@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bridle import checks
 from bridle.torch import arguments
+from bridle.torch.kinds import refuse_pieces
 from bridle.torch.parts import accumulator_dtype
 
 
@@ -154,7 +155,8 @@ def _sparse(
 ) -> tuple[Tensor, Tensor]:
     """Check sparse distributions (N, k); an index out of range has no meaning that could be NaN."""
     _refuse_ignore_index(ignore_index)
-    masses = arguments.floating(arguments.beside(probabilities, indices), "target[1]")
+    refuse_pieces(indices, "target[0]")
+    masses = arguments.floating(arguments.beside(probabilities, indices, "target[1]"), "target[1]")
     shapes = tuple(indices.shape), tuple(masses.shape)
     if len(shape) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != shape[0]:
         raise checks.InputError(
@@ -182,7 +184,7 @@ def _refuse_ignore_index(ignore_index: int) -> None:
 def _sample_weight(
     values: Any, input: Tensor, loss_shape: tuple[int, ...], dtype: torch.dtype, look: bool
 ) -> Tensor:
-    given = arguments.beside(values, input)
+    given = arguments.beside(values, input, "sample_weight")
     # One weight per sample also serves all positions of an (N, C, d1, …) input.
     found = tuple(given.shape)
     shape = found if found == loss_shape[:1] else loss_shape

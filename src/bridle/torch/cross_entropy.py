@@ -15,7 +15,7 @@ from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, as_rows, class_rows
 from bridle.torch.fused import Summed, can_fuse, fused_loss
 from bridle.torch.index_loss import Request, can_serve, index_loss
-from bridle.torch.parts import Options, Parts
+from bridle.torch.parts import Options, Parts, accumulator_dtype
 from bridle.torch.reduction import ordered_sum, reduce_losses
 from bridle.torch.rows import row_parts
 
@@ -25,6 +25,7 @@ class Terms(NamedTuple):
 
     label_smoothing: float
     z_loss: float
+    z_share: Tensor | None = None  # what z-loss is multiplied by beside; None: nothing
 
 
 def cross_entropy(
@@ -64,7 +65,8 @@ def cross_entropy(
         Class indices (any integer type; booleans for two classes), distributions in the shape of
         the input, or sparse distributions: a pair of indices (N, k) and probabilities (N, k).
     weight : Tensor, (C,), optional
-        A weight per class.
+        A weight per class. A mean divides by the sum of the weights of the targets' classes; of
+        distributions, as torch does, by the number of positions (or their weights).
     ignore_index, reduction, label_smoothing, sample_weight, on_empty
         As in `bridle.cross_entropy`.
     normalizer : number or Tensor, optional
@@ -72,7 +74,8 @@ def cross_entropy(
         the count of tokens over all devices and accumulation steps.
     z_loss : float
         Coefficient of the squared log-sum-exp, which keeps scores from drifting. Class weights
-        and smoothing do not touch it.
+        and smoothing do not touch it: in a mean it is averaged over the positions (or their sample
+        weights). Only a ``normalizer`` that is given divides all.
     softcap : float
         Above 0, scores are bent to ``softcap · tanh(input / softcap)``.
     temperature : float
@@ -165,9 +168,7 @@ def cross_entropy(
         temperature=temperature,
         softcap=float(softcap),
     )
-    divisor: Tensor | float = 1.0
-    if reduction == "mean":
-        divisor = mean_divisor(rows) if normalizer is None else normalizer
+    divisor, terms = divisor_and_terms(rows, terms, reduction, normalizer)
 
     def loss_of(parts: Parts) -> Tensor:
         losses = row_losses(rows, parts, terms).view(rows.loss_shape)
@@ -218,7 +219,8 @@ def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
         loss = smooth if loss is None else loss + smooth
     assert loss is not None
     if terms.z_loss:
-        loss = loss + terms.z_loss * (parts.maximum + parts.log_sum) ** 2
+        z_loss = terms.z_loss * (parts.maximum + parts.log_sum) ** 2
+        loss = loss + (z_loss if terms.z_share is None else terms.z_share * z_loss)
     if rows.sample_weight is not None:
         # A row without weight does not count, even if it is broken.
         broken = (rows.sample_weight == 0) & ~loss.isfinite()
@@ -228,6 +230,23 @@ def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
     return loss if rows.counted is None else torch.where(rows.counted, loss, 0)
 
 
+def divisor_and_terms(
+    rows: ClassRows, terms: Terms, reduction: checks.Reduction, normalizer: Tensor | float | None
+) -> tuple[Tensor | float, Terms]:
+    """Return what the sum of the losses is divided by, and the terms of a loss that is."""
+    if reduction != "mean":
+        return 1.0, terms
+    if normalizer is not None:
+        return normalizer, terms
+    divisor = mean_divisor(rows)
+    if not terms.z_loss or rows.weight is None or rows.soft:
+        return divisor, terms
+    # Class weights do not touch z-loss: it is averaged over the positions, or their weights.
+    positions = torch.as_tensor(mean_divisor(rows._replace(weight=None)), device=rows.scores.device)
+    share = divisor / torch.where(positions == 0, 1, positions)
+    return divisor, terms._replace(z_share=share.to(accumulator_dtype(rows.scores.dtype)))
+
+
 def mean_divisor(rows: ClassRows) -> Tensor | float:
     """Return Σ sample_weight · weight[target] over counted rows; distributions weigh 1."""
     shares = rows.sample_weight
@@ -235,7 +254,7 @@ def mean_divisor(rows: ClassRows) -> Tensor | float:
         chosen = rows.weight[rows.target.clamp(min=0)]
         shares = chosen if shares is None else shares * chosen
     if shares is None:
-        return len(rows.scores) if rows.counted is None else rows.counted.sum()
+        return rows.scores.shape[0] if rows.counted is None else rows.counted.sum()
     return ordered_sum(shares if rows.counted is None else torch.where(rows.counted, shares, 0))
 
 
@@ -248,7 +267,7 @@ def refuse_overwriting(scores: Tensor) -> None:
 
 
 def _own_memory(rows: Tensor) -> Tensor:
-    overlapping = len(rows) > 1 and rows.stride(0) < rows.shape[1]
+    overlapping = rows.shape[0] > 1 and rows.stride(0) < rows.shape[1]
     return rows.contiguous() if overlapping else rows
 
 

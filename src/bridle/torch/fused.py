@@ -19,6 +19,7 @@ from bridle import checks
 from bridle.torch import eager, kernels
 from bridle.torch.class_rows import ClassRows
 from bridle.torch.derivatives import Derivatives, differentiable_gradient
+from bridle.torch.kinds import is_batched, is_known_here
 from bridle.torch.parts import Coefficients, Options, Parts, accumulator_dtype, some_parts
 from bridle.torch.rows import is_plain_call
 
@@ -91,8 +92,10 @@ class _Fused(torch.autograd.Function):
             gradient, ctx.gradient = ctx.gradient, False
             if gradient is False:
                 raise checks.InputError("inplace: expected one backward pass, found a second")
+            if is_batched(factor):
+                gradient = gradient * factor
             # A GPU's answer would have to be waited for.
-            if factor.device.type != "cpu" or factor != 1:
+            elif not is_known_here(factor) or factor != 1:
                 gradient *= factor
         else:
             gradient = _gradient(ctx, factor)
@@ -102,16 +105,17 @@ class _Fused(torch.autograd.Function):
 def _gradient(ctx: Any, factor: Tensor) -> Tensor:
     """Return the gradient of what was kept for backward, in the scores' memory if that is asked."""
     scores, target, weight, unit_gradient, maximum, log_sum, gap, *unit = ctx.saved_tensors
-    plain = is_plain_call() and not torch.is_grad_enabled()
+    plain = is_plain_call() and not torch.is_grad_enabled() and not is_batched(factor)
     if plain and unit_gradient is not None:
         # A factor of 0 asks for nothing, not even of a row that is broken.
-        found = unit_gradient * factor if factor else torch.zeros_like(unit_gradient)
+        nothing = is_known_here(factor) and factor == 0
+        found = torch.zeros_like(unit_gradient) if nothing else unit_gradient * factor
         return _overwritten(scores, found) if ctx.inplace else found.to(scores.dtype)
     a, s, t = (None if each is None else each * factor for each in unit)
     assert a is not None
     asked = Coefficients(a, None, s, a if t is None else t)
     if not plain:
-        moved = _derivatives(asked, len(scores))
+        moved = _derivatives(asked, scores.shape[0])
         return differentiable_gradient(scores, target, weight, moved, ctx.options)
     out = scores.detach() if ctx.inplace else kernels.fresh(tuple(scores.shape), scores)
     parts = some_parts({"maximum": maximum, "log_sum": log_sum, "gap": gap})

@@ -65,6 +65,8 @@ def can_serve(scores: Tensor, request: Request) -> bool:
         and _is_constant(target, scores, loss_shape)
         and not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
         and (weight is None or _is_constant(weight, scores, (classes,)))
+        # The kernels divide all terms by one number, but class weights do not touch z-loss.
+        and (weight is None or not request.z_loss)
         and (share is None or _is_constant(share, scores, loss_shape))
         and _is_number(request.normalizer, scores)
         and request.on_empty != "raise"

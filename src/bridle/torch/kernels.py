@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bridle.kernels import gpu_launch
 from bridle.torch import eager
+from bridle.torch.kinds import has_values
 from bridle.torch.parts import (
     Coefficients,
     Options,
@@ -145,7 +146,7 @@ def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Te
 
     See `bridle.kernels.residual_filter`.
     """
-    if residual.device.type != "cpu":
+    if residual.device.type != "cpu" or not has_values(residual):
         return eager.filter_rows(residual, threshold, draws)
     module = import_module("bridle.kernels.cpu_filter")
     kept = module.filter_rows(
@@ -191,7 +192,9 @@ def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
     would go to page faults.
     """
     dtype = dtype or like.dtype
-    if like.device.type != "cpu" or prod(shape) < max(COMPILED_NUMBERS, 1):
+    if not (like.device.type == "cpu" and has_values(like)) or prod(shape) < max(
+        COMPILED_NUMBERS, 1
+    ):
         return torch.empty(shape, dtype=dtype, device=like.device)
     memory = np.empty(prod(shape) * dtype.itemsize, np.uint8)
     return torch.from_numpy(memory).view(dtype).view(shape)
@@ -199,11 +202,12 @@ def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
 
 def _compiled(scores: Tensor) -> Any:
     """Return the module of compiled kernels for these scores, or None for plain PyTorch."""
-    if gpu_launch.serves(scores.device):
+    if gpu_launch.serves(scores.device) and has_values(scores):
         return import_module("bridle.kernels.gpu")
-    if scores.device.type != "cpu" or scores.numel() == 0:
+    if scores.device.type != "cpu" or scores.numel() == 0 or not has_values(scores):
         return None
-    if scores.numel() < COMPILED_NUMBERS and scores.shape[1] < _SERIAL_COLUMNS:
+    classes = scores.shape[min(scores.dim(), 2) - 1]
+    if scores.numel() < COMPILED_NUMBERS and classes < _SERIAL_COLUMNS:
         return None
     return import_module("bridle.kernels.cpu")
 

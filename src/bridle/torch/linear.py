@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from bridle import checks
-from bridle.kernels import products
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments, kernels
 from bridle.torch.class_rows import ClassRows, class_rows
 from bridle.torch.cross_entropy import (
     Terms,
     collect_outputs,
-    mean_divisor,
+    divisor_and_terms,
     refuse_options,
     row_losses,
 )
 from bridle.torch.derivatives import coefficients
+from bridle.torch.kinds import is_batched, is_known_here, refuse_pieces
 from bridle.torch.linear_rows import (
     Gradients,
     Head,
@@ -126,7 +126,7 @@ def linear_cross_entropy(
     head, loss_shape = _head(features, weight, bias)
     rows = class_rows(
         stand_in(head),
-        _flat_target(target, loss_shape, len(weight)),
+        _flat_target(target, loss_shape, weight.shape[0]),
         class_weight,
         ignore_index=ignore_index,
         sample_weight=None if sample_weight is None else _flat(sample_weight, loss_shape),
@@ -142,11 +142,8 @@ def linear_cross_entropy(
     threshold = (
         0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
     )
-    budget = checks.memory_budget(memory_budget)
-    plan = Plan(_block_rows(head, budget), threshold, unbiased)
-    divisor: Tensor | float = 1.0
-    if reduction == "mean":
-        divisor = mean_divisor(rows) if normalizer is None else normalizer
+    plan = Plan(checks.memory_budget(memory_budget), threshold, unbiased)
+    divisor, terms = divisor_and_terms(rows, terms, reduction, normalizer)
     kept = _counted_rows(rows)
     if kept is not None:
         head, rows = head._replace(features=head.features[kept]), _some(rows, kept)
@@ -175,20 +172,6 @@ def linear_cross_entropy(
     )
 
 
-def _block_rows(head: Head, memory_budget: int | None) -> int:
-    features, weight = head.features, head.weight
-    size, fewest = features.element_size(), products.FEWEST_ROWS
-    module = kernels.index_kernels(stand_in(head))
-    if module is not None and memory_budget is None:
-        found: int = module.head_rows(len(features), len(weight))
-        return found
-    if size < 4:
-        # Half precision is summed up beside, in float32. Of many features, more rows at a time make
-        # that rare, and their scores take a quarter of the sum.
-        fewest = max(fewest, features.shape[-1] // 2)
-    return products.block_rows(len(weight), size, memory_budget, fewest)
-
-
 class _LinearLoss(torch.autograd.Function):
     """A sum or mean of losses; its gradient is made with it, while a block's scores are there."""
 
@@ -209,7 +192,7 @@ class _LinearLoss(torch.autograd.Function):
         ctx.again = (rows, options, terms, plan, loss_of)
         head = Head(features, weight, bias).detached()
         sink = Gradients(head, ctx.needs_input_grad[:3], plan)
-        if _serves_indices(head, rows, plan):
+        if _serves_indices(head, rows, terms, plan):
             loss = _index_losses(head, rows, terms, options, divisor, plan, sink)
             ctx.gradients = sink.results()
             return loss_of(loss)
@@ -235,16 +218,18 @@ class _LinearLoss(torch.autograd.Function):
         else:
             # Given away: autograd then keeps them, where it would copy what someone else holds.
             gradients, ctx.gradients = ctx.gradients, None
-            if factor.device.type != "cpu" or factor != 1:  # a GPU would have to be waited for
+            if is_batched(factor):
+                gradients = tuple(each if each is None else each * factor for each in gradients)
+            elif not is_known_here(factor) or factor != 1:  # a GPU would have to be waited for
                 for each in gradients:
                     if each is not None:
                         each *= factor
         return *gradients, None, None, None, None, None, None
 
 
-def _serves_indices(head: Head, rows: ClassRows, plan: Plan) -> bool:
+def _serves_indices(head: Head, rows: ClassRows, terms: Terms, plan: Plan) -> bool:
     """Tell whether a device's kernels for class indices make losses and residual at once."""
-    if rows.soft or plan.threshold:
+    if rows.soft or plan.threshold or terms.z_share is not None:
         return False
     return kernels.index_kernels(stand_in(head)) is not None
 
@@ -352,11 +337,13 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
     if bias is not None:
         bias = arguments.floating(bias, "bias")
     checks.linear_head(tuple(features.shape), tuple(weight.shape))
-    if bias is not None and tuple(bias.shape) != (len(weight),):
-        raise checks.InputError(f"bias: expected shape ({len(weight)},), found {tuple(bias.shape)}")
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise checks.InputError(
+            f"bias: expected shape ({weight.shape[0]},), found {tuple(bias.shape)}"
+        )
     given = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
     device = features.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         given = Head(*(each if each is None else each.to(dtype) for each in given))  # type: ignore[arg-type]
     dtypes = {each.dtype for each in given if each is not None}
@@ -368,6 +355,7 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
 
 def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
     """Return the target of (N, C) scores; what does not fit is refused there."""
+    refuse_pieces(target, "target")
     if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
         return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
     given = torch.as_tensor(target)
@@ -385,6 +373,7 @@ def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
 
 
 def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
+    refuse_pieces(sample_weight, "sample_weight")
     given = torch.as_tensor(sample_weight)
     if tuple(given.shape) == loss_shape[:1]:
         given = given.reshape(given.shape + (1,) * (len(loss_shape) - 1)).expand(loss_shape)
@@ -398,7 +387,7 @@ def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
 def _counted_rows(rows: ClassRows) -> Tensor | None:
     """Return the rows that are not ignored, if some are; None where that cannot be known."""
     counted = rows.counted
-    if counted is None or counted.device.type != "cpu" or not is_plain_call():
+    if counted is None or not is_known_here(counted) or not is_plain_call():
         return None
     if bool(counted.all()):
         return None
@@ -413,7 +402,7 @@ def _some(rows: ClassRows, kept: slice | Tensor) -> ClassRows:
         if (value := getattr(rows, name)) is not None
     }
     found = rows._replace(**each)
-    count = len(found.target)
+    count = found.target.shape[0]
     return found._replace(scores=rows.scores[:count], loss_shape=(count,))
 
 

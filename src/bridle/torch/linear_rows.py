@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from bridle.kernels.products import FEWEST_ROWS
+from bridle.kernels.products import block_rows as rows_within
 from bridle.torch import kernels, products
 from bridle.torch.derivatives import (
     Derivatives,
@@ -23,6 +25,7 @@ from bridle.torch.derivatives import (
     tangents,
     target_gradient,
 )
+from bridle.torch.kinds import has_values, is_batched
 from bridle.torch.parts import Coefficients, Options, Parts, accumulator_dtype, empty_parts
 from bridle.torch.rows import OPTIONS_SCHEMA, PARTS_SCHEMA, constant_parts, map_by_loop
 
@@ -45,7 +48,7 @@ class Head(NamedTuple):
 class Plan(NamedTuple):
     """How the work is cut, and what of it is left out."""
 
-    block: int  # rows at a time
+    memory_budget: int | None = None  # bytes for the scores of a block; None: see `block_rows`
     threshold: float = 0.0  # of the gradient filter; 0 filters nothing
     unbiased: bool = True
 
@@ -58,10 +61,28 @@ class Block(NamedTuple):
     scores: Tensor
 
 
+def block_rows(head: Head, plan: Plan) -> int:
+    """Return how many rows' scores are made at a time.
+
+    Found when the work is done: a compiled program serves any number of rows and classes.
+    """
+    features, classes, budget = head.features, len(head.weight), plan.memory_budget
+    module = kernels.index_kernels(stand_in(head))
+    if module is not None and budget is None:
+        found: int = module.head_rows(len(features), classes)
+        return found
+    size, fewest = features.element_size(), FEWEST_ROWS
+    if size < 4:
+        # Half precision is summed up beside, in float32. Of many features, more rows at a time make
+        # that rare, and their scores take a quarter of the sum.
+        fewest = max(fewest, features.shape[-1] // 2)
+    return rows_within(classes, size, budget, fewest)
+
+
 def blocks(head: Head, plan: Plan) -> Iterator[Block]:
     """Yield the blocks of rows, one after the other, all in the same memory."""
     count, classes = len(head.features), len(head.weight)
-    step = max(1, min(plan.block, count))
+    step = max(1, min(block_rows(head, plan), count))
     memory = kernels.fresh((step, classes), head.features)
     for begin in range(0, max(count, 1), step):
         rows = slice(begin, min(begin + step, count))
@@ -85,7 +106,7 @@ class Gradients:
             # sum. Where a product adds inside, to two blocks' sum, half precision rounds it once
             # more than it must, and a float32 sum would be the largest thing in memory.
             count = 2 if products.adds_inside(head.weight) else 1
-            few = len(head.features) <= count * plan.block and not plan.threshold
+            few = len(head.features) <= count * block_rows(head, plan) and not plan.threshold
             dtype = head.weight.dtype if few else wide
             self._weight = kernels.fresh(tuple(head.weight.shape), head.weight, dtype).zero_()
         self._bias = head.weight.new_zeros(len(head.weight), dtype=wide) if bias else None
@@ -105,6 +126,8 @@ class Gradients:
     def _add_filtered(self, block: Block, threshold: Tensor) -> bool:
         """Add what a filter leaves of a block; or only filter it, where too much is left."""
         residual, plan = block.scores, self._plan
+        if not has_values(residual):  # what is left would depend on them
+            return False
         draws = torch.rand(len(residual), device=residual.device) if plan.unbiased else None
         entries = kernels.kept_entries(residual, threshold, draws)
         if entries is not None:
@@ -158,7 +181,7 @@ def linear_row_parts(
     target: Tensor,
     class_weight: Tensor | None = None,
     options: Options = Options(),  # noqa: B008 - an immutable tuple
-    plan: Plan = Plan(2**10),  # noqa: B008
+    plan: Plan = Plan(),  # noqa: B008
 ) -> Parts:
     """Return the parts of each row, differentiable in the head and in distributions as target.
 
@@ -216,7 +239,7 @@ class _LinearRowParts(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Tensor | None) -> Any:
         *given, maximum, log_sum, gap, mean_gap = ctx.saved_tensors
         head, target, class_weight = Head(*given[:3]), given[3], given[4]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_batched(*cotangents):
             found: tuple[Tensor | None, ...] = _differentiable_gradients(
                 head, target, class_weight, cotangents, ctx.options
             )
@@ -271,8 +294,9 @@ def _gradients(
     return sink.results()
 
 
-def _row_slices(count: int, step: int) -> list[slice]:
-    return [slice(begin, begin + step) for begin in range(0, max(count, 1), max(step, 1))]
+def _row_slices(head: Head, plan: Plan) -> list[slice]:
+    count, step = len(head.features), max(block_rows(head, plan), 1)
+    return [slice(begin, begin + step) for begin in range(0, max(count, 1), step)]
 
 
 def _scores(features: Tensor, head: Head) -> Tensor:
@@ -285,7 +309,7 @@ def _tangents(
     """Return how the parts move with the head and the target, block by block."""
     along, along_target = Head(*directions[:3]), directions[3]
     pieces = []
-    for rows in _row_slices(len(head.features), ctx.plan.block):
+    for rows in _row_slices(head, ctx.plan):
         features = head.features[rows]
         scores = _scores(features, head)
         direction = torch.zeros_like(scores)
@@ -320,7 +344,7 @@ def _target_gradient(
     head: Head, target: Tensor, class_weight: Tensor | None, cotangents: Derivatives, ctx: Any
 ) -> Tensor:
     pieces = []
-    for rows in _row_slices(len(head.features), ctx.plan.block):
+    for rows in _row_slices(head, ctx.plan):
         some = tuple(None if each is None else each[rows] for each in cotangents)
         scores = _scores(head.features[rows], head)
         pieces.append(target_gradient(scores, target[rows], class_weight, some, ctx.options))
@@ -329,7 +353,7 @@ def _target_gradient(
 
 # --- the custom operators, for torch.compile ------------------------------------------------------
 
-_PLAN = "int block, float threshold, bool unbiased"
+_PLAN = "int? memory_budget, float threshold, bool unbiased"
 _HEAD = "Tensor features, Tensor weight, Tensor? bias, Tensor target, Tensor? class_weight"
 
 
@@ -403,4 +427,4 @@ parts_operator.register_autograd(_operator_backward, setup_context=_operator_con
 
 def stand_in(head: Head) -> Tensor:
     """Return what has the scores' shape, dtype and device, and the memory of one row."""
-    return head.features.new_empty(len(head.weight)).expand(len(head.features), -1)
+    return head.features.new_empty(head.weight.shape[0]).expand(head.features.shape[0], -1)

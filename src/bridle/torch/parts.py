@@ -68,7 +68,7 @@ class Coefficients(NamedTuple):
 
     def of_rows(self, rows: slice) -> Coefficients:
         """Return those of some rows."""
-        a, b, s, t = (each if each is None or len(each) == 1 else each[rows] for each in self)
+        a, b, s, t = (each if each is None or each.shape[0] == 1 else each[rows] for each in self)
         assert a is not None
         return Coefficients(a, b, s, t)
 
@@ -95,8 +95,12 @@ def some_parts(found: dict[str, Tensor]) -> Parts:
 
 
 def empty_parts(scores: Tensor, target: Tensor, options: Options) -> Parts:
-    """Return memory for the parts; of length 0 where nothing is asked for."""
-    rows, dtype = len(scores), accumulator_dtype(scores.dtype)
+    """Return memory for the parts; of length 0 where nothing is asked for.
+
+    Compilers trace this with sizes that are symbols: ``shape[0]`` keeps one, ``len`` would make it
+    the number of this call, and the compiled program one for this number of rows alone.
+    """
+    rows, dtype = scores.shape[0], accumulator_dtype(scores.dtype)
     soft = is_distribution(target)
 
     def numbers(*shape: int) -> Tensor:

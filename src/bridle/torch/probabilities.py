@@ -72,7 +72,7 @@ def _log_sum(values: Tensor, axes: tuple[int, ...], options: Options) -> Tensor 
     moved = _classes_last(values, axes)
     rows = moved.reshape(prod(moved.shape[:-1]), moved.shape[-1])
     rows = rows if rows.stride(1) == 1 else rows.contiguous()
-    first = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+    first = torch.zeros(rows.shape[0], dtype=torch.int64, device=rows.device)
     log_sum = row_parts(rows, first, None, options).log_sum
     kept = [1 if axis in axes else size for axis, size in enumerate(values.shape)]
     return log_sum.view(kept)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bridle.kernels import products
+from bridle.torch.kinds import has_values
 
 # Fewer multiplications than this are done before another library has been called.
 FEWEST = 2**24
@@ -65,6 +66,7 @@ def adds_inside(total: Tensor) -> bool:
 def _through_blas(left: Tensor, matrix: Tensor, out: Tensor) -> bool:
     return (
         out.device.type == "cpu"
+        and has_values(out)
         and left.dtype == matrix.dtype == out.dtype
         and out.dtype in (torch.float32, torch.float64)
         and matrix.is_contiguous()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,12 +17,45 @@ _CHUNK = 2**9
 
 def ordered_sum(values: Tensor) -> Tensor:
     """Return the sum in float64, in an order that does not depend on the number of threads."""
+    if not torch.compiler.is_compiling():
+        return _sum_in_chunks(values)
+    if torch._C._are_functorch_transforms_active():
+        # A compiler traces no derivative of an operator inside `torch.func`.
+        return values.sum(dtype=widest_dtype(values))
+    found: Tensor = sum_operator(values)
+    return found
+
+
+def _sum_in_chunks(values: Tensor) -> Tensor:
     rest, dtype = values.flatten(), widest_dtype(values)
     while rest.numel() > _SERIAL_NUMBERS:
         whole = rest.numel() // _CHUNK * _CHUNK
         sums = rest[:whole].view(-1, _CHUNK).sum(dim=1, dtype=dtype)
         rest = torch.cat([sums, rest[whole:].to(dtype)])
     return rest.sum(dtype=dtype)
+
+
+@torch.library.custom_op("bridle::ordered_sum", mutates_args=())
+def sum_operator(values: torch.Tensor) -> torch.Tensor:
+    """`_sum_in_chunks` as an operator: how many chunks there are is no matter of the compiler's."""
+    return _sum_in_chunks(values)
+
+
+@sum_operator.register_fake
+def _(values: Tensor) -> Tensor:
+    return values.new_empty((), dtype=widest_dtype(values))
+
+
+def _sum_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    (values,) = inputs
+    ctx.shape, ctx.dtype = values.shape, values.dtype
+
+
+def _sum_backward(ctx: Any, cotangent: Tensor) -> Tensor:
+    return cotangent.to(ctx.dtype).expand(ctx.shape)
+
+
+sum_operator.register_autograd(_sum_backward, setup_context=_sum_context)
 
 
 def reduce_losses(
@@ -36,7 +71,7 @@ def reduce_losses(
     total = ordered_sum(losses)
     if reduction == "sum":
         return total.to(losses.dtype)
-    if isinstance(normalizer, int | float):
+    if not isinstance(normalizer, Tensor):  # a number, or a compiler's symbol of one
         if normalizer != 0:
             return (total / normalizer).to(losses.dtype)
         normalizer = total.new_tensor(normalizer)

@@ -25,6 +25,7 @@ from bridle.torch.derivatives import (
     tangents,
     target_gradient,
 )
+from bridle.torch.kinds import is_batched
 from bridle.torch.parts import Coefficients, Options, Parts, empty_parts, is_distribution
 
 _NO_GRADIENT = (None,) * len(Options._fields)
@@ -106,7 +107,7 @@ def _outputs(
     """Return the parts, each a tensor of its own, as autograd wants them."""
     found = kernels.row_parts(scores, target, weight, options)
     memory = empty_parts(scores, target, options)
-    return tuple(part if len(part) else none for part, none in zip(found, memory, strict=True))
+    return tuple(part if part.shape[0] else none for part, none in zip(found, memory, strict=True))
 
 
 class _RowPartsInPlace(_RowParts):
@@ -159,7 +160,7 @@ def _backward(
     if ctx.needs_input_grad[1]:
         to_target = target_gradient(*kept[:3], cotangents, options)
     if ctx.needs_input_grad[0]:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or is_batched(*cotangents):
             to_scores = differentiable_gradient(*kept[:3], cotangents, options)
         else:
             asked = coefficients(cotangents, kept.log_sum, kept.mean_gap, options)
@@ -202,7 +203,7 @@ def _map_over_batch(
     if in_dims[2] is not None:  # class weights of each batch entry's own
         return map_by_loop(function, batch, in_dims, arguments)
     flat = function(scores.flatten(0, 1), target.flatten(0, 1), *arguments[2:])
-    found = [len(part) == batch * rows for part in flat]
+    found = [part.shape[0] == batch * rows for part in flat]
     parts = tuple(
         part.unflatten(0, (batch, rows)) if full else part
         for part, full in zip(flat, found, strict=True)
