@@ -55,6 +55,14 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         raise MissingExtraError(message) from None
 
 
+def torch_script(name: str) -> NoReturn:
+    """Refuse to be compiled by TorchScript."""
+    raise InputError(
+        f"torch.jit.script: expected a function without keyword-only arguments, found "
+        f"bridle's {name}; torch.compile and torch.export take it"
+    )
+
+
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Tell whether ``dtype`` is a real float, bfloat16 (known to NumPy by name only) included."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
@@ -260,14 +268,22 @@ def probability_row(values: Array, name: str, row: int) -> NoReturn:
     )
 
 
-def probability_rows(values: Array, name: str, axis: int = -1, hint: str = "") -> None:
+def probability_rows(
+    values: Array,
+    name: str,
+    axis: int = -1,
+    hint: str = "",
+    *,
+    tolerance: float | None = None,
+) -> None:
     """Refuse the first row that is not a probability distribution along ``axis``.
 
-    The sum may miss 1 by what rounding each entry to the dtype explains.
+    The sum may miss 1 by what rounding each entry to the dtype explains, or by the tolerance given.
     """
     wide = values.astype(np.result_type(np.float32, _wide(values.dtype)), copy=False)
     rows = np.moveaxis(wide, axis, -1)
-    tolerance = sum_tolerance(values.dtype, rows.shape[-1])
+    if tolerance is None:
+        tolerance = sum_tolerance(values.dtype.name, rows.shape[-1])
     entries = ~((rows >= 0) & (rows <= 1 + tolerance))
     with np.errstate(invalid="ignore", over="ignore"):
         sums = np.asarray(rows.sum(axis=-1, dtype=np.result_type(np.float64, wide.dtype)))
@@ -308,7 +324,7 @@ def _are_distributions(samples: Array) -> bool:
         if not ((wide >= 0) & (wide <= 1)).all() or np.isin(wide[0], (0, 1)).all():
             return False
         sums = wide.sum(axis=1, dtype=np.result_type(np.float64, wide.dtype))
-        tolerance = sum_tolerance(samples.dtype, samples.shape[1])
+        tolerance = sum_tolerance(samples.dtype.name, samples.shape[1])
         return bool((np.abs(sums - 1) <= tolerance).all())
 
 
@@ -350,14 +366,42 @@ def same_classes(first: Array, second: Array) -> None:
         raise InputError(f"p, q: expected shapes that broadcast, found {found}") from None
 
 
-def sum_tolerance(dtype: np.dtype[Any], classes: int = 1) -> float:
-    """Return how far a row of probabilities kept in ``dtype`` may sum from 1."""
-    if dtype.name == "float16":
+def mask(
+    is_bool: bool, kind: str, found: tuple[int, ...], shape: tuple[int, ...], axis: int
+) -> None:
+    """Refuse a mask that is neither one of positions nor one of entries.
+
+    ``shape`` is that of the distributions with the classes last; a mask of entries has them along
+    ``axis``.
+    """
+    if not is_bool:
+        raise InputError(f"mask: expected booleans (True counts), found {kind}")
+    if found == shape[:-1]:
+        return
+    places = list(range(len(shape)))
+    places.insert(axis if axis >= 0 else len(shape) + axis, places.pop())
+    entries = tuple(shape[place] for place in places)
+    fits = len(found) == len(entries) and all(
+        size in (1, whole) for size, whole in zip(found, entries, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"mask: expected the shape {shape[:-1]} of the positions, or one of entries that "
+            f"broadcasts to {entries}, found {found}"
+        )
+
+
+def sum_tolerance(dtype: str, classes: int = 1, *, of_logarithms: bool = False) -> float:
+    """Return how far a row of probabilities kept in ``dtype``, or their logarithms, may miss 1."""
+    if of_logarithms and dtype == "bfloat16":
+        return 5e-2  # a logarithm of -8 has a step of 1/16: an error of 3 % in the probability
+    if dtype == "float16":
         # Below 6e-5 a half has a fixed step of 2⁻²⁴, whose roundings add up over the classes.
         return 1e-2 + classes * 2.0**-25
-    if dtype.name == "bfloat16":
+    if dtype == "bfloat16":
         return 1e-2
-    return 1e-4 if dtype.name == "float32" else 1e-5
+    # float64 is what float32 probabilities, or those of five decimals, are often kept in.
+    return 1e-4
 
 
 def weights(

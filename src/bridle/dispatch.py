@@ -39,6 +39,8 @@ def takes_tensors(function: Callable[Parameters, Result]) -> Callable[Parameters
         return function(*arguments, **options)
 
     either.__module__ = "bridle"  # where a pickle finds it again
+    # Asked for by `torch.jit.script` before it reads the source.
+    either.__dict__["__prepare_scriptable__"] = functools.partial(checks.torch_script, name)
     return either
 
 

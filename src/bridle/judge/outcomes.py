@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, probabilities
+from bridle.rows import on_host
 
 Array = npt.NDArray[Any]
 InputKind = Literal["probabilities", "scores"]
@@ -82,7 +83,10 @@ def row_outcomes(
     >>> found.surprisal.round(6), found.rank, found.input_kind
     (array([2.302585, 0.693147]), array([2, 0]), 'probabilities')
     """
-    values = _checked_values(scores_or_probabilities)
+    # Told before a tensor becomes an array: NumPy has no bfloat16, whose sums are coarse.
+    dtype = str(getattr(scores_or_probabilities, "dtype", "")).removeprefix("torch.")
+    values = _checked_values(on_host(scores_or_probabilities))
+    target = on_host(target)
     count, columns = values.shape[0], 2 if values.ndim == 1 else values.shape[1]
     if classes is None:
         labels: tuple[checks.Label, ...] = tuple(range(columns))
@@ -90,7 +94,7 @@ def row_outcomes(
     else:
         labels = checks.class_labels(classes, columns)
         indices = checks.labelled_target(target, labels, count)
-    kind = _input_kind(values)
+    kind = _input_kind(values, dtype or values.dtype.name)
     parts = [
         _block_outcomes(block, indices[start : start + len(block)], kind, start)
         for start, block in _blocks(values, kind)
@@ -126,12 +130,12 @@ def _two_columns(second: Array, kind: InputKind) -> Array:
     return np.stack([np.minimum(-second, 0), np.minimum(second, 0)], axis=1)
 
 
-def _input_kind(values: Array) -> InputKind:
+def _input_kind(values: Array, dtype: str) -> InputKind:
     """Tell probabilities from scores; refuse rows that were meant as the former but are not.
 
     All entries in [0, 1] and half of the rows summing nearly to 1 is what "meant" means.
     """
-    tolerance = checks.sum_tolerance(values.dtype, values.shape[-1])
+    tolerance = checks.sum_tolerance(dtype, values.shape[-1])
     near, first_bad = 0, None
     for start, block in _blocks(values, "probabilities"):
         lowest = block.min()

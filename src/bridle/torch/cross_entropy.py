@@ -143,7 +143,8 @@ def cross_entropy(
         on_empty,
         inplace,
     )
-    if outputs is None and not check and can_serve(scores, request):
+    on_device = scores.device.type != "cpu"  # the only place of such kernels
+    if outputs is None and not check and on_device and can_serve(scores, request):
         return _by_index_kernels(scores, request)
     if arguments.may_look(check, scores):
         arguments.warn_of_probabilities(scores)

@@ -55,6 +55,28 @@ def nll(
     return reduce_losses(losses, mean_divisor(rows), reduction=reduction, on_empty=on_empty)
 
 
+def log_likelihood(probabilities: Tensor, target: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Return ``Σ_i log probabilities[i, target_i]`` in nats; see `bridle.log_likelihood`.
+
+    Examples
+    --------
+    >>> log_likelihood(torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([0, 1]))
+    tensor(-0.9163)
+    """
+    return 0 - nll(probabilities, target, reduction="sum")
+
+
+def likelihood(probabilities: Tensor, target: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Return ``Π_i probabilities[i, target_i]``; see `bridle.likelihood`.
+
+    Examples
+    --------
+    >>> likelihood(torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([0, 1]))
+    tensor(0.4000)
+    """
+    return torch.exp(0 - nll(probabilities, target, reduction="none")).prod()
+
+
 def _parts(rows: ClassRows, terms: Terms) -> Parts:
     """Return the parts of scores ``log p``, whose log-sum-exp is 0 by themselves."""
     options = Options(smoothing=terms.label_smoothing > 0)

@@ -40,8 +40,8 @@ def log_softmax(scores: Tensor, *, temperature: float = 1.0, axis: Axis = -1) ->
     values = arguments.floating(scores, "scores")
     axes = _axes(values, axis)
     log_sum = _log_sum(values, axes, Options(temperature=_temperature(temperature)))
-    if log_sum is None:
-        return values.clone()
+    if log_sum is None:  # PyTorch's own, of which every derivative is known to be as empty
+        return _classes_back(torch.log_softmax(_classes_last(values, axes), -1), values, axes)
     wide = values.to(accumulator_dtype(values.dtype))
     shifted = (wide - _maximum(wide, axes)) / temperature
     return (shifted - log_sum).to(values.dtype)
@@ -63,6 +63,45 @@ def logsumexp(scores: Tensor, *, axis: Axis = -1, keepdims: bool = False) -> Ten
     maximum = _maximum(values, axes).to(log_sum.dtype)
     result = torch.where(maximum.isinf(), maximum, maximum + log_sum).to(values.dtype)
     return result if keepdims or not axes else result.squeeze(axes)
+
+
+def sigmoid(scores: Tensor) -> Tensor:
+    """Return ``1 / (1 + exp(−z))`` of each score; see `bridle.sigmoid`.
+
+    Examples
+    --------
+    >>> sigmoid(torch.tensor([-1000.0, 0.0]))
+    tensor([0.0000, 0.5000])
+    """
+    values = arguments.floating(scores, "scores")
+    return torch.sigmoid(values.to(accumulator_dtype(values.dtype))).to(values.dtype)
+
+
+def log_sigmoid(scores: Tensor) -> Tensor:
+    """Return ``log sigmoid(z)`` in nats, right in both tails; see `bridle.log_sigmoid`.
+
+    Examples
+    --------
+    >>> log_sigmoid(torch.tensor([-1000.0, 0.0]))
+    tensor([-1.0000e+03, -6.9315e-01])
+    """
+    values = arguments.floating(scores, "scores")
+    wide = values.to(accumulator_dtype(values.dtype))
+    return torch.nn.functional.logsigmoid(wide).to(values.dtype)
+
+
+def predicted_class(scores: Tensor, *, axis: int = -1) -> Tensor:
+    """Return the lowest index of the largest score; see `bridle.predicted_class`.
+
+    Examples
+    --------
+    >>> predicted_class(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]))
+    tensor([1, 0])
+    """
+    values = arguments.floating(scores, "scores")
+    if not -values.dim() <= axis < values.dim() or values.shape[axis] == 0:
+        checks.class_axis(arguments.like(values), axis, "scores")
+    return values.argmax(dim=axis)
 
 
 def _log_sum(values: Tensor, axes: tuple[int, ...], options: Options) -> Tensor | None:
