@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, probabilities
-from bridle.rows import on_host
+from bridle.rows import is_tensor, on_host
 
 Array = npt.NDArray[Any]
 InputKind = Literal["probabilities", "scores"]
@@ -83,9 +83,11 @@ def row_outcomes(
     >>> found.surprisal.round(6), found.rank, found.input_kind
     (array([2.302585, 0.693147]), array([2, 0]), 'probabilities')
     """
-    # Told before a tensor becomes an array: NumPy has no bfloat16, whose sums are coarse.
-    dtype = str(getattr(scores_or_probabilities, "dtype", "")).removeprefix("torch.")
-    values = _checked_values(on_host(scores_or_probabilities))
+    given: Any = scores_or_probabilities
+    values = _checked_values(on_host(given))
+    dtype = values.dtype.name
+    if is_tensor(given):  # what PyTorch's bfloat16 was read into sums better
+        dtype = str(given.dtype).removeprefix("torch.")
     target = on_host(target)
     count, columns = values.shape[0], 2 if values.ndim == 1 else values.shape[1]
     if classes is None:
@@ -94,7 +96,7 @@ def row_outcomes(
     else:
         labels = checks.class_labels(classes, columns)
         indices = checks.labelled_target(target, labels, count)
-    kind = _input_kind(values, dtype or values.dtype.name)
+    kind = _input_kind(values, dtype)
     parts = [
         _block_outcomes(block, indices[start : start + len(block)], kind, start)
         for start, block in _blocks(values, kind)
