@@ -106,6 +106,37 @@ def score_layout(input: Array, name: str = "input") -> int:
     return classes
 
 
+def class_place(
+    axis: int | None, dim: int | None, shape: tuple[int, ...], name: str = "input"
+) -> int | None:
+    """Return where the classes are; None where that is where they are by default.
+
+    That is axis 1, or the only one. ``dim`` is PyTorch's word for ``axis``.
+    """
+    if axis is None and dim is None:
+        return None
+    if axis is not None and dim is not None:
+        raise InputError(f"axis, dim: expected one of them, found {axis!r} and {dim!r}")
+    given, word = (axis, "axis") if dim is None else (dim, "dim")
+    if not isinstance(given, int | np.integer) or isinstance(given, bool):
+        raise InputError(f"{word}: expected a whole number, found {given!r}")
+    if not -len(shape) <= given < len(shape):
+        raise InputError(f"{word}: expected an axis of {name}, of shape {shape}, found {given}")
+    place = int(given) % len(shape)
+    return None if place == min(1, len(shape) - 1) else place
+
+
+def placed_target(target: tuple[int, ...], shape: tuple[int, ...], place: int) -> bool:
+    """Tell whether a target has the scores' shape; refuse one of neither possible shape."""
+    index_shape = shape[:place] + shape[place + 1 :]
+    if target not in (shape, index_shape):
+        raise InputError(
+            f"target: expected class indices (integers) of shape {index_shape} or probabilities of "
+            f"shape {shape}, found shape {target}"
+        )
+    return target == shape
+
+
 def class_target(target: npt.ArrayLike, shape: tuple[int, ...], classes: int) -> tuple[Array, bool]:
     """Return the target as an array, and whether it holds probabilities rather than indices.
 

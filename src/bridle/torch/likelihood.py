@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bridle import checks
 from bridle.torch import arguments
-from bridle.torch.class_rows import ClassRows, class_rows
+from bridle.torch.class_rows import ClassRows, class_rows, in_default_layout
 from bridle.torch.cross_entropy import Terms, mean_divisor, row_losses
 from bridle.torch.eager import smooth_parts
 from bridle.torch.parts import Options, Parts, accumulator_dtype, empty_parts
@@ -26,6 +26,8 @@ def nll(
     label_smoothing: float = 0.0,
     sample_weight: Tensor | None = None,
     on_empty: checks.OnEmpty = "nan",
+    axis: int | None = None,
+    dim: int | None = None,
     check: bool | None = None,
 ) -> Tensor:
     """Return ``−log probabilities[target]`` in nats; see `bridle.nll`.
@@ -38,6 +40,7 @@ def nll(
     checks.reduction(reduction)
     checks.on_empty(on_empty)
     values = arguments.floating(probabilities, "probabilities")
+    values, target = in_default_layout(values, target, axis, dim, "probabilities")
     if arguments.may_look(check, values) and values.dim():
         hint = " (for scores, use cross_entropy)"
         arguments.distributions(values, "probabilities", min(values.dim() - 1, 1), hint)
