@@ -584,6 +584,43 @@ def linear_head(features: tuple[int, ...], weight: tuple[int, ...]) -> None:
         raise InputError("weight: expected a row for each of one class or more, found none")
 
 
+def head_of_places(
+    features: tuple[int, ...],
+    weight: tuple[int, ...],
+    target: tuple[int, ...],
+    bias: tuple[int, ...] | None,
+    sample_weight: tuple[int, ...] | None,
+) -> None:
+    """Refuse what does not fit a weight (C, d1, …, D), which has an output for each of d1 · …."""
+    if len(features) != 2 or features[1] != weight[-1]:
+        raise InputError(
+            f"features: expected (N, D) beside a weight of shape (C, d1, …, D), found {features} "
+            f"and {weight}"
+        )
+    if 0 in weight[:-1]:
+        raise InputError(f"weight: expected one class and one place or more, found {weight}")
+    positions = (features[0], *weight[1:-1])
+    soft = (features[0], *weight[:-1])
+    if target not in (positions, soft):
+        raise InputError(
+            f"target: expected class indices of shape {positions}, or distributions of shape "
+            f"{soft}, found {target}"
+        )
+    if bias is not None and bias != weight[:-1]:
+        raise InputError(f"bias: expected shape {weight[:-1]}, found {bias}")
+    if sample_weight is not None and sample_weight not in (features[:1], positions):
+        raise InputError(f"sample_weight: expected shape {positions}, found {sample_weight}")
+
+
+def shift(value: Any) -> int:
+    """Return by how many positions labels are ahead; True is one."""
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    if not isinstance(value, int | np.integer) or value < 0:
+        raise InputError(f"shift: expected a whole number of 0 or above, found {value!r}")
+    return int(value)
+
+
 def linear_target(target: Any, shape: tuple[int, ...], classes: int) -> Any:
     """Return targets of positions of that shape as those of rows."""
     if isinstance(target, tuple) and len(target) == 2:

@@ -17,8 +17,13 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.losses.head_calls import World
 
 Array = npt.NDArray[Any]
+TENSORS = World(
+    lambda parts: torch.stack(parts, dim=-1),
+    lambda values, count, fill: torch.nn.functional.pad(values, (count, 0), value=fill),
+)
 
 
 def floating(values: Any, name: str) -> Tensor:
