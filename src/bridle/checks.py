@@ -78,6 +78,30 @@ def floating(values: npt.ArrayLike, name: str) -> Array:
     raise InputError(f"{name}: expected real numbers, found {_describe(array)}")
 
 
+def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return the dtype of real floats that an argument names."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise InputError(f"dtype: expected a dtype of NumPy, found {dtype!r}") from None
+    if not is_floating(found):
+        raise InputError(f"dtype: expected real floats, found {found}")
+    return found
+
+
+def broadcastable(
+    first: tuple[int, ...], second: tuple[int, ...], names: tuple[str, str]
+) -> tuple[int, ...]:
+    """Return the common shape of two arrays; refuse two that have none."""
+    try:
+        return np.broadcast_shapes(first, second)
+    except ValueError:
+        raise InputError(
+            f"{names[1]}: expected a shape that broadcasts against {names[0]}, {first}, found "
+            f"{second}"
+        ) from None
+
+
 def real_numbers(values: npt.ArrayLike, name: str) -> Array:
     """Return ``values`` as an array of real numbers, in the dtype they have."""
     array = _as_array(values, name)
