@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 
 import bridle
 import oracle
@@ -229,3 +231,113 @@ def test_a_million_classes_on_a_strided_axis() -> None:
     uniform = np.full((1_000_003, 2), 1 / 1_000_003, np.float32)
     np.testing.assert_allclose(bridle.entropy(uniform, axis=0), np.log(1_000_003), rtol=1e-6)
     assert (bridle.kl_divergence(uniform, uniform, axis=0) == 0).all()
+
+
+def test_a_row_of_float64_may_miss_one_as_a_row_of_float32_may() -> None:
+    p, q = np.array([0.500005, 0.500005]), np.array([[0.25, 0.75], [0.25001, 0.75]])
+    right = special.rel_entr(p / p.sum(), q / q.sum(axis=1, keepdims=True)).sum(axis=1)
+    np.testing.assert_allclose(bridle.kl_divergence(p, q), right, rtol=3e-5)
+    assert bridle.entropy(p) == pytest.approx(np.log(2), rel=1e-4)
+    with pytest.raises(bridle.InputError, match=r"^q: it sums to 1\.0003, expected 1$"):
+        bridle.kl_divergence(p, [0.5, 0.5003])
+
+
+def test_unchecked_numbers_are_taken_as_they_are() -> None:
+    rng = np.random.default_rng(5)
+    p, q = rng.random((4, 3)), rng.random((4, 3))
+    p[0, 1], q[1, 2], p[1, 2] = 0, 0, 0
+    found = bridle.kl_divergence(p, q, check=False)
+    np.testing.assert_allclose(found, special.rel_entr(p, q).sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(
+        bridle.cross_entropy_of(p, q, check=False), -special.xlogy(p, q).sum(axis=1), rtol=1e-13
+    )
+    big = np.array([2.0, 3.0])
+    np.testing.assert_allclose(bridle.entropy(big, check=False), special.entr(big).sum())
+    assert np.isnan(bridle.kl_divergence([0.5, np.nan], [0.5, 0.5], check=False))
+    assert np.isnan(bridle.kl_divergence([1.0, 0.0], [0.5, np.nan], check=False))
+
+
+@pytest.mark.parametrize("dtype", oracle.FLOAT_DTYPES, ids=str)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_logarithms_serve_in_place_of_probabilities(axis: int, dtype: np.dtype[Any]) -> None:
+    rng = np.random.default_rng(6)
+    scores = [rng.normal(size=(5, 4, 3)).astype(dtype) * 2 for _ in range(2)]
+    log_p, log_q = (bridle.log_softmax(each, axis=axis) for each in scores)
+    p, q = (np.exp(oracle.long(each)) for each in (log_p, log_q))
+    p, q = (each / each.sum(axis=axis, keepdims=True) for each in (p, q))
+    cross = -(p * np.log(q)).sum(axis=axis)
+    divergence = cross + (p * np.log(p)).sum(axis=axis)
+    # What the logarithms were rounded by shows in the sum in full.
+    tolerance = 40 * oracle.precision(dtype)
+    for options, first, second in (
+        ({"log_p": True, "log_q": True}, log_p, log_q),
+        ({"log_q": True}, p.astype(dtype), log_q),
+        ({"log_p": True}, log_p, q.astype(dtype)),
+    ):
+        found = bridle.kl_divergence(first, second, axis=axis, **options)  # type: ignore[arg-type]
+        assert found.dtype == dtype
+        np.testing.assert_allclose(oracle.long(found), divergence, atol=tolerance)
+        found = bridle.cross_entropy_of(first, second, axis=axis, **options)  # type: ignore[arg-type]
+        np.testing.assert_allclose(oracle.long(found), cross, atol=tolerance)
+
+
+def test_logarithms_keep_what_underflow_would_lose() -> None:
+    log_p, log_q = bridle.log_softmax([0.0, 0.0]), bridle.log_softmax([0.0, -1000.0])
+    found = bridle.kl_divergence(log_p, log_q, log_p=True, log_q=True)
+    assert found == pytest.approx(500 - np.log(2), rel=1e-14)
+    sure = np.array([0.0, -INFINITY])
+    assert bridle.kl_divergence(sure, log_p, log_p=True, log_q=True) == pytest.approx(np.log(2))
+    assert bridle.kl_divergence(sure, sure, log_p=True, log_q=True) == 0
+    assert bridle.kl_divergence(log_p, sure, log_p=True, log_q=True) == INFINITY
+
+
+def test_a_mask_of_positions_leaves_the_others_out_unread() -> None:
+    rng = np.random.default_rng(7)
+    p, q = (bridle.softmax(rng.normal(size=(4, 3, 2)), axis=1) for _ in range(2))
+    mask = rng.random((4, 2)) < 0.5
+    right = np.where(mask, special.rel_entr(p, q).sum(axis=1), 0)
+    p[np.broadcast_to(~mask[:, None], p.shape)] = np.nan
+    found = bridle.kl_divergence(p, q, axis=1, mask=mask)
+    np.testing.assert_allclose(found, right, rtol=1e-13)
+    with np.errstate(invalid="raise"):
+        assert (bridle.cross_entropy_of(p, q, axis=1, mask=mask)[~mask] == 0).all()
+
+
+def test_a_mask_of_entries_leaves_classes_out() -> None:
+    rng = np.random.default_rng(8)
+    mask = np.array([[True, True, False, True]])
+    p = np.full((3, 4), 0.7)
+    p[:, mask[0]] = bridle.softmax(rng.normal(size=(3, 3)))
+    q = bridle.softmax(np.where(mask, rng.normal(size=(3, 4)), -np.inf))
+    right = special.rel_entr(p[:, mask[0]], q[:, mask[0]]).sum(axis=1)
+    np.testing.assert_allclose(bridle.kl_divergence(p, q, mask=mask), right, rtol=1e-13)
+    turned = bridle.kl_divergence(p.T, q.T, mask=mask.T, axis=0)
+    np.testing.assert_allclose(turned, right, rtol=1e-13)
+    everywhere = np.array([[True] * 4, [False] * 4, [True] * 4])
+    unchecked = bridle.kl_divergence(p, p * 2, mask=everywhere, check=False)
+    np.testing.assert_allclose(unchecked, [-np.log(2) * row.sum() for row in p] * everywhere[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ([1, 0, 1], "mask: expected booleans (True counts), found int64"),
+        ([True, False], "mask: expected the shape (3,) of the positions, or one of entries that "
+                        "broadcasts to (3, 2), found (2,)"),
+        ([[True, True, True]], "mask: expected the shape (3,) of the positions, or one of entries "
+                               "that broadcasts to (3, 2), found (1, 3)"),
+        ([True, True, False], "p: row 0 sums to 1.2, expected 1"),
+        ([[True, False]] * 3, "p: row 0 sums to 0.6, expected 1"),
+    ],
+)  # fmt: skip
+def test_a_mask_that_does_not_fit(mask: Any, message: str) -> None:
+    p = np.full((3, 2), 0.6)
+    with pytest.raises(bridle.InputError, match=f"^{re.escape(message)}$"):
+        bridle.kl_divergence(p, np.full((3, 2), 0.5), mask=mask)
+
+
+def test_logarithms_that_are_none_are_named() -> None:
+    with pytest.raises(bridle.InputError, match=r"^exp\(q\): it sums to 2, expected 1$"):
+        bridle.kl_divergence([0.5, 0.5], [0.0, 0.0], log_q=True)
+    with pytest.raises(bridle.InputError, match=r"^exp\(p\): entry 1 is inf, expected a prob"):
+        bridle.kl_divergence([0.0, 1000.0], [0.5, 0.5], log_p=True)

@@ -684,3 +684,22 @@ def test_the_room_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
+def test_tensors_are_judged_as_the_arrays_they_hold(dtype: str) -> None:
+    torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+    rng = np.random.default_rng(11)
+    scores = torch.tensor(3 * rng.normal(size=(40, 6))).to(getattr(torch, dtype)).requires_grad_()
+    target = torch.tensor(rng.integers(0, 6, 40))
+    found = judge.evaluate(scores, target)
+    right = judge.evaluate(scores.detach().double().numpy(), target.numpy())
+    assert found.input_kind == "scores"
+    assert found.to_json() == right.to_json()
+    p = torch.softmax(scores, 1)
+    found = judge.evaluate(p, target)
+    assert found.input_kind == "probabilities"
+    picked = p.detach().double()[torch.arange(40), target]
+    assert found.cross_entropy_nats == pytest.approx(-picked.log().mean().item())
+    named = judge.evaluate(scores, ["abcdef"[each] for each in target], classes=list("abcdef"))
+    assert named.accuracy == (scores.argmax(1) == target).double().mean().item()

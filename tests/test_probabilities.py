@@ -82,7 +82,9 @@ def test_any_layout_gives_the_same_and_is_not_written_to(layout: str, dtype: np.
         bridle.predicted_class,
     ):
         for axis in (0, 2):
-            options = {} if "sigmoid" in function.__name__ else {"axis": axis}
+            options: dict[str, Any] = {}
+            if "sigmoid" not in function.__name__:
+                options["axis"] = axis
             found = function(laid, **options)
             assert type(found) is not np.memmap
             np.testing.assert_array_equal(oracle.long(laid), oracle.long(plain))
@@ -312,3 +314,35 @@ def test_scalars_and_nothing_at_all() -> None:
     assert bridle.logsumexp([]) == -INFINITY
     assert bridle.logsumexp(np.zeros((2, 0)), axis=0).shape == (0,)
     assert bridle.softmax([]).shape == (0,)
+
+
+def test_signed_sums_in_every_dtype() -> None:
+    """``log Σ b exp(z)`` against long doubles; SciPy's own tests ask the rest."""
+    rng = np.random.default_rng(4)
+    for dtype in oracle.FLOAT_DTYPES:
+        scores, b = make_scores(1, (3, 5), dtype), rng.normal(size=5).astype(dtype)
+        terms = oracle.long(b) * np.exp(oracle.long(scores))
+        size, sign = bridle.logsumexp(scores, b=b, return_sign=True)
+        assert size.dtype == sign.dtype == dtype
+        oracle.assert_close(size, np.log(abs(terms.sum(axis=1))), dtype, ulps=64, scale=8)
+        np.testing.assert_array_equal(oracle.long(sign), np.sign(terms.sum(axis=1)))
+        found = oracle.long(bridle.logsumexp(scores, b=b))
+        np.testing.assert_array_equal(np.isnan(found), oracle.long(sign) < 0)
+    half = np.array([20, 20], np.float16)  # whose exponentials it cannot hold
+    assert bridle.logsumexp(half, b=[1, 1]) == pytest.approx(20 + np.log(2), rel=1e-3)
+    with pytest.raises(bridle.InputError, match=r"^b: expected a shape that broadcasts .* \(2,\)"):
+        bridle.logsumexp(np.zeros((2, 3)), b=[1, 2])
+
+
+@pytest.mark.parametrize("function", [bridle.softmax, bridle.log_softmax])
+def test_a_dtype_is_taken_on_before_anything_else(function: Any) -> None:
+    scores = make_scores(1, (4, 5), np.dtype(np.float32))
+    for dtype in (np.float16, "float64", ml_dtypes.bfloat16):
+        found = function(scores, dtype=dtype)
+        right = function(scores.astype(dtype))
+        assert found.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(oracle.long(found), oracle.long(right))
+    assert function([1, 2], dtype=np.float32).dtype == np.float32
+    for bad, message in ((int, "expected real floats, found int64"), ("x", "a dtype of NumPy")):
+        with pytest.raises(bridle.InputError, match=f"^dtype: .*{message}"):
+            function(scores, dtype=bad)

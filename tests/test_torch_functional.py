@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
 import bridle as both_worlds
 import oracle
@@ -634,3 +635,61 @@ def test_autocast_leaves_half_precision_as_it_lies() -> None:
     assert found == functional.cross_entropy(outside, target)
     found.backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("axis", [-1, 0, (0, 2), None], ids=str)
+def test_signed_sums_of_exponentials_are_those_of_scipy(axis: Any) -> None:
+    rng = np.random.default_rng(8)
+    scores, weights = rng.normal(size=(3, 4, 5)) * 3, rng.normal(size=(4, 1))
+    scores[0, 1], weights[1] = np.inf, 0
+    for b in (None, weights, np.abs(weights), np.where(weights < 0, weights, 0)):
+        there = np.where(scores == np.inf, 1 if b is None else -np.inf, scores)
+        right = special.logsumexp(there, axis=axis, b=b, return_sign=True)
+        tensor = torch.tensor(there if b is None else scores)
+        factors = None if b is None else torch.tensor(b)
+        found = bridle.logsumexp(tensor, axis=axis, b=factors, return_sign=True)
+        of_arrays = bridle.logsumexp(tensor.numpy(), axis=axis, b=b, return_sign=True)
+        for ours, arrays, theirs in zip(found, of_arrays, right, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(arrays, theirs, rtol=1e-12, atol=1e-14)
+        kept = bridle.logsumexp(tensor, axis=axis, b=factors, keepdims=True)
+        assert kept.dim() == 3
+        plain = bridle.logsumexp(tensor, axis=axis, b=factors)
+        np.testing.assert_allclose(plain, np.where(right[1] < 0, np.nan, right[0]), rtol=1e-12)
+
+
+def test_signed_sums_at_the_edges() -> None:
+    infinity = float("inf")
+    cases = [
+        ([1.0, 1.0], [1.0, -1.0], -infinity, 0),
+        ([1.0, 1.0, 0.0], [1.0, -1.0, -2.0], np.log(2), -1),
+        ([0.0, -50.0], [1.0, 1.0], np.log1p(np.exp(-50.0)), 1),
+        ([infinity, 0.0], [-1.0, 1.0], infinity, -1),
+        ([-infinity, -infinity], [1.0, 2.0], -infinity, 0),
+        ([0.0, 1.0], [-5.0, 1.0], np.log(5 - np.e), -1),
+    ]
+    for scores, b, size, sign in cases:
+        z = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+        found = bridle.logsumexp(z, b=torch.tensor(b).double(), return_sign=True)
+        assert found[0].item() == pytest.approx(size, rel=1e-14)
+        assert found[1].item() == sign
+    z = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    b = torch.randn(4, dtype=torch.float64, requires_grad=True)
+
+    def of(z: Any, b: Any) -> Any:
+        return bridle.logsumexp(z, b=b, return_sign=True)[0]
+
+    assert torch.autograd.gradcheck(of, (z, b))
+    assert torch.autograd.gradgradcheck(of, (z, b))
+
+
+def test_softmax_in_another_dtype() -> None:
+    scores = torch.randn(3, 4).half().requires_grad_()
+    for name in ("softmax", "log_softmax"):
+        found = getattr(bridle, name)(scores, dtype=torch.float64)
+        right = getattr(torch, name)(scores, -1, dtype=torch.float64)
+        torch.testing.assert_close(found, right, rtol=1e-14, atol=0)
+        (slope,) = torch.autograd.grad(found[:, 0].sum(), scores)
+        assert slope.dtype == torch.float16
+        with pytest.raises(both_worlds.InputError, match=r"^dtype: expected a float dtype of Py"):
+            getattr(bridle, name)(scores, dtype=torch.int64)

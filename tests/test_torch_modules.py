@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -187,3 +188,21 @@ def test_the_example_trains_a_language_model_offline() -> None:
     done = subprocess.run([sys.executable, example], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "loss" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "scripted",
+    [
+        bridle.cross_entropy,
+        bridle.softmax,
+        functional.linear_cross_entropy,
+        functional.kl_divergence,
+        CrossEntropyLoss(),
+        torch.nn.Sequential(torch.nn.Linear(2, 2), QuadraticLoss()),
+    ],
+)
+def test_torch_script_is_refused_in_one_line(scripted: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript itself is deprecated
+        with pytest.raises(bridle.InputError, match=r"^torch\.jit\.script: .* take it$"):
+            torch.jit.script(scripted)

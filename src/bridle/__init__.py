@@ -17,16 +17,12 @@ if interruption.is_starting_command():
 from bridle import information, linear, losses, probabilities
 from bridle.checks import InputError, MissingExtraError, TargetRangeError
 from bridle.dispatch import takes_tensors, torch_room
-from bridle.information import cross_entropy_of, perplexity, surprisal
 from bridle.linear import linear_cross_entropy_gradient
 from bridle.losses import (
     binary_cross_entropy_gradient,
     cross_entropy_gradient,
-    likelihood,
-    log_likelihood,
     quadratic_loss_gradient,
 )
-from bridle.probabilities import log_sigmoid, predicted_class, sigmoid
 
 if TYPE_CHECKING:
     from bridle.fit import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
@@ -71,14 +67,22 @@ __all__ = [
 # The functions that answer tensors too, in PyTorch, once a first tensor is passed.
 binary_cross_entropy = takes_tensors(losses.binary_cross_entropy)
 cross_entropy = takes_tensors(losses.cross_entropy)
+cross_entropy_of = takes_tensors(information.cross_entropy_of)
 entropy = takes_tensors(information.entropy)
 kl_divergence = takes_tensors(information.kl_divergence)
+likelihood = takes_tensors(losses.likelihood)
 linear_cross_entropy = takes_tensors(linear.linear_cross_entropy)
+log_likelihood = takes_tensors(losses.log_likelihood)
+log_sigmoid = takes_tensors(probabilities.log_sigmoid)
 log_softmax = takes_tensors(probabilities.log_softmax)
 logsumexp = takes_tensors(probabilities.logsumexp)
 nll = takes_tensors(losses.nll)
+perplexity = takes_tensors(information.perplexity)
+predicted_class = takes_tensors(probabilities.predicted_class)
 quadratic_loss = takes_tensors(losses.quadratic_loss)
+sigmoid = takes_tensors(probabilities.sigmoid)
 softmax = takes_tensors(probabilities.softmax)
+surprisal = takes_tensors(information.surprisal)
 
 # scikit-learn takes most of a second to import, PyTorch more; a mere loss never waits for them.
 _LATE = {

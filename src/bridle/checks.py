@@ -82,6 +82,14 @@ def _installs(extra: str) -> str:
     return f"{sys.executable or 'python'} -m pip install '{source}[{extra}]'"
 
 
+def torch_script(name: str) -> NoReturn:
+    """Refuse to be compiled by TorchScript."""
+    raise InputError(
+        f"torch.jit.script: expected a function without keyword-only arguments, found "
+        f"bridle's {name}; torch.compile and torch.export take it"
+    )
+
+
 def is_floating(dtype: np.dtype[Any]) -> bool:
     """Tell whether ``dtype`` is a real float, bfloat16 (known to NumPy by name only) included."""
     return dtype.kind == "f" or dtype.name == "bfloat16"
@@ -95,6 +103,30 @@ def floating(values: npt.ArrayLike, name: str) -> Array:
     if array.dtype.kind in "iub":
         return array.astype(np.float64)
     raise InputError(f"{name}: expected real numbers, found {_describe(array)}")
+
+
+def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """Return the dtype of real floats that an argument names."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise InputError(f"dtype: expected a dtype of NumPy, found {dtype!r}") from None
+    if not is_floating(found):
+        raise InputError(f"dtype: expected real floats, found {found}")
+    return found
+
+
+def broadcastable(
+    first: tuple[int, ...], second: tuple[int, ...], names: tuple[str, str]
+) -> tuple[int, ...]:
+    """Return the common shape of two arrays; refuse two that have none."""
+    try:
+        return np.broadcast_shapes(first, second)
+    except ValueError:
+        raise InputError(
+            f"{names[1]}: expected a shape that broadcasts against {names[0]}, {first}, found "
+            f"{second}"
+        ) from None
 
 
 def real_numbers(values: npt.ArrayLike, name: str) -> Array:
@@ -123,6 +155,37 @@ def score_layout(input: Array, name: str = "input") -> int:
     if classes == 0:
         raise InputError(f"{name}: expected at least one class, found shape {input.shape}")
     return classes
+
+
+def class_place(
+    axis: int | None, dim: int | None, shape: tuple[int, ...], name: str = "input"
+) -> int | None:
+    """Return where the classes are; None where that is where they are by default.
+
+    That is axis 1, or the only one. ``dim`` is PyTorch's word for ``axis``.
+    """
+    if axis is None and dim is None:
+        return None
+    if axis is not None and dim is not None:
+        raise InputError(f"axis, dim: expected one of them, found {axis!r} and {dim!r}")
+    given, word = (axis, "axis") if dim is None else (dim, "dim")
+    if not isinstance(given, int | np.integer) or isinstance(given, bool):
+        raise InputError(f"{word}: expected a whole number, found {given!r}")
+    if not -len(shape) <= given < len(shape):
+        raise InputError(f"{word}: expected an axis of {name}, of shape {shape}, found {given}")
+    place = int(given) % len(shape)
+    return None if place == min(1, len(shape) - 1) else place
+
+
+def placed_target(target: tuple[int, ...], shape: tuple[int, ...], place: int) -> bool:
+    """Tell whether a target has the scores' shape; refuse one of neither possible shape."""
+    index_shape = shape[:place] + shape[place + 1 :]
+    if target not in (shape, index_shape):
+        raise InputError(
+            f"target: expected class indices (integers) of shape {index_shape} or probabilities of "
+            f"shape {shape}, found shape {target}"
+        )
+    return target == shape
 
 
 def class_target(target: npt.ArrayLike, shape: tuple[int, ...], classes: int) -> tuple[Array, bool]:
@@ -288,14 +351,22 @@ def probability_row(values: Array, name: str, row: int, *, most: bool = True) ->
     )
 
 
-def probability_rows(values: Array, name: str, axis: int = -1, hint: str = "") -> None:
+def probability_rows(
+    values: Array,
+    name: str,
+    axis: int = -1,
+    hint: str = "",
+    *,
+    tolerance: float | None = None,
+) -> None:
     """Refuse the first row that is not a probability distribution along ``axis``.
 
-    The sum may miss 1 by what rounding each entry to the dtype explains.
+    The sum may miss 1 by what rounding each entry to the dtype explains, or by the tolerance given.
     """
     wide = values.astype(np.result_type(np.float32, _wide(values.dtype)), copy=False)
     rows = np.moveaxis(wide, axis, -1)
-    tolerance = sum_tolerance(values.dtype, rows.shape[-1])
+    if tolerance is None:
+        tolerance = sum_tolerance(values.dtype.name, rows.shape[-1])
     entries = ~((rows >= 0) & (rows <= 1 + tolerance))
     with np.errstate(invalid="ignore", over="ignore"):
         sums = np.asarray(rows.sum(axis=-1, dtype=np.result_type(np.float64, wide.dtype)))
@@ -336,7 +407,7 @@ def _are_distributions(samples: Array) -> bool:
         if not ((wide >= 0) & (wide <= 1)).all() or np.isin(wide[0], (0, 1)).all():
             return False
         sums = wide.sum(axis=1, dtype=np.result_type(np.float64, wide.dtype))
-        tolerance = sum_tolerance(samples.dtype, samples.shape[1])
+        tolerance = sum_tolerance(samples.dtype.name, samples.shape[1])
         return bool((np.abs(sums - 1) <= tolerance).all())
 
 
@@ -388,14 +459,42 @@ def same_classes(first: Array, second: Array) -> None:
         raise InputError(f"p, q: expected shapes that broadcast, found {found}") from None
 
 
-def sum_tolerance(dtype: np.dtype[Any], classes: int = 1) -> float:
-    """Return how far a row of probabilities kept in ``dtype`` may sum from 1."""
-    if dtype.name == "float16":
+def mask(
+    is_bool: bool, kind: str, found: tuple[int, ...], shape: tuple[int, ...], axis: int
+) -> None:
+    """Refuse a mask that is neither one of positions nor one of entries.
+
+    ``shape`` is that of the distributions with the classes last; a mask of entries has them along
+    ``axis``.
+    """
+    if not is_bool:
+        raise InputError(f"mask: expected booleans (True counts), found {kind}")
+    if found == shape[:-1]:
+        return
+    places = list(range(len(shape)))
+    places.insert(axis if axis >= 0 else len(shape) + axis, places.pop())
+    entries = tuple(shape[place] for place in places)
+    fits = len(found) == len(entries) and all(
+        size in (1, whole) for size, whole in zip(found, entries, strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"mask: expected the shape {shape[:-1]} of the positions, or one of entries that "
+            f"broadcasts to {entries}, found {found}"
+        )
+
+
+def sum_tolerance(dtype: str, classes: int = 1, *, of_logarithms: bool = False) -> float:
+    """Return how far a row of probabilities kept in ``dtype``, or their logarithms, may miss 1."""
+    if of_logarithms and dtype == "bfloat16":
+        return 5e-2  # a logarithm of -8 has a step of 1/16: an error of 3 % in the probability
+    if dtype == "float16":
         # Below 6e-5 a half has a fixed step of 2⁻²⁴, whose roundings add up over the classes.
         return 1e-2 + classes * 2.0**-25
-    if dtype.name == "bfloat16":
+    if dtype == "bfloat16":
         return 1e-2
-    return 1e-4 if dtype.name == "float32" else 1e-5
+    # float64 is what float32 probabilities, or those of five decimals, are often kept in.
+    return 1e-4
 
 
 def weights(
@@ -547,6 +646,43 @@ def linear_head(features: tuple[int, ...], weight: tuple[int, ...]) -> None:
         )
     if weight[0] == 0:
         raise InputError("weight: expected a row for each of one class or more, found none")
+
+
+def head_of_places(
+    features: tuple[int, ...],
+    weight: tuple[int, ...],
+    target: tuple[int, ...],
+    bias: tuple[int, ...] | None,
+    sample_weight: tuple[int, ...] | None,
+) -> None:
+    """Refuse what does not fit a weight (C, d1, …, D), which has an output for each of d1 · …."""
+    if len(features) != 2 or features[1] != weight[-1]:
+        raise InputError(
+            f"features: expected (N, D) beside a weight of shape (C, d1, …, D), found {features} "
+            f"and {weight}"
+        )
+    if 0 in weight[:-1]:
+        raise InputError(f"weight: expected one class and one place or more, found {weight}")
+    positions = (features[0], *weight[1:-1])
+    soft = (features[0], *weight[:-1])
+    if target not in (positions, soft):
+        raise InputError(
+            f"target: expected class indices of shape {positions}, or distributions of shape "
+            f"{soft}, found {target}"
+        )
+    if bias is not None and bias != weight[:-1]:
+        raise InputError(f"bias: expected shape {weight[:-1]}, found {bias}")
+    if sample_weight is not None and sample_weight not in (features[:1], positions):
+        raise InputError(f"sample_weight: expected shape {positions}, found {sample_weight}")
+
+
+def shift(value: Any) -> int:
+    """Return by how many positions labels are ahead; True is one."""
+    if isinstance(value, bool | np.bool_):
+        return int(value)
+    if not isinstance(value, int | np.integer) or value < 0:
+        raise InputError(f"shift: expected a whole number of 0 or above, found {value!r}")
+    return int(value)
 
 
 def linear_target(target: Any, shape: tuple[int, ...], classes: int) -> Any:

@@ -30,7 +30,8 @@ def takes_tensors(function: Callable[Parameters, Result]) -> Callable[Parameters
     @functools.wraps(function)
     def either(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
         torch = sys.modules.get("torch")
-        given = arguments[0] if arguments else options.get(first)
+        # ``input`` is what torch calls the first argument of `linear_cross_entropy`.
+        given = arguments[0] if arguments else options.get(first, options.get("input"))
         if torch is not None and isinstance(given, getattr(torch, "Tensor", ())):
             import bridle.torch  # by a statement: torch.compile follows no other import
 
@@ -39,6 +40,8 @@ def takes_tensors(function: Callable[Parameters, Result]) -> Callable[Parameters
         return function(*arguments, **options)
 
     either.__module__ = "bridle"  # where a pickle finds it again
+    # Asked for by `torch.jit.script` before it reads the source.
+    either.__dict__["__prepare_scriptable__"] = functools.partial(checks.torch_script, name)
     return either
 
 

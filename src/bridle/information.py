@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,9 @@ def surprisal(probability: npt.ArrayLike, *, unit: checks.Unit = "nats") -> Arra
     return _in_unit(_nats(_wide(values, values.dtype)), unit, values.dtype)
 
 
-def entropy(probabilities: npt.ArrayLike, *, axis: int = -1, unit: checks.Unit = "nats") -> Array:
+def entropy(
+    probabilities: npt.ArrayLike, *, axis: int = -1, unit: checks.Unit = "nats", check: bool = True
+) -> Array:
     """Return ``H(p) = −Σ_c p_c log p_c``, with ``0 log 0 = 0``: the mean surprisal.
 
     Parameters
@@ -59,6 +61,8 @@ def entropy(probabilities: npt.ArrayLike, *, axis: int = -1, unit: checks.Unit =
         Where the classes lie.
     unit : {"nats", "bits"}
         Natural logarithm, or logarithm to base 2.
+    check : bool
+        False takes the numbers as they are, whatever they sum to.
 
     Raises
     ------
@@ -70,18 +74,52 @@ def entropy(probabilities: npt.ArrayLike, *, axis: int = -1, unit: checks.Unit =
     >>> entropy([[0.5, 0.5], [1.0, 0.0]], unit="bits")
     array([1., 0.])
     """
-    values = _distribution(probabilities, "probabilities", axis)
+    values = _classes_last(checks.floating(probabilities, "probabilities"), "probabilities", axis)
+    if check:
+        checks.probability_rows(values, "probabilities")
     wide = _wide(values, values.dtype)
-    return _in_unit(reference.weighted_loss(_nats(wide), wide), unit, values.dtype)
+    return _in_unit(reference.weighted_loss(_nats(wide, check=check), wide), unit, values.dtype)
 
 
 def kl_divergence(
-    p: npt.ArrayLike, q: npt.ArrayLike, *, axis: int = -1, unit: checks.Unit = "nats"
+    p: npt.ArrayLike,
+    q: npt.ArrayLike,
+    *,
+    axis: int = -1,
+    unit: checks.Unit = "nats",
+    log_p: bool = False,
+    log_q: bool = False,
+    mask: npt.ArrayLike | None = None,
+    check: bool = True,
 ) -> Array:
     """Return ``KL(p ‖ q) = Σ_c p_c log(p_c / q_c)``: 0 and above, 0 only if they agree.
 
-    Where ``p`` has mass and ``q`` has none it is +inf. Parameters and errors are those of
-    `entropy`; the two may broadcast against each other.
+    Where ``p`` has mass and ``q`` has none it is +inf.
+
+    Parameters
+    ----------
+    p, q : array_like
+        Distributions along ``axis``; the two may broadcast against each other.
+    axis, unit
+        As in `entropy`.
+    log_p, log_q : bool
+        Whether ``p`` or ``q`` holds natural logarithms of probabilities, as `log_softmax` gives
+        them. Their ratio is then right even where a probability underflows.
+    mask : array_like of bool, optional
+        What counts, True or False. In the shape of the result: positions, of which the others have
+        the divergence 0 and are not looked at. With an axis for the classes too (of length 1 or
+        more, as the distributions'): entries, of which the others are left out of the sum; those
+        that are left must be distributions.
+    check : bool
+        False takes the numbers as they are. The sum is then that of the formula, whatever ``p`` and
+        ``q`` sum to, which may be negative. Distributions that miss a sum of 1 by what is allowed
+        for rounding (1e-4 in float64 and float32) have ``Σ (p log(p/q) − p + q)``, which is the
+        same for a sum of 1, and never negative.
+
+    Raises
+    ------
+    InputError
+        A row that is no distribution, shapes that do not fit, or an unknown unit.
 
     Examples
     --------
@@ -92,30 +130,46 @@ def kl_divergence(
     ----------
     S. Kullback, R. A. Leibler, *On Information and Sufficiency*, 1951.
     """
-    first, second, dtype = _two_distributions(p, q, axis)
-    # Σ (p log(p/q) − p + q) has the same sum and no negative term: what rounding pushes below 0
-    # can be told and set right, so that nearly equal distributions never diverge negatively.
+    first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check=check)
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0, and 0 · log 0 discarded
-        terms = first * (np.log(first) - np.log(second)) - first + second
-    terms = np.maximum(np.where(first > 0, terms, second), 0)
+        terms = first.probability * (first.logarithm - second.logarithm)
+    nothing = (first.probability == 0) & ~np.isnan(second.logarithm)
+    if check:
+        # Σ (p log(p/q) − p + q) has the same sum and no negative term: what rounding pushes below 0
+        # can be told and set right, so that nearly equal distributions never diverge negatively.
+        terms = terms - first.probability + second.probability
+        terms = np.maximum(np.where(nothing, second.probability, terms), 0)
+    else:
+        terms = np.where(nothing, 0, terms)
     return _in_unit(reference.total(terms)[..., 0], unit, dtype)
 
 
 def cross_entropy_of(
-    p: npt.ArrayLike, q: npt.ArrayLike, *, axis: int = -1, unit: checks.Unit = "nats"
+    p: npt.ArrayLike,
+    q: npt.ArrayLike,
+    *,
+    axis: int = -1,
+    unit: checks.Unit = "nats",
+    log_p: bool = False,
+    log_q: bool = False,
+    mask: npt.ArrayLike | None = None,
+    check: bool = True,
 ) -> Array:
     """Return ``H(p, q) = −Σ_c p_c log q_c = H(p) + KL(p ‖ q)`` of two distributions.
 
     The mean surprisal of one who believes ``q`` where ``p`` is true. Parameters and errors are
-    those of `entropy`; +inf where ``p`` has mass and ``q`` has none.
+    those of `kl_divergence`; +inf where ``p`` has mass and ``q`` has none.
 
     Examples
     --------
     >>> float(cross_entropy_of([0.5, 0.5], [0.25, 0.75], unit="bits").round(4))
     1.2075
     """
-    first, second, dtype = _two_distributions(p, q, axis)
-    return _in_unit(reference.weighted_loss(_nats(second), first), unit, dtype)
+    first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check=check)
+    surprise = 0 - second.logarithm
+    if check:
+        surprise = np.maximum(surprise, 0)  # rounded to just above 1, it is certain all the same
+    return _in_unit(reference.weighted_loss(surprise, first.probability), unit, dtype)
 
 
 def perplexity(cross_entropy: npt.ArrayLike, *, unit: checks.Unit = "nats") -> Array:
@@ -142,31 +196,94 @@ def perplexity(cross_entropy: npt.ArrayLike, *, unit: checks.Unit = "nats") -> A
         return np.asarray(result).astype(values.dtype, copy=False)[()]
 
 
-def _distribution(values: npt.ArrayLike, name: str, axis: int) -> Array:
-    """Return checked distributions with the classes brought to the last axis."""
-    array = checks.floating(values, name)
-    checks.class_axis(array, axis, name)
-    checks.probability_rows(array, name, axis)
-    return np.moveaxis(array, axis, -1)
+class _Side(NamedTuple):
+    """One of two distributions, classes last; 0 and −inf where a mask leaves it out."""
+
+    probability: Array
+    logarithm: Array
 
 
-def _two_distributions(
-    p: npt.ArrayLike, q: npt.ArrayLike, axis: int
-) -> tuple[Array, Array, np.dtype[Any]]:
-    first, second = _distribution(p, "p", axis), _distribution(q, "q", axis)
-    checks.same_classes(first, second)
-    first, second = np.broadcast_arrays(first, second)
+def _pair(
+    p: npt.ArrayLike,
+    q: npt.ArrayLike,
+    axis: int,
+    logarithms: tuple[bool, bool],
+    mask: npt.ArrayLike | None,
+    *,
+    check: bool,
+) -> tuple[_Side, _Side, np.dtype[Any]]:
+    """Return both distributions in the dtype that sums are kept in, and that of the answer."""
+    pair = [
+        _classes_last(checks.floating(values, name), name, axis)
+        for values, name in ((p, "p"), (q, "q"))
+    ]
+    if check and mask is None:
+        for values, name, is_log in zip(pair, "pq", logarithms, strict=True):
+            _check(values, name, is_log=is_log)
+    checks.same_classes(*pair)
+    first, second = np.broadcast_arrays(*pair)
+    if mask is not None:
+        kept = _kept_entries(mask, first.shape, axis)
+        pair = [np.where(kept, values, _nothing(values, is_log=is_log))
+                for values, is_log in zip((first, second), logarithms, strict=True)]  # fmt: skip
+        if check:
+            rows = np.asarray(kept.any(axis=-1))
+            for values, name, is_log in zip(pair, "pq", logarithms, strict=True):
+                _check(values, name, is_log=is_log, rows=rows)
+        first, second = pair
     dtype = first.dtype
     if second.dtype != dtype:  # float16 and bfloat16 have no dtype in common but a wider one
         dtype = np.result_type(accumulator_dtype(dtype), accumulator_dtype(second.dtype))
-    return _wide(first, dtype), _wide(second, dtype), dtype
+    sides = [
+        _side(_wide(values, dtype), is_log=is_log)
+        for values, is_log in zip((first, second), logarithms, strict=True)
+    ]
+    return sides[0], sides[1], dtype
 
 
-def _nats(probability: Array) -> Array:
+def _classes_last(array: Array, name: str, axis: int) -> Array:
+    checks.class_axis(array, axis, name)
+    return np.moveaxis(array, axis, -1)
+
+
+def _side(values: Array, *, is_log: bool) -> _Side:
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return _Side(np.exp(values), values) if is_log else _Side(values, np.log(values))
+
+
+def _nothing(values: Array, *, is_log: bool) -> Any:
+    """Return what stands for no probability."""
+    return values.dtype.type(-np.inf if is_log else 0)
+
+
+def _check(values: Array, name: str, *, is_log: bool, rows: Array | None = None) -> None:
+    """Refuse the first row, of all or some, that is no distribution."""
+    tolerance = checks.sum_tolerance(values.dtype.name, values.shape[-1], of_logarithms=is_log)
+    if is_log:
+        with np.errstate(over="ignore"):
+            values, name = np.exp(_wide(values, values.dtype)), f"exp({name})"
+    if rows is not None and not rows.all():
+        certain = np.zeros(values.shape[-1], values.dtype)
+        certain[0] = 1
+        values = np.where(rows[..., None], values, certain)
+    checks.probability_rows(values, name, tolerance=tolerance)
+
+
+def _kept_entries(mask: npt.ArrayLike, shape: tuple[int, ...], axis: int) -> Array:
+    """Return which entries (…, C) count, of a mask of positions or of entries."""
+    given = checks.plain_array(mask, "mask")
+    checks.mask(given.dtype == np.bool_, str(given.dtype), given.shape, shape, axis)
+    if given.ndim < len(shape):
+        return np.broadcast_to(given[..., None], shape)
+    return np.broadcast_to(np.moveaxis(given, axis, -1), shape)
+
+
+def _nats(probability: Array, *, check: bool = True) -> Array:
     # −log p = 0 − log p: a plain minus would turn the certain event's 0 into −0. A distribution's
     # entry that rounding left just above 1 is certain too.
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.maximum(0 - np.log(probability), 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        nats = 0 - np.log(probability)
+    return np.asarray(np.maximum(nats, 0) if check else nats)
 
 
 def _wide(values: Array, dtype: np.dtype[Any]) -> Array:

@@ -19,6 +19,7 @@ from bridle.kernels import products, residual_filter
 from bridle.kernels.reference import accumulator_dtype
 from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
 from bridle.losses.cross_entropy import mean_divisor
+from bridle.losses.head_calls import ARRAYS, takes_head_calls
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs, collect_outputs
 from bridle.losses.reduction import gradient_scale, reduce_losses
 from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
@@ -43,6 +44,7 @@ class LinearOptions(CrossEntropyOptions, total=False):
     memory_budget: int | None
 
 
+@takes_head_calls(ARRAYS)
 def linear_cross_entropy(
     features: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -55,6 +57,12 @@ def linear_cross_entropy(
 
     The same as ``cross_entropy(features @ weight.T + bias, target, …)``, with the same meaning of
     every argument. Ignored rows are not multiplied.
+
+    The argument names of `torch.nn.functional.linear_cross_entropy` are taken too: ``input``,
+    ``linear_weight``, ``linear_bias``, and ``weight`` for what each class weighs where the head's
+    weight is given by its place or as ``linear_weight``. (torch's ``options`` say how to cut
+    blocks, and are not needed.) As there, a weight (C, d1, …, D) beside features (N, D) has an
+    output at each of d1 · … places, with targets (N, d1, …) or distributions (N, C, d1, …).
 
     Parameters
     ----------
@@ -73,6 +81,10 @@ def linear_cross_entropy(
         As in `cross_entropy`.
     temperature, on_empty, check
         As there.
+    shift : int
+        How many positions labels are ahead: the features (…, T, D) of a position are scored against
+        the label ``shift`` further on, as for a language model with ``shift=1``. With
+        ``reduction="none"`` a value stands where its label does, and the first are 0.
     memory_budget : int, optional
         Bytes that the scores of a block may take; by default 16 MiB, or what 256 rows take. The
         result depends on it by rounding alone.

@@ -21,7 +21,13 @@ from bridle.kernels.reference import Axis
 Array = npt.NDArray[Any]
 
 
-def softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1) -> Array:
+def softmax(
+    scores: npt.ArrayLike,
+    *,
+    temperature: float = 1.0,
+    axis: Axis = -1,
+    dtype: npt.DTypeLike | None = None,
+) -> Array:
     r"""Turn scores into probabilities: ``exp(z_c / T) / Σ_k exp(z_k / T)``.
 
     Parameters
@@ -32,11 +38,13 @@ def softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1)
         ``T`` above 0. Above 1 flattens the distribution, below 1 sharpens it.
     axis : int, tuple of int or None
         Where the classes lie; None takes the whole array as one distribution.
+    dtype : dtype, optional
+        A real float that the scores are converted to first, as in torch.
 
     Returns
     -------
     ndarray or NumPy scalar
-        Probabilities in the shape and dtype of the scores.
+        Probabilities in the shape and dtype of the scores, or the dtype given.
 
     Raises
     ------
@@ -55,14 +63,20 @@ def softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1)
     J. S. Bridle, *Probabilistic interpretation of feedforward classification network outputs*,
     Neurocomputing, 1990.
     """
-    values, dtype = _prepared(scores)
+    values, kept = _prepared(scores, dtype)
     shifted = _over_temperature(_shift(values, axis), temperature)
     exponentials = np.exp(shifted, out=shifted)
     exponentials /= reference.total(exponentials, axis).astype(exponentials.dtype, copy=False)
-    return np.asarray(exponentials.astype(dtype, copy=False))[()]
+    return np.asarray(exponentials.astype(kept, copy=False))[()]
 
 
-def log_softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis = -1) -> Array:
+def log_softmax(
+    scores: npt.ArrayLike,
+    *,
+    temperature: float = 1.0,
+    axis: Axis = -1,
+    dtype: npt.DTypeLike | None = None,
+) -> Array:
     """Return the logarithm of `softmax`: ``z_c / T − log Σ_k exp(z_k / T)``, in nats.
 
     Parameters, results and errors are those of `softmax`. It is right where ``log(softmax(z))``
@@ -73,15 +87,22 @@ def log_softmax(scores: npt.ArrayLike, *, temperature: float = 1.0, axis: Axis =
     >>> log_softmax([0.0, 1000.0])
     array([-1000.,     0.])
     """
-    values, dtype = _prepared(scores)
+    values, kept = _prepared(scores, dtype)
     tempered = _over_temperature(_shift(values, axis), temperature)
     _, shifted, log_sum = reference.shifted_parts(tempered, axis)
     with np.errstate(invalid="ignore", over="ignore"):  # below a half's range: −inf, rightly
-        return np.asarray((shifted - log_sum).astype(dtype, copy=False))[()]
+        return np.asarray((shifted - log_sum).astype(kept, copy=False))[()]
 
 
-def logsumexp(scores: npt.ArrayLike, *, axis: Axis = -1, keepdims: bool = False) -> Array:
-    """Return ``log Σ_c exp(z_c)`` without overflow.
+def logsumexp(
+    scores: npt.ArrayLike,
+    *,
+    axis: Axis = -1,
+    keepdims: bool = False,
+    b: npt.ArrayLike | None = None,
+    return_sign: bool = False,
+) -> Any:
+    """Return ``log Σ_c b_c exp(z_c)`` without overflow, with ``b = 1`` unless given.
 
     Parameters
     ----------
@@ -91,12 +112,18 @@ def logsumexp(scores: npt.ArrayLike, *, axis: Axis = -1, keepdims: bool = False)
         Which axes are summed; None sums all.
     keepdims : bool
         Keep the summed axes with length 1.
+    b : array_like, optional
+        Factors of any sign, which broadcast against the scores. What has the factor 0 is not
+        there, whatever its score is.
+    return_sign : bool
+        Return a pair: the logarithm of the sum's size, and its sign, −1, 0 or 1. Else the
+        logarithm of a negative sum is NaN.
 
     Returns
     -------
-    ndarray or NumPy scalar
-        In the dtype of the scores. As in SciPy, a +inf gives +inf, nothing at all (or −inf alone)
-        gives −inf.
+    ndarray or NumPy scalar, or a pair of them
+        In the dtype of the scores; with ``b``, in the wider of both. As in SciPy, a +inf gives
+        +inf, nothing at all (or −inf alone) gives −inf.
 
     Raises
     ------
@@ -109,11 +136,40 @@ def logsumexp(scores: npt.ArrayLike, *, axis: Axis = -1, keepdims: bool = False)
     1000.6931
     """
     values, dtype = _prepared(scores)
+    if b is not None or return_sign:
+        return _signed_logsumexp(values, dtype, axis, keepdims, b, return_sign)
     maximum, _, log_sum = reference.shifted_parts(values, axis)
     result = np.where(np.isinf(maximum), maximum, maximum + log_sum).astype(dtype)
     if not keepdims:
         result = result.squeeze(axis=axis) if axis is not None else result.reshape(())
     return np.asarray(result)[()]
+
+
+def _signed_logsumexp(
+    values: Array,
+    dtype: np.dtype[Any],
+    axis: Axis,
+    keepdims: bool,
+    b: npt.ArrayLike | None,
+    return_sign: bool,
+) -> Any:
+    factors = None
+    if b is not None:
+        factors = checks.floating(b, "b")
+        checks.broadcastable(values.shape, factors.shape, ("scores", "b"))
+        if factors.dtype != dtype:
+            wide = [reference.accumulator_dtype(each) for each in (dtype, factors.dtype)]
+            dtype = np.result_type(*wide)
+        work = np.result_type(values, reference.accumulator_dtype(factors.dtype))
+        values, factors = np.broadcast_arrays(values.astype(work), factors.astype(work))
+        # SciPy answers NaN where +inf has the factor 0 and nothing else is left.
+        values = np.where(factors == 0, work.type(-np.inf), values)
+    found = special.logsumexp(
+        values, axis=axis, b=factors, keepdims=keepdims, return_sign=return_sign
+    )
+    if return_sign:
+        return tuple(np.asarray(each).astype(dtype)[()] for each in found)
+    return np.asarray(found).astype(dtype)[()]
 
 
 def sigmoid(scores: npt.ArrayLike) -> Array:
@@ -160,8 +216,13 @@ def predicted_class(scores: npt.ArrayLike, *, axis: int = -1) -> Array:
     return np.asarray(values.argmax(axis=axis))[()]
 
 
-def _prepared(scores: npt.ArrayLike) -> tuple[Array, np.dtype[Any]]:
+def _prepared(
+    scores: npt.ArrayLike, dtype: npt.DTypeLike | None = None
+) -> tuple[Array, np.dtype[Any]]:
     values = checks.floating(scores, "scores")
+    if dtype is not None:
+        with np.errstate(over="ignore"):
+            values = values.astype(checks.float_dtype(dtype), copy=False)
     return values.astype(reference.accumulator_dtype(values.dtype), copy=False), values.dtype
 
 

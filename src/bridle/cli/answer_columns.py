@@ -395,5 +395,5 @@ def numbers(table: Table, names: Sequence[str]) -> Array:
 
 def _within(values: Array, total: float) -> bool:
     """Tell whether all are from 0 to the total: what probabilities may be."""
-    tolerance = total * checks.sum_tolerance(values.dtype, values.shape[1])
+    tolerance = total * checks.sum_tolerance(values.dtype.name, values.shape[1])
     return bool(values.min() >= 0 and values.max() <= total + tolerance)

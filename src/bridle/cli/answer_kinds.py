@@ -81,7 +81,7 @@ def settle(values: Array, options: Options, place: Callable[[int], str], source:
     if options.normalize:
         return _normalized(values, place)
     low, high = _range(values)
-    slack = checks.sum_tolerance(values.dtype, values.shape[-1])
+    slack = checks.sum_tolerance(values.dtype.name, values.shape[-1])
     if -slack <= low < 0 and high <= 1 + slack:
         return Judged(values, "probabilities")  # of which the judge refuses those below 0
     if not (low >= 0 and high <= 1 + slack):
@@ -121,7 +121,7 @@ def _normalized(values: Array, place: Callable[[int], str]) -> Judged:
 
 def _refused_range(values: Array, options: Options, place: Callable[[int], str]) -> Judged:
     wide = values if values.ndim == 2 else values[:, None]
-    slack = checks.sum_tolerance(values.dtype, values.shape[-1])
+    slack = checks.sum_tolerance(values.dtype.name, values.shape[-1])
     row = int(np.argmax(~((wide >= 0) & (wide <= 1 + slack)).all(axis=1)))
     what = "--percent: expected 0 to 100" if options.percent else "--probabilities: expected 0 to 1"
     raise checks.InputError(f"{place(row)}: {what}, found {_shown(wide[row] * options.total)}")

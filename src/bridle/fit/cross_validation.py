@@ -10,8 +10,14 @@ from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import get_config
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import check_cv
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
@@ -27,6 +33,7 @@ from bridle.fit.targets import (
     FitTarget,
     WeightlessClassWarning,
     fit_target,
+    known_target,
     warn_of_weightless,
     weighted,
 )
@@ -62,7 +69,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     cv : int, splitter or iterable
         A number of stratified folds, or what scikit-learn takes for ``cv``.
     scoring : str or callable
-        ``"neg_log_loss"`` (exact: nothing is clipped), or any scorer of scikit-learn.
+        ``"neg_log_loss"`` (exact: nothing is clipped), or any scorer of scikit-learn; what `score`
+        returns too.
     refit : bool
         Whether all data are fitted at the best ``C``. Else ``coef_`` and ``intercept_`` are the
         means over the folds.
@@ -138,6 +146,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         sample_weight: npt.ArrayLike | None = None,
         *,
         progress: Progress | None = None,
+        **params: Any,
     ) -> Self:
         """Choose ``C``, and fit all data with it.
 
@@ -147,6 +156,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             As in `SoftmaxRegression.fit`; ``y`` holds labels.
         progress : callable, optional
             Called after each C with ``(how many are done, folds, C, its mean score)``.
+        **params
+            ``groups`` of the samples, for a splitter such as `GroupKFold`. Where scikit-learn's
+            metadata routing is enabled, whatever the splitter or the scorer requests.
 
         Raises
         ------
@@ -155,6 +167,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             that makes the score infinite. Else a warning says which.
         """
         values = strengths(self.Cs)
+        routed = self._routed("fit", sample_weight, params)
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
         everything = fit_target(y, sample_weight, self.class_weight, len(features))
@@ -163,7 +176,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         warn_of_weightless(everything)
         self.classes_ = everything.classes
         data = (features, np.asarray(y).reshape(-1), everything.target)
-        folds = list(self._folds(*data, sample_weight))
+        folds = list(self._folds(*data, sample_weight, *routed))
         found: dict[float, Array] = {}
         for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
             _fit(folds, batch)
@@ -180,6 +193,52 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self._finish(X, y, sample_weight, [fold.fit(self.C_) for fold in folds])
         return self
 
+    def score(
+        self,
+        X: Features,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        **params: Any,
+    ) -> float:
+        """Return the score of the fitted classifier by `scoring`: higher is better.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        **params
+            Where scikit-learn's metadata routing is enabled, whatever the scorer requests.
+
+        Raises
+        ------
+        InputError
+            A label that is none of the classes, or a scorer that cannot judge the data.
+        """
+        check_is_fitted(self)
+        _, to_scorer = self._routed("score", sample_weight, params)
+        if self.scoring != "neg_log_loss":
+            return float(get_scorer(self.scoring)(self, X, y, **to_scorer))
+        scores = self.predict_log_proba(X)
+        found = known_target(
+            on_host(y), on_host(to_scorer.get("sample_weight")), None, self.classes_, len(scores)
+        )
+        loss = losses.cross_entropy(scores, found.target, sample_weight=found.sample_weight)
+        return -float(loss)
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return who takes which metadata: the fit, its splitter and its scorer."""
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router.add(
+            splitter=check_cv(self.cv, classifier=True),
+            method_mapping=MethodMapping().add(caller="fit", callee="split"),
+        )
+        mapping = MethodMapping().add(caller="fit", callee="score")
+        router.add(
+            scorer=get_scorer(self.scoring),
+            method_mapping=mapping.add(caller="score", callee="score"),
+        )
+        return router
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model; `SoftmaxRegression.load` reads it.
 
@@ -192,23 +251,49 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.best_estimator_.save(path)
 
     def _folds(
-        self, features: Rows, labels: Array, target: Array, sample_weight: npt.ArrayLike | None
+        self,
+        features: Rows,
+        labels: Array,
+        target: Array,
+        sample_weight: npt.ArrayLike | None,
+        to_splitter: dict[str, Any],
+        to_scorer: dict[str, Any],
     ) -> Iterator[_Fold]:
         weight = None
         if sample_weight is not None:
             weight = np.broadcast_to(np.asarray(sample_weight, np.float64), len(labels))
         try:
             splitter = check_cv(self.cv, labels, classifier=True)
-            splits = list(splitter.split(np.zeros(len(labels)), labels))
-        except ValueError as error:
+            splits = list(splitter.split(np.zeros(len(labels)), labels, **to_splitter))
+        except (TypeError, ValueError) as error:
             raise checks.InputError(f"cv: {error}") from None
         if not splits:
             raise checks.InputError("cv: expected at least one fold, found none")
         budget = checks.memory_budget(self.memory_budget) or default_memory(features)
         share = max(1, budget // len(splits))  # they are fitted at the same time
         for number, (train, test) in enumerate(splits):
-            data = (features, labels, target, weight)
+            data = (features, labels, target, weight, to_scorer)
             yield _Fold(self, number, data, train, test, share)
+
+    def _routed(
+        self, method: str, sample_weight: npt.ArrayLike | None, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what the splitter gets, and the scorer; without routing that is ``groups``."""
+        if get_config()["enable_metadata_routing"]:
+            weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+            found = process_routing(self, method, **params, **weight)
+            splitter = dict(found.splitter.split) if method == "fit" else {}
+            return splitter, dict(found.scorer.score)
+        known = {"groups"} if method == "fit" else set()
+        strangers = sorted(params.keys() - known)
+        if strangers:
+            raise checks.InputError(
+                f"{strangers[0]}: {method} takes it where scikit-learn's metadata routing is "
+                "enabled, and the splitter or the scorer requests it"
+            )
+        groups = params.get("groups")
+        weight = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return ({} if groups is None else {"groups": groups}), weight
 
     def _at(self, C: float) -> SoftmaxRegression:
         """Return the plain classifier with our settings."""
@@ -254,10 +339,14 @@ class _Fold:
         test: Array,
         memory_budget: int,
     ) -> None:
-        features, labels, everyones, weight = data
+        features, labels, everyones, weight, to_scorer = data
         self._number = number
         self._search, self._features, self._labels = search, features.take(test), labels[test]
-        self._weight = None if weight is None else weight[test]
+        weighed = {} if weight is None else {"sample_weight": weight}
+        self._to_scorer = {
+            name: _of_rows(weighed.get(name, value), test, len(labels))
+            for name, value in to_scorer.items()
+        }
         share = None if weight is None else weight[train]
         classes = search.classes_
         share = weighted(everyones[train], share, search.class_weight, classes)
@@ -344,17 +433,24 @@ class _Fold:
         if self._search.scoring == "neg_log_loss":
             scores = model.predict_log_proba(self._features)
             target = np.searchsorted(model.classes_, self._labels)
-            return -float(losses.cross_entropy(scores, target, sample_weight=self._weight))
+            weight = self._to_scorer.get("sample_weight")
+            return -float(losses.cross_entropy(scores, target, sample_weight=weight))
         scorer = get_scorer(self._search.scoring)
-        options = {} if self._weight is None else {"sample_weight": self._weight}
         where = f"scoring: {self._search.scoring} at C={C:g} in fold {self._number}"
         try:
-            score = float(scorer(model, self._features, self._labels, **options))
+            score = float(scorer(model, self._features, self._labels, **self._to_scorer))
         except (TypeError, ValueError) as error:
             raise checks.InputError(f"{where}: {error}") from error
         if math.isnan(score):
             raise checks.InputError(f"{where}: expected a number, found NaN")
         return score
+
+
+def _of_rows(values: Any, rows: Array, count: int) -> Any:
+    """Return what some rows have of values for all; what is not one for each is for all alike."""
+    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != count:
+        return values
+    return np.asarray(values)[rows]
 
 
 def _fit(folds: list[_Fold], Cs: list[float]) -> None:

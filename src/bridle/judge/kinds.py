@@ -62,8 +62,10 @@ def blocks(values: Array, numbers: int = _BLOCK_NUMBERS) -> Iterator[tuple[int, 
         yield start, values[start : start + step].astype(np.float64, order="C")
 
 
-def row_sums(values: Array, total: float = 1.0) -> Sums:
+def row_sums(values: Array, total: float = 1.0, dtype: str | None = None) -> Sums:
     """Return how the rows of ``values`` (N, C) sum to ``total``, 1 or 100.
+
+    ``dtype`` is what they were kept in, if that was another than now.
 
     Examples
     --------
@@ -72,7 +74,7 @@ def row_sums(values: Array, total: float = 1.0) -> Sums:
     >>> row_sums(np.array([[33.0, 33.0, 33.0], [25.0, 25.0, 50.0]]), total=100).rounded
     '0 decimals'
     """
-    tolerance = total * checks.sum_tolerance(values.dtype, values.shape[1])
+    tolerance = total * checks.sum_tolerance(dtype or values.dtype.name, values.shape[1])
     nearly = 0
     fits = True
     for _, block in blocks(values):

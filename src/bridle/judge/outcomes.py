@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bridle import checks, probabilities
 from bridle.judge import kinds
 from bridle.judge.kinds import InputKind
+from bridle.rows import is_tensor, on_host
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +84,12 @@ def row_outcomes(
     """
     if kind is not None:
         checks.one_of(kind, "kind", ("probabilities", "scores"))
-    values = _checked_values(scores_or_probabilities)
+    given: Any = scores_or_probabilities
+    values = _checked_values(on_host(given))
+    dtype = values.dtype.name
+    if is_tensor(given):  # what PyTorch's bfloat16 was read into sums better
+        dtype = str(given.dtype).removeprefix("torch.")
+    target = on_host(target)
     count, columns = values.shape[0], 2 if values.ndim == 1 else values.shape[1]
     if classes is None:
         labels: tuple[checks.Label, ...] = tuple(range(columns))
@@ -91,7 +97,7 @@ def row_outcomes(
     else:
         labels = checks.class_labels(classes, columns)
         indices = checks.labelled_target(target, labels, count)
-    found = _input_kind(values, kind)
+    found = _input_kind(values, kind, dtype)
     parts = [
         _block_outcomes(block, indices[start : start + len(block)], found, start)
         for start, block in _blocks(values, found)
@@ -127,24 +133,24 @@ def _two_columns(second: Array, kind: InputKind) -> Array:
     return np.stack([np.minimum(-second, 0), np.minimum(second, 0)], axis=1)
 
 
-def _input_kind(values: Array, wanted: InputKind | None) -> InputKind:
+def _input_kind(values: Array, wanted: InputKind | None, dtype: str) -> InputKind:
     """Tell probabilities from scores; refuse rows that were meant as the former but are not.
 
     All entries in [0, 1] and half of the rows summing nearly to 1 is what "meant" means.
     """
     if wanted == "scores":
         return wanted
-    tolerance = checks.sum_tolerance(values.dtype, values.shape[-1])
+    tolerance = checks.sum_tolerance(dtype, values.shape[-1])
     ranges = [(block.min(), block.max()) for _, block in _blocks(values, "probabilities")]
     # A NaN is not inside either: it is found, and named, where its surprisal is taken.
     if not all(low >= -tolerance and high <= 1 + tolerance for low, high in ranges):
         if wanted == "probabilities":
             checks.probability_rows(_rows(values), _NAME)
         may_be_per_cent = values.ndim == 2 and all(0 <= low <= high <= 101 for low, high in ranges)
-        if may_be_per_cent and kinds.row_sums(values, 100.0).fits:
+        if may_be_per_cent and kinds.row_sums(values, 100.0, dtype).fits:
             checks.warn_of_scores(_NAME, "rows sum to 100, as per cent do")
         return "scores"
-    found = kinds.row_sums(_rows(values))
+    found = kinds.row_sums(_rows(values), dtype=dtype)
     if found.bad_row is not None and (found.nearly or wanted == "probabilities"):
         row = _rows(values[found.bad_row :][:1]).astype(np.float64)[0]
         checks.probability_row(row, _NAME, found.bad_row, most=found.nearly)

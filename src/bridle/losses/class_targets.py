@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,13 @@ class ClassLossOptions(TypedDict, total=False):
     check: bool
 
 
+class PlacedOptions(ClassLossOptions, total=False):
+    """Those of a loss whose classes may lie on any axis."""
+
+    axis: int | None
+    dim: int | None
+
+
 class CrossEntropyOptions(ClassLossOptions, total=False):
     """Those that only scores have."""
 
@@ -46,6 +53,13 @@ class CrossEntropyOptions(ClassLossOptions, total=False):
     z_loss: float
     softcap: float
     temperature: float
+
+
+class ScoreOptions(CrossEntropyOptions, total=False):
+    """Those of `cross_entropy_gradient`."""
+
+    axis: int | None
+    dim: int | None
 
 
 @dataclass(frozen=True)
@@ -168,6 +182,32 @@ class ClassTargets:
             return matrix.reshape(self.input_shape)
         classes_last = (*_without(self.input_shape, 1), self.input_shape[1])
         return np.moveaxis(matrix.reshape(classes_last), -1, 1)
+
+
+class Placed(NamedTuple):
+    """Scores and their target in the default layout, and where the classes were; None: there."""
+
+    values: Array
+    target: Any
+    place: int | None
+
+    def back(self, gradient: Array) -> Array:
+        """Return a gradient of the default layout in that of the scores."""
+        return gradient if self.place is None else np.moveaxis(gradient, 1, self.place)
+
+
+def in_default_layout(
+    values: Array, target: Any, axis: int | None, dim: int | None, name: str = "input"
+) -> Placed:
+    """Move the axis of the classes to where torch has it: views, nothing is copied."""
+    place = checks.class_place(axis, dim, values.shape, name)
+    if place is None:
+        return Placed(values, target, None)
+    if not (isinstance(target, tuple) and len(target) == 2):
+        target = checks.plain_array(target, "target")
+        if checks.placed_target(target.shape, values.shape, place):
+            target = np.moveaxis(target, place, 1)
+    return Placed(np.moveaxis(values, place, 1), target, place)
 
 
 def class_targets(

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.losses.class_targets import (
     ClassTargets,
-    CrossEntropyOptions,
+    ScoreOptions,
     class_targets,
+    in_default_layout,
 )
 from bridle.losses.outputs import asked_outputs, collect_outputs
 from bridle.losses.reduction import gradient_scale, reduce_losses
@@ -37,6 +38,8 @@ def cross_entropy(
     temperature: float = 1.0,
     on_empty: checks.OnEmpty = "nan",
     outputs: Sequence[str] | None = None,
+    axis: int | None = None,
+    dim: int | None = None,
     check: bool = True,
 ) -> Any:
     r"""Return ``−log softmax(z)[target]`` in nats, averaged over the samples.
@@ -84,6 +87,10 @@ def cross_entropy(
     outputs : sequence of str, optional
         Some of ``"loss", "log_prob", "entropy", "logsumexp", "argmax", "correct"``: what one pass
         over the scores returns, in a named tuple.
+    axis, dim : int, optional
+        Where the classes lie, in the input and in distributions as target; two names of one
+        option. By default on axis 1 as in torch, or on the only one: scores (batch, position,
+        class) need ``axis=-1``.
     check : bool
         False takes the values of target and weights as they are, at no cost: distributions need
         not sum to 1, weights may be negative, and an index out of range gives NaN in its row.
@@ -121,9 +128,10 @@ def cross_entropy(
     C. Szegedy et al., *Rethinking the Inception Architecture*, 2016 (label smoothing).
     """
     asked = asked_outputs(outputs)
+    placed = in_default_layout(checks.floating(input, "input"), target, axis, dim)
     found = evaluate_class_loss(
-        _scores(input, check),
-        target,
+        _scores(placed.values, check),
+        placed.target,
         weight,
         _rows(z_loss, softcap, temperature, asked),
         ignore_index=ignore_index,
@@ -143,7 +151,7 @@ def cross_entropy_gradient(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
-    **options: Unpack[CrossEntropyOptions],
+    **options: Unpack[ScoreOptions],
 ) -> tuple[Array, Array]:
     """Return ``(loss, d loss / d input)``; the arguments are those of `cross_entropy`.
 
@@ -165,10 +173,15 @@ def cross_entropy_gradient(
     array([-0.335,  0.245,  0.09 ])
     """
     bend = [options.pop(name, default) for name, default in _BEND]  # type: ignore[misc]
-    scores = _scores(input, options.get("check", True))
-    found = evaluate_class_loss(scores, target, weight, _rows(*bend), gradient=True, **options)
+    placed = in_default_layout(
+        checks.floating(input, "input"), target, options.pop("axis", None), options.pop("dim", None)
+    )
+    scores = _scores(placed.values, options.get("check", True))
+    found = evaluate_class_loss(
+        scores, placed.target, weight, _rows(*bend), gradient=True, **options
+    )
     assert found.rows.gradients is not None
-    return found.loss, found.problem.in_input_layout(found.rows.gradients)
+    return found.loss, placed.back(found.problem.in_input_layout(found.rows.gradients))
 
 
 class Evaluation(NamedTuple):
@@ -241,8 +254,7 @@ def _rows(
     )
 
 
-def _scores(input: npt.ArrayLike, check: bool) -> Array:
-    values = checks.floating(input, "input")
+def _scores(values: Array, check: bool) -> Array:
     if check:
         checks.warn_of_probabilities(values)
     return values

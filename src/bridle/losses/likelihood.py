@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.kernels import reference
-from bridle.losses.class_targets import ClassLossOptions, ClassTargets
+from bridle.losses.class_targets import ClassTargets, PlacedOptions, in_default_layout
 from bridle.losses.cross_entropy import evaluate_class_loss
 from bridle.losses.score_rows import RowLosses
 
@@ -25,7 +25,7 @@ def nll(
     probabilities: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
-    **options: Unpack[ClassLossOptions],
+    **options: Unpack[PlacedOptions],
 ) -> Array:
     """Return ``−log probabilities[target]`` in nats: cross-entropy from probabilities.
 
@@ -52,7 +52,13 @@ def nll(
     >>> nll([[0.1, 0.3, 0.6], [0.2, 0.3, 0.5]], [0, 2], reduction="none")
     array([2.30258509, 0.69314718])
     """
-    values = checks.floating(probabilities, "probabilities")
+    values, target, _ = in_default_layout(
+        checks.floating(probabilities, "probabilities"),
+        target,
+        options.pop("axis", None),
+        options.pop("dim", None),
+        "probabilities",
+    )
     checks.score_layout(values, "probabilities")
     if options.get("check", True):
         hint = " (for scores, use cross_entropy)"

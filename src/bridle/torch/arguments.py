@@ -17,9 +17,14 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.losses.head_calls import World
 from bridle.torch.kinds import has_values, refuse_pieces
 
 Array = npt.NDArray[Any]
+TENSORS = World(
+    lambda parts: torch.stack(parts, dim=-1),
+    lambda values, count, fill: torch.nn.functional.pad(values, (count, 0), value=fill),
+)
 
 
 def floating(values: Any, name: str) -> Tensor:
@@ -108,12 +113,25 @@ def unit_interval(tensor: Tensor, name: str) -> None:
         checks.unit_interval(as_array(tensor), name)
 
 
-def distributions(tensor: Tensor, name: str, axis: int, hint: str = "") -> None:
+def not_negative(tensor: Tensor, name: str) -> None:
+    """Refuse the first entry below 0."""
+    if any_true(tensor < 0):
+        checks.not_negative(as_array(tensor), name)
+
+
+def sum_tolerance(tensor: Tensor, axis: int, *, of_logarithms: bool = False) -> float:
+    """Return how far rows of probabilities, or of their logarithms, may miss a sum of 1."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    return checks.sum_tolerance(name, tensor.shape[axis], of_logarithms=of_logarithms)
+
+
+def distributions(
+    tensor: Tensor, name: str, axis: int, hint: str = "", *, tolerance: float | None = None
+) -> None:
     """Refuse the first row that is no distribution along ``axis``."""
-    classes = tensor.shape[axis]
+    if tolerance is None:
+        tolerance = sum_tolerance(tensor, axis)
     half = tensor.dtype in (torch.bfloat16, torch.float16)
-    kind = "float16" if half else str(tensor.dtype).removeprefix("torch.")
-    tolerance = checks.sum_tolerance(np.dtype(kind), classes)
     wide = torch.float32 if half else tensor.dtype
     if tensor.numel() == 0:
         return
@@ -122,7 +140,7 @@ def distributions(tensor: Tensor, name: str, axis: int, hint: str = "") -> None:
     missed = (values.sum(dim=axis, dtype=wide) - 1).abs().amax()
     good = (least >= 0) & (most <= 1 + tolerance) & (missed <= tolerance)
     if any_true(~good):
-        checks.probability_rows(as_array(tensor), name, axis, hint)
+        checks.probability_rows(as_array(tensor), name, axis, hint, tolerance=tolerance)
 
 
 def warn_of_probabilities(scores: Tensor) -> None:

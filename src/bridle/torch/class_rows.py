@@ -77,6 +77,22 @@ def class_rows(
     return ClassRows(scores, rows_target, mass, weight, sample_weight, counted, unknown, loss_shape)
 
 
+def in_default_layout(
+    values: Tensor, target: Any, axis: int | None, dim: int | None, name: str = "input"
+) -> tuple[Tensor, Any]:
+    """Move the axis of the classes to where torch has it: views, nothing is copied."""
+    place = checks.class_place(axis, dim, tuple(values.shape), name)
+    if place is None:
+        return values, target
+    if not (
+        isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor)
+    ):
+        target = arguments.beside(target, values)
+        if checks.placed_target(tuple(target.shape), tuple(values.shape), place):
+            target = target.movedim(place, 1)
+    return values.movedim(place, 1), target
+
+
 def as_rows(values: Tensor) -> Tensor:
     """Return ``(C,)``, ``(N, C)`` or ``(N, C, d1, …)`` as (N, C) with the classes side by side."""
     if values.dim() == 1:

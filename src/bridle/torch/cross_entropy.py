@@ -12,7 +12,7 @@ from torch import Tensor
 from bridle import checks
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments
-from bridle.torch.class_rows import ClassRows, as_rows, class_rows
+from bridle.torch.class_rows import ClassRows, as_rows, class_rows, in_default_layout
 from bridle.torch.fused import Summed, can_fuse, fused_loss
 from bridle.torch.index_loss import Request, can_serve, index_loss
 from bridle.torch.parts import Options, Parts, accumulator_dtype
@@ -44,6 +44,8 @@ def cross_entropy(
     on_empty: checks.OnEmpty = "nan",
     inplace: bool = False,
     outputs: Sequence[str] | None = None,
+    axis: int | None = None,
+    dim: int | None = None,
     check: bool | None = None,
 ) -> Any:
     r"""Return ``−log softmax(z)[target]`` in nats, differentiable, averaged over the samples.
@@ -88,6 +90,9 @@ def cross_entropy(
     outputs : sequence of names, optional
         Some of ``loss``, ``log_prob`` (of the target), ``entropy`` (of the softmax),
         ``logsumexp``, ``argmax`` and ``correct``; the answer is then a `CrossEntropyOutputs`.
+    axis, dim : int, optional
+        Where the classes lie, as in `bridle.cross_entropy`: axis 1 by default, ``axis=-1`` for
+        scores (batch, position, class). They are read where they lie.
     check : bool, optional
         Whether values are checked: by default on the CPU, and on no other device, since that waits
         for the device. An unchecked index out of range makes its row's loss NaN. Inside
@@ -129,6 +134,7 @@ def cross_entropy(
     asked = asked_outputs(outputs)
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
     scores = arguments.floating(input, "input")
+    scores, target = in_default_layout(scores, target, axis, dim)
     refuse_options(reduction, on_empty, normalizer, softcap)
     temperature = checks.positive(temperature, "temperature")
     if inplace:
@@ -147,7 +153,8 @@ def cross_entropy(
         on_empty,
         inplace,
     )
-    if outputs is None and not check and can_serve(scores, request):
+    on_device = scores.device.type != "cpu"  # the only place of such kernels
+    if outputs is None and not check and on_device and can_serve(scores, request):
         return _by_index_kernels(scores, request)
     if arguments.may_look(check, scores):
         arguments.warn_of_probabilities(scores)

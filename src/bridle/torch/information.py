@@ -1,8 +1,9 @@
-"""Entropy and divergence of tensors of probabilities."""
+"""What a probability says, of tensors: surprisal, entropy, divergence, perplexity."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,46 @@ from bridle.torch import arguments
 from bridle.torch.parts import accumulator_dtype
 
 
-def entropy(probabilities: Tensor, *, axis: int = -1, unit: checks.Unit = "nats") -> Tensor:
+def surprisal(probability: Tensor, *, unit: checks.Unit = "nats") -> Tensor:
+    """Return ``−log p`` of each probability; see `bridle.surprisal`. Checked on the CPU.
+
+    Examples
+    --------
+    >>> surprisal(torch.tensor([1.0, 0.5, 0.0]), unit="bits")
+    tensor([0., 1., inf])
+    """
+    checks.unit(unit)
+    values = arguments.floating(probability, "probability")
+    if arguments.may_look(None, values):
+        arguments.unit_interval(values, "probability")
+    # 0 − log p, not a minus sign: the certain event's surprisal is 0, not −0.
+    nats = 0 - torch.log(values.to(accumulator_dtype(values.dtype)))
+    return _in_unit(nats, unit).to(values.dtype)
+
+
+def perplexity(cross_entropy: Tensor, *, unit: checks.Unit = "nats") -> Tensor:
+    """Return ``exp(H)`` of a cross-entropy in nats, ``2^H`` in bits; see `bridle.perplexity`.
+
+    Examples
+    --------
+    >>> perplexity(torch.tensor(3.0), unit="bits")
+    tensor(8.)
+    """
+    checks.unit(unit)
+    values = arguments.floating(cross_entropy, "cross_entropy")
+    if arguments.may_look(None, values):
+        arguments.not_negative(values, "cross_entropy")
+    wide = values.to(accumulator_dtype(values.dtype))
+    return (torch.exp2(wide) if unit == "bits" else torch.exp(wide)).to(values.dtype)
+
+
+def entropy(
+    probabilities: Tensor,
+    *,
+    axis: int = -1,
+    unit: checks.Unit = "nats",
+    check: bool | None = None,
+) -> Tensor:
     """Return ``H(p) = −Σ_c p_c log p_c``; see `bridle.entropy`. Values are checked on the CPU.
 
     Examples
@@ -22,19 +62,34 @@ def entropy(probabilities: Tensor, *, axis: int = -1, unit: checks.Unit = "nats"
     tensor([1., 0.])
     """
     checks.unit(unit)
-    values = _distribution(probabilities, "probabilities", axis)
-    wide = values.to(accumulator_dtype(values.dtype))
-    # An entry that rounding left just above 1 is certain too.
-    surprise = torch.special.entr(wide).clamp(min=0)
-    return _in_unit(surprise.sum(dim=axis), unit).to(values.dtype)
+    values = _classes_last(
+        arguments.floating(probabilities, "probabilities"), axis, "probabilities"
+    )
+    if arguments.may_look(check, values):
+        arguments.distributions(values, "probabilities", -1)
+    surprise = torch.special.entr(values.to(accumulator_dtype(values.dtype)))
+    if check is not False:
+        surprise = surprise.clamp(min=0)  # rounded to just above 1, it is certain all the same
+    return _in_unit(surprise.sum(dim=-1), unit).to(values.dtype)
 
 
-def kl_divergence(p: Tensor, q: Tensor, *, axis: int = -1, unit: checks.Unit = "nats") -> Tensor:
+def kl_divergence(
+    p: Tensor,
+    q: Tensor,
+    *,
+    axis: int = -1,
+    unit: checks.Unit = "nats",
+    log_p: bool = False,
+    log_q: bool = False,
+    mask: Tensor | None = None,
+    check: bool | None = None,
+) -> Tensor:
     """Return ``KL(p ‖ q) = Σ_c p_c log(p_c / q_c)``; see `bridle.kl_divergence`.
 
     Where p is a softmax, or otherwise kept on the simplex, its gradient is that of the formula;
     off the simplex the sum is continued as ``Σ (p log(p/q) − p + q)``, which is never negative.
-    Values are checked on the CPU.
+    With ``check=False`` value and gradient are those of the formula everywhere. Values are checked
+    on the CPU.
 
     Examples
     --------
@@ -42,28 +97,125 @@ def kl_divergence(p: Tensor, q: Tensor, *, axis: int = -1, unit: checks.Unit = "
     tensor(0.1438)
     """
     checks.unit(unit)
-    first, second = _distribution(p, "p", axis), _distribution(arguments.beside(q, p), "q", axis)
-    first, second = first.movedim(axis, -1), second.movedim(axis, -1)
-    if first.shape != second.shape:
-        checks.same_classes(arguments.like(first), arguments.like(second))
-    dtype = torch.promote_types(first.dtype, second.dtype)
-    wide = accumulator_dtype(dtype)
-    shape = np.broadcast_shapes(tuple(first.shape), tuple(second.shape))
-    first, second = first.to(wide).expand(shape), second.to(wide).expand(shape)
+    first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check)
     # Where p is 0 the term is q: no logarithm of 0 is taken, nor differentiated.
-    held = first > 0
-    ratio = torch.log(first.masked_fill(~held, 1)) - torch.log(second.masked_fill(~held, 1))
-    terms = torch.where(held, first * ratio - first + second, second)
-    return _in_unit(terms.clamp(min=0).sum(dim=-1), unit).to(dtype)
+    nothing = (first.values == (-torch.inf if log_p else 0)) & ~second.values.isnan()
+    ratio = first.logarithm(nothing) - second.logarithm(nothing)
+    mass, other = first.probability(), second.probability()
+    if check is False:
+        terms = torch.where(nothing, 0, mass * ratio)
+    else:
+        terms = torch.where(nothing, other, mass * ratio - mass + other).clamp(min=0)
+    return _in_unit(terms.sum(dim=-1), unit).to(dtype)
 
 
-def _distribution(values: Tensor, name: str, axis: int) -> Tensor:
-    tensor = arguments.floating(values, name)
-    if not -tensor.dim() <= axis < tensor.dim() or tensor.shape[axis] == 0:
-        checks.class_axis(arguments.like(tensor), axis, name)
-    if arguments.may_look(None, tensor):
-        arguments.distributions(tensor, name, axis)
-    return tensor
+def cross_entropy_of(
+    p: Tensor,
+    q: Tensor,
+    *,
+    axis: int = -1,
+    unit: checks.Unit = "nats",
+    log_p: bool = False,
+    log_q: bool = False,
+    mask: Tensor | None = None,
+    check: bool | None = None,
+) -> Tensor:
+    """Return ``H(p, q) = −Σ_c p_c log q_c``; see `bridle.cross_entropy_of`. Checked on the CPU.
+
+    Examples
+    --------
+    >>> cross_entropy_of(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]), unit="bits")
+    tensor(1.2075)
+    """
+    checks.unit(unit)
+    first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check)
+    mass = first.probability()
+    # 0 · log 0 is left out before the logarithm, so that its derivative is 0 too.
+    nothing = (mass == 0) & (second.values == (-torch.inf if log_q else 0))
+    surprise = 0 - second.logarithm(nothing)
+    if check is not False:
+        surprise = surprise.clamp(min=0)
+    return _in_unit((mass * surprise).sum(dim=-1), unit).to(dtype)
+
+
+class _Side(NamedTuple):
+    """One of two distributions, classes last, in the dtype that sums are kept in."""
+
+    values: Tensor
+    is_log: bool
+
+    def probability(self) -> Tensor:
+        """Return the probabilities."""
+        return torch.exp(self.values) if self.is_log else self.values
+
+    def logarithm(self, nothing: Tensor) -> Tensor:
+        """Return their logarithms, with any number where there is ``nothing``."""
+        if self.is_log:
+            return self.values.masked_fill(nothing, 0)
+        return torch.log(self.values.masked_fill(nothing, 1))
+
+
+def _pair(
+    p: Tensor,
+    q: Tensor,
+    axis: int,
+    logarithms: tuple[bool, bool],
+    mask: Tensor | None,
+    check: bool | None,
+) -> tuple[_Side, _Side, torch.dtype]:
+    """Return both distributions, broadcast to one shape, and the dtype of the answer."""
+    given = arguments.floating(p, "p"), arguments.floating(arguments.beside(q, p), "q")
+    pair = [_classes_last(each, axis, name) for each, name in zip(given, "pq", strict=True)]
+    look = arguments.may_look(check, pair[0])
+    if look and mask is None:
+        for values, name, is_log in zip(pair, "pq", logarithms, strict=True):
+            _check(values, name, is_log=is_log)
+    if pair[0].shape != pair[1].shape:
+        checks.same_classes(arguments.like(pair[0]), arguments.like(pair[1]))
+    shape = np.broadcast_shapes(*(tuple(each.shape) for each in pair))
+    pair = [each.expand(shape) for each in pair]
+    if mask is not None:
+        kept = _kept_entries(arguments.beside(mask, p), shape, axis)
+        pair = [
+            values.masked_fill(~kept, -torch.inf if is_log else 0)
+            for values, is_log in zip(pair, logarithms, strict=True)
+        ]
+        if look:
+            for values, name, is_log in zip(pair, "pq", logarithms, strict=True):
+                _check(values, name, is_log=is_log, rows=kept.any(dim=-1))
+    dtype = torch.promote_types(*(each.dtype for each in given))
+    wide = accumulator_dtype(dtype)
+    first, second = (
+        _Side(values.to(wide), is_log) for values, is_log in zip(pair, logarithms, strict=True)
+    )
+    return first, second, dtype
+
+
+def _classes_last(values: Tensor, axis: int, name: str) -> Tensor:
+    if not -values.dim() <= axis < values.dim() or values.shape[axis] == 0:
+        checks.class_axis(arguments.like(values), axis, name)
+    return values.movedim(axis, -1)
+
+
+def _check(values: Tensor, name: str, *, is_log: bool, rows: Tensor | None = None) -> None:
+    """Refuse the first row, of all or some, that is no distribution."""
+    found = values.detach()
+    tolerance = arguments.sum_tolerance(values, -1, of_logarithms=is_log)
+    if is_log:
+        found, name = torch.exp(found.to(accumulator_dtype(found.dtype))), f"exp({name})"
+    if rows is not None:
+        certain = torch.zeros_like(found)
+        certain[..., 0] = 1
+        found = torch.where(rows[..., None], found, certain)
+    arguments.distributions(found, name, -1, tolerance=tolerance)
+
+
+def _kept_entries(mask: Tensor, shape: tuple[int, ...], axis: int) -> Tensor:
+    """Return which entries (…, C) count, of a mask of positions or of entries."""
+    found = tuple(mask.shape)
+    checks.mask(mask.dtype == torch.bool, str(mask.dtype), found, shape, axis)
+    kept = mask[..., None] if len(found) < len(shape) else mask.movedim(axis, -1)
+    return kept.expand(shape)
 
 
 def _in_unit(nats: Tensor, unit: checks.Unit) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bridle import checks
 from bridle.torch import arguments
-from bridle.torch.class_rows import ClassRows, class_rows
+from bridle.torch.class_rows import ClassRows, class_rows, in_default_layout
 from bridle.torch.cross_entropy import Terms, mean_divisor, row_losses
 from bridle.torch.eager import smooth_parts
 from bridle.torch.parts import Options, Parts, accumulator_dtype, empty_parts
@@ -26,6 +26,8 @@ def nll(
     label_smoothing: float = 0.0,
     sample_weight: Tensor | None = None,
     on_empty: checks.OnEmpty = "nan",
+    axis: int | None = None,
+    dim: int | None = None,
     check: bool | None = None,
 ) -> Tensor:
     """Return ``−log probabilities[target]`` in nats; see `bridle.nll`.
@@ -38,6 +40,7 @@ def nll(
     checks.reduction(reduction)
     checks.on_empty(on_empty)
     values = arguments.floating(probabilities, "probabilities")
+    values, target = in_default_layout(values, target, axis, dim, "probabilities")
     if arguments.may_look(check, values) and values.dim():
         hint = " (for scores, use cross_entropy)"
         arguments.distributions(values, "probabilities", min(values.dim() - 1, 1), hint)
@@ -53,6 +56,28 @@ def nll(
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), 0.0)
     losses = row_losses(rows, _parts(rows, terms), terms).view(rows.loss_shape)
     return reduce_losses(losses, mean_divisor(rows), reduction=reduction, on_empty=on_empty)
+
+
+def log_likelihood(probabilities: Tensor, target: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Return ``Σ_i log probabilities[i, target_i]`` in nats; see `bridle.log_likelihood`.
+
+    Examples
+    --------
+    >>> log_likelihood(torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([0, 1]))
+    tensor(-0.9163)
+    """
+    return 0 - nll(probabilities, target, reduction="sum")
+
+
+def likelihood(probabilities: Tensor, target: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    """Return ``Π_i probabilities[i, target_i]``; see `bridle.likelihood`.
+
+    Examples
+    --------
+    >>> likelihood(torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([0, 1]))
+    tensor(0.4000)
+    """
+    return torch.exp(0 - nll(probabilities, target, reduction="none")).prod()
 
 
 def _parts(rows: ClassRows, terms: Terms) -> Parts:

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.losses.head_calls import takes_head_calls
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments, kernels
+from bridle.torch.arguments import TENSORS
 from bridle.torch.class_rows import ClassRows, class_rows
 from bridle.torch.cross_entropy import (
     Terms,
@@ -35,6 +37,7 @@ from bridle.torch.reduction import reduce_losses
 from bridle.torch.rows import is_plain_call
 
 
+@takes_head_calls(TENSORS)
 def linear_cross_entropy(
     features: Tensor,
     weight: Tensor,
@@ -64,6 +67,12 @@ def linear_cross_entropy(
     and multiplied back while they are in cache: three matrix products, and memory for one block.
     Ignored rows are left out of the products, and a gradient that nobody asks for is not made.
 
+    The argument names of `torch.nn.functional.linear_cross_entropy` are taken too: ``input``,
+    ``linear_weight``, ``linear_bias``, and ``weight`` for what each class weighs where the head's
+    weight is given by its place or as ``linear_weight``. (torch's ``options`` say how to cut
+    blocks, and are not needed.) As there, a weight (C, d1, …, D) beside features (N, D) has an
+    output at each of d1 · … places, with targets (N, d1, …) or distributions (N, C, d1, …).
+
     Where one number comes back (a mean or a sum), its gradient is made with it. Otherwise
     (``reduction="none"``, ``outputs``, `torch.func`, `torch.compile`) backward makes the scores
     again, block by block. Only a derivative of the gradient holds them all.
@@ -85,6 +94,10 @@ def linear_cross_entropy(
         As in `bridle.torch.cross_entropy`.
     temperature, on_empty, outputs, check
         As there.
+    shift : int
+        How many positions labels are ahead: the features (…, T, D) of a position are scored against
+        the label ``shift`` further on, as for a language model with ``shift=1``. With
+        ``reduction="none"`` a value stands where its label does, and the first are 0.
     memory_budget : int, optional
         Bytes that the scores of a block may take. The result depends on it by rounding alone. By
         default 16 MiB, or what 256 rows take; in half precision at least what half as many rows

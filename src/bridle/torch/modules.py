@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -14,7 +14,13 @@ from bridle.torch.linear import linear_cross_entropy
 from bridle.torch.quadratic import quadratic_loss
 
 
-class CrossEntropyLoss(torch.nn.Module):
+class _Loss(torch.nn.Module):
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse `torch.jit.script`, which asks for this first, in one line."""
+        checks.torch_script(type(self).__name__)
+
+
+class CrossEntropyLoss(_Loss):
     """`bridle.torch.cross_entropy` as a module; takes the place of `torch.nn.CrossEntropyLoss`.
 
     Parameters
@@ -84,7 +90,7 @@ class CrossEntropyLoss(torch.nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in shown.items())
 
 
-class LinearCrossEntropyLoss(torch.nn.Module):
+class LinearCrossEntropyLoss(_Loss):
     """A linear head and its cross-entropy in one; `bridle.torch.linear_cross_entropy`.
 
     Takes the place of `torch.nn.LinearCrossEntropyLoss` and reads its state.
@@ -166,7 +172,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         return f"ignore_index={self.ignore_index}, reduction={self.reduction!r}"
 
 
-class BinaryCrossEntropyLoss(torch.nn.Module):
+class BinaryCrossEntropyLoss(_Loss):
     """`bridle.torch.binary_cross_entropy` as a module, for `torch.nn.BCEWithLogitsLoss`.
 
     Parameters
@@ -214,7 +220,7 @@ class BinaryCrossEntropyLoss(torch.nn.Module):
         )
 
 
-class QuadraticLoss(torch.nn.Module):
+class QuadraticLoss(_Loss):
     """`bridle.torch.quadratic_loss` as a module.
 
     Examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,13 @@ from bridle.torch.rows import row_parts
 Axis = int | tuple[int, ...] | None
 
 
-def softmax(scores: Tensor, *, temperature: float = 1.0, axis: Axis = -1) -> Tensor:
+def softmax(
+    scores: Tensor,
+    *,
+    temperature: float = 1.0,
+    axis: Axis = -1,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     """Turn scores into probabilities; see `bridle.softmax`.
 
     Examples
@@ -23,13 +30,19 @@ def softmax(scores: Tensor, *, temperature: float = 1.0, axis: Axis = -1) -> Ten
     >>> softmax(torch.tensor([1.0, 2.0, 3.0])).numpy().round(3)
     array([0.09 , 0.245, 0.665], dtype=float32)
     """
-    values = arguments.floating(scores, "scores")
+    values = _in_dtype(arguments.floating(scores, "scores"), dtype)
     axes = _axes(values, axis)
     rows = _classes_last(_tempered(values, temperature, axes), axes)
     return _classes_back(torch.softmax(rows, dim=-1), values, axes).to(values.dtype)
 
 
-def log_softmax(scores: Tensor, *, temperature: float = 1.0, axis: Axis = -1) -> Tensor:
+def log_softmax(
+    scores: Tensor,
+    *,
+    temperature: float = 1.0,
+    axis: Axis = -1,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     """Return the logarithm of `softmax`, in nats; see `bridle.log_softmax`.
 
     Examples
@@ -37,18 +50,25 @@ def log_softmax(scores: Tensor, *, temperature: float = 1.0, axis: Axis = -1) ->
     >>> log_softmax(torch.tensor([0.0, 1000.0]))
     tensor([-1000.,     0.])
     """
-    values = arguments.floating(scores, "scores")
+    values = _in_dtype(arguments.floating(scores, "scores"), dtype)
     axes = _axes(values, axis)
     log_sum = _log_sum(values, axes, Options(temperature=_temperature(temperature)))
-    if log_sum is None:
-        return values.clone()
+    if log_sum is None:  # PyTorch's own, of which every derivative is known to be as empty
+        return _classes_back(torch.log_softmax(_classes_last(values, axes), -1), values, axes)
     wide = values.to(accumulator_dtype(values.dtype))
     shifted = (wide - _maximum(wide, axes)) / temperature
     return (shifted - log_sum).to(values.dtype)
 
 
-def logsumexp(scores: Tensor, *, axis: Axis = -1, keepdims: bool = False) -> Tensor:
-    """Return ``log Σ_c exp(z_c)`` without overflow; see `bridle.logsumexp`.
+def logsumexp(
+    scores: Tensor,
+    *,
+    axis: Axis = -1,
+    keepdims: bool = False,
+    b: Tensor | None = None,
+    return_sign: bool = False,
+) -> Any:
+    """Return ``log Σ_c b_c exp(z_c)`` without overflow; see `bridle.logsumexp`.
 
     Examples
     --------
@@ -56,6 +76,8 @@ def logsumexp(scores: Tensor, *, axis: Axis = -1, keepdims: bool = False) -> Ten
     tensor(1000.6932)
     """
     values = arguments.floating(scores, "scores")
+    if b is not None or return_sign:
+        return _signed_logsumexp(values, axis, keepdims, b, return_sign)
     axes = _axes(values, axis)
     log_sum = _log_sum(values, axes, Options())
     if log_sum is None:
@@ -63,6 +85,95 @@ def logsumexp(scores: Tensor, *, axis: Axis = -1, keepdims: bool = False) -> Ten
     maximum = _maximum(values, axes).to(log_sum.dtype)
     result = torch.where(maximum.isinf(), maximum, maximum + log_sum).to(values.dtype)
     return result if keepdims or not axes else result.squeeze(axes)
+
+
+def _signed_logsumexp(
+    values: Tensor, axis: Axis, keepdims: bool, b: Tensor | None, return_sign: bool
+) -> Any:
+    """Return ``log |Σ b exp(z)|`` and, if asked, the sum's sign; of a negative one else NaN."""
+    dtype = values.dtype
+    factors = torch.ones_like(values)
+    if b is not None:
+        factors = arguments.floating(arguments.beside(b, values), "b")
+        shape = checks.broadcastable(tuple(values.shape), tuple(factors.shape), ("scores", "b"))
+        dtype = torch.promote_types(dtype, factors.dtype)
+        values, factors = values.expand(shape), factors.expand(shape)
+    axes = _axes(values, axis)
+    z = values.to(accumulator_dtype(dtype)).masked_fill(factors == 0, -torch.inf)
+    factors = factors.to(z.dtype)
+    maximum = z.new_zeros(()) if z.numel() == 0 else _maximum(z, axes)
+    shift = maximum.masked_fill(maximum.isinf(), 0)
+    # What is at the maximum stays out of the sum of the others, in which it would drown them.
+    top = z == maximum
+    terms = factors * torch.exp(z - shift)
+    own, rest = (_sum(terms.masked_fill(gone, 0), axes) for gone in (~top, top))
+    alone = own == 0
+    ratio = rest / own.masked_fill(alone, 1)
+    size = torch.log1p(torch.where(ratio < -1, -2 - ratio, ratio))
+    size = size + torch.log(own.abs().masked_fill(alone, 1))
+    # Factors that cancel at the maximum leave the others; a sum beyond all numbers is itself.
+    without = torch.log(torch.where(alone, rest, 1).abs())
+    found = torch.where(alone, without, size)
+    whole = own + rest
+    found = torch.where(whole.isinf(), whole.detach().abs(), found) + shift
+    sign = torch.sign(whole.detach())
+    if not return_sign:
+        found = found.masked_fill(sign < 0, torch.nan)
+    pair = [each.to(dtype) for each in (found, sign)]
+    if not keepdims and axes:
+        pair = [each.squeeze(axes) for each in pair]
+    return tuple(pair) if return_sign else pair[0]
+
+
+def _sum(values: Tensor, axes: tuple[int, ...]) -> Tensor:
+    return values.sum(dim=axes, keepdim=True) if axes else values
+
+
+def _in_dtype(values: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if dtype is None:
+        return values
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise checks.InputError(f"dtype: expected a float dtype of PyTorch, found {dtype}")
+    return values.to(dtype)
+
+
+def sigmoid(scores: Tensor) -> Tensor:
+    """Return ``1 / (1 + exp(−z))`` of each score; see `bridle.sigmoid`.
+
+    Examples
+    --------
+    >>> sigmoid(torch.tensor([-1000.0, 0.0]))
+    tensor([0.0000, 0.5000])
+    """
+    values = arguments.floating(scores, "scores")
+    return torch.sigmoid(values.to(accumulator_dtype(values.dtype))).to(values.dtype)
+
+
+def log_sigmoid(scores: Tensor) -> Tensor:
+    """Return ``log sigmoid(z)`` in nats, right in both tails; see `bridle.log_sigmoid`.
+
+    Examples
+    --------
+    >>> log_sigmoid(torch.tensor([-1000.0, 0.0]))
+    tensor([-1.0000e+03, -6.9315e-01])
+    """
+    values = arguments.floating(scores, "scores")
+    wide = values.to(accumulator_dtype(values.dtype))
+    return torch.nn.functional.logsigmoid(wide).to(values.dtype)
+
+
+def predicted_class(scores: Tensor, *, axis: int = -1) -> Tensor:
+    """Return the lowest index of the largest score; see `bridle.predicted_class`.
+
+    Examples
+    --------
+    >>> predicted_class(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]))
+    tensor([1, 0])
+    """
+    values = arguments.floating(scores, "scores")
+    if not -values.dim() <= axis < values.dim() or values.shape[axis] == 0:
+        checks.class_axis(arguments.like(values), axis, "scores")
+    return values.argmax(dim=axis)
 
 
 def _log_sum(values: Tensor, axes: tuple[int, ...], options: Options) -> Tensor | None:
