@@ -135,8 +135,13 @@ SHAPES = [(1, 1), (33, 10), (65, 16), (5, 17), (5, 37), (3, 513), (3, 4099), (2,
 
 @pytest.mark.parametrize(
     ("dtype", "options"),
-    [(dtype, OPTIONS[place]) for dtype in DTYPES for place in (0, 2)]
-    + [(torch.float32, OPTIONS[1]), (torch.bfloat16, OPTIONS[3])],
+    [
+        (torch.float16, OPTIONS[0]),
+        (torch.bfloat16, OPTIONS[2]),
+        (torch.float32, OPTIONS[1]),
+        (torch.float32, OPTIONS[3]),
+        (torch.float64, OPTIONS[2]),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -158,7 +163,7 @@ TILES = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", [OPTIONS[0], OPTIONS[2]], ids=str)
 @pytest.mark.parametrize("tile", TILES.values(), ids=list(TILES))
 @pytest.mark.parametrize("classes", [32, 61])
 def test_every_tile(
@@ -166,13 +171,17 @@ def test_every_tile(
 ) -> None:
     monkeypatch.setattr(gpu_index, "loss_tile", lambda *_, **__: tile)
     monkeypatch.setattr(gpu_index, "gradient_tile", lambda *_: Tile(1, 16, 1))
-    scores, target = drawn(5 if tile.rows == 1 else 19, classes, torch.float32)
+    scores, target = drawn(2 if tile.rows == 1 else 17, classes, torch.float32)
     compare(scores, loss_of(target, classes, options))
 
 
 @pytest.mark.parametrize(
     ("dtype", "start"),
-    [*((torch.bfloat16, start) for start in range(9)), (torch.float32, 3), (torch.float64, 1)],
+    [
+        *((torch.bfloat16, start) for start in (0, 1, 4, 7, 8)),
+        (torch.float32, 3),
+        (torch.float64, 1),
+    ],
     ids=str,
 )
 def test_rows_that_begin_anywhere(
@@ -188,8 +197,7 @@ def test_rows_that_begin_anywhere(
         target = target % classes
         target[0], target[1] = 0, classes - 1  # the edges themselves
         memory = torch.full((2, classes + 9), math.nan, dtype=dtype, device=DEVICE)
-        for out in (None, memory[:, 3 : 3 + classes]):
-            compare(scores, loss_of(target, classes, {}), out)
+        compare(scores, loss_of(target, classes, {}), memory[:, 3 : 3 + classes])
         # In place: the target's score is read before another program's gradient is written.
         loss, whole = loss_of(target, classes, {}), wide.clone()
         _, _, gradient = right(scores, loss)
@@ -390,8 +398,11 @@ def step(scores: Tensor, target: Tensor, options: dict[str, Any], *, twice: bool
 
 
 @pytest.mark.parametrize("inplace", [False, True])
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "reduction"),
+    [(dtype, "mean") for dtype in DTYPES] + [(torch.float64, "sum"), (torch.float32, "none")],
+    ids=str,
+)
 def test_the_step_is_that_of_plain_pytorch(
     dtype: torch.dtype, reduction: str, inplace: bool, served: Callable[[bool], None]
 ) -> None:
