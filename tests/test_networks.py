@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -195,6 +197,42 @@ def test_warm_start_goes_on() -> None:
     first = model.history_[0].cost
     assert model.fit(X, y).history_[0].cost < first
     assert model.fit(X[y < 3], y[y < 3]).classes_.tolist() == [0, 1, 2]
+
+
+def test_a_tol_ends_the_training_where_the_cost_stands_still() -> None:
+    X, y = digits(200)
+    options: dict[str, Any] = {"learning_rate": 1.0, "random_state": 0}
+    whole = NetworkClassifier((8,), max_epochs=120, **options).fit(X, y)
+    costs = [each.cost for each in whole.history_]
+    tol, lowest, still, last = 2e-3, np.inf, 0, len(costs)
+    for number, cost in enumerate(costs, 1):
+        still = 0 if cost < lowest - tol else still + 1
+        lowest = min(lowest, cost)
+        if still == 10:
+            last = number
+            break
+    assert 10 < last < 120
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        found = NetworkClassifier((8,), max_epochs=120, tol=tol, **options).fit(X, y)
+        NetworkClassifier((8,), max_epochs=last, tol=tol, **options).fit(X, y)
+    assert [each.cost for each in found.history_] == costs[:last]
+    assert found.n_iter_ == last
+    with pytest.warns(ConvergenceWarning, match=rf"^max_epochs={last - 1} reached while the cost"):
+        NetworkClassifier((8,), max_epochs=last - 1, tol=tol, **options).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        NetworkClassifier((8,), tol=tol, **options).partial_fit(X, y)
+    with pytest.raises(InputError, match=r"^tol: expected a finite number of 0 or above"):
+        NetworkClassifier(tol=-1.0).fit(X, y)
+
+
+def test_a_tol_is_kept_in_the_file(tmp_path: Path) -> None:
+    X, y = digits(50)
+    quick(tol=10.0, max_epochs=20).fit(X, y).save(tmp_path / "model.safetensors")
+    found = NetworkClassifier.load(tmp_path / "model.safetensors")
+    assert found.tol == 10.0
+    assert found.n_iter_ == 11
 
 
 def test_early_stopping_ends_at_the_best_epoch() -> None:

@@ -75,6 +75,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     early_stopping : bool or int
         End when the validation cost has found no new low for 10 (or so many) epochs, at the
         weights of the lowest.
+    tol : float or None
+        End when the mean training cost has not fallen by more than this below its lowest for 10
+        epochs, as `MLPClassifier` does; a `ConvergenceWarning` where `max_epochs` come first. None
+        goes over the samples `max_epochs` times.
     warm_start : bool
         Begin at the last fit's weights.
     class_weight : dict, "balanced" or None
@@ -136,6 +140,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         init: str = "scaled",
         validation_fraction: float = 0.0,
         early_stopping: bool | int = False,
+        tol: float | None = None,
         warm_start: bool = False,
         class_weight: ClassWeight = None,
         random_state: int | np.random.RandomState | None = None,
@@ -155,6 +160,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.init = init
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
+        self.tol = tol
         self.warm_start = warm_start
         self.class_weight = class_weight
         self.random_state = random_state
@@ -169,7 +175,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         validation: Validation | None = None,
         watch: Watch | Sequence[Watch] = (),
     ) -> Self:
-        """Train for `max_epochs`, or until early stopping.
+        """Train for `max_epochs`, or until early stopping or `tol` end it.
 
         Parameters
         ----------
@@ -252,7 +258,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             state, self.history_ = new_state(vector), []
         else:
             state = self._continued(sizes)
-        training_plan = plan.training(sizes, 1, len(learnt.features), len(self.history_) + 1)
+        training_plan = plan.training(
+            sizes, 1, len(learnt.features), len(self.history_) + 1, to_the_end=True
+        )
         self.history_ += training.train(
             training_plan, learnt, None, state, self._random, self._watchers(watch)
         )

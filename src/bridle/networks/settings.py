@@ -36,14 +36,22 @@ class Checked:
     momentum: float
     batch_size: int
     patience: int
+    tol: float | None
 
     def training(
-        self, sizes: tuple[int, ...], epochs: int, count: int, first: int = 1
+        self,
+        sizes: tuple[int, ...],
+        epochs: int,
+        count: int,
+        first: int = 1,
+        *,
+        to_the_end: bool = False,
     ) -> training.Plan:
-        """Return the plan for so many samples."""
+        """Return the plan for so many samples; ``to_the_end`` of all epochs, whatever the tol."""
         batch_size = min(self.batch_size, count)
         rule = Rule(self.solver, self.learning_rate, self.momentum, batch_size)
-        return training.Plan(self.kind, sizes, rule, epochs, self.patience, first)
+        tol = None if to_the_end else self.tol
+        return training.Plan(self.kind, sizes, rule, epochs, self.patience, first, tol)
 
 
 def plan(model: NetworkClassifier, *, has_validation: bool) -> Checked:
@@ -76,6 +84,7 @@ def plan(model: NetworkClassifier, *, has_validation: bool) -> Checked:
         momentum=momentum,
         batch_size=checks.count(model.batch_size, "batch_size"),
         patience=_patience(model.early_stopping),
+        tol=None if model.tol is None else checks.at_least_zero(model.tol, "tol"),
     )
 
 

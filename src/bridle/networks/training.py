@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,8 @@ _PRODUCTS_A_BATCH = 2**18
 
 
 _compiler_is_spared: ContextVar[bool] = ContextVar("compiler_is_spared", default=False)
+# Epochs in a row without a lower cost that end a training with a `tol`.
+_UNCHANGED = 10
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Plan:
     max_epochs: int
     patience: int  # epochs without a lower validation cost; 0: no early stopping
     first_epoch: int = 1
+    tol: float | None = None  # by how much a training cost is lower; None: all epochs are run
 
 
 def train(
@@ -93,6 +97,9 @@ def train(
 ) -> list[Epoch]:
     """Train in place; with early stopping, end at the weights of the best epoch.
 
+    With a ``tol``, the training ends when the cost has not fallen by more than that below its
+    lowest for ten epochs; if the epochs run out before, a `ConvergenceWarning` says so.
+
     Raises
     ------
     InputError
@@ -100,6 +107,7 @@ def train(
     """
     history: list[Epoch] = []
     best: tuple[float, int, Array] | None = None
+    standstill = _Standstill(plan.tol)
     plain = _compiler_is_spared.get() and is_small(plan, samples)
     run = plain_epoch_of if plain else compiled_epoch
     if run is compiled_epoch:
@@ -116,6 +124,16 @@ def train(
                     best = (found.validation_cost, number, state.vector.copy())
                 elif number - best[1] >= plan.patience:
                     break
+            if standstill.is_reached(found.cost):
+                break
+        else:
+            if plan.tol is not None:
+                warnings.warn(
+                    f"max_epochs={plan.max_epochs} reached while the cost still fell by more than "
+                    f"tol={plan.tol:g} in {_UNCHANGED} epochs; choose more epochs or a larger tol",
+                    ConvergenceWarning,
+                    stacklevel=3,
+                )
     if best is not None:
         state.vector[...] = best[2]
     return history
@@ -146,6 +164,21 @@ def is_small(plan: Plan, samples: Samples) -> bool:
 def plain_epoch_of(kind: Kind, sizes: tuple[int, ...], *arguments: Any) -> Figures:
     """Do what `compiled_epoch` does, in NumPy."""
     return plain_epoch(backpropagation.network(*kind), sizes, *arguments)
+
+
+class _Standstill:
+    """Tells when the training cost no longer falls, as scikit-learn's `MLPClassifier` does."""
+
+    def __init__(self, tol: float | None) -> None:
+        self._tol, self._lowest, self._epochs = tol, math.inf, 0
+
+    def is_reached(self, cost: float) -> bool:
+        """Tell it of an epoch's cost."""
+        if self._tol is None:
+            return False
+        self._epochs = 0 if cost < self._lowest - self._tol else self._epochs + 1
+        self._lowest = min(self._lowest, cost)
+        return self._epochs >= _UNCHANGED
 
 
 def judge(plan: Plan, samples: Samples, vector: Array) -> tuple[float, float]:

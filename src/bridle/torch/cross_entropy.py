@@ -153,8 +153,7 @@ def cross_entropy(
         on_empty,
         inplace,
     )
-    on_device = scores.device.type != "cpu"  # the only place of such kernels
-    if outputs is None and not check and on_device and can_serve(scores, request):
+    if outputs is None and not check and can_serve(scores, request):
         return _by_index_kernels(scores, request)
     if arguments.may_look(check, scores):
         arguments.warn_of_probabilities(scores)
