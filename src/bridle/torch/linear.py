@@ -400,7 +400,7 @@ def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
 def _counted_rows(rows: ClassRows) -> Tensor | None:
     """Return the rows that are not ignored, if some are; None where that cannot be known."""
     counted = rows.counted
-    if counted is None or not is_known_here(counted) or not is_plain_call():
+    if counted is None or not is_plain_call() or not is_known_here(counted):
         return None
     if bool(counted.all()):
         return None
