@@ -71,7 +71,8 @@ def linear_cross_entropy(
     Parameters
     ----------
     features : Tensor, (…, D)
-        What the scores are made from, in any float dtype. Half precision is summed in float32.
+        What the scores are made from, in any float dtype. Of half precision they are float32 sums
+        that nothing rounds, and so is the loss; the gradient is multiplied back in half precision.
     weight : Tensor, (C, D)
         A row for each class, in the dtype of the features (under autocast, in any).
     target : Tensor, or a pair of them
@@ -261,14 +262,17 @@ def _index_losses(
             options.softcap,
         )
         is_tensor = isinstance(divisor, Tensor)
+        # The residual is multiplied back in the head's dtype, and made in it.
+        same = block.scores.dtype == head.weight.dtype
+        residual = block.scores if same else torch.empty_like(block.scores, dtype=head.weight.dtype)
         losses, _ = module.losses(
             block.scores,
             loss,
             divisor=divisor if is_tensor else None,
             normalizer=1.0 if is_tensor else divisor,
-            out=block.scores,
+            out=residual,
         )
-        sink.add(block, losses)
+        sink.add(block._replace(scores=residual), losses)
         found.append(losses)
     return torch.cat(found)
 
