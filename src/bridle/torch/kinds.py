@@ -31,6 +31,8 @@ def is_batched(*tensors: Tensor | None) -> bool:
 
     Those map by PyTorch's older `vmap`, which calls no rule of an `autograd.Function`.
     """
+    if torch.compiler.is_compiling():  # a compiler traces no such question
+        return False
     is_batch: Any = torch._C._functorch.is_legacy_batchedtensor
     return any(tensor is not None and is_batch(tensor) for tensor in tensors)
 

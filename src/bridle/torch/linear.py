@@ -65,7 +65,8 @@ def linear_cross_entropy(
     The same number as ``cross_entropy(features @ weight.T + bias, target, …)``, with the same
     meaning of every argument, and the same gradients. Blocks of rows are multiplied out, reduced
     and multiplied back while they are in cache: three matrix products, and memory for one block.
-    Ignored rows are left out of the products, and a gradient that nobody asks for is not made.
+    Ignored rows are left out of the products (not on a GPU, which would have to be waited for), and
+    a gradient that nobody asks for is not made.
 
     The argument names of `torch.nn.functional.linear_cross_entropy` are taken too: ``input``,
     ``linear_weight``, ``linear_bias``, and ``weight`` for what each class weighs where the head's
@@ -80,7 +81,9 @@ def linear_cross_entropy(
     Parameters
     ----------
     features : Tensor, (…, D)
-        What the scores are made from, in any float dtype. Half precision is summed in float32.
+        What the scores are made from, in any float dtype. Of half precision they are float32 sums
+        that nothing rounds, and so is the loss (on a GPU, scores are rounded to half so far); the
+        gradient is multiplied back in half precision.
     weight : Tensor, (C, D)
         A row for each class, in the dtype of the features (under autocast, in any).
     target : Tensor, or a pair of them
@@ -100,8 +103,8 @@ def linear_cross_entropy(
         ``reduction="none"`` a value stands where its label does, and the first are 0.
     memory_budget : int, optional
         Bytes that the scores of a block may take. The result depends on it by rounding alone. By
-        default 16 MiB, or what 256 rows take; in half precision at least what half as many rows
-        take as there are features.
+        default 16 MiB, or what 256 rows take, and in half precision at least what half as many rows
+        take as there are features; on a GPU what half of the rows take, up to 2³⁰ scores.
     gradient_filter : float, optional
         Entries of a row's gradient in the scores that are smaller than this share of the row's
         weight (for class indices: probabilities below it) are not multiplied back. None, the
@@ -276,14 +279,17 @@ def _index_losses(
             options.softcap,
         )
         is_tensor = isinstance(divisor, Tensor)
+        # The residual is multiplied back in the head's dtype, and made in it.
+        same = block.scores.dtype == head.weight.dtype
+        residual = block.scores if same else torch.empty_like(block.scores, dtype=head.weight.dtype)
         losses, _ = module.losses(
             block.scores,
             loss,
             divisor=divisor if is_tensor else None,
             normalizer=1.0 if is_tensor else divisor,
-            out=block.scores,
+            out=residual,
         )
-        sink.add(block, losses)
+        sink.add(block._replace(scores=residual), losses)
         found.append(losses)
     return torch.cat(found)
 

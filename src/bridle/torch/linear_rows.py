@@ -44,6 +44,11 @@ class Head(NamedTuple):
         """Return the same values, of which no gradient is asked."""
         return Head(*(None if each is None else each.detach() for each in self))  # type: ignore[arg-type]
 
+    def wide(self) -> Head:
+        """Return the same values in float32 where they are in half precision."""
+        dtype = accumulator_dtype(self.features.dtype)
+        return Head(*(None if each is None else each.to(dtype) for each in self))  # type: ignore[arg-type]
+
 
 class Plan(NamedTuple):
     """How the work is cut, and what of it is left out."""
@@ -71,19 +76,31 @@ def block_rows(head: Head, plan: Plan) -> int:
     if module is not None and budget is None:
         found: int = module.head_rows(len(features), classes)
         return found
-    size, fewest = features.element_size(), FEWEST_ROWS
-    if size < 4:
+    size, fewest = accumulator_dtype(features.dtype).itemsize, FEWEST_ROWS
+    if features.element_size() < 4:
         # Half precision is summed up beside, in float32. Of many features, more rows at a time make
-        # that rare, and their scores take a quarter of the sum.
+        # that rare, and their scores take half of the sum.
         fewest = max(fewest, features.shape[-1] // 2)
     return rows_within(classes, size, budget, fewest)
+
+
+def scores_dtype(features: Tensor) -> torch.dtype:
+    """Return the dtype of a block's scores.
+
+    Those of half precision are float32: rounded, they would cost the loss its third digit. On a GPU
+    they are rounded all the same: there float32 scores, with the residual beside them, would be
+    three times the memory, and what they cost in time has not been measured.
+    """
+    if features.device.type == "cuda":
+        return features.dtype
+    return accumulator_dtype(features.dtype)
 
 
 def blocks(head: Head, plan: Plan) -> Iterator[Block]:
     """Yield the blocks of rows, one after the other, all in the same memory."""
     count, classes = len(head.features), len(head.weight)
     step = max(1, min(block_rows(head, plan), count))
-    memory = kernels.fresh((step, classes), head.features)
+    memory = kernels.fresh((step, classes), head.features, scores_dtype(head.features))
     for begin in range(0, max(count, 1), step):
         rows = slice(begin, min(begin + step, count))
         features = head.features[rows]
@@ -113,8 +130,12 @@ class Gradients:
 
     def add(self, block: Block, scale: Tensor) -> None:
         """Add a block whose scores have become their gradient; ``scale`` (n,) is what p weighs."""
-        residual = block.scores
-        if self._plan.threshold and self._add_filtered(block, self._plan.threshold * scale.abs()):
+        # Multiplied back in the head's dtype. What a filter leaves is read without gaps.
+        residual, dtype = block.scores, self._head.weight.dtype
+        filtered = self._plan.threshold > 0
+        residual = residual.to(dtype) if filtered else products.narrowed(residual, dtype)
+        block = block._replace(scores=residual)
+        if filtered and self._add_filtered(block, self._plan.threshold * scale.abs()):
             return
         if self._features is not None:
             products.multiply_back(residual, self._head.weight, self._features[block.rows])
@@ -300,14 +321,21 @@ def _row_slices(head: Head, plan: Plan) -> list[slice]:
 
 
 def _scores(features: Tensor, head: Head) -> Tensor:
-    return torch.nn.functional.linear(features, head.weight, head.bias)
+    """Return scores by operations that PyTorch can differentiate; of half precision in float32."""
+    wide = head._replace(features=features).wide()
+    if torch.amp.is_autocast_available(features.device.type):
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.nn.functional.linear(*wide)
+    return torch.nn.functional.linear(*wide)
 
 
 def _tangents(
     head: Head, target: Tensor, class_weight: Tensor | None, directions: Any, ctx: Any
 ) -> Derivatives:
     """Return how the parts move with the head and the target, block by block."""
-    along, along_target = Head(*directions[:3]), directions[3]
+    head, dtype = head.wide(), accumulator_dtype(head.features.dtype)
+    along = Head(*(None if each is None else each.to(dtype) for each in directions[:3]))  # type: ignore[arg-type]
+    along_target = directions[3]
     pieces = []
     for rows in _row_slices(head, ctx.plan):
         features = head.features[rows]
@@ -334,8 +362,8 @@ def _differentiable_gradients(
     options: Options,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the gradients by operations that can be differentiated; these keep the scores."""
-    scores = _scores(head.features, head)
-    residual = differentiable_gradient(scores, target, class_weight, cotangents, options)
+    scores, dtype = _scores(head.features, head), head.features.dtype
+    residual = differentiable_gradient(scores, target, class_weight, cotangents, options).to(dtype)
     bias = None if head.bias is None else residual.sum(dim=0)
     return residual @ head.weight, residual.T @ head.features, bias
 
@@ -343,7 +371,7 @@ def _differentiable_gradients(
 def _target_gradient(
     head: Head, target: Tensor, class_weight: Tensor | None, cotangents: Derivatives, ctx: Any
 ) -> Tensor:
-    pieces = []
+    head, pieces = head.wide(), []
     for rows in _row_slices(head, ctx.plan):
         some = tuple(None if each is None else each[rows] for each in cotangents)
         scores = _scores(head.features[rows], head)
