@@ -1247,6 +1247,8 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
             stdout=printed,
             stderr=terminal,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+            # A shell starts what goes on in the background with interruptions ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         os.close(terminal)
