@@ -85,8 +85,8 @@ def cross_entropy(
         Some of ``"loss", "log_prob", "entropy", "logsumexp", "argmax", "correct"``: what one pass
         over the scores returns, in a named tuple.
     check : bool
-        False takes the values of target and weights as they are, at no cost: distributions need
-        not sum to 1, weights may be negative, and an index out of range gives NaN in its row.
+        False takes the values of target and weights as they are: distributions need not sum to 1,
+        weights may be negative, and an index out of range gives NaN in its row.
 
     Returns
     -------
