@@ -92,8 +92,8 @@ def cross_entropy(
         option. By default on axis 1 as in torch, or on the only one: scores (batch, position,
         class) need ``axis=-1``.
     check : bool
-        False takes the values of target and weights as they are, at no cost: distributions need
-        not sum to 1, weights may be negative, and an index out of range gives NaN in its row.
+        False takes the values of target and weights as they are: distributions need not sum to 1,
+        weights may be negative, and an index out of range gives NaN in its row.
 
     Returns
     -------
