@@ -73,7 +73,7 @@ def tensor_rows(depth: int, classes: int, memory_budget: int) -> int:
     """Return how many rows of tensors are in the works at a time: scores and converted features.
 
     >>> tensor_rows(768, 1000, 2**32)
-    151835
+    151830
     """
     return max(1, min(memory_budget // (16 * (depth + classes)), 2**24))
 

@@ -54,7 +54,7 @@ def takes_head_calls(world: World) -> Callable[[Callable[..., Any]], Callable[..
             shift = checks.shift(rest.pop("shift", 0))
             if shift:
                 features, target, rest = _shifted(features, target, rest, shift)
-            if getattr(weight, "ndim", 2) > 2:
+            if getattr(weight, "ndim", 2) > 2 and not getattr(weight, "is_nested", False):
                 found = _at_places(function, world, features, weight, target, rest)
             else:
                 found = function(features, weight, target, **rest)
