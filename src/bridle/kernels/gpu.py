@@ -217,7 +217,8 @@ def _by_kind(target: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     return _vector(target), None
 
 
-def _accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
+def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype that scores of a dtype are summed in."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
@@ -226,7 +227,7 @@ def _empty_parts(
 ) -> RowParts:
     """Return memory for the parts that are asked for."""
     indices, distributions = _by_kind(target)
-    dtype = _accumulator_dtype(scores.dtype)
+    dtype = accumulator_dtype(scores.dtype)
 
     def numbers(wanted: bool) -> Tensor | None:
         return scores.new_empty(len(scores), dtype=dtype) if wanted else None
@@ -249,7 +250,7 @@ def _empty_blocks(scores: Tensor, parts: RowParts, count: int) -> Any:
     """Return memory for the sums of each column block, for those that the parts need."""
     from bridle.kernels.gpu_sums import Sums
 
-    shape, dtype = (len(scores), count), _accumulator_dtype(scores.dtype)
+    shape, dtype = (len(scores), count), accumulator_dtype(scores.dtype)
 
     def like(part: Tensor | None) -> Tensor | None:
         return None if part is None else scores.new_empty(shape, dtype=dtype)

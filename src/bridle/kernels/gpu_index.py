@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bridle.kernels.gpu import accumulator_dtype
 from bridle.kernels.gpu_launch import Launcher, next_power_of_2
 
 
@@ -162,7 +163,7 @@ def losses(
         The scores themselves, or memory of its own with unit stride along the classes.
     """
     rows, classes = scores.shape
-    dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
+    dtype = accumulator_dtype(scores.dtype)
     numbers = torch.empty(
         (6 if loss.label_smoothing else 4, rows), dtype=dtype, device=scores.device
     )

@@ -122,7 +122,7 @@ class _IndexLoss(torch.autograd.Function):
         ctx.gradient = None
         plain = scores.detach()
         if reduced.reduction != "none" and module.makes_both(plain):
-            ctx.gradient = plain if reduced.inplace else _like(plain)
+            ctx.gradient = plain if reduced.inplace else kernels.fresh(tuple(plain.shape), plain)
         losses, kept = module.losses(
             plain,
             loss,
@@ -175,7 +175,7 @@ def _gradient(
         factor,
         divisor=reduced.divisor,
         normalizer=reduced.normalizer,
-        out=plain if reduced.inplace else _like(plain),
+        out=plain if reduced.inplace else kernels.fresh(tuple(plain.shape), plain),
     )
     if reduced.inplace:
         torch.autograd.graph.increment_version(scores)
@@ -204,11 +204,6 @@ def _reduce(module: Any, losses: Tensor, reduced: Reduced) -> Tensor:
         losses, reduced.divisor, reduced.normalizer, empty_is_zero=reduced.empty_is_zero
     )
     return found
-
-
-def _like(scores: Tensor) -> Tensor:
-    """Return memory for a gradient: without gaps, whatever the scores have."""
-    return torch.empty(scores.shape, dtype=scores.dtype, device=scores.device)
 
 
 def _is_constant(value: Any, scores: Tensor, shape: tuple[int, ...]) -> bool:
