@@ -25,7 +25,11 @@ from bridle.losses import (
 )
 
 if TYPE_CHECKING:
-    from bridle.fit import SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
+    from bridle.estimators import (
+        SoftmaxRegression,
+        SoftmaxRegressionCV,
+        softmax_regression_path,
+    )
     from bridle.judge import evaluate
     from bridle.networks import NetworkClassifier
 
@@ -87,10 +91,10 @@ surprisal = takes_tensors(information.surprisal)
 # scikit-learn takes most of a second to import, PyTorch more; a mere loss never waits for them.
 _LATE = {
     "NetworkClassifier": "bridle.networks",
-    "SoftmaxRegression": "bridle.fit",
-    "SoftmaxRegressionCV": "bridle.fit",
+    "SoftmaxRegression": "bridle.estimators",
+    "SoftmaxRegressionCV": "bridle.estimators",
     "evaluate": "bridle.judge",
-    "softmax_regression_path": "bridle.fit",
+    "softmax_regression_path": "bridle.estimators",
 }
 
 

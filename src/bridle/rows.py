@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
+from bridle.tensors import is_tensor
 
 Array = npt.NDArray[Any]
 Features = Any  # a dense array, or a sparse one: SciPy publishes no type for either
@@ -253,20 +254,6 @@ class Rows:
             return rows
         fitting: int = numbers // max(self.shape[1], 1)
         return max(1, min(rows, fitting))
-
-
-def is_tensor(array: Any) -> bool:
-    """Tell whether an array is a PyTorch tensor; PyTorch is not loaded to find out."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(array, torch.Tensor)
-
-
-def on_host(array: Any) -> Any:
-    """Return a tensor as a NumPy array, and anything else as it is."""
-    if not is_tensor(array):
-        return array
-    tensor = array.detach().cpu()
-    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def _stored(part: Features) -> Features:

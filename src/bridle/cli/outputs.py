@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from bridle import checks, files, strict_json
 from bridle.data import Reading, label_kind
-from bridle.fit import FitReport, SoftmaxRegression, model_file
+from bridle.estimators import SoftmaxRegression, model_file
+from bridle.fit import FitReport
 from bridle.judge import Evaluation
 from bridle.networks import NetworkClassifier
 from bridle.networks import model_file as network_file

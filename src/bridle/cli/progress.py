@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bridle.fit.cross_validation import Progress as SweepProgress
-from bridle.fit.softmax_regression import Progress
+from bridle.estimators.cross_validation import Progress as SweepProgress
+from bridle.estimators.softmax_regression import Progress
 
 # What a gap is known to, relative to the objective: float64 sums tell no less.
 _ROUNDING = 1e-15

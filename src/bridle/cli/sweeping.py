@@ -12,8 +12,8 @@ from bridle import checks
 from bridle.cli.messages import about
 from bridle.cli.progress import is_cost, live_sweep, name_of_score
 from bridle.cli.sampling import Samples
-from bridle.fit import SoftmaxRegression, SoftmaxRegressionCV
-from bridle.fit.path import PRESETS
+from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
+from bridle.estimators.path import PRESETS
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from bridle.rows import is_tensor, on_host
+from bridle.tensors import is_tensor, on_host
 
 # A NumPy array, or a tensor.
 Array = Any
@@ -24,6 +25,11 @@ def beside(values: Any, like: Array) -> Array:
     if values is None or not is_tensor(like):
         return values if values is None else on_host(values)
     return sys.modules["torch"].as_tensor(values, device=like.device)
+
+
+def device_of(values: Array) -> Any:
+    """Return the device of a tensor; None for NumPy's arrays."""
+    return values.device if is_tensor(values) else None
 
 
 def narrowed(values: Array, dtype: np.dtype[Any]) -> Array:
@@ -63,6 +69,32 @@ def stacked(weight: Array, intercept: Array) -> Array:
     return sys.modules["torch"].cat([weight, intercept[None].to(weight.dtype)])
 
 
+def larger(left: Any, right: Any) -> Any:
+    """Return the larger of two numbers, or NaN; on their device."""
+    for value, other in ((left, right), (right, left)):
+        if is_tensor(value):
+            torch = sys.modules["torch"]
+            return torch.maximum(value, torch.as_tensor(other, device=value.device).to(value.dtype))
+    return max(left, right)
+
+
+def target_sum(target: Array, classes: int, share: Array) -> Array:
+    """Return Σ s t, the weight of each class (K,), in float64."""
+    if target.ndim == 2:
+        return share @ in_dtype_of(target, share)
+    if not is_tensor(target):
+        return np.bincount(target, share, classes)
+    one_hot = sys.modules["torch"].nn.functional.one_hot(target, classes)
+    return share @ one_hot.to(share.dtype)
+
+
+def joined(pieces: list[Array]) -> Array:
+    """Return matrices below each other."""
+    if is_tensor(pieces[0]):
+        return sys.modules["torch"].cat(pieces)
+    return np.concatenate(pieces)
+
+
 def outer(left: Array, right: Array) -> Array:
     """Return the products of all pairs."""
     return left[:, None] * right[None, :]
@@ -74,6 +106,24 @@ def zeros(shape: tuple[int, ...] | int, like: Array) -> Array:
         return np.zeros(shape)
     torch = sys.modules["torch"]
     return torch.zeros(shape, dtype=torch.float64, device=like.device)
+
+
+def empty(shape: tuple[int, ...], like: Array) -> Array:
+    """Return memory of the kind, device and dtype of another array."""
+    if not is_tensor(like):
+        return np.empty(shape, like.dtype)
+    return sys.modules["torch"].empty(shape, dtype=like.dtype, device=like.device)
+
+
+# Numbers of a matrix that stay in a processor's cache from one operation to the next.
+_CACHED_NUMBERS = 2**15
+
+
+def parts_in_cache(matrix: Array) -> Iterator[slice]:
+    """Yield slices of the rows that stay in cache; of a device's matrix, all of them at once."""
+    step = max(1, len(matrix) if is_tensor(matrix) else _CACHED_NUMBERS // matrix.shape[1])
+    for begin in range(0, len(matrix), step):
+        yield slice(begin, begin + step)
 
 
 def eigh(matrix: Array) -> tuple[Array, Array]:
@@ -110,3 +160,12 @@ def column_sums(matrix: Array) -> Array:
 def diagonal(values: Array) -> Array:
     """Return the matrix with this diagonal."""
     return sys.modules["torch"].diag(values) if is_tensor(values) else np.diag(values)
+
+
+def log_softmax(scores: Array) -> Array:
+    """Return the log-softmax of each row."""
+    if is_tensor(scores):
+        return sys.modules["torch"].log_softmax(scores, dim=1)
+    from bridle import probabilities
+
+    return probabilities.log_softmax(scores)

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bridle.rows import Rows
-
 
 class Precision(NamedTuple):
     """The arithmetic of a pass.
@@ -36,12 +34,14 @@ FLOAT64 = Precision(np.dtype(np.float64))
 _FAST_FLOAT64 = ((6, 0), (7, 0), (8, 0), (9, 0), (10, 0))
 
 
-def ladder(features: Rows) -> tuple[Precision, ...]:
-    """Return the arithmetics that a fit goes through, the last of which is float64."""
-    first = Precision(features.dtype)
+def ladder(dtype: np.dtype[Any], device: Any) -> tuple[Precision, ...]:
+    """Return the arithmetics that a fit of features goes through, the last of which is float64.
+
+    The device is PyTorch's, or None.
+    """
+    first = Precision(dtype)
     if first == FLOAT64:
         return (FLOAT64,)
-    device = features.device
     if device is None or device.type != "cuda":
         return (first, FLOAT64)
     capability = sys.modules["torch"].cuda.get_device_capability(device)

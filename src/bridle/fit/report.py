@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import strict_json
-from bridle.fit.separation import describe
 
 if TYPE_CHECKING:
-    from bridle.fit.watch import Solution
+    from bridle.fit.requests import Separation
+    from bridle.fit.solvers.watch import Solution
 
 Array = npt.NDArray[Any]
 Stopped = Literal[
@@ -82,7 +82,7 @@ class FitReport:
             passes=solution.passes,
             seconds=seconds,
             stopped=solution.stopped,
-            separation=None if found is None else describe(found, classes, names),
+            separation=None if found is None else _described(found, classes, names),
         )
 
     @property
@@ -93,3 +93,20 @@ class FitReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in JSON's own types; an unknown gap is the string ``"Infinity"``."""
         return dict(strict_json.plain(self))
+
+
+def _described(separation: Separation, classes: Array, names: list[str] | None) -> str:
+    """Return the two classes, and the features that the direction is mostly made of."""
+    size = np.abs(separation.importance)
+    counted = np.argsort(-size, kind="stable")[: int((size > 1e-3 * size.max(initial=0)).sum())]
+    leading = counted[:3]
+    direction = separation.direction / np.abs(separation.direction[leading]).max(initial=1e-300)
+    terms = [
+        f"{direction[place]:+.2g}·{names[place] if names else f'x[{place}]'}" for place in leading
+    ]
+    more = " …" if len(counted) > len(leading) else ""
+    first, second = (classes[place] for place in separation.classes)
+    return (
+        f"class {first!s} from class {second!s} along {' '.join(terms)}{more}, for "
+        f"{separation.separated} of {separation.count} samples"
+    )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bridle import checks, probabilities
 from bridle.judge import kinds
 from bridle.judge.kinds import InputKind
-from bridle.rows import is_tensor, on_host
+from bridle.tensors import is_tensor, on_host
 
 Array = npt.NDArray[Any]
 

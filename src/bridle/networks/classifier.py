@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bridle import checks, probabilities
-from bridle.fit.targets import ClassWeight, every_class_counts, fit_target
+from bridle.fit.problem.targets import ClassWeight, every_class_counts, fit_target
 from bridle.networks import (
     backpropagation,
     model_file,

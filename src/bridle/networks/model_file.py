@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, files
-from bridle.fit import model_file
+from bridle.estimators import model_file
 from bridle.networks import backpropagation
 from bridle.networks.training import Epoch
 

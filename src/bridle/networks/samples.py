@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.fit.targets import FitTarget
+from bridle.fit.problem.targets import FitTarget
 from bridle.networks.epoch import Samples
 from bridle.rows import Rows
 

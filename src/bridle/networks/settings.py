@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
-from bridle.fit.targets import ClassWeight, FitTarget, fit_target, known_target
+from bridle.fit.problem.targets import ClassWeight, FitTarget, fit_target, known_target
 from bridle.networks import backpropagation, parameters, training
 from bridle.networks.compiled import Kind
 from bridle.networks.epoch import SOLVERS, Rule

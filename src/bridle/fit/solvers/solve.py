@@ -1,56 +1,68 @@
 """From an objective to its optimum, by the method that suits the features.
 
 Dense features go to L-BFGS in a curvature metric (`quasi_newton`), penalised sparse ones to
-Newton's method by conjugate gradients (`newton`); small problems of both kinds, and those where all
-else has failed, to Newton's method with the whole Hessian, as a part of the first.
+Newton's method by conjugate gradients (`newton_cg`), few rows to it in their span (`few_rows`);
+small problems, and those where all else has failed, to Newton's method with the whole Hessian, as a
+part of the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle.fit import arrays, few_rows, newton, quasi_newton
-from bridle.fit.hessian import first_choice, last_resort
-from bridle.fit.memory import Memory
-from bridle.fit.objective import Asked, Evaluation, Objective, evaluate_together
-from bridle.fit.quasi_newton import Steps
-from bridle.fit.threads import threads_for
-from bridle.fit.watch import Keep, Progress, Solution, Watch
-from bridle.rows import on_host
+from bridle.fit import arrays
+from bridle.fit.problem.objective import Evaluation, Objective
+from bridle.fit.requests import Question, Steps
+from bridle.fit.solvers import few_rows, newton_cg, quasi_newton
+from bridle.fit.solvers.memory import Memory
+from bridle.fit.solvers.watch import Keep, Progress, Solution, Watch
+from bridle.fit.solvers.whole_hessian import first_choice, last_resort
+from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
+
+
+class Reader(Protocol):
+    """Who answers: see `readers`."""
+
+    def threads(self) -> AbstractContextManager[Any]:
+        """Let products have as many threads as suit a fit."""
+
+    def answer_together(self, asked: Sequence[tuple[Any, Question[Any]]]) -> list[Any]:
+        """Return the answers to questions of readers that share passes with this one."""
 
 
 class Task(NamedTuple):
     """An objective to minimise, from where, and what solutions of others have taught."""
 
     objective: Objective
+    reader: Reader
     start: Array
     memory: Memory | None = None
 
 
 def solve(
-    objective: Objective,
-    start: Array,
+    task: Task,
     *,
     tol: float,
     max_iter: int,
     progress: Progress | None = None,
     keep: Keep | None = None,
 ) -> Solution:
-    """Minimise ``objective`` from ``start`` until the gap, relative to it, is at most ``tol``.
+    """Minimise an objective until the gap, relative to it, is at most ``tol``.
 
     An interruption (Ctrl-C) ends it at the best point seen.
     """
-    watch = Watch(objective, progress, keep)
+    watch = Watch(task.objective, progress, keep)
     try:
-        with threads_for(objective):
-            return _run([_steps(watch, Task(objective, start), tol, max_iter)])[0]
+        with task.reader.threads():
+            return _run([task], [_steps(watch, task, tol, max_iter)])[0]
     except KeyboardInterrupt:
         if watch.best is None:
             raise
@@ -58,23 +70,25 @@ def solve(
 
 
 def solve_together(tasks: Sequence[Task], *, tol: float, max_iter: int) -> list[Solution]:
-    """Solve problems with the same features, each pass over which serves all that wait for one."""
-    with threads_for(tasks[0].objective):
-        return _run([_steps(Watch(task.objective), task, tol, max_iter) for task in tasks])
+    """Solve problems whose readers share passes, each of which serves all that wait for one."""
+    with tasks[0].reader.threads():
+        return _run(tasks, [_steps(Watch(task.objective), task, tol, max_iter) for task in tasks])
 
 
-def _run(problems: list[Steps[Solution]]) -> list[Solution]:
+def _run(tasks: Sequence[Task], problems: list[Steps[Solution]]) -> list[Solution]:
     """Answer what is asked, for all problems at once, until each has its solution."""
     solutions: dict[int, Solution] = {}
-    answers: dict[int, Evaluation | None] = dict.fromkeys(range(len(problems)))
+    answers: dict[int, Any] = dict.fromkeys(range(len(problems)))
     while answers:
-        asked: dict[int, Asked] = {}
+        asked: dict[int, Question[Any]] = {}
         for place, answer in answers.items():
             try:
-                asked[place] = problems[place].send(answer)  # type: ignore[arg-type] # begins by None
+                asked[place] = problems[place].send(answer)
             except StopIteration as end:
                 solutions[place] = end.value
-        answers = dict(zip(asked, evaluate_together(list(asked.values())), strict=True))
+        questions = [(tasks[place].reader, question) for place, question in asked.items()]
+        found = tasks[0].reader.answer_together(questions)
+        answers = dict(zip(asked, found, strict=True))
     return [solutions[place] for place in range(len(problems))]
 
 
@@ -105,20 +119,19 @@ def _minimised(
     objective = watch.objective
     if few_rows.serves(objective):
         memory = Memory() if memory is None else memory
-        if memory.gram is None:
-            memory.gram = few_rows.gram_matrix(objective)
-        gram = memory.gram
-        ended = yield from few_rows.minimise(watch, start, tol=tol, max_iter=max_iter, gram=gram)
+        ended, memory.gram = yield from few_rows.minimise(
+            watch, start, tol=tol, max_iter=max_iter, gram=memory.gram
+        )
         if isinstance(ended, Solution):
             return ended
         start = ended.parameters
-    if objective.sparse is None or objective.alpha == 0 or first_choice(objective):
+    if not objective.facts.is_sparse or objective.alpha == 0 or first_choice(objective):
         return (
             yield from quasi_newton.minimise(
                 watch, start, tol=tol, max_iter=max_iter, memory=memory
             )
         )
-    found = newton.minimise(watch, start, tol=tol, max_iter=max_iter)
+    found = yield from newton_cg.minimise(watch, start, tol=tol, max_iter=max_iter)
     if found.stopped == "gap" or not last_resort(objective):
         return found
     start = found.point.parameters

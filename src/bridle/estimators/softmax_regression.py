@@ -14,15 +14,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
-from bridle.fit import model_file, watch
-from bridle.fit.checkpoint import Checkpoint
-from bridle.fit.layout import Layout
-from bridle.fit.objective import Objective, build_objective
-from bridle.fit.prediction import SoftmaxClassifier
+from bridle.estimators import model_file
+from bridle.estimators.checkpoint import Checkpoint
+from bridle.estimators.prediction import SoftmaxClassifier
+from bridle.fit.problem.layout import Layout
+from bridle.fit.problem.objective import Objective, build_objective
+from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
+from bridle.fit.readers import reader_of
 from bridle.fit.report import FitReport
-from bridle.fit.solver import solve
-from bridle.fit.targets import ClassWeight, fit_target, warn_of_weightless
-from bridle.rows import Features, on_host
+from bridle.fit.solvers import watch
+from bridle.fit.solvers.solve import Task, solve
+from bridle.rows import Features
+from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int, float, float, float], None]
@@ -172,22 +175,25 @@ class SoftmaxRegression(SoftmaxClassifier):
         warn_of_weightless(found)
         layout = Layout(found.counted, checks.flag(self.symmetric, "symmetric"))
         counted = found.without(~layout.counted)
-        objective = build_objective(
+        reader = reader_of(
             features,
             counted.target,
+            counted.sample_weight,
+            len(counted.classes),
+            checks.memory_budget(self.memory_budget),
+        )
+        objective = build_objective(
+            reader,
             len(counted.classes),
             C=layout.strength(C),
             fit_intercept=self.fit_intercept,
             standardize=checks.flag_or_positive(self.standardize, "standardize"),
-            sample_weight=counted.sample_weight,
-            memory_budget=checks.memory_budget(self.memory_budget),
         )
         kept = None
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, counted.classes, features.shape[1])
         solution = solve(
-            objective,
-            self._start(objective, found.classes, layout, kept),
+            Task(objective, reader, self._start(objective, found.classes, layout, kept)),
             tol=tol,
             max_iter=checks.count(self.max_iter, "max_iter"),
             progress=_timed(progress or (_print_step if self.verbose else None), started),
@@ -237,7 +243,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         self, objective: Objective, classes: Array, layout: Layout, kept: Checkpoint | None
     ) -> Array:
         found = None if kept is None else kept.load()
-        shape = (1 if layout.one_vector else len(classes), objective.features.shape[1])
+        shape = (1 if layout.one_vector else len(classes), objective.facts.width)
         if found is None and self.warm_start and self._fits(classes, shape):
             found = layout.of_fit(self.coef_, self.intercept_)
         return np.zeros(objective.shape) if found is None else objective.in_fit_units(*found)

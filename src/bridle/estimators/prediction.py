@@ -10,8 +10,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bridle import checks, probabilities
-from bridle.fit.passes import DEFAULT_MEMORY, blocks_of
-from bridle.rows import Features, Rows, is_tensor
+from bridle.fit.readers.block_sizes import DEFAULT_MEMORY, blocks_of
+from bridle.rows import Features, Rows
+from bridle.tensors import is_tensor
 
 Array = npt.NDArray[Any]
 

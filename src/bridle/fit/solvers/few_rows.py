@@ -17,7 +17,6 @@ J. Zhu, T. Hastie, *Kernel Logistic Regression and the Import Vector Machine*, 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +25,21 @@ import numpy.typing as npt
 from scipy import linalg
 
 from bridle.fit import threads
-from bridle.fit.gap import duality_gap
-from bridle.fit.hessian import first_choice
-from bridle.fit.objective import Asked, Evaluation, Objective
-from bridle.fit.passes import blocks_of
-from bridle.fit.precision import FLOAT64
-from bridle.fit.quasi_newton import Steps
-from bridle.fit.watch import Solution, Watch
+from bridle.fit.problem.gap import duality_gap
+from bridle.fit.problem.objective import Evaluation, Objective
+from bridle.fit.requests import (
+    Combination,
+    Gram,
+    RowScores,
+    RowTargets,
+    Steps,
+    Targets,
+    Values,
+    ask,
+)
+from bridle.fit.solvers.watch import Solution, Watch
+from bridle.fit.solvers.whole_hessian import first_choice
 from bridle.kernels import reference
-from bridle.rows import Features
 
 Array = npt.NDArray[Any]
 
@@ -44,8 +49,6 @@ _MOST_ROWS = 2048
 _ROWS_PER_FEATURE = 2
 # What the state of the method takes, in matrices (N, K).
 _STATE = 10
-# Features that are centred at a time, in numbers: a small part of any budget.
-_CENTRED_NUMBERS = 2**20
 # Equations that are solved at once, in less time than conjugate gradients have begun.
 _FEW_EQUATIONS = 100
 _LONGEST_SOLVE, _LONGEST_SEARCH, _INTERCEPT_STEPS = 250, 30, 8
@@ -57,9 +60,9 @@ _SAFETY, _ROUNDS = 0.1, 3
 
 def serves(objective: Objective) -> bool:
     """Tell whether the features have so few rows that their span is the place to be."""
-    features = objective.features
-    count, width = features.shape
-    if features.is_sparse or features.are_tensors or objective.alpha == 0:
+    facts = objective.facts
+    count, width = facts.count, facts.width
+    if facts.is_sparse or not facts.at_hand or objective.alpha == 0:
         return False
     if count > min(_MOST_ROWS, _ROWS_PER_FEATURE * width) or first_choice(objective):
         return False
@@ -68,62 +71,38 @@ def serves(objective: Objective) -> bool:
     return (count**2 + state) * 8 <= objective.memory_budget
 
 
-def gram_matrix(objective: Objective) -> Array:
-    """Return the products of all centred, scaled rows with each other (N, N), in float64."""
-    count = len(objective.features)
-    gram = np.empty((count, count))
-    with threads.large(count**2 * objective.features.shape[1]):
-        _fill_gram(objective, gram)
-    return gram
-
-
-def _fill_gram(objective: Objective, gram: Array) -> None:
-    for rows, block in _whole_blocks(objective):
-        for others, other in _whole_blocks(objective):
-            if others.start > rows.start:
-                break
-            found = _products(objective, block, block if others == rows else other)
-            gram[rows, others] = found
-            gram[others, rows] = found.T
-
-
-def _whole_blocks(objective: Objective) -> Iterator[tuple[slice, Features]]:
-    """Yield the rows in as few blocks as memory allows: one, where they lie in memory as it is."""
-    features = objective.features
-    numbers = objective.memory_budget // 4 // features.dtype.itemsize
-    return features.blocks(len(features), features.dtype, numbers=numbers)
-
-
-def _products(objective: Objective, block: Array, other: Array) -> Array:
-    total = np.zeros((len(block), len(other)))
-    width = max(1, _CENTRED_NUMBERS // max(len(block), 1))
-    for begin in range(0, block.shape[1], width):
-        part = slice(begin, begin + width)
-        shift, scale = objective.shift[part], objective.scale[part]
-        left = block[:, part] - shift
-        if not np.all(scale == 1):
-            left /= scale
-        # The product of an array with itself is half the work.
-        total += left @ (left if other is block else (other[:, part] - shift) / scale).T
-    return total
-
-
 def minimise(
-    watch: Watch, start: Array, *, tol: float, max_iter: int, gram: Array
-) -> Steps[Solution | Evaluation]:
+    watch: Watch, start: Array, *, tol: float, max_iter: int, gram: Array | None = None
+) -> Steps[tuple[Solution | Evaluation, Array]]:
     """Minimise the watched objective in the rows' span until the gap, relative to it, is ``tol``.
 
-    Returns the point where it came to, instead of a solution, if rounding leaves the gap open.
+    Returns the point where it came to, instead of a solution, if rounding leaves the gap open; and
+    the Gram matrix, which another penalty need not have made again.
     """
     objective = watch.objective
-    newton = _Newton(objective, gram, start)
-    wanted = _SAFETY * tol
+    if gram is None:
+        gram = yield from ask(Gram(objective.shift, objective.scale))
+    targets = yield from ask(RowTargets())
+    scores = None
+    if objective.split(start)[0].any():
+        scores = yield from ask(RowScores(objective.point(start)))
+    newton = _Newton(objective, gram, targets, start, scores)
+    found = yield from _judged_over_the_features(watch, newton, tol, max_iter)
+    return found, gram
+
+
+def _judged_over_the_features(
+    watch: Watch, newton: _Newton, tol: float, max_iter: int
+) -> Steps[Solution | Evaluation]:
+    objective, wanted = watch.objective, _SAFETY * tol
     for _ in range(_ROUNDS):
-        with threads.large(len(gram) ** 2 * objective.classes):
+        with threads.large(len(newton.gram) ** 2 * objective.classes):
             ended = newton.approach(watch, wanted, max_iter)
-        asked = Asked(objective, newton.parameters(), FLOAT64)
+        product = yield from ask(Combination(newton.coefficients))
+        parameters = newton.parameters(product)
         watch.passes += 1
-        point = watch.saw((yield asked))
+        sums = yield from ask(Values(objective.point(parameters)))
+        point = watch.saw(objective.evaluation(parameters, sums))
         gap = duality_gap(objective, point)
         if gap <= tol * (point.value - gap):
             return watch.solution(point, "gap", gap)
@@ -149,42 +128,43 @@ class _State:
 class _Newton:
     """Newton's method on the coefficients of the rows."""
 
-    def __init__(self, objective: Objective, gram: Array, start: Array) -> None:
-        count = len(objective.features)
-        self._objective, self._gram = objective, gram
-        weight = np.ones(count) if objective.sample_weight is None else objective.sample_weight
-        self._share = weight / objective.total_weight
+    def __init__(
+        self,
+        objective: Objective,
+        gram: Array,
+        targets: Targets,
+        start: Array,
+        scores: Array | None,
+    ) -> None:
+        count = len(gram)
+        self._objective, self.gram, self._target = objective, gram, targets.target
+        self._share = targets.share / objective.total_weight
         # As a feature, the intercept is given the size that the others' directions have in mean.
         self._unit = float(np.trace(gram)) / count**2 if objective.fit_intercept else 0.0
-        coefficients, intercept = self._coefficients(start)
+        coefficients, intercept = self._begin(start, scores)
         self._state = self._at(coefficients, gram @ coefficients, intercept)
         self.iterations = 0
 
-    def _coefficients(self, start: Array) -> tuple[Array, Array]:
+    def _begin(self, start: Array, scores: Array | None) -> tuple[Array, Array]:
         """Return coefficients of rows that give the start's scores, as far as rows can."""
-        objective, gram = self._objective, self._gram
-        weight, intercept = objective.split(start)
-        if not weight.any():
+        objective, gram = self._objective, self.gram
+        _, intercept = objective.split(start)
+        if scores is None:  # of no weights
             return np.zeros((len(gram), objective.classes)), intercept
-        scaled, offset = objective.in_feature_units(start)
-        scores = np.empty((len(gram), objective.classes))
-        for rows, block in objective.blocks(objective.classes):
-            scores[rows] = block @ scaled + (offset - intercept)
         # Only a start: directions that rounding cannot tell from nothing are left at 0.
         ridge = 1e-10 * float(np.trace(gram)) / len(gram) + np.finfo(np.float64).tiny
         bent = gram + ridge * np.eye(len(gram))
-        found = linalg.solve(bent, scores, assume_a="pos", overwrite_a=True)
+        found = linalg.solve(bent, scores - intercept, assume_a="pos", overwrite_a=True)
         return found - found.mean(axis=1, keepdims=True), intercept - intercept.mean()
 
-    def parameters(self) -> Array:
-        """Return the parameters of the fit: ``Uᵀ A``, and the intercept."""
+    @property
+    def coefficients(self) -> Array:
+        """The coefficients of the rows (N, K)."""
+        return self._state.coefficients
+
+    def parameters(self, product: Array) -> Array:
+        """Return the parameters of the fit: ``Uᵀ A`` and the intercept, from ``Xᵀ A``."""
         objective, state = self._objective, self._state
-        product = np.zeros((objective.features.shape[1], objective.classes))
-        blocks = blocks_of(
-            objective.features, objective.classes, np.dtype(np.float64), objective.memory_budget
-        )
-        for rows, block in blocks:
-            product += block.T @ state.coefficients[rows]
         product -= np.outer(objective.shift, state.coefficients.sum(axis=0))
         product /= objective.scale[:, None]
         return np.vstack([product, state.intercept]) if objective.fit_intercept else product
@@ -193,11 +173,11 @@ class _Newton:
         """Step until the gap in the span is small, and say what ended it."""
         alpha = self._objective.alpha
         # Steps add to the products, with their rounding: they begin anew.
-        self._state.products = self._gram @ self._state.coefficients
+        self._state.products = self.gram @ self._state.coefficients
         while True:
             state = self._state
             excess = state.residual + alpha * state.coefficients
-            bent = self._gram @ excess
+            bent = self.gram @ excess
             gap = float(np.vdot(excess, bent)) / (2 * alpha)
             if gap <= tol * max(state.value - gap, 0.0):
                 self._perfect_intercept()
@@ -213,7 +193,7 @@ class _Newton:
 
     def _at(self, coefficients: Array, products: Array, intercept: Array) -> _State:
         scores = products + intercept
-        losses = reference.residual_in_place(scores, self._objective.target, self._share)
+        losses = reference.residual_in_place(scores, self._target, self._share)
         penalty = self._objective.alpha / 2 * float(np.vdot(coefficients, products))
         value = float(losses @ self._share) + penalty
         return _State(coefficients, products, intercept, value, scores)
@@ -231,7 +211,7 @@ class _Newton:
         probability = self._probabilities(state)
         if (len(excess) + 1) * (classes - 1) <= _FEW_EQUATIONS:
             step, shift = self._solve_at_once(excess, probability)
-            products = self._gram @ step
+            products = self.gram @ step
         else:
             least = 0.1 * tol * state.value
             step, products, shift = self._solve(excess, bent, probability, gap, least)
@@ -294,7 +274,7 @@ class _Newton:
             shift += length * turn
             rest -= length * turned
             pull -= length * push if unit else 0.0
-            rest_bent = self._gram @ rest
+            rest_bent = self.gram @ rest
             before, size = size, float(np.vdot(rest, rest_bent)) + unit * float(pull @ pull)
             if not size > wanted:
                 break
@@ -316,7 +296,7 @@ class _Newton:
         curvature *= self._share[:, None, None]
         size, extra = count * fewer, fewer if self._unit else 0
         matrix = np.zeros((size + extra, size + extra))
-        of_rows = np.einsum("iab,ij->iajb", curvature, self._gram)
+        of_rows = np.einsum("iab,ij->iajb", curvature, self.gram)
         matrix[:size, :size] = of_rows.reshape(size, size)
         matrix[np.arange(size), np.arange(size)] += alpha
         aim = -(excess @ contrasts).reshape(size)

@@ -21,14 +21,12 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
-from bridle.fit.layout import Layout
-from bridle.fit.objective import build_objective
-from bridle.fit.passes import default_memory
-from bridle.fit.path import Fit, Path, fit_together, strengths
-from bridle.fit.prediction import SoftmaxClassifier
-from bridle.fit.report import FitReport
-from bridle.fit.softmax_regression import SoftmaxRegression, warn_unless_optimal
-from bridle.fit.targets import (
+from bridle.estimators.path import Fit, Path, fit_together, strengths
+from bridle.estimators.prediction import SoftmaxClassifier
+from bridle.estimators.softmax_regression import SoftmaxRegression, warn_unless_optimal
+from bridle.fit.problem.layout import Layout
+from bridle.fit.problem.objective import build_objective
+from bridle.fit.problem.targets import (
     ClassWeight,
     FitTarget,
     WeightlessClassWarning,
@@ -37,7 +35,11 @@ from bridle.fit.targets import (
     warn_of_weightless,
     weighted,
 )
-from bridle.rows import Features, Rows, on_host
+from bridle.fit.readers import reader_of
+from bridle.fit.readers.block_sizes import default_memory
+from bridle.fit.report import FitReport
+from bridle.rows import Features, Rows
+from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 Splitter: TypeAlias = Any  # int, or what scikit-learn's `check_cv` takes
@@ -365,19 +367,19 @@ class _Fold:
             target = everyones
             counted = np.bincount(train, counted, len(labels)).astype(np.float64)
         found = FitTarget(classes, target, counted).without(~layout.counted)
+        reader = reader_of(
+            features, found.target, found.sample_weight, len(found.classes), memory_budget
+        )
         objective = build_objective(
-            features,
-            found.target,
+            reader,
             len(found.classes),
             C=1.0,
             fit_intercept=search.fit_intercept,
             standardize=checks.flag_or_positive(search.standardize, "standardize"),
-            sample_weight=found.sample_weight,
-            memory_budget=memory_budget,
         )
         tol = checks.positive(search.tol, "tol")
         max_iter = checks.count(search.max_iter, "max_iter")
-        self.path = Path(objective, found.classes, layout, tol, max_iter)
+        self.path = Path(reader, objective, found.classes, layout, tol, max_iter)
 
     def _warn_of_missing(
         self, layout: Layout, target: Array, weight: Array | None, test: Array

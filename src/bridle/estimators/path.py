@@ -12,14 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.fit.layout import Layout
-from bridle.fit.memory import Memory
-from bridle.fit.objective import Objective, build_objective
+from bridle.estimators.softmax_regression import warn_unless_optimal
+from bridle.fit.problem.layout import Layout
+from bridle.fit.problem.objective import Objective, build_objective
+from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
+from bridle.fit.readers import Reader, reader_of
 from bridle.fit.report import FitReport
-from bridle.fit.softmax_regression import warn_unless_optimal
-from bridle.fit.solver import Task, solve_together
-from bridle.fit.targets import ClassWeight, fit_target, warn_of_weightless
-from bridle.rows import Features, Rows, on_host
+from bridle.fit.solvers.memory import Memory
+from bridle.fit.solvers.solve import Task, solve_together
+from bridle.rows import Features, Rows
+from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 
@@ -111,18 +113,22 @@ def softmax_regression_path(
     warn_of_weightless(found)
     layout = Layout(found.counted, checks.flag(symmetric, "symmetric"))
     counted = found.without(~layout.counted)
-    objective = build_objective(
+    reader = reader_of(
         features,
         counted.target,
+        counted.sample_weight,
+        len(counted.classes),
+        checks.memory_budget(memory_budget),
+    )
+    objective = build_objective(
+        reader,
         len(counted.classes),
         C=1.0,
         fit_intercept=fit_intercept,
         standardize=checks.flag_or_positive(standardize, "standardize"),
-        sample_weight=counted.sample_weight,
-        memory_budget=checks.memory_budget(memory_budget),
     )
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
-    path = Path(objective, counted.classes, layout, tol, max_iter)
+    path = Path(reader, objective, counted.classes, layout, tol, max_iter)
     fits = dict(path.fits(np.unique(values)))
     for C, fit in fits.items():
         warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
@@ -171,8 +177,15 @@ class Path:
     """An objective whose penalty is varied; it remembers the optima it has been to."""
 
     def __init__(
-        self, objective: Objective, classes: Array, layout: Layout, tol: float, max_iter: int
+        self,
+        reader: Reader,
+        objective: Objective,
+        classes: Array,
+        layout: Layout,
+        tol: float,
+        max_iter: int,
     ) -> None:
+        self._reader = reader
         self._objective, self._classes, self._layout = objective, classes, layout
         self._tol, self._max_iter = tol, max_iter
         self._known: dict[float, Fit] = {}
@@ -203,9 +216,7 @@ class Path:
         return replace(self._objective, alpha=1.0 / (strength * self._objective.total_weight))
 
     def _shares_passes_with(self, other: Path) -> bool:
-        one, another = self._objective.features, other._objective.features
-        as_many = self._objective.classes == other._objective.classes
-        return one is another and as_many and not one.is_sparse
+        return self._reader.shares_passes_with(other._reader)
 
     def _start(self, C: float) -> Array:
         """Return where the optimum may be: on the line through the two nearest, in log C."""
@@ -244,7 +255,7 @@ def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
         # Of several fits of one path, the first adds to what it has learned.
         memory = path._memory.copy() if id(path) in taken else path._memory
         taken.add(id(path))
-        tasks.append(Task(path._objective_at(C), path._start(C), memory))
+        tasks.append(Task(path._objective_at(C), path._reader, path._start(C), memory))
     tol, max_iter = waiting[0][0]._tol, waiting[0][0]._max_iter
     solutions = solve_together(tasks, tol=tol, max_iter=max_iter)
     seconds = time.perf_counter() - started  # that all of them took together

@@ -20,7 +20,7 @@ from bridle import checks, files
 from bridle.fit.report import FitReport
 
 if TYPE_CHECKING:
-    from bridle.fit.softmax_regression import SoftmaxRegression
+    from bridle.estimators.softmax_regression import SoftmaxRegression
 
 Array = npt.NDArray[Any]
 

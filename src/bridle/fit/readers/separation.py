@@ -15,14 +15,16 @@ regression models*, 1984.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import linalg
 
-from bridle.fit.objective import Objective
+from bridle.fit.requests import Point, Separation, SeparationAlong
+
+if TYPE_CHECKING:
+    from bridle.fit.readers.all_rows import ReaderAtHand
 
 Array = npt.NDArray[Any]
 
@@ -35,29 +37,16 @@ _LEAST_STEP = 0.05  # in scores: Newton steps along a separation are of length 1
 _ROUNDS, _PASSES = 5, 100
 
 
-@dataclass(frozen=True)
-class Separation:
-    """A direction without end, told by its two most separated classes."""
-
-    classes: tuple[int, int]  # the first is separated from the second …
-    direction: Array  # (D,) … as these features, as stored, grow
-    importance: Array  # (D,): the direction times each feature's deviation
-    separated: int  # samples that it separates from some class
-    count: int  # samples that count
-
-
-def separation_along(objective: Objective, step: Array) -> Separation | None:
+def separation_along(reader: ReaderAtHand, question: SeparationAlong) -> Separation | None:
     """Return the direction of quasi-complete separation next to a step of the parameters, if any.
 
     What the step takes from some samples' margins is put to 0, in the least-squares sense; what is
     found is tested, and is a separation or nothing. No answer is found where all margins would take
-    more than the memory budget, nor of tensors.
+    more than the memory budget.
     """
-    if objective.features.are_tensors:
+    if len(reader.features) * reader.classes * 8 > reader.memory_budget:
         return None
-    if len(objective.features) * objective.classes * 8 > objective.memory_budget:
-        return None
-    margins = _Margins(objective)
+    margins, step = _Margins(reader, question), question.step
     held = np.zeros(0, np.intp)
     for _ in range(_ROUNDS):
         found = margins.of(step)
@@ -74,21 +63,26 @@ def separation_along(objective: Objective, step: Array) -> Separation | None:
 class _Margins:
     """By how much scores of the samples' own classes are above the others', as numbers (N K,)."""
 
-    def __init__(self, objective: Objective) -> None:
-        self._objective = objective
-        target = objective.target
+    def __init__(self, reader: ReaderAtHand, question: SeparationAlong) -> None:
+        self._reader, self._question = reader, question
+        target = reader.target
         self._own = target if target.ndim == 1 else target.argmax(axis=1)
         # Of a distribution, classes with a share must keep level with each other.
         self._shared = None if target.ndim == 1 else target > 0
-        weight = objective.sample_weight
+        weight = reader.sample_weight
         self._counted = np.ones(len(target), bool) if weight is None else weight > 0
 
+    def point_of(self, step: Array) -> Point:
+        """Return a step of the fit's parameters on the features as stored."""
+        question = self._question
+        weight = (step[:-1] if question.fit_intercept else step) / question.scale[:, None]
+        intercept = step[-1] if question.fit_intercept else np.zeros(step.shape[1])
+        return Point(weight, intercept - question.shift @ weight)
+
     def of(self, step: Array) -> Array:
-        objective = self._objective
-        scaled, offset = objective.in_feature_units(step)
-        scores = np.empty((len(self._own), objective.classes))
-        for rows, block in objective.blocks(objective.classes):
-            scores[rows] = block @ scaled + offset
+        point = self.point_of(step)
+        found = [block.scores(point) for block in self._reader.blocks(self._question)]
+        scores = np.concatenate(found)
         scores = scores[np.arange(len(scores)), self._own][:, None] - scores
         scores[~self._counted] = 0
         if self._shared is not None:
@@ -97,23 +91,25 @@ class _Margins:
 
     def transposed(self, values: Array, pairs: Array) -> Array:
         """Return the derivative of ``values · of(step)[pairs]`` by the step."""
-        objective = self._objective
-        back = np.zeros((len(self._own), objective.classes))
+        question, classes = self._question, self._reader.classes
+        back = np.zeros((len(self._own), classes))
         back.ravel()[pairs] = -values
         back[~self._counted] = 0
         total = -back.sum(axis=1)
         back[np.arange(len(back)), self._own] += total
-        product = np.zeros((objective.features.shape[1], objective.classes))
-        for rows, block in objective.blocks(objective.classes):
-            product += block.T @ back[rows]
+        product, start = np.zeros((len(question.shift), classes)), 0
+        for block in self._reader.blocks(question):
+            rows = slice(start, start + len(block.target))
+            product += block.transposed_product(back[rows])
+            start = rows.stop
         residual = back.sum(axis=0)
-        product -= np.outer(objective.shift, residual)
-        product /= objective.scale[:, None]
-        return np.vstack([product, residual]) if objective.fit_intercept else product
+        product -= np.outer(question.shift, residual)
+        product /= question.scale[:, None]
+        return np.vstack([product, residual]) if question.fit_intercept else product
 
     def least_step(self, pairs: Array, values: Array) -> Array:
         """Return the least step that gives the pairs these margins, as nearly as any does."""
-        shape = self._objective.shape
+        shape = self._question.step.shape
         operator = linalg.LinearOperator(
             (len(pairs), shape[0] * shape[1]),
             matvec=lambda flat: self.of(flat.reshape(shape))[pairs],
@@ -124,36 +120,18 @@ class _Margins:
         return np.asarray(found.reshape(shape))
 
     def separation(self, step: Array, found: Array) -> Separation:
-        objective, classes = self._objective, self._objective.classes
+        classes = self._reader.classes
         gains = found.reshape(-1, classes)
         apart = gains > 1e-3 * float(gains.max())
         samples = np.zeros((classes, classes), np.intp)
         np.add.at(samples, self._own, apart)
         first, second = np.unravel_index(int(samples.argmax()), samples.shape)
-        weight, _ = objective.split(step)
-        scaled, _ = objective.in_feature_units(step)
-        along = weight[:, first] - weight[:, second]
+        weight = self.point_of(step).weight
+        direction = weight[:, first] - weight[:, second]
         return Separation(
             (int(first), int(second)),
-            scaled[:, first] - scaled[:, second],
-            along * np.sqrt(objective.second_moment),
+            direction,
+            direction * self._question.deviation,
             int(apart.any(axis=1).sum()),
             int(self._counted.sum()),
         )
-
-
-def describe(separation: Separation, classes: Array, names: list[str] | None) -> str:
-    """Return the two classes, and the features that the direction is mostly made of."""
-    size = np.abs(separation.importance)
-    counted = np.argsort(-size, kind="stable")[: int((size > 1e-3 * size.max(initial=0)).sum())]
-    leading = counted[:3]
-    direction = separation.direction / np.abs(separation.direction[leading]).max(initial=1e-300)
-    terms = [
-        f"{direction[place]:+.2g}·{names[place] if names else f'x[{place}]'}" for place in leading
-    ]
-    more = " …" if len(counted) > len(leading) else ""
-    first, second = (classes[place] for place in separation.classes)
-    return (
-        f"class {first!s} from class {second!s} along {' '.join(terms)}{more}, for "
-        f"{separation.separated} of {separation.count} samples"
-    )

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.fit import model_file
+from bridle.estimators import model_file
 
 Array = npt.NDArray[Any]
 

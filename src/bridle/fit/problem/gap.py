@@ -24,8 +24,8 @@ import numpy as np
 from scipy import special
 
 from bridle.fit import arrays
-from bridle.fit.objective import Evaluation, Objective
-from bridle.rows import on_host
+from bridle.fit.problem.objective import Evaluation, Objective
+from bridle.tensors import on_host
 
 
 def duality_gap(objective: Objective, point: Evaluation) -> float:

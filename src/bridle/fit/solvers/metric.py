@@ -19,14 +19,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
-from bridle.fit import arrays
-from bridle.fit.objective import Objective
-from bridle.rows import on_host
+from bridle.fit import arrays, threads
+from bridle.fit.precision import Precision
+from bridle.fit.problem.objective import Objective
+from bridle.fit.requests import (
+    ClassCurvature,
+    FeatureCurvature,
+    FeatureDiagonal,
+    Importance,
+    LeadingRows,
+    Steps,
+    ask,
+)
+from bridle.tensors import on_host
 
 Array = Any  # NumPy's, or tensors where the features are: see `arrays`
 
@@ -88,21 +97,23 @@ class Metric:
 
 def sample_size(objective: Objective) -> int:
     """Return how many rows make a metric good enough: several for each eigenvalue."""
-    return max(8 * min(objective.features.shape[1], _WIDEST_EIGENPROBLEM), 8192)
+    return max(8 * min(objective.facts.width, _WIDEST_EIGENPROBLEM), 8192)
 
 
-def build_metric(objective: Objective, parameters: Array, rows: Array | None) -> Metric:
-    """Build the metric at ``parameters`` from the given rows (all of them for None)."""
-    sample = objective.some(rows)
-    spread, share, hessian = _predictions(sample, parameters)
-    # Samples the model is sure of bend nothing. Their twentieth part keeps S from losing rank.
-    mean_spread = float(share @ spread)
-    importance = 0.05 + 0.95 * spread / mean_spread if mean_spread > 0 else 1 + 0 * spread
-    features = _feature_side(sample, share * importance)
+def metric_at(objective: Objective, parameters: Array, rows: Array | None) -> Steps[Metric]:
+    """Return the metric at ``parameters``, from the given rows (all of them for None)."""
+    point = objective.point(parameters, Precision(objective.facts.dtype))
+    sums = yield from ask(ClassCurvature(point, rows, objective.classes > _MOST_CLASSES))
+    mean_spread = float(sums.spread / sums.weight)
+    importance = Importance(point, mean_spread) if mean_spread > 0 else None
+    flat = not bool((point.weight != 0).any())
+    # Without weights the model is as sure of each row as of any other.
+    sample = _Sample(objective, None if flat else importance, rows, float(sums.weight))
+    features = yield from _feature_side(sample)
     least = _remaining_curvature(objective, parameters, features)
     return Metric(
         features,
-        _class_side(hessian, floor=1e-3, least=least),
+        _class_side(sums.hessian(), floor=1e-3, least=least),
         objective.alpha,
         objective.fit_intercept,
     )
@@ -126,14 +137,6 @@ class InterceptCurvature:
 
     hessian: Curvature  # (K, K)
 
-    @classmethod
-    def at(cls, objective: Objective, parameters: Array, rows: Array | None) -> InterceptCurvature:
-        """Find it at ``parameters`` from all rows, or the given ones where all would cost more."""
-        if objective.classes <= objective.features.shape[1]:
-            rows = None
-        _, _, hessian = _predictions(objective.some(rows), parameters)
-        return cls(_class_side(hessian, floor=1e-10))
-
     def step(self, slope: Array) -> Array:
         """Return the Newton step of the intercept alone."""
         step = -_solve(self.hessian, slope)
@@ -141,29 +144,15 @@ class InterceptCurvature:
         return step - step.mean()
 
 
-def _predictions(sample: Objective, parameters: Array) -> tuple[Array, Array, Array]:
-    """Return each row's ``1 − ‖p‖²`` and its share of 1, and the mean of ``diag p − p pᵀ``.
-
-    Of very many classes, its diagonal.
-    """
-    count, classes, dtype = len(sample.features), sample.classes, sample.features.dtype
-    weight, offset = (arrays.narrowed(part, dtype) for part in sample.in_feature_units(parameters))
-    share = arrays.zeros(count, parameters) + 1 / count
-    if sample.sample_weight is not None:
-        share = sample.sample_weight / sample.sample_weight.sum()
-    many = classes > _MOST_CLASSES
-    spread, mean = arrays.zeros(count, parameters), arrays.zeros(classes, parameters)
-    square = arrays.zeros(classes if many else (classes, classes), parameters)
-    for rows, block in sample.blocks(classes):
-        probability = arrays.softmax(block @ weight + offset)
-        weighted = probability * arrays.narrowed(share[rows, None], dtype)
-        spread[rows] = 1 - arrays.row_squares(probability)
-        mean += arrays.column_sums(weighted)
-        if many:
-            square += (probability * weighted).sum(0)
-        else:
-            square += probability.T @ weighted
-    return spread, share, mean - square if many else arrays.diagonal(mean) - square
+def intercept_curvature_at(
+    objective: Objective, parameters: Array, rows: Array | None
+) -> Steps[InterceptCurvature]:
+    """Return it from all rows, or the given ones where all would cost more."""
+    if objective.classes <= objective.facts.width:
+        rows = None
+    point = objective.point(parameters, Precision(objective.facts.dtype))
+    sums = yield from ask(ClassCurvature(point, rows, objective.classes > _MOST_CLASSES))
+    return InterceptCurvature(_class_side(sums.hessian(), floor=1e-10))
 
 
 def _solve(matrix: Curvature, slope: Array) -> Array:
@@ -173,69 +162,77 @@ def _solve(matrix: Curvature, slope: Array) -> Array:
 
 
 def _class_side(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
-    curvature, basis = (hessian, None) if hessian.ndim == 1 else arrays.eigh(hessian)
+    curvature, basis = (hessian, None) if hessian.ndim == 1 else _eigh(hessian)
     # The direction that adds a constant to all scores has no curvature, and no gradient either.
     mean = max(float(curvature.mean()), least)
     return Curvature(curvature.clip(max(floor * mean, least, TINY)), basis)
 
 
-def _feature_side(sample: Objective, share: Array) -> Curvature:
-    if sample.features.is_sparse:
-        return Curvature(_floored(_diagonal(sample, share)), None)
-    (count, width), dtype = sample.features.shape, sample.features.dtype
-    if width > min(_WIDEST_EIGENPROBLEM, count):
-        return _leading_directions(sample, share)
-    shift, scale = (
-        arrays.beside(each.astype(dtype), share) for each in (sample.shift, sample.scale)
-    )
-    moment = arrays.zeros((width, width), share)
-    for rows, block in sample.blocks(width):
-        # The product of an array with itself is half the work.
-        centred = (block - shift) * (arrays.narrowed(share[rows, None] ** 0.5, dtype) / scale)
-        moment += centred.T @ centred
-    curvature, basis = arrays.eigh(moment)
-    return Curvature(_floored(curvature), arrays.narrowed(basis, dtype))
+class _Sample(NamedTuple):
+    """What the features' side is made of: some rows, and what each counts for."""
+
+    objective: Objective
+    importance: Importance | None
+    rows: Array | None
+    weight: float  # of them all, which importance does not change
+
+    @property
+    def count(self) -> int:
+        return self.objective.facts.count if self.rows is None else len(self.rows)
 
 
-def _leading_directions(sample: Objective, share: Array) -> Curvature:
+def _feature_side(sample: _Sample) -> Steps[Curvature]:
+    objective = sample.objective
+    width = objective.facts.width
+    if objective.facts.is_sparse:
+        return (yield from _diagonal(sample))
+    if width > min(_WIDEST_EIGENPROBLEM, sample.count):
+        return (yield from _leading_directions(sample))
+    request = FeatureCurvature(sample.importance, objective.shift, objective.scale, sample.rows)
+    moment = yield from ask(request)
+    curvature, basis = _eigh(moment / sample.weight)
+    return Curvature(_floored(curvature), arrays.narrowed(basis, objective.facts.dtype))
+
+
+def _leading_directions(sample: _Sample) -> Steps[Curvature]:
     """Return what a few rows tell of wider features: their span, and the mean of the rest."""
-    count, width = sample.features.shape
-    few = count
+    objective, width = sample.objective, sample.objective.facts.width
+    few = sample.count
     if width > _WIDEST_EIGENPROBLEM:
-        few = min(count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
-    chosen = np.linspace(0, count - 1, few).astype(np.intp)
-    like, share = share, on_host(share)
-    weight = share[chosen] / share[chosen].sum() * share.sum()
-    rows = sample.features.take(chosen).to_array()
-    rows = (rows - sample.shift.astype(rows.dtype)) / sample.scale.astype(rows.dtype)
-    rows *= np.sqrt(weight)[:, None].astype(rows.dtype)
-    gram = (rows @ rows.T).astype(np.float64)
-    curvature, left = np.linalg.eigh(gram)
+        few = min(sample.count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
+    chosen = np.linspace(0, sample.count - 1, few).astype(np.intp)
+    chosen = chosen if sample.rows is None else sample.rows[chosen]
+    found = yield from ask(LeadingRows(sample.importance, objective.shift, objective.scale, chosen))
+    rows = arrays.joined(found.rows)
+    gram = arrays.narrowed(rows @ rows.T, np.dtype(np.float64)) / float(found.weight)
+    curvature, left = _eigh(gram)
     # A value that is rounding alone would give its direction a wrong length.
-    exact = few == count and rows.dtype == np.float64
-    kept = curvature > (1e-10 if exact else 1e-6) * curvature[-1]
-    if few < count:
+    exact = few == sample.count and objective.facts.dtype == np.float64
+    kept = on_host(curvature > (1e-10 if exact else 1e-6) * curvature[-1])
+    if few < sample.count:
         # The smaller half is mostly the sample's noise: its trace goes to the directions not seen.
         kept[: few // 2] = False
-    basis = rows.T @ (left[:, kept] / np.sqrt(curvature[kept])).astype(rows.dtype)
-    rest = max(float(curvature[~kept].sum()), 0.0) / max(width - int(kept.sum()), 1)
+    values, others = curvature[kept], curvature[~kept]
+    scaled = left[:, kept] / (values * float(found.weight)) ** 0.5
+    basis = rows.T @ arrays.in_dtype_of(scaled, rows)
+    rest = max(float(others.sum()), 0.0) / max(width - int(kept.sum()), 1)
     least = max(1e-10 * float(curvature[-1]), TINY)
-    return Curvature(
-        arrays.beside(curvature[kept], like), arrays.beside(basis, like), max(rest, least)
-    )
+    return Curvature(values, basis, max(rest, least))
 
 
-def _diagonal(sample: Objective, share: Array) -> Array:
-    """Return ``Σ share u²`` of each feature."""
-    width = sample.features.shape[1]
-    squares, mean = np.zeros(width), np.zeros(width)
-    for rows, block in sample.blocks(width):
-        squares += share[rows] @ (
-            block.multiply(block) if sparse.issparse(block) else block * block
-        )
-        mean += share[rows] @ block
-    diagonal = squares - 2 * sample.shift * mean + sample.shift**2 * share.sum()
-    return np.asarray(diagonal / sample.scale**2)
+def _diagonal(sample: _Sample) -> Steps[Curvature]:
+    """Return ``Σ f u²`` of each feature as the curvature."""
+    objective = sample.objective
+    squares, mean = (
+        yield from ask(FeatureDiagonal(sample.importance, objective.facts.width, sample.rows))
+    ) / sample.weight
+    diagonal = squares - 2 * objective.shift * mean + objective.shift**2
+    return Curvature(_floored(diagonal / objective.scale**2), None)
+
+
+def _eigh(matrix: Array) -> tuple[Array, Array]:
+    with threads.large(len(matrix) ** 3):
+        return arrays.eigh(matrix)
 
 
 def _floored(curvature: Array) -> Array:

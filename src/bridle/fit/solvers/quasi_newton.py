@@ -11,29 +11,31 @@ Wolfe condition.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle.fit import arrays, threads
-from bridle.fit.gap import duality_gap
-from bridle.fit.hessian import Hessian, first_choice, last_resort
-from bridle.fit.memory import Curved, Memory
-from bridle.fit.metric import TINY, InterceptCurvature, Metric, build_metric, sample_size
-from bridle.fit.objective import Asked, Evaluation, Objective
+from bridle.fit import arrays
 from bridle.fit.precision import ladder
+from bridle.fit.problem.gap import duality_gap
+from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
-from bridle.fit.separation import Separation, separation_along
-from bridle.fit.watch import Solution, Watch
+from bridle.fit.requests import Separation, SeparationAlong, Steps, Values, ask
+from bridle.fit.solvers.memory import Curved, Memory
+from bridle.fit.solvers.metric import (
+    TINY,
+    Metric,
+    intercept_curvature_at,
+    metric_at,
+    sample_size,
+)
+from bridle.fit.solvers.watch import Solution, Watch
+from bridle.fit.solvers.whole_hessian import first_choice, hessian_at, last_resort
 
 Array = npt.NDArray[Any]
-Result = TypeVar("Result")
-# What asks for passes over the data, one after the other, and returns a result: whoever drives
-# several of them can answer all in one pass.
-Steps = Generator[Asked, Evaluation, Result]
+
 _REFRESHES = (4, 20, 60, 180, 540)  # iterations before which the metric is built anew
 # After so many iterations the whole Hessian is worth its cost, wherever it can be had.
 _PATIENCE = 100
@@ -67,7 +69,7 @@ def minimise(
     memory.adapt(objective)
     # A metric of another penalty was built near the optimum: it needs no early renewal.
     renewals = (0, *_REFRESHES) if memory.metric is None else _REFRESHES[1:]
-    point = yield from search.evaluate(start)
+    point = yield from search.begin(start)
     growth = _Growth()
     for iteration in range(max_iter):
         watch.iteration = iteration
@@ -78,15 +80,17 @@ def minimise(
         if small:
             memory.clear()
         elif iteration in renewals:
-            memory.metric = search.metric(point)
-        metric = _whole_hessian(objective, point) if small else memory.metric
+            memory.metric = yield from search.metric(point)
+        metric: Curved | None = memory.metric
+        if small:
+            metric = yield from hessian_at(objective, point.parameters)
         assert metric is not None
         direction = memory.direction(point.gradient, metric)
         if objective.alpha == 0:
             decrement = -float(arrays.inner(point.gradient, direction)) / 2
             ending = _unpenalised_end(search, point, decrement, tol, iteration)
             if ending != "separable":
-                found = growth.separation(objective, point, direction, decrement, ending)
+                found = yield from growth.separation(objective, point, direction, decrement, ending)
                 if found is not None and decrement <= _INFIMUM * point.value:
                     return _quasi_separable(watch, point, decrement, found)
             if ending == "separable" or (ending is not None and growth.found is None):
@@ -104,12 +108,6 @@ def minimise(
             point = following
     watch.iteration = max_iter
     return watch.solution(point, "max_iter")
-
-
-def _whole_hessian(objective: Objective, point: Evaluation) -> Hessian:
-    size = objective.shape[0] * objective.classes
-    with threads.large(len(objective.features) * size**2):
-        return Hessian.at(objective, point.parameters)
 
 
 def _quasi_separable(
@@ -142,7 +140,9 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evalua
         if not within_reach or steps == _INTERCEPT_STEPS:
             return point, False
         if intercept_curvature is None:
-            intercept_curvature = InterceptCurvature.at(objective, point.parameters, search.rows())
+            intercept_curvature = yield from intercept_curvature_at(
+                objective, point.parameters, search.rows()
+            )
         moved = arrays.copied(point.parameters)
         moved[-1] += intercept_curvature.step(intercept_slope)
         better = yield from search.evaluate(moved)
@@ -163,7 +163,7 @@ def _unpenalised_end(
 ) -> Stopped | None:
     """Tell whether a fit without penalty is over, where no dual point bounds the gap."""
     search.watch.estimate = decrement
-    hard = search.objective.target.ndim == 1
+    hard = search.objective.facts.has_indices
     if hard and point.worst_loss < np.log(2):
         # Every sample's own class has more than half the probability: the weights times a growing
         # factor bring the loss to 0, and no weights attain it.
@@ -188,7 +188,7 @@ class _Growth:
         direction: Array,
         decrement: float,
         ending: Stopped | None,
-    ) -> Separation | None:
+    ) -> Steps[Separation | None]:
         """Return a separation along a long step, or along several of them at the fit's end."""
         if self._steps % _GROWTH_LOOKS == 0:
             self._earlier = [*self._earlier[-1:], point.parameters]
@@ -197,10 +197,20 @@ class _Growth:
         grows = decrement <= _SMALL_GAIN * point.value and length > _LONG_STEP * size
         if self.found is None and grows and self._steps > self._next_look:
             self._next_look = self._steps + _GROWTH_LOOKS
-            self.found = separation_along(objective, direction)
+            self.found = yield from _separation_along(objective, direction)
         if self.found is None and ending is not None:
-            self.found = separation_along(objective, point.parameters - self._earlier[0])
+            step = point.parameters - self._earlier[0]
+            self.found = yield from _separation_along(objective, step)
         return self.found
+
+
+def _separation_along(objective: Objective, step: Array) -> Steps[Separation | None]:
+    if not objective.facts.at_hand:
+        return None
+    varies = np.isfinite(objective.scale)
+    deviation = np.sqrt(objective.second_moment) * np.where(varies, objective.scale, 0.0)
+    own = objective.shift, objective.scale, deviation, objective.fit_intercept
+    return (yield from ask(SeparationAlong(step, *own)))
 
 
 def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: float) -> Solution:
@@ -248,14 +258,24 @@ class _Search:
     def __init__(self, watch: Watch) -> None:
         self.objective = watch.objective
         self.watch = watch
-        self._precisions = list(ladder(watch.objective.features))
+        facts = watch.objective.facts
+        self._precisions = list(ladder(facts.dtype, arrays.device_of(facts.like)))
         self._generator = np.random.default_rng(0)
         self._least_expected, self._stalled = np.inf, 0
         self._metrics = 0  # that were built
 
     def evaluate(self, parameters: Array) -> Steps[Evaluation]:
         self.watch.passes += 1
-        return self.watch.saw((yield Asked(self.objective, parameters, self._precisions[0])))
+        point = self.objective.point(parameters, self._precisions[0])
+        sums = yield from ask(Values(point))
+        return self.watch.saw(self.objective.evaluation(parameters, sums))
+
+    def begin(self, start: Array) -> Steps[Evaluation]:
+        """Return the start's value and gradient, for which no pass is needed without weights."""
+        weight, _ = self.objective.split(start)
+        if bool((weight != 0).any()):
+            return (yield from self.evaluate(start))
+        return self.watch.saw(self.objective.without_weights(start))
 
     def sharpen(self) -> bool:
         """Go on in the next finer arithmetic; False if it was the finest already."""
@@ -285,17 +305,14 @@ class _Search:
 
         The longer a fit takes, the more rows are worth their time.
         """
-        count = len(self.objective.features)
+        count = self.objective.facts.count
         size = sample_size(self.objective) * 2 ** max(self._metrics - 1, 0)
         if count <= size:
             return None
         return np.sort(self._generator.choice(count, size, replace=False))
 
-    def metric(self, point: Evaluation) -> Metric:
-        rows, (depth, classes) = self.rows(), self.objective.shape
-        count = len(self.objective.features) if rows is None else len(rows)
-        with threads.large(count * depth * max(depth, classes)):
-            metric = build_metric(self.objective, point.parameters, rows)
+    def metric(self, point: Evaluation) -> Steps[Metric]:
+        metric = yield from metric_at(self.objective, point.parameters, self.rows())
         self._metrics += 1
         return metric
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle.fit.gap import duality_gap
-from bridle.fit.objective import Evaluation, Objective
+from bridle.fit.problem.gap import duality_gap
+from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
-from bridle.fit.separation import Separation
+from bridle.fit.requests import Separation
 
 Array = npt.NDArray[Any]
 # (passes, lowest objective, bound on its relative gap), after each pass

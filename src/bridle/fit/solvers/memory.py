@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from bridle.fit import arrays
-from bridle.fit.hessian import Hessian
-from bridle.fit.metric import Metric
-from bridle.fit.objective import Objective
+from bridle.fit.problem.objective import Objective
+from bridle.fit.solvers.metric import Metric
+from bridle.fit.solvers.whole_hessian import Hessian
 
 Array = Any  # NumPy's, or tensors where the features are: see `arrays`
 Curved = Metric | Hessian  # what turns a gradient into a step
@@ -41,8 +41,8 @@ class Memory:
 
         The penalty's part of a gradient's change is ``α`` times the step, and nothing else differs.
         """
-        self._dtype = objective.features.dtype
-        share = max(_MEMORY_SHARE * objective.features.nbytes, _LEAST_MEMORY)
+        self._dtype = objective.facts.dtype
+        share = max(_MEMORY_SHARE * objective.facts.nbytes, _LEAST_MEMORY)
         budget = min(share, objective.memory_budget / 4)
         pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
         length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))

@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 from bridle import checks
-from bridle.fit.objective import target_sum
+from bridle.fit.arrays import target_sum
 
 Array = npt.NDArray[Any]
 ClassWeight = Mapping[Any, float] | str | None
@@ -32,7 +32,7 @@ class FitTarget(NamedTuple):
     @property
     def counted(self) -> npt.NDArray[np.bool_]:
         """Which classes have weight (K,): the others have no part in a fit."""
-        mass = target_sum(self.target, len(self.classes), self.sample_weight)
+        mass = _mass(self.target, len(self.classes), self.sample_weight)
         return np.asarray(mass > 0)
 
     def without(self, left_out: npt.NDArray[np.bool_]) -> FitTarget:
@@ -153,7 +153,7 @@ def _class_factors(
             raise checks.InputError(
                 f'class_weight: expected a dict, "balanced" or None, found {class_weight!r}'
             )
-        mass = target_sum(target, len(classes), weight)
+        mass = _mass(target, len(classes), weight)
         counted = mass > 0
         # Every class that has weight has the same in all: a class without has no need of any.
         even = mass.sum() / max(int(counted.sum()), 1)
@@ -208,3 +208,9 @@ def _sample_weight(sample_weight: npt.ArrayLike, count: int) -> Array:
     if not checked.any():
         raise checks.InputError("sample_weight: expected a weight above 0, all weights are zero")
     return checked
+
+
+def _mass(target: Array, classes: int, weight: Array | None) -> Array:
+    """Return the weight of each class (K,)."""
+    share = np.ones(len(target)) if weight is None else weight
+    return np.asarray(target_sum(target, classes, share))

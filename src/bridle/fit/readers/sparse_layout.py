@@ -1,4 +1,4 @@
-"""Sparse features, ready for the products of a fit, and their statistics.
+"""Sparse features, laid out for the products of a fit.
 
 Large matrices go through compiled kernels and get a transposed copy of their entries, because a
 product with the transpose is quick only if it reads them feature by feature. Small ones are SciPy's
@@ -28,12 +28,17 @@ _LEAST_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class SparseBlock:
+class StoredRows:
     """Some rows of the features, row by row and feature by feature."""
 
     rows: slice
     by_row: Any
     by_feature: Any
+
+    @property
+    def by_row_arrays(self) -> tuple[Array, Array, Array]:
+        """The entries row by row: values, columns, and where each row begins."""
+        return self.by_row.data, self.by_row.indices, self.by_row.indptr
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class SparseFeatures:
     """All rows, in blocks."""
 
     shape: tuple[int, int]
-    blocks: list[SparseBlock]
+    blocks: list[StoredRows]
     compiled: bool
 
     def add_product(self, matrix: Any, dense: Array, out: Array) -> None:
@@ -54,7 +59,7 @@ class SparseFeatures:
             sparse_reference.add_product(matrix, dense, out)
 
     def add_target_product(
-        self, block: SparseBlock, target: Array, share: Array, product: Array
+        self, block: StoredRows, target: Array, share: Array, product: Array
     ) -> None:
         """Add ``Σ s x tᵀ`` of a block to ``product`` (D, K)."""
         if self.compiled and target.ndim == 1:
@@ -100,7 +105,7 @@ class SparseFeatures:
             sparse_reference.curve_rows(scores, residual, target, weight)
 
 
-def prepare_sparse(features: Rows, classes: int) -> SparseFeatures:
+def prepare_sparse(features: Rows, classes: int, first_row: int = 0) -> SparseFeatures:
     """Check the features and lay them out for both products.
 
     Raises
@@ -111,32 +116,11 @@ def prepare_sparse(features: Rows, classes: int) -> SparseFeatures:
     step = max(_LEAST_ROWS, _BLOCK_NUMBERS // classes)
     parts = list(features.blocks(step, features.dtype))
     for rows, part in parts:
-        checks.finite_rows(part, "X", rows.start)
+        checks.finite_rows(part, "X", first_row + rows.start)
     entries = sum(len(part.data) for _, part in parts)
     compiled = entries * classes >= _COMPILED_PRODUCTS
-    layout = _compiled_block if compiled else _plain_block
+    layout = _compiled_rows if compiled else plain_rows
     return SparseFeatures(features.shape, [layout(rows, part) for rows, part in parts], compiled)
-
-
-def sparse_statistics(
-    features: SparseFeatures, target: Array, classes: int, sample_weight: Array | None
-) -> tuple[Array, Array, Array]:
-    """Return each feature's mean, its sum of squares about that, and Σ s x tᵀ, in float64."""
-    total = float(features.shape[0]) if sample_weight is None else float(sample_weight.sum())
-    shares = np.ones(features.shape[0]) if sample_weight is None else sample_weight
-    product = np.zeros((features.shape[1], classes))
-    for block in features.blocks:
-        features.add_target_product(block, target[block.rows], shares[block.rows], product)
-    # A sample's target sums to 1.
-    mean = product.sum(axis=1) / total
-    squares, seen = np.zeros(len(mean)), np.zeros(len(mean))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for block in features.blocks:
-            features.add_squares(block.by_feature, mean, shares[block.rows], squares, seen)
-        # An entry that is not stored is a 0, at the distance of the mean.
-        squares += mean**2 * np.maximum(total - seen, 0)
-    checks.finite_squares(squares, "X")
-    return mean, squares, product
 
 
 def weighted_target(target: Array, classes: int, share: Array | None) -> Array:
@@ -148,14 +132,15 @@ def weighted_target(target: Array, classes: int, share: Array | None) -> Array:
     return weighted
 
 
-def _plain_block(rows: slice, part: Any) -> SparseBlock:
+def plain_rows(rows: slice, part: Any) -> StoredRows:
+    """Return rows as SciPy multiplies them."""
     if not part.has_canonical_format:
         part = part.copy()
         part.sum_duplicates()
-    return SparseBlock(rows, part, part.T.tocsr())
+    return StoredRows(rows, part, part.T.tocsr())
 
 
-def _compiled_block(rows: slice, part: Any) -> SparseBlock:
+def _compiled_rows(rows: slice, part: Any) -> StoredRows:
     from bridle.kernels import cpu_sparse
 
-    return SparseBlock(rows, cpu_sparse.compressed(part), cpu_sparse.transposed(part))
+    return StoredRows(rows, cpu_sparse.compressed(part), cpu_sparse.transposed(part))

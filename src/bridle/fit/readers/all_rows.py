@@ -1,0 +1,110 @@
+"""What one process that has all rows on the host can answer beside sums: about each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit import threads
+from bridle.fit.readers.separation import separation_along
+from bridle.fit.requests import (
+    Combination,
+    Gram,
+    OfAllRows,
+    Question,
+    RowScores,
+    RowTargets,
+    SeparationAlong,
+    Targets,
+)
+from bridle.rows import Features, Rows
+
+Array = npt.NDArray[Any]
+
+# Features that are centred at a time, in numbers: a small part of any budget.
+_CENTRED_NUMBERS = 2**20
+
+
+class ReaderAtHand(Protocol):
+    """What is needed of a reader: its rows in blocks, their targets and weights."""
+
+    features: Rows
+    target: Array
+    sample_weight: Array | None
+    classes: int
+    memory_budget: int
+
+    def blocks(self, question: Question[Any]) -> Iterator[Any]:
+        """Yield the rows that a question is about, as `requests.Block`."""
+
+
+def answer(reader: ReaderAtHand, question: OfAllRows[Any]) -> Any:
+    """Return the answer to a question about each row."""
+    if isinstance(question, RowTargets):
+        return _targets(reader)
+    if isinstance(question, Gram):
+        return _gram(reader, question)
+    if isinstance(question, RowScores):
+        return _scores(reader, question)
+    if isinstance(question, Combination):
+        return _combination(reader, question)
+    assert isinstance(question, SeparationAlong)
+    return separation_along(reader, question)
+
+
+def _targets(reader: ReaderAtHand) -> Targets:
+    weight = reader.sample_weight
+    return Targets(reader.target, np.ones(len(reader.target)) if weight is None else weight)
+
+
+def _scores(reader: ReaderAtHand, question: RowScores) -> Array:
+    found = [block.scores(question.point) for block in reader.blocks(question)]
+    return np.concatenate(found)
+
+
+def _combination(reader: ReaderAtHand, question: Combination) -> Array:
+    product = np.zeros((reader.features.shape[1], question.coefficients.shape[1]))
+    start = 0
+    for block in reader.blocks(question):
+        rows = slice(start, start + len(block.target))
+        product += block.transposed_product(question.coefficients[rows])
+        start = rows.stop
+    return product
+
+
+def _gram(reader: ReaderAtHand, question: Gram) -> Array:
+    count, width = reader.features.shape
+    gram = np.empty((count, count))
+    with threads.large(count**2 * width):
+        for rows, block in _whole_blocks(reader):
+            for others, other in _whole_blocks(reader):
+                if others.start > rows.start:
+                    break
+                found = _products(question, block, block if others == rows else other)
+                gram[rows, others] = found
+                gram[others, rows] = found.T
+    return gram
+
+
+def _whole_blocks(reader: ReaderAtHand) -> Iterator[tuple[slice, Features]]:
+    """Yield the rows in as few blocks as memory allows: one, where they lie in memory as it is."""
+    features = reader.features
+    numbers = reader.memory_budget // 4 // features.dtype.itemsize
+    return features.blocks(len(features), features.dtype, numbers=numbers)
+
+
+def _products(question: Gram, block: Array, other: Array) -> Array:
+    total = np.zeros((len(block), len(other)))
+    width = max(1, _CENTRED_NUMBERS // max(len(block), 1))
+    for begin in range(0, block.shape[1], width):
+        part = slice(begin, begin + width)
+        shift, scale = question.shift[part], question.scale[part]
+        left = block[:, part] - shift
+        if not np.all(scale == 1):
+            left /= scale
+        # The product of an array with itself is half the work.
+        total += left @ (left if other is block else (other[:, part] - shift) / scale).T
+    return total

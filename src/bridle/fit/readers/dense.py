@@ -1,0 +1,290 @@
+"""Rows of dense arrays, in memory or mapped from files.
+
+Few classes go through a kernel that reads each row once for both of its products; otherwise the
+products are a library's, block by block, with the residual made in place between them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from bridle import checks, probabilities
+from bridle.fit import threads
+from bridle.fit.readers import all_rows, block_sizes
+from bridle.fit.readers.reader import Answer, Reader
+from bridle.fit.requests import (
+    Facts,
+    OfAllRows,
+    Point,
+    Question,
+    Statistics,
+    Values,
+    ValueSums,
+)
+from bridle.kernels import reference, sparse_reference
+from bridle.kernels.processors import free, in_order
+from bridle.rows import Features, Rows
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class DenseBlock:
+    """Some rows of an array: see `requests.Block`."""
+
+    features: Array  # (n, D)
+    target: Array
+    sample_weight: Array | None
+    memory: threading.local | None = None  # where scores are written again and again
+
+    @cached_property
+    def share(self) -> Array:
+        """The sample weights, 1 where none were given."""
+        return np.ones(len(self.target)) if self.sample_weight is None else self.sample_weight
+
+    def counted(self) -> DenseBlock:
+        """Return the rows with a weight: those held out are cheaper to leave out."""
+        weight = self.sample_weight
+        if weight is None or weight.all():
+            return self
+        counted = weight != 0
+        own = self.features[counted], self.target[counted], weight[counted]
+        return DenseBlock(*own, self.memory)
+
+    def scores(self, point: Point) -> Array:
+        """Return ``X W + b``."""
+        scores = self._room(point.weight.shape[1], point.weight.dtype)
+        np.matmul(self.features, point.weight, out=scores)
+        scores += point.offset
+        return scores
+
+    def _room(self, classes: int, dtype: np.dtype[Any]) -> Array:
+        """Return one memory again and again: fresh memory would be faulted in page by page."""
+        count = len(self.target)
+        if self.memory is None:
+            return np.empty((count, classes), dtype)
+        held: Array | None = getattr(self.memory, "scores", None)
+        if held is None or len(held) < count or held.shape[1] != classes or held.dtype != dtype:
+            held = self.memory.scores = np.empty((count, classes), dtype)
+        return held[:count]
+
+    def residual(self, point: Point) -> tuple[Array, Array]:
+        """Return each row's loss, and ``s (p − t)``."""
+        scores, weight = self.scores(point), self.sample_weight
+        narrow = None if weight is None else weight.astype(scores.dtype)
+        return reference.residual_in_place(scores, self.target, narrow), scores
+
+    def probabilities(self, point: Point) -> Array:
+        """Return ``p``."""
+        return probabilities.softmax(self.scores(point))
+
+    def bent(self, change: Array, point: Point) -> Array:
+        """Return what a change of the scores does to the residual."""
+        change = change.copy()  # the point's scores may come to the same memory
+        _, residual = self.residual(point)
+        sparse_reference.curve_rows(change, residual, self.target, self.sample_weight)
+        return change
+
+    def loss_sums(self, losses: Array) -> tuple[float, float]:
+        """Return ``Σ s · loss`` and the largest loss of a row that counts."""
+        weight = self.sample_weight
+        if weight is None:
+            return float(losses.sum(dtype=np.float64)), float(losses.max(initial=0.0))
+        return float(np.vdot(losses, weight)), float(losses.max(initial=0.0, where=weight > 0))
+
+    def transposed_product(self, matrix: Array) -> Array:
+        """Return ``Xᵀ matrix``."""
+        return np.asarray(self.features.T @ matrix)
+
+    def target_product(self, classes: int) -> Array:
+        """Return ``Σ s x tᵀ``."""
+        if self.target.ndim == 2:
+            return np.asarray(self.features.T @ (self.target * self.share[:, None]))
+        indices = (self.share, (self.target, np.arange(len(self.target))))
+        by_class = sparse.csr_array(indices, shape=(classes, len(self.target)))
+        return np.asarray((by_class @ self.features).T)
+
+    def squares_about(self, mean: Array) -> Array:
+        """Return ``Σ s (x − mean)²``."""
+        squares = self.features - mean
+        squares *= squares
+        # Not by a product: a library's threads would wait for each other.
+        return np.einsum("n,nd->d", self.share, squares)
+
+    def square_sums(self, factor: Array) -> Array:
+        """Return ``Σ factor x²`` and ``Σ factor x``."""
+        return np.stack([factor @ (self.features * self.features), factor @ self.features])
+
+    def scaled(self, shift: Array, scale: Array, factor: Array) -> Array:
+        """Return the rows ``u · factor``."""
+        dtype = self.features.dtype
+        centred = self.features - shift.astype(dtype)
+        centred *= factor.astype(dtype)[:, None] / scale.astype(dtype)
+        return np.asarray(centred)
+
+    def columns(self, places: Array) -> Array:
+        """Return some columns of the rows that count."""
+        values = self.features[:, places]
+        return values if self.sample_weight is None else values[self.sample_weight > 0]
+
+
+class DenseReader(Reader):
+    """All rows as arrays of one process."""
+
+    def __init__(
+        self,
+        features: Rows,
+        target: Array,
+        sample_weight: Array | None,
+        classes: int,
+        memory_budget: int | None = None,
+        *,
+        first_row: int = 0,
+    ) -> None:
+        self.features, self.target, self.sample_weight = features, target, sample_weight
+        self.classes, self.first_row = classes, first_row
+        self.memory_budget = memory_budget or block_sizes.default_memory(features)
+        self.facts = Facts(
+            count=len(features),
+            width=features.shape[1],
+            dtype=features.dtype,
+            nbytes=features.nbytes,
+            is_sparse=False,
+            has_indices=target.ndim == 1,
+            like=np.empty(0),
+            at_hand=True,
+        )
+
+    def answer(self, question: Question[Answer]) -> Answer:
+        """Return the answer to any question."""
+        if isinstance(question, OfAllRows):
+            return all_rows.answer(self, question)  # type: ignore[no-any-return]
+        if isinstance(question, Values):
+            return self.answer_together([(self, question)])[0]  # type: ignore[no-any-return]
+        multiplications = self.facts.count * question.multiplications(self.facts.width)
+        with threads.large(multiplications):
+            return super().answer(question)
+
+    def blocks(self, question: Question[Any]) -> Iterator[DenseBlock]:
+        """Yield the rows that a question is about."""
+        features, target, weight = self.features, self.target, self.sample_weight
+        rows = self.own_rows(question.rows, len(features))
+        if rows is not None:
+            features, target = features.take(rows), target[rows]
+            weight = None if weight is None else weight[rows]
+        for which, block in self._cut(features, question):
+            if isinstance(question, Statistics):
+                checks.finite_rows(block, "X", self.first_row + which.start)
+            yield DenseBlock(block, target[which], None if weight is None else weight[which])
+
+    def _cut(self, features: Rows, question: Question[Any]) -> Iterator[tuple[slice, Array]]:
+        dtype = question.dtype or features.dtype
+        if question.most_rows is not None:
+            return features.blocks(question.most_rows, dtype)
+        columns = question.columns(features.shape[1])
+        return block_sizes.blocks_of(features, columns, dtype, self.memory_budget)
+
+    def answer_together(self, asked: Sequence[tuple[Any, Question[Any]]]) -> list[Any]:
+        """Answer questions of readers with the same features: `Values` in one pass over them."""
+        found: dict[int, Any] = {}
+        kinds = [each.point.precision if isinstance(each, Values) else None for _, each in asked]
+        for kind in dict.fromkeys(kinds):
+            places = [place for place, own in enumerate(kinds) if own == kind]
+            some = [asked[place] for place in places]
+            if kind is None:
+                answers = [reader.answer(question) for reader, question in some]
+            else:
+                answers = _values_in_one_pass(some)
+            found.update(zip(places, answers, strict=True))
+        return [found[place] for place in range(len(asked))]
+
+    def shares_passes_with(self, other: Reader) -> bool:
+        """Tell whether the features are the same: targets and weights may differ."""
+        same = isinstance(other, DenseReader) and other.features is self.features
+        return same and other.classes == self.classes
+
+    def threads(self) -> AbstractContextManager[Any]:
+        """Let products have as many threads as suit a fit; see `threads`."""
+        (count, depth), classes = self.features.shape, self.classes
+        multiplications = count * depth * classes
+        tiny = threads.is_tiny((depth + 1) * classes)
+        if tiny and multiplications < threads.SINGLE_THREADED:
+            return nullcontext()
+        small = multiplications < threads.THREADED_PRODUCT
+        if small or self.reads_once() or self.in_pieces():
+            return threads.one_thread()
+        return threads.limited(free())
+
+    def reads_once(self) -> bool:
+        """Tell whether features go through the kernel that reads each row once."""
+        few = block_sizes.reads_once(*self.features.shape, self.classes)
+        return self.facts.has_indices and few
+
+    def in_pieces(self) -> bool:
+        """Tell whether a pass is shared out to threads in pieces of rows."""
+        return block_sizes.in_pieces(*self.features.shape, self.classes, self.memory_budget)
+
+
+def _values_in_one_pass(asked: Sequence[tuple[DenseReader, Values]]) -> list[ValueSums]:
+    """Return the sums of requests of one precision, by readers with the same features."""
+    reader, first = asked[0]
+    features, dtype = reader.features, first.dtype
+    (count, depth), classes = features.shape, reader.classes
+    budget = sum(each.memory_budget for each, _ in asked)
+    totals = [request.empty(each.facts.like) for each, request in asked]
+
+    def add(parts: list[ValueSums]) -> None:
+        for (_, request), total, part in zip(asked, totals, parts, strict=True):
+            request.merge(total, part)
+
+    kernel = all(each.reads_once() for each, _ in asked)
+    work, workers = _piece_sums(asked, kernel=kernel), 1
+    if kernel or not block_sizes.in_pieces(count, depth, classes, budget):
+        # The kernel has threads of its own, and so have large products.
+        blocks = block_sizes.blocks_of(features, classes, dtype, budget)
+    else:
+        size = block_sizes.piece_rows(count, depth, classes, budget)
+        blocks = features.blocks(size, dtype, numbers=budget // 64 // 2)
+        workers = free()
+    in_order(blocks, work, add, workers)
+    return totals
+
+
+def _piece_sums(
+    asked: Sequence[tuple[DenseReader, Values]], *, kernel: bool
+) -> Callable[[tuple[slice, Features]], list[ValueSums]]:
+    """Return what is done with a piece of the rows; each thread has scores of its own."""
+    memory = threading.local()
+
+    def sums(piece: tuple[slice, Features]) -> list[ValueSums]:
+        rows, features = piece
+        parts = []
+        for reader, request in asked:
+            weight = None if reader.sample_weight is None else reader.sample_weight[rows]
+            block = DenseBlock(features, reader.target[rows], weight, memory)
+            if kernel and features.flags.c_contiguous:
+                parts.append(_in_one_reading(block, request.point))
+            else:
+                parts.append(request.sums(block))
+        return parts
+
+    return sums
+
+
+def _in_one_reading(block: DenseBlock, point: Point) -> ValueSums:
+    from bridle.kernels import cpu_pass
+
+    found = cpu_pass.pass_sums(
+        block.features, point.weight, point.offset, block.target, block.sample_weight
+    )
+    loss, worst, product, residual = found
+    return ValueSums(loss, worst, residual, product)

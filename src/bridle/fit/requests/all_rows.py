@@ -1,0 +1,86 @@
+"""What only a reader can answer that has all rows at hand: see `Facts.at_hand`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from bridle.fit.requests.base import OfAllRows, Point
+
+Array = npt.NDArray[Any]
+
+
+class Targets(NamedTuple):
+    """What each row is to be, and how much it counts."""
+
+    target: Array  # (N,) class indices, or (N, K) distributions
+    share: Array  # (N,): the sample weight, 1 where none were given
+
+
+@dataclass(frozen=True)
+class RowTargets(OfAllRows[Targets]):
+    """The targets and weights of all rows."""
+
+    def columns(self, width: int) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class Gram(OfAllRows[Array]):
+    """The products of all rows u with each other (N, N), in float64."""
+
+    shift: Array
+    scale: Array
+
+    def columns(self, width: int) -> int:
+        return width
+
+
+@dataclass(frozen=True)
+class RowScores(OfAllRows[Array]):
+    """The scores of all rows (N, K)."""
+
+    point: Point
+
+    def columns(self, width: int) -> int:
+        return len(self.point.offset)
+
+
+@dataclass(frozen=True)
+class Combination(OfAllRows[Array]):
+    """``Σ x aᵀ`` (D, K), of coefficients a (N, K) for each row, in float64."""
+
+    coefficients: Array
+
+    def columns(self, width: int) -> int:
+        return self.coefficients.shape[1]
+
+
+@dataclass(frozen=True)
+class Separation:
+    """A direction in which the loss falls for ever, told by its two most separated classes."""
+
+    classes: tuple[int, int]  # the first is separated from the second …
+    direction: Array  # (D,) … as these features, as stored, grow
+    importance: Array  # (D,): the direction times each feature's deviation
+    separated: int  # samples that it separates from some class
+    count: int  # samples that count
+
+
+@dataclass(frozen=True)
+class SeparationAlong(OfAllRows[Separation | None]):
+    """The direction of quasi-complete separation next to a step of the parameters, if any.
+
+    See `readers.separation`.
+    """
+
+    step: Array  # (D [+1], K), in the fit's parameters
+    shift: Array
+    scale: Array
+    deviation: Array  # of each feature as stored; 0 of a constant one
+    fit_intercept: bool
+
+    def columns(self, width: int) -> int:
+        return self.step.shape[1]

@@ -1,0 +1,262 @@
+r"""Newton's method for sparse features, its equations solved by conjugate gradients.
+
+Each step solves ``H d = −∇f`` only as far as it pays, by conjugate gradients preconditioned with
+
+    M = Var(u_j) · mean_i p_ik (1 − p_ik) + α
+
+for feature j and class k: the Hessian's diagonal, if features and probabilities were independent.
+Products with H are cheaper than evaluations and may be taken in float32: they make the step, while
+value, gradient and proof are float64.
+
+The intercept costs no products where the reader keeps its residuals: at every point it is brought
+to its optimum first.
+
+Reference: J. Nocedal, S. Wright, *Numerical Optimization*, 2006, chapter 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.fit import arrays
+from bridle.fit.precision import Precision
+from bridle.fit.problem.gap import duality_gap
+from bridle.fit.problem.objective import Evaluation, Objective
+from bridle.fit.requests import (
+    ClassCurvature,
+    HessianProduct,
+    InterceptValues,
+    Point,
+    Steps,
+    Values,
+    ask,
+)
+from bridle.fit.solvers.watch import Solution, Watch
+
+Array = npt.NDArray[Any]
+
+_LONGEST_SOLVE = 250
+_SUFFICIENT_DECREASE = 1e-4
+_LONGEST_SEARCH = 30
+_NEAR = 1e-2  # the intercept's gradient from where Newton's steps lead straight to the end
+_LARGEST_SYSTEM = 1024  # classes
+_LEAST_CURVATURE = 1e-30  # its inverse is still a float32
+
+
+@dataclass
+class _Place:
+    """A point that was evaluated, and where its sums were asked for."""
+
+    evaluation: Evaluation
+    point: Point
+
+
+@dataclass
+class _Newton:
+    """The state between steps."""
+
+    watch: Watch
+    dtype: np.dtype[Any]  # of the products with the Hessian
+    intercept_tolerance: float
+
+    @property
+    def objective(self) -> Objective:
+        return self.watch.objective
+
+    def sharpen(self) -> bool:
+        """Go on in float64; False if it was float64 already."""
+        if self.dtype == np.float64:
+            return False
+        self.dtype = np.dtype(np.float64)
+        return True
+
+    def evaluate(self, parameters: Array) -> Steps[_Place]:
+        """Return value and gradient, in float64."""
+        objective = self.objective
+        weight, _ = objective.split(parameters)
+        point = objective.point(parameters)
+        if not weight.any():
+            return _Place(self.watch.saw(objective.without_weights(parameters)), point)
+        self.watch.passes += 1
+        if objective.fit_intercept and objective.facts.keeps_residuals:
+            step = yield from self._intercept_step_to_optimum(point)
+            point = point._replace(offset=point.offset + step)
+            parameters = parameters.copy()
+            parameters[-1] += step
+        sums = yield from ask(Values(point))
+        return _Place(self.watch.saw(objective.evaluation(parameters, sums)), point)
+
+    def _intercept_step_to_optimum(self, point: Point) -> Steps[Array]:
+        """Return the intercept's way to the best, if the given one is close to it.
+
+        The proof wants the intercept's gradient to be 0, and moving it needs no product.
+        """
+        total, at = self.objective.total_weight, point
+        slope = (yield from ask(InterceptValues(at))).residual / total
+        while self.intercept_tolerance < np.abs(slope).max() < _NEAR:
+            step = yield from intercept_step(at, slope)
+            moved = at._replace(offset=at.offset + step)
+            moved_slope = (yield from ask(InterceptValues(moved))).residual / total
+            if np.linalg.norm(moved_slope) > np.linalg.norm(slope) / 2:
+                break
+            at, slope = moved, moved_slope
+        return np.asarray(at.offset - point.offset)
+
+
+def intercept_step(point: Point, slope: Array) -> Steps[Array]:
+    """Return the intercept's Newton step, from ``mean_i (diag p_i − p_i p_iᵀ)`` of the rows.
+
+    The same constant for all classes changes no probability, and is no part of the step. For
+    very many classes ``p pᵀ`` is left out: it is small, and without it no step is too long.
+    """
+    many = len(slope) > _LARGEST_SYSTEM
+    sums = yield from ask(ClassCurvature(point, diagonal=many))
+    if many:
+        step: Array = -slope / np.maximum(sums.mean / sums.weight, _LEAST_CURVATURE)
+    else:
+        step = np.linalg.lstsq(sums.hessian(), -slope, rcond=1e-12)[0]
+    return np.asarray(step - step.mean())
+
+
+def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[Solution]:
+    """Minimise a penalised objective from ``start`` until the gap, relative to it, is ``tol``."""
+    fast = np.dtype(np.float32 if watch.objective.facts.is_compiled else np.float64)
+    # The gap is about as large as the intercept's gradient.
+    newton = _Newton(watch, fast, max(1e-13, 1e-3 * tol))
+    place = yield from newton.evaluate(start)
+    for iteration in range(max_iter):
+        watch.iteration = iteration
+        place, gap = yield from _prove(newton, place, tol)
+        if gap is not None:
+            return watch.solution(place.evaluation, "gap", gap)
+        following = yield from _step(newton, place)
+        while following is None and newton.sharpen():
+            following = yield from _step(newton, place)
+        if following is None:
+            return watch.solution(place.evaluation, "precision")
+        place = following
+    watch.iteration = max_iter
+    return watch.solution(place.evaluation, "max_iter")
+
+
+def _prove(newton: _Newton, place: _Place, tol: float) -> Steps[tuple[_Place, float | None]]:
+    """Return the point, its intercept perfected if that may prove the gap, and the gap if proven.
+
+    The bound is quadratic in the weights' gradient but linear in the intercept's: see
+    `quasi_newton`.
+    """
+    objective = newton.objective
+    for _ in range(4):
+        at = place.evaluation
+        slope, intercept_slope = objective.split(at.gradient)
+        hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
+        if hoped > tol * (at.value - hoped):
+            return place, None
+        gap = duality_gap(objective, at)
+        if gap <= tol * (at.value - gap):
+            return place, gap
+        if not objective.fit_intercept:
+            return place, None
+        moved = at.parameters.copy()
+        moved[-1] += yield from intercept_step(place.point, intercept_slope)
+        better = yield from newton.evaluate(moved)
+        if np.linalg.norm(better.evaluation.gradient[-1]) >= np.linalg.norm(intercept_slope):
+            return place, None
+        place = better
+    return place, None
+
+
+def _step(newton: _Newton, place: _Place) -> Steps[_Place | None]:
+    direction = yield from _direction(newton, place)
+    if direction is None:
+        return None
+    return (yield from _search(newton, place, direction))
+
+
+def _preconditioner(newton: _Newton, point: Point) -> Steps[Array]:
+    """Return the inverse of M, in the parameters' shape and the products' dtype."""
+    objective = newton.objective
+    sums = yield from ask(ClassCurvature(point, diagonal=True))
+    curvature = np.maximum(sums.hessian(), _LEAST_CURVATURE)
+    inverse = np.empty(objective.shape, newton.dtype)
+    weight, _ = objective.split(inverse)
+    for part in arrays.parts_in_cache(weight):
+        diagonal = np.multiply.outer(objective.second_moment[part], curvature)
+        weight[part] = 1 / (diagonal + max(objective.alpha, _LEAST_CURVATURE))
+    if objective.fit_intercept:
+        inverse[-1] = 1 / curvature
+    return inverse
+
+
+def _hessian_product(newton: _Newton, point: Point, direction: Array) -> Steps[Array]:
+    """Return the Hessian times ``direction``, in its dtype."""
+    newton.watch.passes += 1
+    along = newton.objective.point(direction, Precision(direction.dtype))
+    sums = yield from ask(HessianProduct(point, along))
+    return newton.objective.with_penalty(sums.product, sums.residual, direction)
+
+
+def _direction(newton: _Newton, place: _Place) -> Steps[Array | None]:
+    """Return roughly ``−H⁻¹ ∇f``, by conjugate gradients; None if rounding forbids."""
+    if newton.objective.facts.keeps_residuals:
+        # All that follows is about this point, and the last that was asked for may be another.
+        yield from ask(InterceptValues(place.point))
+    inverse = yield from _preconditioner(newton, place.point)
+    residual = place.evaluation.gradient.astype(newton.dtype)
+    np.negative(residual, out=residual)
+    preconditioned = residual * inverse
+    first = product = float(np.vdot(residual, preconditioned))
+    if not first > 0:
+        return None
+    direction = preconditioned.copy()
+    solution = np.zeros_like(residual)
+    # In the metric of M, twice the decrease that the step hopes for: relative to f it tells how far
+    # the quadratic model can be trusted.
+    wanted = max(0.1, min(0.3, np.sqrt(first / place.evaluation.value))) ** 2 * first
+    for _ in range(_LONGEST_SOLVE):
+        curved = yield from _hessian_product(newton, place.point, direction)
+        bend = float(np.vdot(direction, curved))
+        if not bend > 0:
+            break
+        length = newton.dtype.type(product / bend)
+        previous, product = product, 0.0
+        for part in arrays.parts_in_cache(residual):
+            solution[part] += length * direction[part]
+            residual[part] -= length * curved[part]
+            np.multiply(residual[part], inverse[part], out=preconditioned[part])
+            product += float(np.vdot(residual[part], preconditioned[part]))
+        if product <= wanted:
+            break
+        direction *= newton.dtype.type(product / previous)
+        direction += preconditioned
+    else:
+        newton.sharpen()
+    return solution.astype(np.float64) if solution.any() else None
+
+
+def _search(newton: _Newton, place: _Place, direction: Array) -> Steps[_Place | None]:
+    """Return the first of the points at 1, ½, ¼, … of ``direction`` that decreases enough."""
+    at = place.evaluation
+    slope = float(np.vdot(at.gradient, direction))
+    if not slope < 0:
+        return None
+    noise = 2 * np.finfo(np.float64).eps * abs(at.value)
+    length = 1.0
+    for _ in range(_LONGEST_SEARCH):
+        moved = direction * length
+        moved += at.parameters
+        trial = yield from newton.evaluate(moved)
+        found = trial.evaluation
+        if found.value <= at.value + _SUFFICIENT_DECREASE * length * slope:
+            return trial
+        # Where rounding hides the decrease, the slope still shows it (Hager, Zhang 2005).
+        trial_slope = float(np.vdot(found.gradient, direction))
+        level = found.value <= at.value + noise
+        if level and trial_slope <= (2 * _SUFFICIENT_DECREASE - 1) * slope:
+            return trial
+        length /= 2
+    return None
