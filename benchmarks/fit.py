@@ -37,12 +37,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from bridle.fit.objective import build_objective
 from scipy import sparse
 
 import fit_data
 import fit_peers
 from bridle import SoftmaxRegression
-from bridle.fit.objective import build_objective
 from bridle.fit.precision import Precision
 from bridle.rows import Rows
 from measuring import (

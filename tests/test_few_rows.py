@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bridle.fit.objective import build_objective
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from bridle import SoftmaxRegression, softmax_regression_path
 from bridle.fit import few_rows
-from bridle.fit.objective import build_objective
 from bridle.rows import Rows
 
 

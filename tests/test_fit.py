@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from bridle.fit.gap import duality_gap
+from bridle.fit.objective import Objective, build_objective
+from bridle.fit.targets import WeightlessClassWarning
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, sparse
@@ -23,10 +26,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bridle
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV
-from bridle.fit.gap import duality_gap
-from bridle.fit.objective import Objective, build_objective
 from bridle.fit.precision import FLOAT64
-from bridle.fit.targets import WeightlessClassWarning
 from bridle.networks import NetworkClassifier
 from bridle.rows import Rows
 

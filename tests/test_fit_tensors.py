@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bridle.fit.passes import Point, Sums, sums_over
+from bridle.fit.tensor_pass import tensor_sums
 from scipy import sparse
 from sklearn.datasets import load_digits
 
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
 from bridle.fit import objective
-from bridle.fit.passes import Point, Sums, sums_over
 from bridle.fit.precision import FLOAT64
-from bridle.fit.tensor_pass import tensor_sums
 from bridle.rows import Rows, on_host
 
 torch = pytest.importorskip("torch", reason="PyTorch is an extra")

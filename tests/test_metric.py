@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from bridle import SoftmaxRegression
 from bridle.fit.hessian import Hessian
 from bridle.fit.metric import Curvature, Metric
 from bridle.fit.objective import build_objective
+
+from bridle import SoftmaxRegression
 from bridle.fit.precision import FLOAT64
 from bridle.rows import Rows
 

@@ -7,6 +7,10 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from bridle.fit.metric import build_metric
+from bridle.fit.passes import sums_over
+from bridle.fit.path import PRESETS
+from bridle.fit.targets import WeightlessClassWarning
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -25,10 +29,6 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import bridle
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
 from bridle.fit import objective, quasi_newton
-from bridle.fit.metric import build_metric
-from bridle.fit.passes import sums_over
-from bridle.fit.path import PRESETS
-from bridle.fit.targets import WeightlessClassWarning
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bridle.fit.objective import build_objective
 
 from bridle.fit import passes
-from bridle.fit.objective import build_objective
 from bridle.fit.precision import FLOAT64
 from bridle.kernels import processors
 from bridle.rows import Rows

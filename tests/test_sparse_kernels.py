@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from bridle.fit.objective import build_objective
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
@@ -17,7 +18,6 @@ from scipy import sparse
 from bridle import InputError, SoftmaxRegression
 from bridle.fit import sparse as fit_sparse
 from bridle.fit import sparse_pass
-from bridle.fit.objective import build_objective
 from bridle.fit.precision import FLOAT64
 from bridle.kernels import cpu_sparse, reference, sparse_reference
 from bridle.rows import Rows

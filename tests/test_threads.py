@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bridle.fit.objective import build_objective
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from bridle.fit import passes, threads
-from bridle.fit.objective import build_objective
 from bridle.rows import Rows
 
 
