@@ -343,9 +343,7 @@ def test_a_constant_of_any_size_is_nothing_to_a_network() -> None:
         assert found[:, 0].std() == pytest.approx(1)
 
 
-def test_sparse_files_are_scaled_and_stay_sparse(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sparse_files_are_scaled_and_stay_sparse(command: Command, tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     y = random.integers(0, 3, 150)
     X = sparse.random_array((150, 40), density=0.2, rng=random, format="csr") * 1e4

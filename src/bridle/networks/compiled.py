@@ -351,7 +351,10 @@ def _starts(sizes: Any, gathered: int) -> Any:
 
 @inlined
 def _forward(hidden: int, sizes: Any, starts: Any, units: Any, rows: int, w: Any, a: Any) -> None:
-    """Compute the activations after the first layer's products, but for the last layer's bias and output."""
+    """Compute the activations, but for the last layer's bias and output.
+
+    The products of the first layer are there already.
+    """
     for place in range(len(sizes) - 1):
         inputs, outputs = sizes[place], sizes[place + 1]
         if place > 0:
