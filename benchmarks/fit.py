@@ -37,13 +37,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from bridle.fit.objective import build_objective
 from scipy import sparse
 
 import fit_data
 import fit_peers
 from bridle import SoftmaxRegression
 from bridle.fit.precision import Precision
+from bridle.fit.problem.objective import build_objective
+from bridle.fit.readers import reader_of
+from bridle.fit.requests import Point, Values
 from bridle.rows import Rows
 from measuring import (
     Call,
@@ -163,16 +165,20 @@ def measure_rate(folder: Path, name: str) -> dict[str, float]:
 
 def rates(X: Any, y: Array, classes: int) -> dict[str, float]:
     """Return GFLOP/s and seconds of a pass and of its two bare products."""
-    objective = build_objective(
-        Rows([X]), y, classes, C=1.0, fit_intercept=True, standardize=False, sample_weight=None
-    )
+    reader = reader_of(Rows([X]), y, None, classes)
+    objective = build_objective(reader, classes, C=1.0, fit_intercept=True, standardize=False)
+
+    def answered(point: Point) -> Any:
+        with reader.threads():
+            return reader.answer(Values(point))
+
     random = np.random.default_rng(0)
     parameters = random.normal(size=objective.shape) * 1e-2
     weight = parameters[:-1].astype(X.dtype)
     residual = random.normal(size=(X.shape[0], classes)).astype(X.dtype)
     size = X.nnz if sparse.issparse(X) else X.size
     calls: dict[str, Call] = {
-        "pass": lambda: objective.evaluate(parameters, Precision(X.dtype)),
+        "pass": lambda: answered(objective.point(parameters, Precision(X.dtype))),
         "products": lambda: (X @ weight, X.T @ residual),
     }
     found: dict[str, float] = {}

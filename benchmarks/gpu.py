@@ -34,7 +34,9 @@ import torch
 from torch import Tensor
 
 from bridle import SoftmaxRegression
-from bridle.fit import objective, quasi_newton
+from bridle.fit.readers import TensorReader
+from bridle.fit.requests import Values
+from bridle.fit.solvers import quasi_newton
 from bridle.torch import functional
 
 DEVICE = "cuda"
@@ -301,9 +303,7 @@ def fit_once(
     features, target = embeddings(rows, width, classes, separation, dtype)
     parts: dict[str, tuple[int, float]] = {}
     places: list[tuple[Any, str]] = [
-        (objective, "sums_over"),
-        (objective, "tensor_statistics"),
-        (quasi_newton, "build_metric"),
+        (TensorReader, "answer"),
         (quasi_newton, "duality_gap"),
     ]
     before = [getattr(module, name) for module, name in places]
@@ -329,8 +329,10 @@ def timed(function: Callable[..., Any], parts: dict[str, tuple[int, float]]) -> 
         result = function(*arguments, **options)
         torch.cuda.synchronize()
         name = function.__name__
-        if name == "sums_over":
-            precision = arguments[1][0].precision
+        if name == "answer":
+            name = type(arguments[1]).__name__
+        if isinstance(arguments[-1], Values):
+            precision = arguments[-1].point.precision
             name = f"passes, {precision.dtype}{', TF32' if precision.rounds_factors else ''}"
         calls, spent = parts.get(name, (0, 0.0))
         parts[name] = calls + 1, spent + time.perf_counter() - begin

@@ -6,17 +6,24 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
+from sklearn.datasets import dump_svmlight_file
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from bridle import NetworkClassifier
-from bridle.data import load
+from bridle.data import Dataset, load
+from bridle.rows import Rows
 
 pytest.importorskip("typer")
 from bridle.cli import run
 from bridle.cli.curves import quadratic_is_least_saturated
+from bridle.cli.network_training import units_of
 from bridle.networks import Epoch
 
 MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
@@ -252,3 +259,126 @@ def test_the_sentence_on_saturation_is_there_where_it_is_true() -> None:
     assert not tell([("quadratic (sigmoid)", low), ("cross_entropy (sigmoid)", high)])
     assert not tell([("quadratic (sigmoid)", high)])
     assert not tell([("log_likelihood (softmax)", high), ("cross_entropy (sigmoid)", low)])
+
+
+# --- words, and other sparse features -------------------------------------------------------------
+
+
+def reviews(seed: int, count: int) -> pd.DataFrame:
+    """Return texts, a column in large units, and one that is constant."""
+    random = np.random.default_rng(seed)
+    words = {"bad": ["dull", "flat", "loud"], "good": ["lovely", "funny", "bright"]}
+    others = ["plot", "cast", "music", "story", "half", "ending", "pace", "the", "was"]
+    truth = np.array(list(words))[random.integers(0, 2, count)]
+    texts = [
+        " ".join(random.permutation([*random.choice(words[label], 2), *random.choice(others, 5)]))
+        for label in truth
+    ]
+    income = random.normal(50_000, 10_000, count)
+    return pd.DataFrame({"id": range(count), "review": texts, "income": income, "fee": 0.1,
+                         "verdict": truth})  # fmt: skip
+
+
+@pytest.mark.parametrize("scale", [(), ("--standardize",)])
+def test_a_network_learns_words_and_numbers(
+    command: Command, tmp_path: Path, scale: tuple[str, ...]
+) -> None:
+    train, test, answers = tmp_path / "train.csv", tmp_path / "test.csv", tmp_path / "answers.csv"
+    reviews(1, 200).to_csv(train, index=False)
+    reviews(2, 60).to_csv(test, index=False)
+    out = tmp_path / "model"
+    code, text, error = command(
+        "fit", train, "--target", "verdict", "--hidden", "8", "--out", out, *scale
+    )
+    assert (code, error) == (0, "")
+    assert "column 'review', mostly different texts, became 15 words" in text
+    assert "network 17-8-2, softmax with log_likelihood" in text
+    assert command("predict", out, test, "--out", answers)[0] == 0
+    chained = command("evaluate", answers, "--target", "verdict", "--json")
+    direct = command("evaluate", "--model", out, test, "--json")
+    assert (chained[0], direct[0]) == (0, 0)
+    found, expected = json.loads(chained[1]), json.loads(direct[1])
+    assert found["accuracy"] == expected["accuracy"] == 1.0
+    assert found["cross_entropy_nats"] == pytest.approx(expected["cross_entropy_nats"], rel=1e-6)
+    # The scaling is in the weights: by hand, on the words that scikit-learn finds.
+    model = NetworkClassifier.load(out / "model.safetensors")
+    vectorizer = TfidfVectorizer().fit(reviews(1, 200)["review"])
+    frame = reviews(2, 60)
+    words = vectorizer.transform(frame["review"]).toarray()
+    features = np.hstack([frame[["income", "fee"]].to_numpy(), words])
+    assert model.score(features, frame["verdict"]) == 1.0
+    assert np.abs(model.coefs_[0][1]).max() < 10  # of the constant column
+
+
+def test_words_are_as_they_are_and_numbers_of_unit_size() -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "train.csv"
+        reviews(3, 80).to_csv(path, index=False)
+        dataset = load(str(path), target="verdict")
+    raw = dataset.features.to_array()
+    before = raw.toarray()
+    units = units_of(dataset.features, dataset, None)
+    found = units.of(dataset.features)
+    assert found.format == "csr"
+    numbers, words = found.toarray()[:, :2], found.toarray()[:, 2:]
+    assert np.array_equal(raw.toarray(), before)
+    assert np.array_equal(words, before[:, 2:])
+    assert numbers[:, 0].mean() == pytest.approx(0, abs=1e-12)
+    assert numbers[:, 0].std() == pytest.approx(1)
+    assert not numbers[:, 1].any()  # a constant
+    scaled = units_of(dataset.features, dataset, True).of(dataset.features).toarray()
+    assert np.allclose(scaled[:, :2], numbers)
+    assert np.allclose((scaled[:, 2:] ** 2).mean(axis=0), 1)
+    as_they_are = units_of(dataset.features, dataset, False).of(dataset.features)
+    assert np.array_equal(as_they_are.toarray(), before)
+
+
+def test_a_constant_of_any_size_is_nothing_to_a_network() -> None:
+    random = np.random.default_rng(0)
+    for constant in (0.1, 1e15, 1.7e18):
+        values = np.column_stack([random.normal(size=50), np.full(50, constant)])
+        dataset = Dataset(Rows([values]), np.arange(50) % 2, None, None, "data")
+        found = units_of(dataset.features, dataset, None).of(dataset.features)
+        assert not found[:, 1].any()
+        assert found[:, 0].std() == pytest.approx(1)
+
+
+def test_sparse_files_are_scaled_and_stay_sparse(command: Command, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    y = random.integers(0, 3, 150)
+    X = sparse.random_array((150, 40), density=0.2, rng=random, format="csr") * 1e4
+    X = sparse.csr_array(sparse.hstack([X, sparse.csr_array(np.eye(3)[y] * 1e-3)]))
+    path = tmp_path / "train.svmlight"
+    dump_svmlight_file(X, y, str(path), zero_based=True)
+    dataset = load(str(path))
+    scaled = units_of(dataset.features, dataset, None).of(dataset.features)
+    assert np.allclose((scaled.toarray() ** 2).mean(axis=0), 1)
+    out = tmp_path / "model"
+    code, text, _ = command("fit", path, "--hidden", "8", "--out", out, "--json")
+    assert code == 0
+    assert json.loads(text)["evaluation"]["accuracy"] > 0.95
+    assert command("predict", out, path, "--out", tmp_path / "answers.csv")[0] == 0
+    code, text, _ = command("evaluate", "--model", out, path, "--json")
+    assert json.loads(text)["accuracy"] > 0.95
+    code, text, _ = command("compare", path, "--json", *FAST)
+    assert code == 0
+    assert len(json.loads(text)["runs"]) == 3
+
+
+@pytest.mark.parametrize("name", ["predict", "evaluate"])
+def test_what_does_not_fit_a_network_of_words_names_the_file(
+    command: Command, tmp_path: Path, name: str
+) -> None:
+    train, other = tmp_path / "train.csv", tmp_path / "other.csv"
+    reviews(1, 60).to_csv(train, index=False)
+    reviews(2, 10).drop(columns="review").to_csv(other, index=False)
+    out = tmp_path / "model"
+    assert (
+        command("fit", train, "--target", "verdict", "--hidden", "4", "--out", out, *FAST)[0] == 0
+    )
+    arguments = ("--model", out, other) if name == "evaluate" else (out, other)
+    code, _, error = command(name, *arguments)
+    assert code == 2
+    assert error.startswith(f"bridle: {other}: ")
+    assert "review" in error
+    assert len(error.splitlines()) == 1

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridle.fit import passes
+from bridle.fit.readers import DenseReader, block_sizes, dense
+from bridle.fit.requests import Point, Values
 from bridle.kernels import reference
 from bridle.kernels.cpu_pass import PassSums, pass_sums
 from bridle.rows import Rows
@@ -74,17 +75,18 @@ def test_a_fits_pass_chooses_it_and_gets_the_same(storage: str, monkeypatch: Any
         rows = Rows([X[:500].astype("float32"), X[500:].astype("float32")])
     else:
         rows = Rows([X.astype(storage)])
-    plain = passes.sums_over(rows, [passes.Point(target, share, W / 100, b)])[0]
+    reader, request = DenseReader(rows, target, share, 5), Values(Point(W / 100, b))
+    plain = reader.answer(request)
     asked = []
 
     def seen(*given: Any) -> Any:
         asked.append(given)
         return real(*given)
 
-    monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 0)
-    real = passes._in_one_reading
-    monkeypatch.setattr(passes, "_in_one_reading", seen)
-    found = passes.sums_over(rows, [passes.Point(target, share, W / 100, b)])[0]
+    monkeypatch.setattr(block_sizes, "_KERNEL_NUMBERS", 0)
+    real = dense._in_one_reading
+    monkeypatch.setattr(dense, "_in_one_reading", seen)
+    found = reader.answer(request)
     assert asked
     assert found.loss == pytest.approx(plain.loss, rel=1e-6)
     np.testing.assert_allclose(found.product, plain.product, rtol=1e-4, atol=0.5)
@@ -97,17 +99,17 @@ def test_a_pass_for_several_is_each_ones_own(kernel: bool, dtype: str, monkeypat
     share[100:230] = 0
     none_at_all = np.zeros_like(share)
     none_at_all[-1] = 2
-    monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 0 if kernel else 2**60)
+    monkeypatch.setattr(block_sizes, "_KERNEL_NUMBERS", 0 if kernel else 2**60)
     rows = Rows([X.astype(dtype)])
-    points = [
-        passes.Point(target, weight, factor * W, b)
+    asked = [
+        (DenseReader(rows, target, weight, 3, 2**12), Values(Point(factor * W, b)))
         for factor, weight in ((0.1, None), (-0.2, share), (0.0, none_at_all))
     ]
-    together = passes.sums_over(rows, points, memory_budget=2**14)
+    together = asked[0][0].answer_together(asked)
     wide = X.astype(dtype).astype(np.float64)
-    for point, found in zip(points, together, strict=True):
-        weight = np.ones(len(target)) if point.sample_weight is None else point.sample_weight
-        scores = wide @ point.weight + b
+    for (reader, request), found in zip(asked, together, strict=True):
+        weight = np.ones(len(target)) if reader.sample_weight is None else reader.sample_weight
+        scores = wide @ request.point.weight + b
         losses = reference.residual_in_place(scores, target, weight)
         assert found.loss == pytest.approx(float(losses @ weight), rel=1e-12)
         assert found.worst_loss == pytest.approx(float(losses[weight > 0].max()), rel=1e-12)

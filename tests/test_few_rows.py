@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bridle.fit.objective import build_objective
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from asking import stated
 from bridle import SoftmaxRegression, softmax_regression_path
-from bridle.fit import few_rows
+from bridle.fit.readers import DenseReader
+from bridle.fit.requests import Gram
+from bridle.fit.solvers import few_rows
 from bridle.rows import Rows
 
 
@@ -118,16 +120,16 @@ def test_extreme_penalties_end_in_a_proof_or_say_why(C: Any) -> None:
 
 
 def test_a_path_multiplies_the_rows_with_each_other_once(monkeypatch: Any) -> None:
-    calls, gram_matrix = [], few_rows.gram_matrix
+    asked, answer = [], DenseReader.answer
 
-    def counting(objective: Any) -> Any:
-        calls.append(objective)
-        return gram_matrix(objective)
+    def counting(reader: DenseReader, question: Any) -> Any:
+        asked.append(type(question))
+        return answer(reader, question)
 
-    monkeypatch.setattr(few_rows, "gram_matrix", counting)
+    monkeypatch.setattr(DenseReader, "answer", counting)
     X, y = few()
     softmax_regression_path(X, y, [0.01, 1.0, 100.0])
-    assert len(calls) == 1
+    assert asked.count(Gram) == 1
 
 
 def test_the_limit_of_steps_holds() -> None:
@@ -156,8 +158,7 @@ def test_no_eigenproblem_is_larger_than_the_rows(C: Any, monkeypatch: Any) -> No
 
 def test_what_goes_another_way() -> None:
     def objective(X: Any, **options: Any) -> Any:
-        settings = {"C": 1.0, "fit_intercept": True, "standardize": False, "sample_weight": None}
-        return build_objective(Rows([X]), np.arange(len(X)) % 3, 3, **(settings | options))
+        return stated(X, np.arange(len(X)) % 3, 3, **options)[0]
 
     X, _ = few(count=30, width=300)
     assert few_rows.serves(objective(X))

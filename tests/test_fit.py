@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bridle.fit.gap import duality_gap
-from bridle.fit.objective import Objective, build_objective
-from bridle.fit.targets import WeightlessClassWarning
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, sparse
@@ -25,8 +22,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bridle
+from asking import evaluated, stated
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV
-from bridle.fit.precision import FLOAT64
+from bridle.fit.problem.gap import duality_gap
+from bridle.fit.problem.targets import WeightlessClassWarning
 from bridle.networks import NetworkClassifier
 from bridle.rows import Rows
 
@@ -222,14 +221,14 @@ class TestProof:
         self, seed: Any, classes: Any, C: Any, fit_intercept: Any, soft: Any
     ) -> None:
         X, y = random_problem(seed, count=40, width=4, classes=classes, soft=soft)
-        objective = objective_of(X, y, classes, C, fit_intercept)
+        objective, reader = stated(X, y, classes, C=C, fit_intercept=fit_intercept)
         optimum = SoftmaxRegression(C=C, fit_intercept=fit_intercept, tol=1e-12).fit(X, y)
         best = optimum.fit_report_.objective
         generator = np.random.default_rng(seed)
         around = objective.in_fit_units(optimum.coef_.T, optimum.intercept_)
         for distance in (0.0, 1e-6, 1e-3, 0.1, 3.0):
             point = around + distance * generator.normal(size=objective.shape)
-            found = objective.evaluate(point, FLOAT64)
+            found = evaluated(objective, reader, point)
             assert duality_gap(objective, found) >= (found.value - best) - 1e-12
 
     def test_near_the_optimum_the_bound_is_tight_enough_to_end_on(self) -> None:
@@ -251,40 +250,27 @@ class TestProof:
         assert abs(SoftmaxRegression().fit(X, y).intercept_.sum()) < 1e-9
 
 
-def objective_of(X: Any, y: Any, classes: int, C: float, fit_intercept: bool = True) -> Objective:
-    return build_objective(
-        Rows([X]),
-        y,
-        classes,
-        C=C,
-        fit_intercept=fit_intercept,
-        standardize=False,
-        sample_weight=None,
-    )
-
-
 class TestObjective:
     @given(seed=st.integers(0, 2**32 - 1), soft=st.booleans(), fit_intercept=st.booleans())
     def test_the_gradient_is_the_slope(self, seed: Any, soft: Any, fit_intercept: Any) -> None:
         X, y = random_problem(seed, count=17, width=3, soft=soft)
-        objective = objective_of(X, y, 3, 0.7, fit_intercept)
+        objective, reader = stated(X, y, 3, C=0.7, fit_intercept=fit_intercept)
         generator = np.random.default_rng(seed)
         point, direction = generator.normal(size=(2, *objective.shape))
-        double = FLOAT64
         step = 1e-5
-        ahead = objective.evaluate(point + step * direction, double).value
-        behind = objective.evaluate(point - step * direction, double).value
-        slope = np.vdot(objective.evaluate(point, double).gradient, direction)
+        ahead = evaluated(objective, reader, point + step * direction).value
+        behind = evaluated(objective, reader, point - step * direction).value
+        slope = np.vdot(evaluated(objective, reader, point).gradient, direction)
         assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=1e-6, abs=1e-7)
 
     def test_the_answer_does_not_depend_on_the_block(self, monkeypatch: Any) -> None:
         X, y = random_problem(8, count=97)
-        whole = objective_of(X, y, 3, 1.0)
+        whole, reader = stated(X, y, 3)
         point = np.random.default_rng(0).normal(size=whole.shape)
-        expected = whole.evaluate(point, FLOAT64)
-        monkeypatch.setattr("bridle.fit.passes.block_rows", lambda *_: 7)
-        in_blocks = objective_of(X, y, 3, 1.0)
-        found = in_blocks.evaluate(point, FLOAT64)
+        expected = evaluated(whole, reader, point)
+        monkeypatch.setattr("bridle.fit.readers.block_sizes.block_rows", lambda *_: 7)
+        in_blocks, reader = stated(X, y, 3)
+        found = evaluated(in_blocks, reader, point)
         assert found.value == pytest.approx(expected.value, rel=1e-14)
         np.testing.assert_allclose(found.gradient, expected.gradient, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(in_blocks.shift, X.mean(axis=0), rtol=1e-13)
@@ -700,7 +686,7 @@ class TestInScikitLearn:
 
 class TestCheckpoint:
     def interrupted(self, path: Any, monkeypatch: Any) -> Any:
-        monkeypatch.setattr("bridle.fit.checkpoint._EVERY", 0.0)
+        monkeypatch.setattr("bridle.estimators.checkpoint._EVERY", 0.0)
         X, y = load_digits(return_X_y=True)
         y = np.array([f"digit {label}" for label in y])
 

@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bridle.fit.passes import Point, Sums, sums_over
-from bridle.fit.tensor_pass import tensor_sums
 from scipy import sparse
 from sklearn.datasets import load_digits
 
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
-from bridle.fit import objective
-from bridle.fit.precision import FLOAT64
-from bridle.rows import Rows, on_host
+from bridle.fit.readers import DenseReader, TensorReader
+from bridle.fit.requests import Point, Values
+from bridle.rows import Rows
+from bridle.tensors import on_host
 
 torch = pytest.importorskip("torch", reason="PyTorch is an extra")
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -99,14 +98,14 @@ def test_sums_are_those_of_arrays(shape: Any, soft: bool, weighted: bool) -> Non
     share = random.uniform(0, 2, count) * (random.random(count) > 0.3) if weighted else None
     parts = Rows([X[: count // 2], X[count // 2 :]])
     assert parts.are_tensors
-    (expected,) = sums_over(Rows([X.double().numpy()]), [Point(target, share, W, b)])
+    wide = Rows([X.double().numpy()])
+    expected = DenseReader(wide, target, share, classes).answer(Values(Point(W, b)))
     order = random.permutation(count)
     chosen = parts.take(order)
     mixed = None if share is None else share[order]
     for rows, aim, weights in ((parts, target, share), (chosen, target[order], mixed)):
-        there = None if weights is None else torch.tensor(weights)
-        at = torch.tensor(W), torch.tensor(b)
-        found = Sums(*tensor_sums(rows, torch.tensor(aim), there, *at, FLOAT64, 7))
+        reader = TensorReader(rows, aim, weights, classes, 7 * 16 * (depth + classes))
+        found = reader.answer(Values(Point(torch.tensor(W), torch.tensor(b))))
         assert found.loss == pytest.approx(expected.loss, rel=1e-12, abs=1e-12)
         assert found.worst_loss == pytest.approx(expected.worst_loss, rel=1e-12, abs=1e-12)
         np.testing.assert_allclose(found.product, expected.product, rtol=0, atol=1e-11)
@@ -115,17 +114,8 @@ def test_sums_are_those_of_arrays(shape: Any, soft: bool, weighted: bool) -> Non
 
 def test_a_certain_sample_keeps_its_small_residual() -> None:
     X = torch.ones(1, 1).bfloat16()
-    found = Sums(
-        *tensor_sums(
-            Rows([X]),
-            torch.tensor([0]),
-            None,
-            torch.tensor([[40.0, 0.0]]).double(),
-            torch.zeros(2).double(),
-            FLOAT64,
-            9,
-        )
-    )
+    point = Point(torch.tensor([[40.0, 0.0]]).double(), torch.zeros(2).double())
+    found = TensorReader(Rows([X]), np.array([0]), None, 2).answer(Values(point))
     assert found.residual[0] == pytest.approx(-np.exp(-40), rel=1e-9)
 
 
@@ -167,7 +157,7 @@ def test_little_crosses_between_host_and_device(
     X, y = digits
     features, target = torch.tensor(X).bfloat16(), torch.tensor(y)
     crossed: list[int] = []
-    to_host, to_device, first_pass = torch.Tensor.numpy, torch.as_tensor, sums_over
+    to_host, to_device, answer = torch.Tensor.numpy, torch.as_tensor, TensorReader.answer
 
     def counted_to_host(tensor: Any) -> Any:
         crossed.append(tensor.numel())
@@ -178,12 +168,13 @@ def test_little_crosses_between_host_and_device(
             crossed.append(np.size(values))
         return to_device(values, **options)
 
-    def sums(*arguments: Any) -> Any:
-        monkeypatch.setattr(torch.Tensor, "numpy", counted_to_host)
-        monkeypatch.setattr(torch, "as_tensor", counted_to_device)
-        return first_pass(*arguments)
+    def answer_and_count(reader: TensorReader, question: Any) -> Any:
+        if isinstance(question, Values):
+            monkeypatch.setattr(torch.Tensor, "numpy", counted_to_host)
+            monkeypatch.setattr(torch, "as_tensor", counted_to_device)
+        return answer(reader, question)
 
-    monkeypatch.setattr(objective, "sums_over", sums)
+    monkeypatch.setattr(TensorReader, "answer", answer_and_count)
     report = SoftmaxRegression(C=0.01).fit(features, target).fit_report_
     assert report.proven
     classes, width = 10, X.shape[1]

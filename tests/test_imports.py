@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "strict_json": set(),
     "kernels": set(),
     # the walk
-    "rows": {"checks"},
+    "tensors": set(),
+    "rows": {"checks", "tensors"},
     "probabilities": {"checks", "kernels"},
     "losses": {"checks", "kernels", "probabilities"},
     "information": {"checks", "kernels", "probabilities"},
@@ -33,19 +34,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"checks", "probabilities"},
     # what uses the walk; none of them knows another, but networks what fits share
     "data": {"checks", "rows"},
-    "fit": {
-        "checks", "files", "information", "kernels", "losses", "probabilities", "rows",
-        "strict_json",
+    "fit": {"checks", "kernels", "probabilities", "rows", "strict_json", "tensors"},
+    "estimators": {
+        "checks", "files", "fit", "kernels", "losses", "probabilities", "rows", "tensors",
     },
-    "networks": {"checks", "files", "fit", "kernels", "probabilities", "rows"},
+    "networks": {
+        "checks", "estimators", "files", "fit", "kernels", "probabilities", "rows", "tensors",
+    },
     "torch": {"checks", "kernels", "losses"},
     "judge": {
-        "checks", "information", "kernels", "losses", "probabilities", "rows", "strict_json",
+        "checks", "information", "kernels", "losses", "probabilities", "strict_json", "tensors",
     },
     # on top; nobody imports them
     "cli": {
-        "__init__", "checks", "data", "files", "fit", "information", "interruption", "judge",
-        "kernels", "losses", "networks", "probabilities", "rows", "strict_json",
+        "__init__", "checks", "data", "estimators", "files", "fit", "information",
+        "interruption", "judge", "kernels", "losses", "networks", "probabilities", "rows",
+        "strict_json",
     },
     "__main__": {"cli", "checks"},
     # who is passed a tensor is the only one to open the torch room
@@ -56,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "probabilities",
     },
 }  # fmt: skip
-LATE = {"fit", "judge", "networks"}
+LATE = {"estimators", "judge", "networks"}
 
 # What `import bridle` must never load: each takes longer than the rest together, or is optional.
 HEAVY = {
@@ -135,6 +139,30 @@ def test_imports_go_in_one_direction() -> None:
     assert found == []
 
 
+# Within the fit: whoever asks knows no rows, and whoever answers knows nobody who asks.
+FIT_MAY_IMPORT = {
+    "problem": {"arrays", "precision", "problem", "requests"},
+    "requests": {"arrays", "precision", "requests"},
+    "solvers": {"arrays", "precision", "problem", "report", "requests", "solvers", "threads"},
+    "readers": {"arrays", "precision", "readers", "requests", "threads"},
+}
+KNOWS_ROWS = {"readers"}
+
+
+def test_no_solver_knows_rows() -> None:
+    for module, path in modules():
+        parts = module.split(".")
+        if parts[1:2] != ["fit"] or len(parts) < 3 or parts[2] not in FIT_MAY_IMPORT:
+            continue
+        source = path.read_text(encoding="utf-8")
+        found = imported_modules(source, module, is_package=path.name == "__init__.py")
+        for line, target in found:
+            if target == "bridle.rows":
+                assert parts[2] in KNOWS_ROWS, f"{module}, line {line}"
+            elif target.startswith("bridle.fit."):
+                assert target.split(".")[2] in FIT_MAY_IMPORT[parts[2]], f"{module}, line {line}"
+
+
 def test_every_room_has_a_rule_and_every_rule_a_room() -> None:
     rooms = {room_of(module) for module, _ in modules()}
     assert rooms - set(MAY_IMPORT) == set()
@@ -181,7 +209,7 @@ def test_the_checker_catches_an_import_against_the_rules(module: str, source: st
         ("bridle.losses.binary", "from .reduction import reduce_losses\nfrom ..kernels import x"),
         ("bridle.cli.app", "import bridle"),
         ("bridle", "from bridle.losses import nll"),
-        ("bridle", "if TYPE_CHECKING:\n    from bridle.fit import SoftmaxRegression"),
+        ("bridle", "if TYPE_CHECKING:\n    from bridle.estimators import SoftmaxRegression"),
     ],
 )
 def test_the_checker_lets_the_others_pass(module: str, source: str) -> None:

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bridle.fit.hessian import Hessian
-from bridle.fit.metric import Curvature, Metric
-from bridle.fit.objective import build_objective
 
+from asking import answered, evaluated, stated
 from bridle import SoftmaxRegression
-from bridle.fit.precision import FLOAT64
-from bridle.rows import Rows
+from bridle.fit.solvers.metric import Curvature, Metric
+from bridle.fit.solvers.whole_hessian import hessian_at
 
 
 def random_problem(count: int, width: int, classes: int) -> Any:
@@ -67,20 +65,20 @@ def test_inverting_undoes_the_kronecker_product(
 def test_less_curvature_reaches_the_same_optimum(limit: str, C: float, monkeypatch: Any) -> None:
     X, y = random_problem(300, 29, 5)
     whole = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
-    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
-    monkeypatch.setattr(f"bridle.fit.metric.{limit}", 2)
+    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr(f"bridle.fit.solvers.metric.{limit}", 2)
     less = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
     assert less.fit_report_.proven
     assert less.fit_report_.objective == pytest.approx(whole.fit_report_.objective, rel=2e-9)
 
 
 def test_leading_directions_beat_the_diagonal(monkeypatch: Any) -> None:
-    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
     X, y = random_problem(2000, 60, 3)
-    monkeypatch.setattr("bridle.fit.metric._WIDEST_EIGENPROBLEM", 2)
-    monkeypatch.setattr("bridle.fit.metric._LEADING_ROWS", 50)
+    monkeypatch.setattr("bridle.fit.solvers.metric._WIDEST_EIGENPROBLEM", 2)
+    monkeypatch.setattr("bridle.fit.solvers.metric._LEADING_ROWS", 50)
     leading = SoftmaxRegression(C=1.0, tol=1e-8).fit(X, y)
-    monkeypatch.setattr("bridle.fit.metric._LEADING_ROWS", 1)
+    monkeypatch.setattr("bridle.fit.solvers.metric._LEADING_ROWS", 1)
     nothing = SoftmaxRegression(C=1.0, tol=1e-8).fit(X, y)
     assert leading.fit_report_.passes < nothing.fit_report_.passes
 
@@ -90,7 +88,7 @@ def test_the_optimum_does_not_depend_on_the_memory(
     memory_budget: int | None, monkeypatch: Any
 ) -> None:
     X, y = random_problem(300, 29, 5)
-    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
     model = SoftmaxRegression(C=0.1, tol=1e-9, memory_budget=memory_budget).fit(X, y)
     expected = SoftmaxRegression(C=0.1, tol=1e-9).fit(X, y)
     assert model.fit_report_.proven
@@ -102,28 +100,26 @@ def test_the_optimum_does_not_depend_on_the_memory(
 def test_the_hessian_is_the_gradients_slope(fit_intercept: bool, C: float) -> None:
     X, y = random_problem(40, 3, 4)
     weight = np.random.default_rng(1).uniform(0, 2, 40)
-    objective = build_objective(
-        Rows([X]), y, 4, C=C, fit_intercept=fit_intercept, standardize=True, sample_weight=weight
+    objective, reader = stated(
+        X, y, 4, C=C, fit_intercept=fit_intercept, standardize=True, sample_weight=weight
     )
     random = np.random.default_rng(2)
     point, direction = random.normal(size=(2, *objective.shape))
     for some in (point, direction):
         some -= some.mean(axis=1, keepdims=True)  # what adds the same to all classes is apart
     ahead, behind = (
-        objective.evaluate(point + sign * 1e-5 * direction, FLOAT64).gradient for sign in (1, -1)
+        evaluated(objective, reader, point + sign * 1e-5 * direction).gradient for sign in (1, -1)
     )
     slope = (ahead - behind) / 2e-5
-    found = Hessian.at(objective, point).invert(slope)
+    found = answered(hessian_at(objective, point), reader).invert(slope)
     np.testing.assert_allclose(found, direction, rtol=0, atol=1e-5)
 
 
 def test_a_newton_step_brings_the_mean_over_the_classes_to_0() -> None:
     X, y = random_problem(40, 3, 4)
-    objective = build_objective(
-        Rows([X]), y, 4, C=1.0, fit_intercept=False, standardize=False, sample_weight=None
-    )
-    point = objective.evaluate(np.full(objective.shape, 7.0), FLOAT64)
-    step = Hessian.at(objective, point.parameters).invert(point.gradient)
+    objective, reader = stated(X, y, 4, fit_intercept=False)
+    point = evaluated(objective, reader, np.full(objective.shape, 7.0))
+    step = answered(hessian_at(objective, point.parameters), reader).invert(point.gradient)
     assert (point.parameters - step).mean(axis=1) == pytest.approx(0, abs=1e-12)
 
 
@@ -132,6 +128,6 @@ def test_where_all_else_fails_the_hessian_is_asked(C: float, monkeypatch: Any) -
     X, y = random_problem(200, 5, 3)
     X *= np.logspace(-6, 6, 5)
     asked = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
-    monkeypatch.setattr("bridle.fit.hessian._FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
     last = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
     assert last.fit_report_.objective == pytest.approx(asked.fit_report_.objective, rel=1e-8)

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.datasets import dump_svmlight_file, load_iris
 
-from bridle import NetworkClassifier, SoftmaxRegression
+from bridle import InputError, NetworkClassifier, SoftmaxRegression
 from bridle.cli import run
 
 FEATURES = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
@@ -133,6 +133,27 @@ def test_mutated_models(tmp_path: Path, name: str, capsys: pytest.CaptureFixture
             check_answer(code, capsys.readouterr().err)
         except AssertionError as error:
             raise AssertionError(f"mutation {number}") from error
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_mutated_networks_load_or_are_refused(tmp_path: Path, several: bool) -> None:
+    y = np.stack([LABELS == 0, FEATURES[:, 0] > 0, FEATURES[:, 1] > 0], axis=1)
+    model = NetworkClassifier(
+        (3,), output="sigmoid", cost="cross_entropy", max_epochs=1, random_state=0
+    )
+    path = tmp_path / "model.safetensors"
+    model.fit(FEATURES, y if several else LABELS).save(path)
+    for content in mutations(path.read_bytes(), 200, several):
+        path.write_bytes(content)
+        refused = None
+        try:
+            model = NetworkClassifier.load(path)
+        except InputError as error:
+            refused = str(error)
+        if refused is None:
+            assert model.predict(FEATURES).shape == ((12, 3) if model.multilabel_ else (12,))
+        else:
+            assert refused.startswith(f"{path}: ")
 
 
 @pytest.mark.parametrize("dtype", ["i4, (", "(", "{'a': 1}", "O(", "f8,f8", "V8", "<U1", "|i1",

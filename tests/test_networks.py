@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -320,15 +319,10 @@ def test_data_that_cannot_be_learnt_are_refused() -> None:
     broken[7, 3] = np.nan
     with pytest.raises(InputError, match="X: expected finite numbers, found NaN at row 7"):
         quick().fit(broken, y)
-    with pytest.raises(InputError, match="sparse"):
-        quick().fit(sparse.csr_array(X), y)
     with pytest.raises(InputError, match="at least two classes"):
         quick().fit(X, np.zeros(100))
     with pytest.raises(InputError, match="validation: row 0 is 99"):
         quick().fit(X, y, validation=(X[:1], [99]))
-    model = quick().fit(X, y)
-    with pytest.raises(InputError, match="sparse"):
-        model.predict(Rows([sparse.csr_array(X)]))
 
 
 def test_a_learning_rate_too_high_is_told() -> None:

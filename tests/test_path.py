@@ -7,10 +7,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from bridle.fit.metric import build_metric
-from bridle.fit.passes import sums_over
-from bridle.fit.path import PRESETS
-from bridle.fit.targets import WeightlessClassWarning
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -28,7 +24,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import bridle
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
-from bridle.fit import objective, quasi_newton
+from bridle.estimators.path import PRESETS
+from bridle.fit.problem.targets import WeightlessClassWarning
+from bridle.fit.readers import dense
+from bridle.fit.solvers import quasi_newton
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +142,13 @@ class TestCrossValidation:
         X, y = digits[0].astype(np.float16), digits[1]
         served: list[int] = []
 
-        def counting(features: Any, points: Any, budget: int) -> Any:
-            served.append(len(points))
-            return sums_over(features, points, budget)
+        one_pass = dense.values_in_one_pass
 
-        monkeypatch.setattr(objective, "sums_over", counting)
+        def counting(asked: Any) -> Any:
+            served.append(len(asked))
+            return one_pass(asked)
+
+        monkeypatch.setattr(dense, "values_in_one_pass", counting)
         model = SoftmaxRegressionCV([0.1, 1.0], cv=4, refit=False, tol=1e-6).fit(X, y)
         assert max(served) == 4
         assert sum(served) > 2 * len(served)
@@ -186,11 +187,13 @@ class TestCrossValidation:
     ) -> None:
         budgets: list[int] = []
 
-        def counting(features: Any, points: Any, budget: int) -> Any:
-            budgets.append(budget)
-            return sums_over(features, points, budget)
+        one_pass = dense.values_in_one_pass
 
-        monkeypatch.setattr(objective, "sums_over", counting)
+        def counting(asked: Any) -> Any:
+            budgets.append(sum(reader.memory_budget for reader, _ in asked))
+            return one_pass(asked)
+
+        monkeypatch.setattr(dense, "values_in_one_pass", counting)
         X, y = digits
         SoftmaxRegressionCV([0.01], cv=4, memory_budget=3, tol=1e-2).fit(X[:120], y[:120])
         assert max(budgets) <= 4
@@ -199,7 +202,7 @@ class TestCrossValidation:
         self, digits: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         interrupted = Mock(side_effect=KeyboardInterrupt)
-        monkeypatch.setattr(objective, "sums_over", interrupted)
+        monkeypatch.setattr(dense, "values_in_one_pass", interrupted)
         with pytest.raises(KeyboardInterrupt):
             SoftmaxRegressionCV([0.1, 1.0], cv=4).fit(*digits)
 
@@ -207,12 +210,13 @@ class TestCrossValidation:
         self, digits: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         starts: list[bool] = []
+        metric_at = quasi_newton.metric_at
 
         def counting(problem: Any, parameters: Any, rows: Any) -> Any:
             starts.append(not parameters[:-1].any())
-            return build_metric(problem, parameters, rows)
+            return metric_at(problem, parameters, rows)
 
-        monkeypatch.setattr(quasi_newton, "build_metric", counting)
+        monkeypatch.setattr(quasi_newton, "metric_at", counting)
         model = SoftmaxRegressionCV([1.0], cv=3, refit=False, tol=1e-9).fit(*digits)
         assert model.fit_report_.proven
         assert starts.count(True) == 1

@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bridle.fit.objective import build_objective
 
-from bridle.fit import passes
-from bridle.fit.precision import FLOAT64
+from asking import evaluated, stated
+from bridle.fit.readers import dense
 from bridle.kernels import processors
 from bridle.rows import Rows
 
@@ -128,22 +126,17 @@ def test_a_pass_has_the_same_bits_on_any_number_of_threads(
     random = np.random.default_rng(0)
     X = random.normal(size=(5000, 40)).astype(dtype)
     y = random.dirichlet(np.ones(70), 5000) if soft else random.integers(0, 70, 5000)
-    objective = build_objective(
-        Rows([X[:3000], X[3000:]]),
-        y,
-        70,
-        C=1.0,
-        fit_intercept=True,
-        standardize=False,
-        sample_weight=random.integers(0, 3, 5000).astype(float),
-    )
+    weight = random.integers(0, 3, 5000).astype(float)
+    objective, reader = stated(Rows([X[:3000], X[3000:]]), y, 70, sample_weight=weight)
     parameters = random.normal(size=objective.shape) / 10
-    assert passes.in_pieces(objective.features, 40, 70, objective.memory_budget)
+    assert reader.in_pieces()
     found = []
     for count in (1, 2, 4):
-        monkeypatch.setattr(passes, "free", lambda count=count: count)
-        found.append(objective.evaluate(parameters, FLOAT64))
-    whole = replace(objective, memory_budget=1).evaluate(parameters, FLOAT64)
+        monkeypatch.setattr(dense, "free", lambda count=count: count)
+        found.append(evaluated(objective, reader, parameters))
+    reader.memory_budget = 1
+    assert not reader.in_pieces()
+    whole = evaluated(objective, reader, parameters)
     for point in found:
         assert point.value == found[0].value
         np.testing.assert_array_equal(point.gradient, found[0].gradient)

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from bridle.fit.objective import build_objective
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from asking import answered, evaluated, stated
 from bridle import InputError, SoftmaxRegression
-from bridle.fit import sparse as fit_sparse
-from bridle.fit import sparse_pass
-from bridle.fit.precision import FLOAT64
+from bridle.fit.problem.objective import Evaluation, Objective
+from bridle.fit.readers import SparseReader, sparse_layout
+from bridle.fit.readers import sparse as sparse_reader
+from bridle.fit.requests import HessianProduct, Statistics
+from bridle.fit.solvers import newton_cg
+from bridle.fit.solvers.watch import Watch
 from bridle.kernels import cpu_sparse, reference, sparse_reference
 from bridle.rows import Rows
 
@@ -145,10 +148,14 @@ def sparse_problem(seed: int, rows: int, width: int, classes: int) -> Any:
 @pytest.fixture(params=[False, True], ids=["plain", "compiled"])
 def compiled(request: Any, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Have every sparse problem on this path, whatever its size, and in several blocks."""
-    monkeypatch.setattr(fit_sparse, "_COMPILED_PRODUCTS", 0 if request.param else 2**62)
-    monkeypatch.setattr(fit_sparse, "_LEAST_ROWS", 50)
-    monkeypatch.setattr(fit_sparse, "_BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(sparse_layout, "_COMPILED_PRODUCTS", 0 if request.param else 2**62)
+    monkeypatch.setattr(sparse_layout, "_LEAST_ROWS", 50)
+    monkeypatch.setattr(sparse_layout, "_BLOCK_NUMBERS", 1)
     return bool(request.param)
+
+
+def newton_of(objective: Objective) -> newton_cg._Newton:
+    return newton_cg._Newton(Watch(objective), np.dtype(np.float64), 1e-13)
 
 
 @pytest.mark.usefixtures("compiled")
@@ -217,7 +224,7 @@ class TestFit:
     ) -> None:
         X, y = sparse_problem(7, 160, 17, 3)
         kept = SoftmaxRegression(tol=1e-10).fit(X, y)
-        monkeypatch.setattr(sparse_pass, "_KEPT_BYTES", 0)
+        monkeypatch.setattr(sparse_reader, "_KEPT_BYTES", 0)
         again = SoftmaxRegression(tol=1e-10).fit(X, y)
         assert again.fit_report_.stopped == "gap"
         np.testing.assert_allclose(
@@ -232,41 +239,36 @@ class TestFit:
 
     def test_hessian_is_the_slope_of_the_gradient(self) -> None:
         X, y = sparse_problem(9, 130, 13, 3)
-        objective = build_objective(
-            Rows([X]), y, 3, C=1.0, fit_intercept=True, standardize=True, sample_weight=None
-        )
-        passes = sparse_pass.SparsePass(objective, 1e-12)
+        objective, reader = stated(X, y, 3, standardize=True)
         generator = np.random.default_rng(0)
         point, direction = generator.normal(size=(2, *objective.shape))
         step = 1e-5 * direction
-        slope = (
-            passes.evaluate(point + step).gradient - passes.evaluate(point - step).gradient
-        ) / 2e-5
-        hessian = passes.hessian(passes.evaluate(point), np.dtype("float64"))
-        np.testing.assert_allclose(hessian.multiply(direction), slope, atol=1e-8)
+        ahead, behind = (evaluated(objective, reader, point + s * step).gradient for s in (1, -1))
+        request = HessianProduct(objective.point(point), objective.point(direction))
+        sums = reader.answer(request)
+        found = objective.with_penalty(sums.product, sums.residual, direction)
+        np.testing.assert_allclose(found, (ahead - behind) / 2e-5, atol=1e-8)
 
     @pytest.mark.parametrize("soft", [True, False])
     @pytest.mark.parametrize("many", [True, False])
     def test_close_to_its_best_the_intercept_is_perfected(
         self, soft: bool, many: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(sparse_pass, "_LARGEST_SYSTEM", 3 if many else 4)
+        monkeypatch.setattr(newton_cg, "_LARGEST_SYSTEM", 3 if many else 4)
         X, y = sparse_problem(12, 130, 13, 4)
         target = 0.9 * np.eye(4)[y] + 0.025 if soft else y
         weight = np.random.default_rng(0).integers(0, 3, 130).astype(float)
-        objective = build_objective(
-            Rows([X]), target, 4, C=1.0, fit_intercept=True, standardize=True, sample_weight=weight
-        )
-        passes = sparse_pass.SparsePass(objective, 1e-12)
+        objective, reader = stated(X, target, 4, standardize=True, sample_weight=weight)
+        newton = newton_of(objective)
         point = np.random.default_rng(1).normal(size=objective.shape)
         for _ in range(200):  # damped steps, until the intercept is close
-            at = passes.evaluate(point)
-            point = point + 0.7 * np.vstack(
-                [np.zeros((13, 4)), passes.hessian(at, np.dtype("float64")).intercept_step()[None]]
-            )
+            place = answered(newton.evaluate(point), reader)
+            at: Evaluation = place.evaluation
+            step = answered(newton_cg.intercept_step(place.point, at.gradient[-1]), reader)
+            point = point + 0.7 * np.vstack([np.zeros((13, 4)), step[None]])
             if np.abs(at.gradient[-1]).max() < 1e-12:
                 break
-        exact = objective.evaluate(at.parameters, FLOAT64)
+        exact = evaluated(objective, reader, at.parameters)
         assert np.abs(exact.gradient[-1]).max() < 1e-12
         np.testing.assert_allclose(at.gradient, exact.gradient, atol=1e-12)
         np.testing.assert_allclose(at.value, exact.value, rtol=1e-13)
@@ -276,13 +278,12 @@ class TestFit:
     def test_evaluation_is_the_objectives_own(self, intercept: bool, cold: bool) -> None:
         X, y = sparse_problem(11, 130, 13, 3)
         weight = np.random.default_rng(0).integers(0, 3, 130).astype(float)
-        objective = build_objective(
-            Rows([X]), y, 3, C=1.0, fit_intercept=intercept, standardize=True, sample_weight=weight
-        )
+        options: dict[str, Any] = {"fit_intercept": intercept, "standardize": True}
+        objective, reader = stated(X, y, 3, sample_weight=weight, **options)
         point = np.random.default_rng(1).normal(size=objective.shape)
         objective.split(point)[0][:] *= 0 if cold else 1
-        found = sparse_pass.SparsePass(objective, 1e-12).evaluate(point)
-        exact = objective.evaluate(point, FLOAT64)
+        found = answered(newton_of(objective).evaluate(point), reader).evaluation
+        exact = evaluated(objective, reader, point)
         np.testing.assert_allclose(found.gradient, exact.gradient, atol=1e-12)
         np.testing.assert_allclose(
             [found.value, found.loss, found.worst_loss],
@@ -295,15 +296,17 @@ def test_statistics_are_those_of_the_dense_features(compiled: bool) -> None:
     X, y = sparse_problem(10, 130, 13, 3)
     X = sparse.csr_array(sparse.hstack([X, np.full((130, 1), 1e6), np.zeros((130, 1))]))
     weight = np.random.default_rng(0).integers(0, 3, 130).astype(float)
-    prepared = fit_sparse.prepare_sparse(Rows([X]), 3)
-    assert prepared.compiled == compiled
-    assert len(prepared.blocks) == 3
-    mean, squares, product = fit_sparse.sparse_statistics(prepared, y, 3, weight)
+    reader = SparseReader(Rows([X]), y, weight, 3)
+    assert reader.layout.compiled == compiled
+    assert len(reader.layout.blocks) == 3
+    found = reader.answer(Statistics(15, 3))
     dense = X.toarray()
     exact = weight @ dense / weight.sum()
-    np.testing.assert_allclose(mean, exact, rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(squares, weight @ (dense - exact) ** 2, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(product, dense.T @ (weight[:, None] * np.eye(3)[y]), atol=1e-9)
+    np.testing.assert_allclose(found.mean, exact, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found.squares, weight @ (dense - exact) ** 2, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        found.target_product, dense.T @ (weight[:, None] * np.eye(3)[y]), atol=1e-9
+    )
 
 
 def test_nothing_is_ever_dense() -> None:

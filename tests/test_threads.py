@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from bridle.fit.objective import build_objective
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
-from bridle.fit import passes, threads
+from bridle.fit import threads
+from bridle.fit.readers import block_sizes, dense, reader_of
 from bridle.rows import Rows
 
 
@@ -29,18 +28,17 @@ def blas_threads() -> set[int]:
     return {library["num_threads"] for library in libraries}
 
 
-def objective(rows: int, width: int, classes: int) -> Any:
+def reader(rows: int, width: int, classes: int, memory_budget: int | None = None) -> Any:
     target = np.arange(rows) % classes
-    options: dict[str, Any] = {"C": 1.0, "fit_intercept": True, "standardize": False}
     X = np.random.default_rng(0).normal(size=(rows, width))
-    return build_objective(Rows([X]), target, classes, sample_weight=None, **options)
+    return reader_of(Rows([X]), target, None, classes, memory_budget)
 
 
 def test_beside_our_kernel_only_large_products_are_shared_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(passes, "_KERNEL_NUMBERS", 2**16)
-    with threads.threads_for(objective(8000, 600, 3)):
+    monkeypatch.setattr(block_sizes, "_KERNEL_NUMBERS", 2**16)
+    with reader(8000, 600, 3).threads():
         assert blas_threads() == {1}
         with threads.large(2**30):
             assert blas_threads() == {2}
@@ -51,29 +49,30 @@ def test_beside_our_kernel_only_large_products_are_shared_out(
 
 
 def test_a_small_fit_has_one_thread_for_all() -> None:
-    with threads.threads_for(objective(300, 40, 5)), threads.large(2**20):
+    with reader(300, 40, 5).threads(), threads.large(2**20):
         assert blas_threads() == {1}
     assert blas_threads() == {2}
 
 
 def test_a_pass_in_pieces_has_one_thread_a_product() -> None:
-    with threads.threads_for(objective(2000, 100, 80)):
+    with reader(2000, 100, 80).threads():
         assert blas_threads() == {1}
 
 
 def test_products_too_large_for_pieces_have_the_processors_that_are_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = replace(objective(2000, 100, 80), memory_budget=1000)
+    whole = reader(2000, 100, 80, 1000)
     for count in (1, 2):
         monkeypatch.setattr(threads, "free", lambda count=count: count)
-        with threads.threads_for(whole):
+        monkeypatch.setattr(dense, "free", lambda count=count: count)
+        with whole.threads():
             assert blas_threads() == {count}
-        with threads.threads_for(objective(8000, 600, 3)), threads.large(2**30):
+        with reader(8000, 600, 3).threads(), threads.large(2**30):
             assert blas_threads() == {count}
 
 
 def test_an_error_gives_them_back() -> None:
-    with pytest.raises(ValueError, match="so"), threads.threads_for(objective(300, 40, 5)):
+    with pytest.raises(ValueError, match="so"), reader(300, 40, 5).threads():
         raise ValueError("so")
     assert blas_threads() == {2}

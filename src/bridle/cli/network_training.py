@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from bridle import checks
 from bridle.cli.messages import about, tell_user
@@ -19,9 +20,9 @@ from bridle.data import Dataset
 from bridle.networks import Epoch, NetworkClassifier, compiled, settings
 from bridle.networks.costs import COSTS, USUAL_OUTPUT
 from bridle.networks.progress import line
-from bridle.networks.samples import dense
+from bridle.networks.samples import numbers
 from bridle.networks.training import Watch, sparing_the_compiler
-from bridle.rows import Rows
+from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
 
@@ -29,28 +30,67 @@ _USUAL_COST = {"sigmoid": "cross_entropy", "softmax": "log_likelihood"}
 
 
 class Units(NamedTuple):
-    """``(x − mean) / scale`` of the features has about unit size, as a network wants it."""
+    """``(x − mean) / scale`` of the features has about unit size, as a network wants it.
+
+    Sparse features stay sparse: the mean is 0 but for what stands before the words of texts, which
+    was dense in the table.
+    """
 
     mean: Array
     scale: Array
 
-    def of(self, features: Rows) -> Array:
+    def of(self, features: Rows) -> Features:
         """Return the features in these units."""
-        values = dense(features)
+        values = numbers(features)
+        if not sparse.issparse(values):
+            return self._of_dense(values)
+        centred = int(np.flatnonzero(self.mean).max(initial=-1)) + 1
+        left = Units(self.mean[:centred], self.scale[:centred])
+        right = values[:, centred:]
+        right.data = right.data / self.scale[centred:].astype(values.dtype)[right.indices]
+        dense = left._of_dense(values[:, :centred].toarray())
+        return sparse.hstack([sparse.csr_array(dense), right], format="csr")
+
+    def _of_dense(self, values: Array) -> Array:
         return np.asarray(
             (values - self.mean.astype(values.dtype)) / self.scale.astype(values.dtype)
         )
 
 
 def units_of(features: Rows, dataset: Dataset, standardize: bool | None) -> Units:
-    """Return the units: 0 to 1 for pixels, mean 0 and deviation 1 else, unless told."""
-    values, width = dense(features), features.shape[1]
+    """Return the units: 0 to 1 for pixels, mean 0 and deviation 1 else, unless told.
+
+    Words are as they are; if told to scale them, and in sparse files, a column is divided by its
+    root mean square and not centred, which would make it dense.
+    """
+    values, width = numbers(features), features.shape[1]
     if standardize is None and dataset.pixels:
         return Units(np.zeros(width), np.full(width, 255.0))
     if standardize is False:
         return Units(np.zeros(width), np.ones(width))
-    scale = values.std(axis=0, dtype=np.float64)
-    return Units(values.mean(axis=0, dtype=np.float64), np.where(scale > 0, scale, 1.0))
+    if not sparse.issparse(values):
+        return _standard(values)
+    words = sum(len(each.words) for each in dataset.reading.texts)
+    left = _standard(values[:, : width - words if words else 0].toarray())
+    right = values[:, len(left.mean) :]
+    scale = np.ones(words) if words and standardize is None else _root_mean_square(right)
+    return Units(np.append(left.mean, np.zeros(len(scale))), np.append(left.scale, scale))
+
+
+def _standard(values: Array) -> Units:
+    """Return the units in which mean is 0 and deviation 1; a constant column is 0 in them."""
+    mean, scale = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+    # Rounding leaves a constant a deviation, and a mean that is not quite the constant.
+    constant = values.min(axis=0) == values.max(axis=0)
+    mean[constant], scale[constant] = values[0, constant], 1.0
+    return Units(mean, np.where(scale > 0, scale, 1.0))
+
+
+def _root_mean_square(values: Features) -> Array:
+    squares = np.bincount(
+        values.indices, weights=values.data.astype(np.float64) ** 2, minlength=values.shape[1]
+    )
+    return np.where(squares > 0, np.sqrt(squares / values.shape[0]), 1.0)
 
 
 def classifier(options: NetworkOptions) -> NetworkClassifier:
@@ -71,6 +111,8 @@ def classifier(options: NetworkOptions) -> NetworkClassifier:
         momentum=options.momentum,
         solver=options.solver,
         init=options.init,
+        # A matrix of targets in a file is of distributions, even if all of them are 0 and 1.
+        multilabel=False,
         random_state=options.seed,
     )
     with in_flags():

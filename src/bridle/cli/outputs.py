@@ -253,6 +253,11 @@ def load_model(path: Path) -> Model:
     file = path / MODEL if path.is_dir() else path
     network = model_file.format_of(file) == network_file.FORMAT
     model = NetworkClassifier.load(file) if network else SoftmaxRegression.load(file)
+    if isinstance(model, NetworkClassifier) and model.multilabel_:
+        raise checks.InputError(
+            f"{file}: a network of several labels a sample; the command judges one, the library "
+            f"predicts them"
+        )
     reading = Reading.from_plain(model.reading_, str(file))  # refused here, where it has a name
     words = [name for each in reading.texts for name in each.feature_names]
     names = list(getattr(model, "feature_names_in_", []))

@@ -12,7 +12,8 @@ file                    subject
 ``training.py``         epoch after epoch: figures, early stopping
 ``classifier.py``       the scikit-learn classifier around them
 ``settings.py``         its parameters and arguments, checked
-``samples.py``          its features and targets, as an epoch wants them
+``targets.py``          what its targets are: labels, distributions, several labels a sample
+``samples.py``          features and targets, as an epoch wants them
 ``progress.py``         an epoch in a line
 ``model_file.py``       a fitted network on disk
 ======================= ==========================================================================

@@ -62,6 +62,7 @@ class Network(NamedTuple):
     last: LastLayer
     alpha: float
     l1_ratio: float
+    multilabel: bool = False
 
 
 class Forward(NamedTuple):
@@ -77,18 +78,24 @@ class Backward(NamedTuple):
     objective: float
     gradients: list[Layer]
     costs: Array  # (B,) of the samples, without penalty
-    correct: Array  # (B,) whether the highest output was the target's
+    correct: Array  # (B,) whether the answer was the target's, as `correct` tells
     output_derivatives: Array  # (B, K)
 
 
 def network(
-    activation: str, output: str, cost: str, alpha: float = 0.0, l1_ratio: float = 0.0
+    activation: str,
+    output: str,
+    cost: str,
+    alpha: float = 0.0,
+    l1_ratio: float = 0.0,
+    multilabel: bool = False,
 ) -> Network:
     """Return a network by its names; refuse a cost that has no meaning for the output."""
-    return Network(activation_named(activation), last_layer(output, cost), alpha, l1_ratio)
+    last = last_layer(output, cost)
+    return Network(activation_named(activation), last, alpha, l1_ratio, multilabel)
 
 
-def forward(net: Network, layers: Sequence[Layer], features: Array) -> Forward:
+def forward(net: Network, layers: Sequence[Layer], features: Any) -> Forward:
     """Compute all activations of a batch, from the first layer to the last."""
     activations = [features]
     for layer in layers[:-1]:
@@ -101,7 +108,7 @@ def forward(net: Network, layers: Sequence[Layer], features: Array) -> Forward:
 def backward(
     net: Network,
     layers: Sequence[Layer],
-    features: Array,
+    features: Any,
     target: Array,
     sample_weight: Array | None = None,
 ) -> Backward:
@@ -111,12 +118,12 @@ def backward(
     ----------
     net : Network
     layers : sequence of Layer
-    features : ndarray (B, n_0)
+    features : ndarray or CSR array (B, n_0)
     target : ndarray (B, K)
-        A distribution for each sample; one-hot for a label.
+        A distribution for each sample, one-hot for a label; 0 or 1 for each class if multilabel.
     sample_weight : ndarray (B,), optional
     """
-    weight = np.ones(len(features), features.dtype) if sample_weight is None else sample_weight
+    weight = np.ones(features.shape[0], features.dtype) if sample_weight is None else sample_weight
     total = weight.sum()
     seen = forward(net, layers, features)
     outputs = seen.activations[-1]
@@ -133,9 +140,16 @@ def backward(
         objective=float((weight @ costs + penalty(net, layers)) / total),
         gradients=gradients,
         costs=costs,
-        correct=outputs.argmax(axis=1) == target.argmax(axis=1),
+        correct=correct(net, seen.scores, target),
         output_derivatives=output_derivative(outputs),
     )
+
+
+def correct(net: Network, scores: Array, target: Array) -> Array:
+    """Tell whose highest score is the target's; if multilabel, who has all classes right."""
+    if net.multilabel:
+        return np.asarray(((scores > 0) == (target > 0)).all(axis=1))
+    return np.asarray(scores.argmax(axis=1) == target.argmax(axis=1))
 
 
 def penalty(net: Network, layers: Sequence[Layer]) -> float:

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bridle import checks, probabilities
-from bridle.fit.problem.targets import ClassWeight, every_class_counts, fit_target
+from bridle.fit.problem.targets import ClassWeight
 from bridle.networks import (
     backpropagation,
     model_file,
@@ -21,6 +21,7 @@ from bridle.networks import (
     progress,
     samples,
     settings,
+    targets,
     training,
 )
 from bridle.networks.backpropagation import Layer
@@ -29,7 +30,8 @@ from bridle.networks.training import Epoch, Watch
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
-Validation = tuple[Features, npt.ArrayLike]
+Targets = Any  # labels or a matrix, dense or sparse
+Validation = tuple[Features, Targets]
 
 _PREDICTED_ROWS = 1024  # at a time
 
@@ -83,6 +85,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         Begin at the last fit's weights.
     class_weight : dict, "balanced" or None
         Factors on the sample weights by class, as in scikit-learn.
+    multilabel : bool or None
+        Whether ``y`` holds several labels a sample, a matrix of 0 or 1 for each class; sigmoid
+        outputs only. None: where the outputs are sigmoids and ``y`` is such a matrix, as in
+        scikit-learn. False takes its rows for distributions.
     random_state : int, RandomState or None
         Decides the weights to start from, the validation samples and the batches.
     verbose : int
@@ -91,7 +97,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     Attributes
     ----------
     classes_ : ndarray (K,)
-        The labels, sorted; ``0 … K−1`` when fitted on probabilities.
+        The labels, sorted; ``0 … K−1`` when fitted on probabilities or several labels a sample.
+    multilabel_ : bool
+        Whether ``y`` held several labels a sample.
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer, in the dtype of the features.
     history_ : list of Epoch
@@ -143,6 +151,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         tol: float | None = None,
         warm_start: bool = False,
         class_weight: ClassWeight = None,
+        multilabel: bool | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -163,13 +172,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.tol = tol
         self.warm_start = warm_start
         self.class_weight = class_weight
+        self.multilabel = multilabel
         self.random_state = random_state
         self.verbose = verbose
 
     def fit(
         self,
         X: Features,
-        y: npt.ArrayLike,
+        y: Targets,
         sample_weight: npt.ArrayLike | None = None,
         *,
         validation: Validation | None = None,
@@ -179,10 +189,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
         Parameters
         ----------
-        X : array_like or Rows, (N, D)
-            Dense features of any real dtype, best of about unit size.
-        y : array_like, (N,) or (N, K)
-            Labels, or a distribution over K classes per sample.
+        X : array_like, sparse array or Rows, (N, D)
+            Features of any real dtype, best of about unit size. Sparse ones are never made dense.
+        y : array_like, (N,) or (N, K), or sparse array, (N, K)
+            Labels, a distribution over K classes per sample, or several labels a sample: 0 or 1
+            for each class, for sigmoid outputs (see `multilabel`).
         sample_weight : array_like, (N,), optional
             In a batch that holds all samples, weight k is the same as k copies.
         validation : (X, y), optional
@@ -193,35 +204,36 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         Raises
         ------
         InputError
-            A cost without meaning for the output, features that are not finite or sparse, fewer
-            than two classes, a learning rate too high, …
+            A cost without meaning for the output, features that are not finite, fewer than two
+            classes, several labels a sample for softmax, a learning rate too high, …
         """
         plan = settings.plan(self, has_validation=validation is not None)
         features = self._features(X, reset=True)
-        found = fit_target(y, sample_weight, self.class_weight, len(features))
-        every_class_counts(found)
-        values = samples.dense(features)
+        multilabel = targets.is_multilabel(self, y)
+        plan = plan.of_targets(multilabel=multilabel)
+        found = targets.whole_target(self, y, sample_weight, len(features), multilabel=multilabel)
+        values = samples.numbers(features)
         random = check_random_state(self.random_state)
         sizes = (values.shape[1], *plan.hidden_layer_sizes, len(found.classes))
         state = self._start(found.classes, sizes, random, values.dtype)
         learnt = samples.of_target(values, found)
         judged = None
         if validation is not None:
-            judged = self._validation(validation, found.classes, values.dtype)
+            judged = self._validation(validation, found.classes, values.dtype, multilabel)
         elif self.validation_fraction > 0:
             learnt, judged = samples.split(learnt, self.validation_fraction, random)
-        work = plan.training(sizes, self.max_epochs, len(learnt.features))
+        work = plan.training(sizes, self.max_epochs, len(learnt.weight))
         start = training.judge(work, learnt, state.vector)[0]
         history = training.train(work, learnt, judged, state, random, self._watchers(watch))
         training.warn_of_divergence(work, learnt, start, history[-1].cost)
-        self._random, self.history_ = random, history
+        self._random, self.history_, self.multilabel_ = random, history, multilabel
         self._keep(found.classes, sizes, state)
         return self
 
     def partial_fit(
         self,
         X: Features,
-        y: npt.ArrayLike,
+        y: Targets,
         classes: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
         *,
@@ -234,22 +246,26 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         X, y, sample_weight, watch
             As in `fit`.
         classes : array_like, (K,), optional
-            All labels there will be; needed in the first call unless ``y`` holds all of them.
+            All labels there will be; needed in the first call unless ``y`` holds all of them. The
+            first call also decides whether samples have several labels.
         """
         plan = settings.plan(self, has_validation=True)
         first = not hasattr(self, "coefs_")
         features = self._features(X, reset=first)
+        multilabel = targets.is_multilabel(self, y) if first else self.multilabel_
+        plan = plan.of_targets(multilabel=multilabel)
         if first and classes is None:
-            classes = settings.classes_of(y)
+            classes = targets.classes_of(y)
         known = self.classes_ if classes is None else np.unique(np.asarray(classes))
         if not first and not np.array_equal(known, self.classes_):
             raise checks.InputError("classes: expected those of the first call, or None")
-        values = samples.dense(features)
+        values = samples.numbers(features)
         if not first:
             values = values.astype(self.coefs_[0].dtype, copy=False)
-        learnt = samples.of_target(
-            values, settings.partial_target(y, sample_weight, self.class_weight, known, values)
+        found = targets.partial_target(
+            self, y, sample_weight, known, len(features), multilabel=multilabel
         )
+        learnt = samples.of_target(values, found)
         if not hasattr(self, "_random"):
             self._random = check_random_state(self.random_state)
         sizes = (values.shape[1], *plan.hidden_layer_sizes, len(known))
@@ -259,26 +275,39 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         else:
             state = self._continued(sizes)
         training_plan = plan.training(
-            sizes, 1, len(learnt.features), len(self.history_) + 1, to_the_end=True
+            sizes, 1, len(learnt.weight), len(self.history_) + 1, to_the_end=True
         )
         self.history_ += training.train(
             training_plan, learnt, None, state, self._random, self._watchers(watch)
         )
+        self.multilabel_ = multilabel
         self._keep(known, sizes, state)
         return self
 
     def predict(self, X: Features) -> Array:
-        """Return each sample's class of the highest output; ties go to the first."""
+        """Return each sample's class of the highest output; ties go to the first.
+
+        For several labels a sample, 1 where the probability is above ½, else 0: integers (N, K).
+        """
         scores = self._scores(X)
+        if self.multilabel_:
+            return np.asarray((scores > 0).astype(np.int64))
         return np.asarray(self.classes_[probabilities.predicted_class(scores)])
 
     def predict_proba(self, X: Features) -> Array:
-        """Return the class probabilities (N, K); sigmoid outputs are divided by their sum."""
-        return np.asarray(probabilities.softmax(self._logarithms(X)))
+        """Return the class probabilities (N, K); sigmoid outputs are divided by their sum.
+
+        For several labels a sample they are not: each is the probability of its own class.
+        """
+        scores = self._scores(X)
+        if self.multilabel_:
+            return np.asarray(probabilities.sigmoid(scores))
+        return np.asarray(probabilities.softmax(self._logarithms(scores)))
 
     def predict_log_proba(self, X: Features) -> Array:
         """Return the logarithms of the class probabilities (N, K), right far below underflow."""
-        return np.asarray(probabilities.log_softmax(self._logarithms(X)))
+        logarithms = self._logarithms(self._scores(X))
+        return logarithms if self.multilabel_ else np.asarray(probabilities.log_softmax(logarithms))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model as safetensors with JSON metadata; see `load`.
@@ -304,17 +333,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         model_file.restore(model, path)
         return model
 
-    def _logarithms(self, X: Features) -> Array:
+    def _logarithms(self, scores: Array) -> Array:
         # The softmax of ln a is a / Σ a, and never 0 / 0.
-        scores = self._scores(X)
         return scores if self.output == "softmax" else np.asarray(probabilities.log_sigmoid(scores))
 
     def _scores(self, X: Features) -> Array:
         check_is_fitted(self)
         net = backpropagation.network(self.activation, self.output, self.cost)
         features = self._features(X, reset=False)
-        if features.is_sparse:
-            samples.dense(features)
         dtype = np.result_type(features.dtype, self.coefs_[0].dtype)
         layers = [
             Layer(weight.astype(dtype, copy=False), bias.astype(dtype, copy=False))
@@ -326,13 +352,22 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             scores[rows] = backpropagation.forward(net, layers, block).scores
         return scores
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_label = self.output == "sigmoid" and self.multilabel is not False
+        return tags
+
     def _features(self, X: Features, *, reset: bool) -> Rows:
         return settings.features_of(self, X, validate_data, reset=reset)
 
-    def _validation(self, given: Validation, classes: Array, dtype: np.dtype[Any]) -> Samples:
+    def _validation(
+        self, given: Validation, classes: Array, dtype: np.dtype[Any], multilabel: bool
+    ) -> Samples:
         X, y = given
-        values = samples.dense(self._features(X, reset=False), "validation").astype(dtype)
-        found = settings.partial_target(y, None, None, classes, values, name="validation")
+        features = self._features(X, reset=False)
+        values = samples.numbers(features, "validation").astype(dtype)
+        found = targets.validation_target(self, y, classes, len(features), multilabel=multilabel)
         return samples.of_target(values, found)
 
     def _start(

@@ -2,7 +2,8 @@
 
 At a batch of ten samples a small network's arithmetic takes some microseconds, and every call from
 Python about one: so the loop over the batches is compiled, and so are its products
-(`bridle.kernels.small_products`). Buffers are made once an epoch.
+(`bridle.kernels.small_products`, and `batch_products` for the features, which may be sparse).
+Buffers are made once an epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from numba.core import types
+from scipy import sparse
 
+from bridle.kernels.batch_products import (
+    SparseRows,
+    gathered_width,
+    multiply_rows,
+    multiply_transposed_rows,
+)
 from bridle.kernels.compiling import (
     implementation_of,
     inlined,
@@ -56,6 +64,7 @@ class Kind(NamedTuple):
     cost: str
     alpha: float
     l1_ratio: float
+    multilabel: bool = False
 
 
 class Buffers(NamedTuple):
@@ -74,6 +83,7 @@ class Settings(NamedTuple):
     last: int
     alpha: float
     l1_ratio: float
+    multilabel: bool
     adam: bool
     learning_rate: float
     momentum: float
@@ -82,10 +92,11 @@ class Settings(NamedTuple):
 
 def prepare(sizes: tuple[int, ...], samples: Samples, state: State) -> None:
     """Compile, or read what was compiled before, so that no epoch's time holds it."""
-    nothing = Settings(0, 0, 0.0, 0.0, False, 0.0, 0.0, 1)
+    nothing = Settings(0, 0, 0.0, 0.0, False, False, 0.0, 0.0, 1)
     order = np.zeros(0, np.int64)
     sums, squares = np.zeros(4), np.zeros(len(sizes) - 1)
-    arguments = (nothing, np.array(sizes, np.int64), samples, order, state, sums, squares)
+    learnt = _as_compiled_code_takes_them(samples)
+    arguments = (nothing, np.array(sizes, np.int64), learnt, order, state, sums, squares)
     if not is_ready(_epoch, arguments):
         # The command shows this; a library that is silent for so long looks as if it hung.
         _log.info("compiling the training for this machine, once: it takes 10 to 30 seconds")
@@ -101,15 +112,28 @@ def compiled_epoch(
         _LAST[kind.output, kind.cost],
         float(kind.alpha),
         float(kind.l1_ratio),
+        kind.multilabel,
         rule.solver == "adam",
         float(rule.learning_rate),
         float(rule.momentum),
         min(rule.batch_size, len(order)),
     )
     sums, squares = np.zeros(4), np.zeros(len(sizes) - 1)
-    _epoch(settings, np.array(sizes, np.int64), samples, order, state, sums, squares)
+    learnt = _as_compiled_code_takes_them(samples)
+    _epoch(settings, np.array(sizes, np.int64), learnt, order, state, sums, squares)
     batches = -(-len(order) // settings.batch_size)
     return epoch.figures(sums[:3], squares, float(sums[3]), batches)
+
+
+def _as_compiled_code_takes_them(samples: Samples) -> Samples:
+    if not sparse.issparse(samples.features):
+        return samples
+    rows = samples.features
+    # One type of indices, so that there is one thing to compile; a network wide enough for int64
+    # would have weights that no memory holds.
+    columns = rows.indices.astype(np.int32, copy=False)
+    starts = rows.indptr.astype(np.int64, copy=False)
+    return samples._replace(features=SparseRows(rows.data, columns, starts))
 
 
 def _exponential(z: Any) -> Any:
@@ -213,7 +237,20 @@ def _highest(values: Any) -> int:
 
 
 @inlined
-def _output_errors(z: Any, bias: Any, target: Any, weight: Any, last: int, sums: Any) -> None:
+def _is_right(scores: Any, y: Any, multilabel: bool) -> Any:
+    """Tell whether the highest score is the target's, or every sign is right."""
+    if not multilabel:
+        return _highest(scores) == _highest(y)
+    wrong = 0
+    for k in range(len(scores)):
+        wrong += (scores[k] > 0) != (y[k] > 0)
+    return wrong == 0
+
+
+@inlined
+def _output_errors(
+    z: Any, bias: Any, target: Any, weight: Any, last: int, multilabel: bool, sums: Any
+) -> None:
     """Turn the last layer's scores into errors (BP1), times weight; add up the figures."""
     classes = len(bias)
     one = z.dtype.type(1)
@@ -224,6 +261,8 @@ def _output_errors(z: Any, bias: Any, target: Any, weight: Any, last: int, sums:
         a, y = z[row], target[row]
         for k in range(classes):
             a[k] += bias[k]
+        if _is_right(a, y, multilabel):
+            sums[1] += weight[row]
         if last in (SIGMOID_QUADRATIC, CROSS_ENTROPY):
             cost = _sigmoid_costs(a, y, last == SIGMOID_QUADRATIC)
         else:
@@ -233,8 +272,6 @@ def _output_errors(z: Any, bias: Any, target: Any, weight: Any, last: int, sums:
             slope += a[k] * (one - a[k])
             common += a[k] * (a[k] - y[k])
         sums[0] += weight[row] * cost
-        if _highest(a) == _highest(y):
-            sums[1] += weight[row]
         sums[2] += weight[row] * slope / classes
         sums[3] += weight[row]
         factor = weight[row] / total
@@ -290,10 +327,9 @@ def _descend_by_adam(w: Any, mean: Any, spread: Any, gradient: Any, rate: Any) -
 
 
 @inlined
-def _gather(samples: Any, rows: Any, features: Any, target: Any, weight: Any) -> None:
+def _gather(samples: Any, rows: Any, target: Any, weight: Any) -> None:
     for place in range(len(rows)):
         row = rows[place]
-        features[place] = samples.features[row]
         weight[place] = samples.weight[row]
         if len(samples.distributions) > 0:
             target[place] = samples.distributions[row]
@@ -303,11 +339,11 @@ def _gather(samples: Any, rows: Any, features: Any, target: Any, weight: Any) ->
 
 
 @inlined
-def _starts(sizes: Any) -> Any:
+def _starts(sizes: Any, gathered: int) -> Any:
     """Return where each layer begins among a sample's activations, and among the parameters."""
     unit_starts, starts = np.zeros(len(sizes) + 1, np.int64), np.zeros(len(sizes), np.int64)
     for place in range(len(sizes)):
-        unit_starts[place + 1] = unit_starts[place] + sizes[place]
+        unit_starts[place + 1] = unit_starts[place] + (gathered if place == 0 else sizes[place])
         if place > 0:
             starts[place] = starts[place - 1] + (sizes[place - 1] + 1) * sizes[place]
     return unit_starts, starts
@@ -315,11 +351,15 @@ def _starts(sizes: Any) -> Any:
 
 @inlined
 def _forward(hidden: int, sizes: Any, starts: Any, units: Any, rows: int, w: Any, a: Any) -> None:
-    """Compute the activations, but for the last layer's bias and output."""
+    """Compute the activations, but for the last layer's bias and output.
+
+    The products of the first layer are there already.
+    """
     for place in range(len(sizes) - 1):
         inputs, outputs = sizes[place], sizes[place + 1]
-        multiply(a, units[place + 1] * rows, rows, outputs, a, units[place] * rows, inputs, 1,
-                 w, starts[place], inputs)  # fmt: skip
+        if place > 0:
+            multiply(a, units[place + 1] * rows, rows, outputs, a, units[place] * rows, inputs, 1,
+                     w, starts[place], inputs)  # fmt: skip
         if place < len(sizes) - 2:
             z = _view(a, units[place + 1] * rows, rows, outputs)
             bias = w[starts[place] + inputs * outputs : starts[place + 1]]
@@ -328,15 +368,20 @@ def _forward(hidden: int, sizes: Any, starts: Any, units: Any, rows: int, w: Any
 
 @inlined
 def _backward(
-    hidden: int, sizes: Any, starts: Any, units: Any, rows: int, w: Any, a: Any, buffers: Any
-) -> None:
+    hidden: int, sizes: Any, starts: Any, units: Any, features: Any, chosen: Any, w: Any, a: Any,
+    buffers: Any,
+) -> None:  # fmt: skip
     """Compute the gradients from the last layer's errors, which stand where a^L did."""
+    rows = len(chosen)
     errors, at = a, units[len(sizes) - 1] * rows
     for place in range(len(sizes) - 2, -1, -1):
         inputs, outputs = sizes[place], sizes[place + 1]
-        # BP4
-        multiply(buffers.gradient, starts[place], inputs, outputs,
-                 a, units[place] * rows, 1, inputs, errors, at, rows)  # fmt: skip
+        if place > 0:  # BP4
+            multiply(buffers.gradient, starts[place], inputs, outputs,
+                     a, units[place] * rows, 1, inputs, errors, at, rows)  # fmt: skip
+        else:
+            gradient = buffers.gradient
+            multiply_transposed_rows(features, chosen, inputs, outputs, a, errors, at, gradient)
         error = _view(errors, at, rows, outputs)
         bias = buffers.gradient[starts[place] + inputs * outputs : starts[place + 1]]
         bias[:] = 0
@@ -412,8 +457,8 @@ def _entry(revision: str) -> Any:
         settings: Any, sizes: Any, samples: Any, order: Any, state: Any, sums: Any, squares: Any
     ) -> str:
         batch_size, layers = settings.batch_size, len(sizes) - 1
-        units, starts = _starts(sizes)
-        features, classes = sizes[0], sizes[layers]
+        units, starts = _starts(sizes, gathered_width(samples.features, sizes[0]))
+        classes = sizes[layers]
         w = state.vector
         a = np.empty(units[layers + 1] * batch_size, w.dtype)
         buffers = Buffers(
@@ -428,12 +473,15 @@ def _entry(revision: str) -> Any:
             rows = min(batch_size, len(order) - begin)
             target, weight = targets[:rows], weights[:rows]
             chosen = order[begin : begin + rows]
-            _gather(samples, chosen, _view(a, 0, rows, features), target, weight)
+            _gather(samples, chosen, target, weight)
+            multiply_rows(samples.features, chosen, sizes[0], sizes[1], w, a)
             _forward(settings.hidden, sizes, starts, units, rows, w, a)
             scores = _view(a, units[layers] * rows, rows, classes)
             bias = w[len(w) - classes :]
-            _output_errors(scores, bias, target, weight, settings.last, sums)
-            _backward(settings.hidden, sizes, starts, units, rows, w, a, buffers)
+            _output_errors(scores, bias, target, weight, settings.last, settings.multilabel, sums)
+            _backward(
+                settings.hidden, sizes, starts, units, samples.features, chosen, w, a, buffers
+            )
             _update(settings, sizes, starts, state, buffers.gradient, weight.sum(), squares)
         return revision
 

@@ -20,9 +20,9 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 class Samples(NamedTuple):
     """What is learnt from; exactly one of the two targets has rows."""
 
-    features: Array  # (N, D) float32 or float64, C order
+    features: Any  # (N, D) float32 or float64: an array in C order, or a CSR array
     labels: Array  # (N,) class indices, or (0,)
-    distributions: Array  # (N, K) of the features' dtype, or (0, K)
+    distributions: Array  # (N, K) of the features' dtype, or (0, K); 0 and 1 if multilabel
     weight: Array  # (N,) above 0, of the features' dtype
 
 

@@ -35,6 +35,7 @@ def content(model: NetworkClassifier) -> bytes:
         **model_file.classifier_description(model),
         "parameters": _plain_parameters(model.get_params()),
         "sizes": [len(model.coefs_[0]), *(len(bias) for bias in model.intercepts_)],
+        "multilabel": model.multilabel_,
         "history": [asdict(epoch) for epoch in model.history_],
     }
     tensors = {}
@@ -57,6 +58,7 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
         coefs = [tensors[f"weight_{place}"] for place in layers]
         intercepts = [tensors[f"bias_{place}"] for place in layers]
         history = [_epoch(entry) for entry in description["history"]]
+        multilabel = _multilabel(description["multilabel"], model.output, classes)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise checks.InputError(f"{path}: no readable bridle network ({error})") from None
     hidden = list(model.hidden_layer_sizes)
@@ -65,6 +67,7 @@ def restore(model: NetworkClassifier, path: str | os.PathLike[str]) -> None:
         raise checks.InputError(f"{path}: the network's weights and classes do not fit together")
     model.coefs_, model.intercepts_, model.classes_ = coefs, intercepts, classes
     model.n_features_in_, model.n_iter_, model.history_ = len(coefs[0]), len(history), history
+    model.multilabel_ = multilabel
     if names:
         model.feature_names_in_ = np.array(names, dtype=object)
 
@@ -78,6 +81,14 @@ def _have_sizes(
     )
     biases = all(bias.shape == (size,) for bias, size in zip(intercepts, sizes[1:], strict=True))
     return one_dtype and weights and biases and len(names) in (0, sizes[0])
+
+
+def _multilabel(plain: Any, output: str, classes: Array) -> bool:
+    if not isinstance(plain, bool):
+        raise ValueError("expected true or false as multilabel")
+    if plain and (output != "sigmoid" or not np.array_equal(classes, np.arange(len(classes)))):
+        raise ValueError("several labels a sample: expected sigmoid outputs for classes 0, 1, …")
+    return plain
 
 
 def _plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -10,28 +10,29 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.fit.problem.targets import FitTarget
 from bridle.networks.epoch import Samples
-from bridle.rows import Rows
+from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
 
 
-def dense(features: Rows, name: str = "X") -> Array:
-    """Return the features as one array of float32 or float64; refuse what is not finite."""
-    if features.is_sparse:
-        raise checks.InputError(
-            f"{name}: expected dense features, found a sparse matrix; SoftmaxRegression takes those"
-        )
-    values = np.ascontiguousarray(features.to_array())
+def numbers(features: Rows, name: str = "X") -> Features:
+    """Return the features as one array of float32 or float64, or as one CSR array.
+
+    Refuse what is not finite.
+    """
+    values = features.to_array()
+    if not features.is_sparse:
+        values = np.ascontiguousarray(values)
     checks.finite_rows(values, name)
     return values
 
 
-def of_target(features: Array, found: FitTarget) -> Samples:
+def of_target(features: Features, found: FitTarget) -> Samples:
     """Return samples to learn from; those of weight 0 are as if they were not there."""
     dtype = features.dtype
     target, weight = found.target, found.sample_weight
     if weight is None:
-        weight = np.ones(len(features))
+        weight = np.ones(features.shape[0])
     elif (weight == 0).any():
         features, target, weight = features[weight > 0], target[weight > 0], weight[weight > 0]
     soft = target.ndim == 2
@@ -58,8 +59,8 @@ def take(samples: Samples, rows: Array) -> Samples:
 def split(
     samples: Samples, fraction: float, random: np.random.RandomState
 ) -> tuple[Samples, Samples]:
-    """Draw a share of each class (of all, for distributions) for validation."""
-    classes = samples.labels if len(samples.labels) else np.zeros(len(samples.features), np.int64)
+    """Draw a share of each class for validation; of all, for distributions and sets of labels."""
+    classes = samples.labels if len(samples.labels) else np.zeros(len(samples.weight), np.int64)
     shuffled = random.permutation(len(classes))
     held = np.concatenate(
         [

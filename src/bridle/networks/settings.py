@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy import sparse
 
 from bridle import checks
-from bridle.fit.problem.targets import ClassWeight, FitTarget, fit_target, known_target
 from bridle.networks import backpropagation, parameters, training
 from bridle.networks.compiled import Kind
 from bridle.networks.epoch import SOLVERS, Rule
@@ -19,8 +16,6 @@ from bridle.rows import Features, Rows
 
 if TYPE_CHECKING:
     from bridle.networks.classifier import NetworkClassifier
-
-Array = npt.NDArray[Any]
 
 _PATIENCE = 10
 
@@ -37,6 +32,15 @@ class Checked:
     batch_size: int
     patience: int
     tol: float | None
+
+    def of_targets(self, *, multilabel: bool) -> Checked:
+        """Return the same for one label a sample or for several, which softmax cannot tell."""
+        if multilabel and self.kind.output != "sigmoid":
+            raise checks.InputError(
+                f"output: expected 'sigmoid' for several labels a sample (multilabel), found "
+                f"{self.kind.output!r}"
+            )
+        return replace(self, kind=self.kind._replace(multilabel=multilabel))
 
     def training(
         self,
@@ -100,34 +104,11 @@ def features_of(
             expected = f"{model.n_features_in_} features"
             raise checks.InputError(f"X: expected {expected}, found {X.shape[1]}")
         return X
-    if sparse.issparse(X):
-        raise checks.InputError(
-            "X: expected dense features, found a sparse matrix; SoftmaxRegression takes those"
-        )
     checks.unmasked(X, "X")
-    values = validate(model, X, dtype="numeric", ensure_all_finite=False, reset=reset)
+    values = validate(
+        model, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
+    )
     return Rows([values])
-
-
-def classes_of(y: npt.ArrayLike) -> Array:
-    """Return the classes of a first `partial_fit` that was not told them."""
-    labels = np.asarray(y)
-    distributions = labels.ndim == 2 and labels.shape[1] > 1
-    return np.arange(labels.shape[1]) if distributions else np.unique(labels)
-
-
-def partial_target(
-    y: npt.ArrayLike,
-    sample_weight: npt.ArrayLike | None,
-    class_weight: ClassWeight,
-    classes: Array,
-    features: Array,
-    name: str = "y",
-) -> FitTarget:
-    """Return the targets among classes that are known, of which some may have no sample."""
-    if len(classes) < 2:
-        return fit_target(y, sample_weight, class_weight, len(features))  # says what is wrong
-    return known_target(y, sample_weight, class_weight, classes, len(features), name)
 
 
 def _hidden(sizes: Sequence[int] | int) -> tuple[int, ...]:

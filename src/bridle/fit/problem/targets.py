@@ -66,7 +66,7 @@ def fit_target(
         )
     weight = None
     if sample_weight is not None:
-        weight = _sample_weight(sample_weight, count)
+        weight = sample_weights(sample_weight, count)
     if labels.ndim == 2 and labels.shape[1] > 1:
         found = _distributions(labels, weight, class_weight)
     else:
@@ -92,7 +92,7 @@ def known_target(
         raise checks.InputError(
             f"{name}: expected one entry for each of {count} samples, found shape {labels.shape}"
         )
-    weight = None if sample_weight is None else _sample_weight(sample_weight, count)
+    weight = None if sample_weight is None else sample_weights(sample_weight, count)
     if labels.ndim == 2 and labels.shape[1] > 1:
         found = _distributions(labels, weight, class_weight)
         if len(found.classes) != len(classes):
@@ -201,7 +201,8 @@ def _distributions(y: Array, weight: Array | None, class_weight: ClassWeight) ->
     return FitTarget(np.arange(y.shape[1]), wide / wide.sum(axis=1, keepdims=True), weight)
 
 
-def _sample_weight(sample_weight: npt.ArrayLike, count: int) -> Array:
+def sample_weights(sample_weight: npt.ArrayLike, count: int) -> Array:
+    """Check the weights of so many samples; a number is that of each."""
     array = checks.real_numbers(sample_weight, "sample_weight")
     full = np.full(count, float(array)) if array.ndim == 0 else array
     checked = checks.weights(full, "sample_weight", (count,), check=True).astype(np.float64)

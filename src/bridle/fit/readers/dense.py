@@ -203,7 +203,7 @@ class DenseReader(Reader):
             if kind is None:
                 answers = [reader.answer(question) for reader, question in some]
             else:
-                answers = _values_in_one_pass(some)
+                answers = values_in_one_pass(some)
             found.update(zip(places, answers, strict=True))
         return [found[place] for place in range(len(asked))]
 
@@ -234,7 +234,7 @@ class DenseReader(Reader):
         return block_sizes.in_pieces(*self.features.shape, self.classes, self.memory_budget)
 
 
-def _values_in_one_pass(asked: Sequence[tuple[DenseReader, Values]]) -> list[ValueSums]:
+def values_in_one_pass(asked: Sequence[tuple[DenseReader, Values]]) -> list[ValueSums]:
     """Return the sums of requests of one precision, by readers with the same features."""
     reader, first = asked[0]
     features, dtype = reader.features, first.dtype
