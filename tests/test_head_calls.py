@@ -258,9 +258,7 @@ def test_the_gradient_of_shifted_labels(reduction: str) -> None:
     if reduction == "none":
         right = torch.nn.functional.pad(right, (2, 0))
     x, w = features.detach().numpy(), WEIGHT.detach().numpy()
-    found = bridle.linear_cross_entropy_gradient(
-        x, w, target.numpy(), shift=2, reduction=reduction
-    )
+    found = bridle.linear_cross_entropy_gradient(x, w, target.numpy(), shift=2, reduction=reduction)
     assert found.d_bias is None
     hold(found[:3], right, slopes)
     assert (found.d_features[:, -2:] == 0).all()

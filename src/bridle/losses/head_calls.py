@@ -1,7 +1,7 @@
 """How a linear head's loss may be called: by other names, with shifted labels, at many outputs.
 
-What `bridle.linear_cross_entropy`, its namesake in `bridle.torch` and the gradient of arrays compute
-is the loss of rows of features under one weight (C, D). Around it, for all alike:
+What `bridle.linear_cross_entropy`, its namesake in `bridle.torch` and the gradient of arrays
+compute is the loss of rows of features under one weight (C, D). Around it, for all alike:
 
 - the argument names of `torch.nn.functional.linear_cross_entropy` stand beside ours, ``input``,
   ``linear_weight`` and ``linear_bias`` for ``features``, ``weight`` and ``bias``; ``weight`` is

@@ -120,7 +120,7 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
 
 
 def makes_wide(tensor: Tensor) -> bool:
-    """Tell whether products of half precision are made in float32, without a copy of the factors."""
+    """Tell whether products of half precision are made in float32 right away."""
     return tensor.device.type == "cuda" and _MAKES_WIDE
 
 
