@@ -458,7 +458,8 @@ def test_gradients_in_batches(
 ) -> None:
     served(True)
     scores, target = drawn(5, 12, dtype)
-    leaf, options = scores.requires_grad_(), {"label_smoothing": 0.1, "softcap": 4.0}
+    leaf = scores.requires_grad_()
+    options: dict[str, Any] = {"label_smoothing": 0.1, "softcap": 4.0}
     loss: Any = functional.cross_entropy(
         leaf * 1, target, **options, reduction=reduction, inplace=inplace
     )
@@ -479,7 +480,7 @@ def test_jacobians_by_vectors(served: Callable[[bool], None]) -> None:
     served(True)
     scores, target = drawn(4, 12, torch.float64)
 
-    def losses(leaf: Tensor) -> Tensor:
+    def losses(leaf: Tensor) -> Any:
         return functional.cross_entropy(leaf, target, reduction="none")
 
     found: Any = torch.autograd.functional.jacobian(losses, scores, vectorize=True)  # type: ignore[no-untyped-call]

@@ -192,7 +192,7 @@ def _broadcast(first: Tensor, second: Tensor) -> list[Tensor]:
     """Return both in one shape, by PyTorch: a program for any size must not ask NumPy for it."""
     if first.shape[-1] == second.shape[-1]:
         try:
-            return list(torch.broadcast_tensors(first, second))
+            return list(torch.broadcast_tensors(first, second))  # type: ignore[no-untyped-call]
         except RuntimeError:  # which the check names
             pass
     checks.same_classes(arguments.like(first), arguments.like(second))
