@@ -30,6 +30,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.datasets import dump_svmlight_file
+from sklearn.linear_model import LogisticRegression
 
 import bridle
 from bridle.checks import InputError
@@ -852,7 +853,7 @@ def test_missing_values_become_the_mean_of_the_fit(command: Command, tmp_path: P
     expected[[7, 9], 1] = np.delete(NUMBERS[:, 1], [7, 9]).mean()
     np.testing.assert_allclose(dense(dataset), expected, rtol=1e-14)
     assert "missing values are filled with the mean: 2 in 'b', 1 in 'a'" in dataset.notes
-    fit = ("fit", path, "--na", "mean", "--drop", "k", "--out", tmp_path / "m", "--quiet")
+    fit = ("fit", path, "--na", "mean", "--drop", "k", "--holdout", "0", "--out", tmp_path / "m")
     assert command(*fit).code == 0
     # A later file has other means, and a gap where the fit had none.
     later = written(tmp_path / "b.csv", "a,b,c\n,5,\n9,,1\n")
@@ -879,7 +880,7 @@ def test_the_mean_of_a_text_column_is_the_share_of_its_values(
         "": [2 / 3, 1 / 3],
     }
     np.testing.assert_allclose(dense(dataset)[:, :2], [rows[kind] for kind in kinds], rtol=1e-14)
-    fit = ("fit", path, "--na", "mean", "--out", tmp_path / "m", "--quiet")
+    fit = ("fit", path, "--na", "mean", "--holdout", "0", "--out", tmp_path / "m", "--quiet")
     assert command(*fit).code == 0
     model = bridle.SoftmaxRegression.load(tmp_path / "m" / "model.safetensors")
     later = written(tmp_path / "b.csv", "k,a\n,1.5\ns,2.5\n")
@@ -897,6 +898,39 @@ def test_the_mean_of_a_text_column_is_the_share_of_its_values(
     assert "d.csv: line 2, column 'a': missing value, and the fit kept no mean (--na mean)" in line
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_means_are_those_of_the_rows_that_are_learnt_from(
+    command: Command, tmp_path: Path, ending: str
+) -> None:
+    held = np.arange(ROWS) % 2 == 1  # the middle one of every two of each class, as documented
+    classes = np.where(np.arange(ROWS) // 2 % 2, "u", "v")
+    numbers = np.where(held, 1000.0, 0) + NUMBERS[:, 0] + (classes == "u")
+    numbers[[4, 5, 8, 11]] = np.nan
+    kinds = np.where(held, "s", np.where(NUMBERS[:, 1] > 0, "r", "t")).astype(object)
+    kinds[[2, 3]] = None
+    frame = pd.DataFrame({"n": numbers, "k": kinds, "y": classes})
+    path = tmp_path / f"a.{ending}"
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    answer = command(
+        *("fit", path, "--na", "mean", "--holdout", "0.5", "--tol", "1e-10", "--json"),
+        *("--no-standardize", "--out", tmp_path / "m"),
+    )
+    assert answer.code == 0
+    filled = frame["n"].fillna(frame["n"][~held].mean())
+    share = (frame["k"][~held].dropna() == "r").mean()
+    red = np.where(frame["k"].isna(), share, frame["k"] == "r")
+    teal = np.where(frame["k"].isna(), 1 - share, frame["k"] == "t")
+    features = np.column_stack([filled, red, (frame["k"] == "s"), teal])
+    peer = LogisticRegression(tol=1e-12, max_iter=10_000).fit(features[~held], classes[~held])
+    truth = (classes[held] == "v").astype(int)
+    proba = peer.predict_proba(features[held])[np.arange(held.sum()), truth]
+    found = json.loads(answer.out)["evaluation"]["cross_entropy_nats"]
+    assert found == pytest.approx(-np.log(proba).mean(), rel=1e-5)
+    reading = described(tmp_path / "m" / "model.safetensors")["reading"]
+    expected = {"n": frame["n"][~held].mean(), "k=r": share, "k=t": 1 - share, "k=s": 0}
+    assert reading["fills"] == pytest.approx(expected)
+
+
 def test_a_column_without_any_value(tmp_path: Path) -> None:
     for cell in ("", "NA", "?"):
         path = as_csv(tmp_path / "a.csv", FRAME.assign(k=cell)[["k", "a", "y"]])
@@ -905,8 +939,9 @@ def test_a_column_without_any_value(tmp_path: Path) -> None:
         )
         assert "no row has a value; a fit leaves the column out by --drop" in message
     path = as_csv(tmp_path / "b.csv", FRAME.assign(k="")[["k", "a", "y"]])
-    assert "column 'k' has no value at all, hence no mean: --drop k" in refusal(
-        path, reading=Reading(na="mean")
+    assert (
+        "column 'k' has no value in the rows that are learnt from, hence no mean: --drop k"
+        in refusal(path, reading=Reading(na="mean"))
     )
     assert load(path, selection=Selection(drop=("k",))).feature_names == ("a",)
 
@@ -1093,7 +1128,7 @@ def described(model: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("network", [[], ["--hidden", "3", "--epochs", "2"]])
 def test_how_files_were_read_is_kept(command: Command, tmp_path: Path, network: list[str]) -> None:
     path = as_csv(tmp_path / "a.csv", sep=";", decimal=",", header=False)
-    fit = ("fit", path, "--na", "mean", *network, "--out", tmp_path / "m", "--quiet")
+    fit = ("fit", path, "--na", "mean", "--holdout", "0", *network, "--out", tmp_path / "m")
     assert command(*fit).code == 0
     reading = described(tmp_path / "m" / "model.safetensors")["reading"]
     assert reading.pop("fills") == pytest.approx(

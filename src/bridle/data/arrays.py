@@ -46,6 +46,8 @@ def load_safetensors(paths: Sequence[Path], request: Request) -> Dataset:
 
 def _load_archives(archives: Sequence[Archive], request: Request) -> Dataset:
     choices = [choose(archive, request) for archive in archives]
+    if not request.wants_test:
+        choices = [(fitted, None) for fitted, _ in choices]
     tests = [test for _, test in choices]
     dataset = _of_choices(archives, [fitted for fitted, _ in choices], request)
     notes = {

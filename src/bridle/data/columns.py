@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.data import files, numbers, targets
 from bridle.data.reading import NA_POLICIES, Reading
+from bridle.data.shards import shard_of_row
 
 Array = npt.NDArray[Any]
 
@@ -85,16 +86,16 @@ def joined(tables: Sequence[Table]) -> Table:
         return first
     for table in tables[1:]:
         same_columns(table.file, table.names, first.file, first.names)
-    starts = np.cumsum([0, *(table.count for table in tables)])
+    shard_of = shard_of_row([table.count for table in tables])
 
     def place(row: int) -> str:
-        which = int(np.searchsorted(starts, row, side="right")) - 1
-        return tables[which].place(row - int(starts[which]))
+        shard, own_row = shard_of(row)
+        return tables[shard].place(own_row)
 
     return Table(
         file=first.file,
         names=first.names,
-        count=int(starts[-1]),
+        count=sum(table.count for table in tables),
         read=cache(lambda name: _joined_column(tables, name)),
         texts=lambda name: np.concatenate([table.texts(name) for table in tables]),
         place=place,
