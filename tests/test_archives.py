@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bridle.checks import InputError
 from bridle.cli import run
-from bridle.data import load
+from bridle.data import Reading, load
 from bridle.data.archive import part_of
 
 Array = npt.NDArray[Any]
@@ -301,7 +301,7 @@ def test_files_of_which_several_could_be_meant(
     for name in ("train", "more"):
         (tmp_path / f"{name}.csv").rename(tmp_path / f"{name}_test.csv")
     (tmp_path / "train_test.csv").rename(tmp_path / "val.csv")
-    with pytest.raises(InputError, match="nothing to fit, only to test: found 'more_test.csv', "):
+    with pytest.raises(InputError, match="nothing to fit, only to test: found 'more_test"):
         load(str(tmp_path))
 
 

@@ -904,7 +904,7 @@ def test_means_are_those_of_the_rows_that_are_learnt_from(
 ) -> None:
     held = np.arange(ROWS) % 2 == 1  # the middle one of every two of each class, as documented
     classes = np.where(np.arange(ROWS) // 2 % 2, "u", "v")
-    numbers = np.where(held, 1000.0, 0) + NUMBERS[:, 0] + (classes == "u")
+    numbers = np.where(held, 9.0, 0) + NUMBERS[:, 0] + (classes == "u")
     numbers[[4, 5, 8, 11]] = np.nan
     kinds = np.where(held, "s", np.where(NUMBERS[:, 1] > 0, "r", "t")).astype(object)
     kinds[[2, 3]] = None
