@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,8 @@ def _joined_target(parts: Sequence[Part], request: Request) -> Array:
         shard, own_row = shard_of(row)
         return f"{parts[shard].file}: row {own_row} of the labels"
 
-    return targets.as_target(joined, parts[0].file, place, request.reading)
+    # Only of a table rows can be left out.
+    return targets.as_target(joined, parts[0].file, place, replace(request.reading, na="error"))
 
 
 def _family(labels: Array) -> tuple[bool, tuple[int, ...]]:

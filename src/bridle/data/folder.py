@@ -24,7 +24,7 @@ def load_folder(folder: Path, request: Request) -> Dataset:
         content = [path for path in listed if path.is_file() and not _is_labels(path, request)]
         classed, flat = images.image_files(folder), images.flat_files(folder)
     pairs = [path for path in content if idx.is_idx(path)]
-    shards = _shards(content)
+    shards = _shards(content, beside_data=bool(flat))
     if not pairs and not shards and (sets := _sets_of_folders(folder)):
         if request.need_target and classed:
             raise _sets_as_classes(folder, sets)
@@ -65,10 +65,11 @@ def _is_labels(path: Path, request: Request) -> bool:
     return request.labels is not None and path.samefile(request.labels)
 
 
-def _shards(content: list[Path]) -> dict[Path, Reader]:
+def _shards(content: list[Path], *, beside_data: bool) -> dict[Path, Reader]:
     read = {path: reader_of(path) for path in content if not images.is_image(path)}
     readers = {path: reader for path, reader in read.items() if reader is not None}
-    if any(not _is_txt(path) for path in readers):  # a .txt beside data is a remark on them
+    # A .txt beside data is a remark on them.
+    if beside_data or any(not _is_txt(path) for path in readers):
         return {path: reader for path, reader in readers.items() if not _is_txt(path)}
     return readers
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ def read(request: Request, count: int) -> tuple[Array, tuple[str, ...]]:
 
     A text file may have a heading, and row numbers beside the labels, as pandas writes them.
     """
-    labels, reading = str(request.labels), request.reading
+    labels, reading = str(request.labels), replace(request.reading, na="error")
     path = Path(labels)
     notes: tuple[str, ...] = (f"target: labels of {labels}",)
     if not files.unpacked_name(path).endswith(_TEXT_ENDINGS):
@@ -76,24 +77,48 @@ def _array(path: Path) -> Array:
 
 
 def _lines(path: Path, request: Request) -> list[_Line]:
-    """Return the lines, blanks around their fields aside; empty ones at the end do not count."""
+    """Return the lines, blanks around their fields aside; empty ones at the end do not count.
+
+    A line of a ``.txt`` is one label, whatever is in it, unless row numbers stand beside them.
+    """
+    whole_lines = files.unpacked_name(path).endswith(".txt") and request.told.delimiter is None
     with files.parsing(path, "text"):
         try:
-            found = list(_parsed(path, request))
+            found = list(_whole(path, request) if whole_lines else _parsed(path, request))
         except UnicodeDecodeError as error:
             raise files.undecodable(path, request.reading.encoding) from error
     while found and not "".join(found[-1].fields):
         found.pop()
-    return found
+    if not whole_lines:
+        return found
+    alone = [_Line(line.number, [line.fields[0].strip()]) for line in found]
+    return _numbered(path, found) or alone
+
+
+def _whole(path: Path, request: Request) -> Iterator[_Line]:
+    with files.open_text(path, request.reading.encoding) as stream:
+        for number, text in enumerate(stream, 1):
+            yield _Line(number, [text.strip("\r\n")])
+
+
+def _numbered(path: Path, lines: list[_Line]) -> list[_Line] | None:
+    """Return lines cut into row numbers and labels; None where they are none of this kind."""
+    for sign in ("\t", ",", ";", None):
+        cut = [[part.strip() for part in line.fields[0].split(sign, 1)] for line in lines]
+        if len(lines) < 2 or any(len(parts) != 2 for parts in cut):
+            continue
+        found = [
+            _Line(line.number, [part.strip('"') for part in parts])
+            for line, parts in zip(lines, cut, strict=True)
+        ]
+        if _is_index(path, found, 0):
+            return found
+    return None
 
 
 def _parsed(path: Path, request: Request) -> Iterator[_Line]:
     encoding, delimiter = request.reading.encoding, request.told.delimiter
     with files.open_text(path, encoding) as stream:
-        if files.unpacked_name(path).endswith(".txt") and delimiter is None:
-            for number, text in enumerate(stream, 1):
-                yield _Line(number, [text.strip()])
-            return
         delimiter = delimiter or _delimiter(path, encoding)
         reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
         for fields in reader:
