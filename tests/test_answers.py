@@ -836,3 +836,14 @@ def test_more_classes_than_predictions_have_columns_for(command: Command, tmp_pa
     with (out / "predictions.csv").open() as file:
         assert file.readline() == "id,target,predicted,probability,surprisal\n"
     assert "predictions.csv" in refused(command("evaluate", out / "predictions.csv"))
+
+
+def test_an_array_of_one_axis_is_one_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "p.npy", np.array([0.9, 0.2, 0.6]))
+    (tmp_path / "y.txt").write_text("yes\nno\nyes\n")
+    assert run(["evaluate", str(tmp_path / "p.npy"), "--labels", str(tmp_path / "y.txt")]) == 0
+    out = capsys.readouterr().out
+    assert "the one column is for 'yes', the last of the labels" in out
+    assert f"cross-entropy {-np.log([0.9, 0.8, 0.6]).mean():16.4f} nats" in out

@@ -273,6 +273,9 @@ def test_a_name_that_says_nothing_is_there_to_fit(
     assert f"not used: '{held}'" in data["notes"]
 
 
+UNLABELLED = "'test.csv': no labels, not used"
+
+
 def test_a_test_table_without_labels_is_not_judged_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -280,7 +283,14 @@ def test_a_test_table_without_labels_is_not_judged_on(
     pd.read_csv(path).drop(columns="label").iloc[:9].to_csv(tmp_path / "test.csv", index=False)
     found = figures(capsys, str(tmp_path))
     assert found["evaluation"] == figures(capsys, str(path))["evaluation"]
-    assert "'train.csv' are learnt from; 'test.csv': no labels, not used" in found["data"]["notes"]
+    assert found["data"]["notes"][:2] == ["'train.csv' are learnt from", UNLABELLED]
+    # Labels that are kept back are none, and a set with labels is taken before one without.
+    pd.read_csv(path).assign(label=-1).to_csv(tmp_path / "test.csv", index=False)
+    as_table(tmp_path / "dev.csv", X_VAL, Y_VAL)
+    found = figures(capsys, str(tmp_path))["data"]
+    assert (found["training_samples"], found["judged_samples"]) == (60, 12)
+    assert found["notes"][1] == UNLABELLED
+    (tmp_path / "dev.csv").unlink()
     pd.read_csv(path).assign(label="").to_csv(tmp_path / "test.csv", index=False)
     assert run(["fit", str(tmp_path)]) == 2
     assert "test.csv: line 2, column 'label': missing target value" in capsys.readouterr().err
@@ -314,7 +324,7 @@ def test_labels_in_a_file_are_those_of_the_set_to_fit(
     np.savetxt(tmp_path / "labels.txt", Y_TRAIN, fmt="%d")
     found = figures(capsys, str(tmp_path / "a"), "--labels", str(tmp_path / "labels.txt"))
     assert found["data"]["training_samples"] + found["data"]["judged_samples"] == 60
-    assert "'train.npy' are learnt from; 'test.npy': no labels, not used" in found["data"]["notes"]
+    assert "'test.npy': no labels, not used" in found["data"]["notes"]
 
 
 def test_all_rows_to_fit_tell_words_and_means(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from bridle.data import files, targets
 from bridle.data.archive import NONE, TEST, TRAIN, VALIDATION, set_of_word
@@ -19,6 +23,7 @@ from bridle.data.parts import Request
 from bridle.data.reading import Selection
 from bridle.data.text import without_words
 
+Array = npt.NDArray[Any]
 Loader = Callable[[Request], Dataset]
 
 _SET = re.compile(
@@ -77,9 +82,12 @@ def load_sets(folder: Path, sets: dict[str, Set], request: Request) -> Dataset:
             folder,
             f"nothing to fit, only to test: found {', '.join(map(str, sets.values()))}; name one",
         )
-    assert held is not None  # there are several sets
-    others = [each for part, each in sets.items() if part not in (to_fit[0], held)]
-    return _fit_and_test(sets[to_fit[0]], sets[held], others, request)
+    tests = [sets[part] for part in (TEST, VALIDATION) if part in sets]
+    if request.wants_test:
+        return _fit_and_test(folder, sets[to_fit[0]], tests, request)
+    dataset = sets[to_fit[0]].load(request)
+    notes = (f"{sets[to_fit[0]]} are learnt from", *_unused(tests))
+    return replace(dataset, notes=(*notes, *dataset.notes))
 
 
 def _ambiguous(
@@ -89,34 +97,34 @@ def _ambiguous(
     return files.broken(folder, f"which is meant, {listed}? name one file or folder{more}")
 
 
-def _fit_and_test(fitted: Set, held: Set, others: Sequence[Set], request: Request) -> Dataset:
-    unused = list(others)
-    if request.wants_test:
-        # Those to fit are all learnt from, if those to test have labels.
-        dataset = fitted.load(replace(request, training_rows=None))
-        test = _test(held, dataset, request)
+def _fit_and_test(folder: Path, fitted: Set, tests: Sequence[Set], request: Request) -> Dataset:
+    """Return the set to fit, with the first of those to test that has labels."""
+    # Where there is one, all rows to fit are learnt from.
+    dataset = fitted.load(replace(request, training_rows=None))
+    notes = list[str]()
+    for place, held in enumerate(tests):
+        test = _test(folder, held, dataset, request)
         if test is not None:
             said = (
                 f"{fitted} are learnt from; {held} are there to test (--test or --holdout take "
                 "their place)"
             )
-            return replace(dataset, notes=(said, *_unused(unused), *dataset.notes), test=test)
-        said = f"{fitted} are learnt from; {held}: no labels, not used"
-    else:
-        unused = [held, *unused]
-        said = f"{fitted} are learnt from"
+            notes = [said, *notes, *_unused(tests[place + 1 :])]
+            return replace(dataset, notes=(*notes, *dataset.notes), test=test)
+        notes.append(f"{held}: no labels, not used")
     dataset = fitted.load(request)
-    return replace(dataset, notes=(said, *_unused(unused), *dataset.notes))
+    return replace(dataset, notes=(f"{fitted} are learnt from", *notes, *dataset.notes))
 
 
 def _unused(sets: Sequence[Set]) -> tuple[str, ...]:
     return (f"not used: {', '.join(map(str, sets))}",) if sets else ()
 
 
-def _test(held: Set, dataset: Dataset, request: Request) -> Dataset | None:
+def _test(folder: Path, held: Set, dataset: Dataset, request: Request) -> Dataset | None:
     """Return the set to test on, read as the one to fit was; None where it has no labels."""
     like = replace(
         request,
+        source=str(folder / held.names[0] if len(held.names) == 1 else folder),
         labels=None,
         feature_names=without_words(dataset.feature_names, dataset.reading.texts),
         width=dataset.features.shape[1],
@@ -129,4 +137,13 @@ def _test(held: Set, dataset: Dataset, request: Request) -> Dataset | None:
     test = held.load(like)
     if test.target is None and test.target_name is not None:
         return held.load(replace(like, need_target=True))  # says what is wrong with its labels
-    return None if test.target is None else test
+    return None if test.target is None or _are_withheld(test.target, dataset.target) else test
+
+
+def _are_withheld(labels: Array, fitted: Array | None) -> bool:
+    """Tell whether all labels are -1 and no class is, as where those of a contest are kept back."""
+    if labels.ndim != 1 or labels.dtype.kind not in "iU" or fitted is None:
+        return False
+    return bool(
+        (labels.astype(np.str_) == "-1").all() and not (fitted.astype(np.str_) == "-1").any()
+    )
