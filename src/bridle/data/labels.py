@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.data import archive, files, idx, npy, npz, targets, tensors
+from bridle.data.columns import Table
 from bridle.data.numbers import is_plain_integer, plain_number
 from bridle.data.parts import Request
 from bridle.data.reading import Reading
@@ -32,10 +33,11 @@ class _Line(NamedTuple):
     fields: list[str]
 
 
-def read(request: Request, count: int) -> tuple[Array, tuple[str, ...]]:
+def read(request: Request, count: int, table: Table | None = None) -> tuple[Array, tuple[str, ...]]:
     """Return ``count`` labels of a file, and remarks: one label a line, or an array.
 
-    A text file may have a heading, and row numbers beside the labels, as pandas writes them.
+    A text file may have a heading, and row numbers beside the labels, as pandas writes them. Where
+    it has a column that names the rows as one of the ``table`` does, labels go with these names.
     """
     labels, reading = str(request.labels), replace(request.reading, na="error")
     path = Path(labels)
@@ -46,7 +48,11 @@ def read(request: Request, count: int) -> tuple[Array, tuple[str, ...]]:
         if found != count:
             raise files.broken(labels, f"{found} labels, but {request.source} has {count} rows")
         return targets.as_target(raw, labels, lambda row: f"{labels}: row {row}", reading), notes
-    lines, heading, column_notes = _labels_alone(path, _lines(path, request))
+    whole = _lines(path, request)
+    lines, heading, column_notes = _labels_alone(path, whole)
+    if heading and table is not None and len(lines) == count + 1:
+        lines, matching_notes = _in_order_of(table, path, whole, lines)
+        column_notes = (*column_notes, *matching_notes)
     if request.told.header is not None:
         heading = request.told.header
     if heading is None and lines:
@@ -165,6 +171,30 @@ def _labels_alone(
             "which numbers the rows",
         )
     return [_Line(line.number, [line.fields[place]]) for line in lines], heading, (note,)
+
+
+def _in_order_of(
+    table: Table, path: Path, whole: list[_Line], labels: list[_Line]
+) -> tuple[list[_Line], tuple[str, ...]]:
+    """Return labels in the order of a table's rows, if both name them in a column of one name."""
+    for place, name in enumerate(whole[0].fields):
+        if name not in table.names:
+            continue
+        keys = [line.fields[place] for line in whole[1:]]
+        rows = [str(text) for text in table.texts(name).tolist()]
+        if keys == rows or len(set(keys)) < len(keys):
+            continue
+        found = dict(zip(keys, labels[1:], strict=True))
+        missing = next((row for row in rows if row not in found), None)
+        if missing is not None:
+            raise files.broken(
+                path,
+                f"column {files.quoted(name)} has no {files.quoted(missing)}, which that of "
+                f"{table.file} has",
+            )
+        said = f"{path}: labels are matched with the rows by column {files.quoted(name)}"
+        return [labels[0], *(found[row] for row in rows)], (said,)
+    return labels, ()
 
 
 def _column_of_labels(path: Path, lines: list[_Line]) -> int | None:

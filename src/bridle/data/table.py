@@ -78,7 +78,7 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
 def _as_table(table: Table, request: Request) -> Dataset:
     target, notes = None, tuple[str, ...]()
     if request.labels is not None:
-        target, notes = labels.read(request, table.count)
+        target, notes = labels.read(request, table.count, table)
     return Dataset(
         Rows([np.empty((table.count, 0), np.float32)]),
         target,
