@@ -1404,3 +1404,10 @@ def test_row_numbers_in_a_txt_of_labels(tmp_path: Path, sep: str, heading: str |
     whole = written(tmp_path / "z.txt", "".join(f"7{sep}{label}\n" for label in FRAME["y"]))
     dataset = load(str(tmp_path / "X.npy"), labels=whole)
     assert labels_of(dataset) == [f"7{sep}{label}" for label in FRAME["y"]]
+
+
+@pytest.mark.parametrize("option", ["columns", "keep", "categorical", "text"])
+def test_a_column_that_is_dropped_and_asked_for(tmp_path: Path, option: str) -> None:
+    selection = Selection(drop=("a",), **{option: ("a",)})  # type: ignore[arg-type]
+    message = refusal(as_csv(tmp_path / "a.csv"), selection=selection)
+    assert message == f"--{option}: expected without --drop, found 'a' in both"

@@ -126,11 +126,18 @@ def _check_selection(table: Table, request: Request) -> None:
                 raise columns.absent(option, table, name)
             if name == request.target and option != "--keep":
                 raise checks.InputError(f"{option}: {files.quoted(name)} is the target")
-    both = set(selection.categorical) & set(selection.text)
-    if both:
-        raise checks.InputError(
-            f"--text: expected without --categorical, found {files.quoted(min(both))} in both"
-        )
+    for option, names, other, excluded in (
+        ("--text", selection.text, "--categorical", selection.categorical),
+        ("--columns", selection.columns, "--drop", selection.drop),
+        ("--keep", selection.keep, "--drop", selection.drop),
+        ("--categorical", selection.categorical, "--drop", selection.drop),
+        ("--text", selection.text, "--drop", selection.drop),
+    ):
+        both = set(names) & set(excluded)
+        if both:
+            raise checks.InputError(
+                f"{option}: expected without {other}, found {files.quoted(min(both))} in both"
+            )
 
 
 def _row_numbers(table: Table, request: Request) -> list[str]:
