@@ -1408,6 +1408,6 @@ def test_row_numbers_in_a_txt_of_labels(tmp_path: Path, sep: str, heading: str |
 
 @pytest.mark.parametrize("option", ["columns", "keep", "categorical", "text"])
 def test_a_column_that_is_dropped_and_asked_for(tmp_path: Path, option: str) -> None:
-    selection = Selection(drop=("a",), **{option: ("a",)})  # type: ignore[arg-type]
+    selection = Selection(drop=("a",), **{option: ("a",)})
     message = refusal(as_csv(tmp_path / "a.csv"), selection=selection)
     assert message == f"--{option}: expected without --drop, found 'a' in both"
