@@ -450,6 +450,52 @@ def test_a_second_backward(served: Callable[[bool], None]) -> None:
         torch.autograd.grad(overwritten, leaf)
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_gradients_in_batches(
+    dtype: torch.dtype, reduction: Any, inplace: bool, served: Callable[[bool], None]
+) -> None:
+    served(True)
+    scores, target = drawn(5, 12, dtype)
+    leaf = scores.requires_grad_()
+    options: dict[str, Any] = {"label_smoothing": 0.1, "softcap": 4.0}
+    loss: Any = functional.cross_entropy(
+        leaf * 1, target, **options, reduction=reduction, inplace=inplace
+    )
+    factors = torch.linspace(-1, 2, 3 * loss.numel(), device=DEVICE, dtype=loss.dtype)
+    factors = factors.view(3, *loss.shape)
+    wide = leaf.detach().double().requires_grad_()
+    capped = 4 * torch.tanh(wide / 4)
+    right: Any = torch.nn.functional.cross_entropy(
+        capped, target, label_smoothing=0.1, reduction=reduction
+    )
+    expected = [torch.autograd.grad(right, wide, each, retain_graph=True)[0] for each in factors]
+    (found,) = torch.autograd.grad(loss, leaf, factors, is_grads_batched=True)
+    assert found.dtype == dtype
+    close(found, torch.stack(expected).cpu(), CLOSE[dtype])
+
+
+def test_jacobians_by_vectors(served: Callable[[bool], None]) -> None:
+    served(True)
+    scores, target = drawn(4, 12, torch.float64)
+
+    def losses(leaf: Tensor) -> Any:
+        return functional.cross_entropy(leaf, target, reduction="none")
+
+    found: Any = torch.autograd.functional.jacobian(losses, scores, vectorize=True)  # type: ignore[no-untyped-call]
+    right = torch.softmax(scores, dim=1)
+    right[torch.arange(4), target] -= 1
+    for row in range(4):
+        close(found[row, row], right[row].cpu(), 1e-13)
+        assert (found[row].abs().sum(dim=1) > 0).sum() == 1
+    twice: Any = torch.autograd.functional.hessian(  # type: ignore[no-untyped-call]
+        lambda leaf: losses(leaf).sum(), scores, vectorize=True
+    )
+    p = torch.softmax(scores[0], dim=0)
+    close(twice[0, :, 0], (torch.diag(p) - p.outer(p)).cpu(), 1e-13)
+
+
 @pytest.mark.parametrize("name", ["target", "weight", "sample_weight", "normalizer"])
 def test_what_changes_before_backward_is_noticed(name: str, served: Callable[[bool], None]) -> None:
     served(True)

@@ -836,3 +836,76 @@ def test_more_classes_than_predictions_have_columns_for(command: Command, tmp_pa
     with (out / "predictions.csv").open() as file:
         assert file.readline() == "id,target,predicted,probability,surprisal\n"
     assert "predictions.csv" in refused(command("evaluate", out / "predictions.csv"))
+
+
+def test_an_array_of_one_axis_is_one_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "p.npy", np.array([0.9, 0.2, 0.6]))
+    (tmp_path / "y.txt").write_text("yes\nno\nyes\n")
+    assert run(["evaluate", str(tmp_path / "p.npy"), "--labels", str(tmp_path / "y.txt")]) == 0
+    out = capsys.readouterr().out
+    assert "the one column is for 'yes', the last of the labels" in out
+    assert f"cross-entropy {-np.log([0.9, 0.8, 0.6]).mean():16.4f} nats" in out
+
+
+@pytest.mark.parametrize("key", ["id", "file name"])
+@pytest.mark.parametrize("number", [False, True])
+def test_labels_go_with_the_names_of_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, number: bool
+) -> None:
+    names = [str(100 + row) if number else f"r{row}" for row in range(4)]
+    answers = [
+        f"{name},{1 - p:.2f},{p:.2f}" for name, p in zip(names, (0.9, 0.2, 0.6, 0.3), strict=True)
+    ]
+    (tmp_path / "p.csv").write_text("\n".join([f"{key},no,yes", *answers]) + "\n")
+    truth = dict(zip(names, ("yes", "no", "yes", "yes"), strict=True))
+    labels = tmp_path / "y.csv"
+    command = ["evaluate", str(tmp_path / "p.csv"), "--labels", str(labels), "--json"]
+    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
+        rows = [f"{names[row]},{truth[names[row]]}" for row in order]
+        labels.write_text("\n".join([f"{key},label", *rows]) + "\n")
+        assert run(command) == 0
+        found = json.loads(capsys.readouterr().out)
+        expected = -np.log([0.9, 0.8, 0.6, 0.3]).mean()
+        assert found["cross_entropy_nats"] == pytest.approx(expected)
+        said = f"{labels}: labels are matched with the rows by column '{key}'"
+        assert (said in found["notes"]) == (order != sorted(order))
+    labels.write_text(labels.read_text().replace(names[3], "other"))
+    assert run(command) == 2
+    assert f"column '{key}' has no '{names[3]}', which that of" in capsys.readouterr().err
+
+
+def test_a_lone_column_beside_others_of_its_kind_is_no_answer_by_guess(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("y,p1,p2\n0,0.9,0.1\n1,0.2,0.8\n1,0.4,0.6\n")
+    assert run(["evaluate", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "is column 'p1' the answer for the label '1', with 'p2' beside it?" in error
+    loss = -np.log([0.9, 0.8, 0.6]).mean()
+    for told, expected in (("0=p1,1=p2", loss), ("1=p1", -np.log([0.1, 0.2, 0.4]).mean())):
+        assert run(["evaluate", str(path), "--answers", told, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["cross_entropy_nats"]
+        assert found == pytest.approx(expected)
+    # Beside what is no answer it stands alone.
+    path.write_text("y,p_1,p_id,fold\n0,0.1,7,1\n1,0.8,8,2\n1,0.6,9,3\n")
+    assert run(["evaluate", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cross_entropy_nats"] == pytest.approx(loss)
+
+
+def test_rows_that_sum_to_one_and_are_no_probabilities(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("y,no,yes\nno,1.2,-0.2\nyes,0.3,0.7\n")
+    assert run(["evaluate", str(path)]) == 2
+    expected = (
+        "rows sum to 1, but entries go from -0.2 to 1.2, which probabilities do not: --scores"
+    )
+    assert expected in capsys.readouterr().err
+    assert run(["evaluate", str(path), "--scores", "--json"]) == 0
+    loss = np.log1p(np.exp([-1.4, -0.4])).mean()
+    found = json.loads(capsys.readouterr().out)["cross_entropy_nats"]
+    assert found == pytest.approx(loss)

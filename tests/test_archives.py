@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
 from bridle.checks import InputError
 from bridle.cli import run
-from bridle.data import load
+from bridle.data import Reading, load
 from bridle.data.archive import part_of
 
 Array = npt.NDArray[Any]
@@ -235,7 +236,148 @@ def test_shards_that_say_what_they_are_for(
     assert "taken:" in answer.err
 
 
+def as_table(path: Path, X: Array, y: Array) -> Path:
+    names = [f"p{place}" for place in range(20)]
+    path.parent.mkdir(exist_ok=True)
+    pd.DataFrame(X.reshape(len(X), -1), columns=names).assign(label=y).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fitted", "held"),
+    [
+        ("reviews.csv", "test.csv"),
+        ("trainset.csv", "testset2.csv"),
+        ("reviewsTrain.csv", "reviewsVal.csv"),
+        ("a.csv", "a_dev.csv"),
+    ],
+)
+def test_a_name_that_says_nothing_is_there_to_fit(
+    tmp_path: Path, fitted: str, held: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = as_table(tmp_path / "a" / fitted, X_TRAIN, Y_TRAIN).parent
+    as_table(folder / held, X_TEST, Y_TEST)
+    assert run(["fit", str(folder), "--json", "--out", str(tmp_path / "m")]) == 0
+    of_folder = json.loads(capsys.readouterr().out)
+    alone = figures(capsys, str(folder / fitted), "--test", str(folder / held))
+    assert of_folder["evaluation"] == alone["evaluation"]
+    assert f"'{fitted}' are learnt from; '{held}' are there to test" in str(of_folder["data"])
+    assert run(["predict", str(tmp_path / "m"), str(folder)]) == 0
+    answer = capsys.readouterr()
+    assert len(answer.out.splitlines()) == 1 + 21
+    assert f"taken: {held}" in answer.err
+    # Another set takes the place of the test, which is then not even read.
+    (folder / held).write_text("other,columns\n1,2\n")
+    data = figures(capsys, str(folder), "--holdout", "0.1")["data"]
+    assert (data["training_samples"], data["judged_samples"]) == (54, 6)
+    assert f"not used: '{held}'" in data["notes"]
+
+
+UNLABELLED = "'test.csv': no labels, not used"
+
+
+def test_a_test_table_without_labels_is_not_judged_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = as_table(tmp_path / "train.csv", X_TRAIN, Y_TRAIN)
+    pd.read_csv(path).drop(columns="label").iloc[:9].to_csv(tmp_path / "test.csv", index=False)
+    found = figures(capsys, str(tmp_path))
+    assert found["evaluation"] == figures(capsys, str(path))["evaluation"]
+    assert found["data"]["notes"][:2] == ["'train.csv' are learnt from", UNLABELLED]
+    # Labels that are kept back are none, and a set with labels is taken before one without.
+    pd.read_csv(path).assign(label=-1).to_csv(tmp_path / "test.csv", index=False)
+    as_table(tmp_path / "dev.csv", X_VAL, Y_VAL)
+    found = figures(capsys, str(tmp_path))["data"]
+    assert (found["training_samples"], found["judged_samples"]) == (60, 12)
+    assert found["notes"][1] == UNLABELLED
+    (tmp_path / "dev.csv").unlink()
+    pd.read_csv(path).assign(label="").to_csv(tmp_path / "test.csv", index=False)
+    assert run(["fit", str(tmp_path)]) == 2
+    assert "test.csv: line 2, column 'label': missing target value" in capsys.readouterr().err
+
+
+def test_files_of_which_several_could_be_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    as_table(tmp_path / "train.csv", X_TRAIN, Y_TRAIN)
+    as_table(tmp_path / "more.csv", X_VAL, Y_VAL)
+    assert run(["fit", str(tmp_path)]) == 2
+    expected = (
+        "which is meant, 'train.csv' or 'more.csv'? name one file or folder, others by --test"
+    )
+    assert expected in capsys.readouterr().err
+    assert run(["evaluate", str(tmp_path)]) == 2
+    assert "which is meant, 'more.csv' or 'train.csv'?" in capsys.readouterr().err
+    for name in ("train", "more"):
+        (tmp_path / f"{name}.csv").rename(tmp_path / f"{name}_test.csv")
+    (tmp_path / "train_test.csv").rename(tmp_path / "val.csv")
+    with pytest.raises(InputError, match="nothing to fit, only to test: found 'more_test"):
+        load(str(tmp_path))
+
+
+def test_labels_in_a_file_are_those_of_the_set_to_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").mkdir()
+    for name, X in (("train", X_TRAIN), ("test", X_TEST)):
+        np.save(tmp_path / "a" / f"{name}.npy", X.reshape(len(X), -1))
+    np.savetxt(tmp_path / "labels.txt", Y_TRAIN, fmt="%d")
+    found = figures(capsys, str(tmp_path / "a"), "--labels", str(tmp_path / "labels.txt"))
+    assert found["data"]["training_samples"] + found["data"]["judged_samples"] == 60
+    assert "'test.npy': no labels, not used" in found["data"]["notes"]
+
+
+def test_all_rows_to_fit_tell_words_and_means(tmp_path: Path) -> None:
+    """Those to test are apart: of the others nothing is held out."""
+    texts = [f"word{row} and more of it" for row in range(20)]
+    frame = pd.DataFrame({"t": texts, "n": np.arange(20) ** 2, "y": np.arange(20) % 2})
+    frame["n"] = frame["n"].astype(float).where(frame.index > 0)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame[:8].to_csv(tmp_path / "test.csv", index=False)
+
+    def rows(target: Array) -> Array:
+        return np.arange(len(target) // 2)
+
+    reading = Reading(na="mean")
+    apart = load(str(tmp_path), reading=reading, training_rows=rows).reading
+    assert apart.fills["n"] == frame["n"].mean()
+    assert "word19" in apart.texts[0].words
+    joined = load(str(tmp_path), reading=reading, training_rows=rows, wants_test=False).reading
+    assert joined.fills["n"] == frame["n"][:10].mean()
+    assert "word19" not in joined.texts[0].words
+
+
+def pictures(folder: Path, images: Array) -> None:
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image.reshape(4, 5)).save(folder / f"{number}.png")
+
+
+def test_folders_of_images_to_fit_and_to_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, X, y in (("train", X_TRAIN, Y_TRAIN), ("test", X_TEST, Y_TEST)):
+        for label in range(3):
+            pictures(tmp_path / "set" / name / f"c{label}", X[y == label].astype(np.uint8))
+    found = figures(capsys, str(tmp_path / "set"))
+    alone = figures(
+        capsys, str(tmp_path / "set" / "train"), "--test", str(tmp_path / "set" / "test")
+    )
+    assert found["evaluation"]["cross_entropy_nats"] == alone["evaluation"]["cross_entropy_nats"]
+    assert found["data"]["judged_samples"] == 21
+    # Images without a folder for their class: "train" and "test" are no classes.
+    for name in ("train", "test"):
+        pictures(tmp_path / "flat" / name, X_TRAIN[:4].astype(np.uint8))
+    assert run(["fit", str(tmp_path / "flat")]) == 2
+    expected = "the folders 'test', 'train' are sets by their names, not classes"
+    assert expected in capsys.readouterr().err
+    (tmp_path / "data").mkdir()
+    (tmp_path / "set").rename(tmp_path / "data" / "set")
+    assert run(["fit", str(tmp_path / "data")]) == 2
+    assert "there are folders in it: 'set'" in capsys.readouterr().err
+
+
 def test_shards_of_other_names_are_joined(tmp_path: Path) -> None:
-    for number, name in enumerate(("latest.npz", "train.npz")):
+    for number, name in enumerate(("latest.npz", "contrast.npz")):
         np.savez(tmp_path / name, X=X_TRAIN[number::2].reshape(30, -1), y=Y_TRAIN[number::2])
     assert load(str(tmp_path)).features.shape == (60, 20)

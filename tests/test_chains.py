@@ -144,7 +144,9 @@ def test_what_was_inferred_is_one_entry_of_the_models_file(
     command: Command, tmp_path: Path
 ) -> None:
     TRAIN.to_csv(tmp_path / "train.csv", index=False, sep=";")
-    answer = command("fit", tmp_path / "train.csv", "--na", "mean", "--out", tmp_path / "m")
+    answer = command(
+        *("fit", tmp_path / "train.csv", "--na", "mean", "--holdout", "0", "--out", tmp_path / "m")
+    )
     assert answer.code == 0
     content = (tmp_path / "m" / "model.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

@@ -302,3 +302,19 @@ def test_classes_far_apart_in_float32(C: float) -> None:
     report = SoftmaxRegression(C=C).fit(X.astype(np.float32), y).fit_report_
     assert (report.stopped, report.proven) == ("gap", True)
     assert report.relative_gap <= 1e-6
+
+
+def test_verbose_says_at_rounding_for_a_gap_that_rounding_makes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from bridle.fit.softmax_regression import _print_step
+
+    for gap in (-3e-9, 0.0, 1e-17):
+        _print_step(7, 0.25, gap, 1.5)
+    _print_step(8, 0.25, 1.25e-3, 1.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["pass    7   objective 0.250000000   gap at rounding   1.5 s"] * 3
+    assert lines[3] == "pass    8   objective 0.250000000   gap 1.25e-03   1.5 s"
+    X = np.random.default_rng(3).normal(size=(40, 3))
+    SoftmaxRegression(tol=1e-15, verbose=1).fit(X, np.arange(40) % 3)
+    assert "gap -" not in capsys.readouterr().out

@@ -191,6 +191,102 @@ def test_shifted_distributions_and_one_sequence() -> None:
     torch.testing.assert_close(loss(FEATURES, TARGET), right, rtol=1e-12, atol=0)
 
 
+# --- the gradient of arrays -----------------------------------------------------------------------
+
+
+def gradient_of(loss: Any, *leaves: Any) -> list[Any]:
+    """Return the gradients of a sum of losses as arrays."""
+    return [each.numpy() for each in torch.autograd.grad(loss.sum(), leaves)]
+
+
+def hold(found: Any, loss: Any, slopes: list[Any]) -> None:
+    np.testing.assert_allclose(found[0], loss.detach().numpy(), rtol=1e-12, atol=1e-15)
+    for one, other in zip(found[1:], slopes, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+
+
+def test_the_gradient_takes_torchs_names() -> None:
+    right = plain(torch.nn.functional.linear(FEATURES, WEIGHT, BIAS), TARGET, SHARES)
+    slopes = gradient_of(right, FEATURES, WEIGHT, BIAS)
+    x, w, b = (each.detach().numpy() for each in (FEATURES, WEIGHT, BIAS))
+    y, s = TARGET.numpy(), SHARES.numpy()
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((x, w, y), {"linear_bias": b, "weight": s, "ignore_index": None, "options": None}),
+        ((), {"input": x, "linear_weight": w, "target": y, "bias": b, "weight": s}),
+        ((), {"features": x, "weight": w, "target": y, "bias": b, "class_weight": s}),
+    ]
+    for arguments, options in calls:
+        hold(bridle.linear_cross_entropy_gradient(*arguments, **options), right, slopes)
+    with pytest.raises(TypeError, match=r"linear_cross_entropy_gradient\(\) missing .*'target'"):
+        bridle.linear_cross_entropy_gradient(x, w)
+
+
+@pytest.mark.parametrize("sizes", [(2,), (2, 3)])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("as_lists", [False, True])
+def test_the_gradient_of_several_outputs(
+    sizes: tuple[int, ...], reduction: str, as_lists: bool
+) -> None:
+    weight, bias = draw(5, *sizes, 3, seed=4), draw(5, *sizes, seed=5)
+    target = torch.randint(0, 5, (7, *sizes), generator=torch.Generator().manual_seed(6))
+    target[0, 0] = -100
+    right = plain(
+        torch.einsum("nd,c...d->nc...", FEATURES, weight) + bias,
+        target,
+        SHARES,
+        reduction=reduction,
+        label_smoothing=0.1,
+    )
+    given = [each.detach().numpy() for each in (FEATURES, weight, target, bias, SHARES)]
+    x, w, y, b, s = (each.tolist() for each in given) if as_lists else given
+    found = bridle.linear_cross_entropy_gradient(
+        x, w, y, bias=b, class_weight=s, reduction=reduction, label_smoothing=0.1
+    )
+    hold(found, right, gradient_of(right, FEATURES, weight, bias))
+    without = bridle.linear_cross_entropy_gradient(x, w, y)
+    assert without.d_bias is None
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_gradient_of_shifted_labels(reduction: str) -> None:
+    features = draw(2, 6, 3)
+    target = torch.randint(0, 5, (2, 6), generator=torch.Generator().manual_seed(1))
+    target[1, 4] = -100
+    scores = (features @ WEIGHT.T)[:, :-2].movedim(-1, 1)
+    right = plain(scores, target[:, 2:], reduction=reduction)
+    slopes = gradient_of(right, features, WEIGHT)
+    if reduction == "none":
+        right = torch.nn.functional.pad(right, (2, 0))
+    x, w = features.detach().numpy(), WEIGHT.detach().numpy()
+    found = bridle.linear_cross_entropy_gradient(x, w, target.numpy(), shift=2, reduction=reduction)
+    assert found.d_bias is None
+    hold(found[:3], right, slopes)
+    assert (found.d_features[:, -2:] == 0).all()
+
+
+def test_a_filter_draws_at_each_place_anew() -> None:
+    x, w = FEATURES.detach().numpy(), draw(40, 2, 3, seed=4).detach().numpy()
+    w[:, 1] = w[:, 0]
+    y = np.zeros((7, 2), int)
+    options: dict[str, Any] = {"gradient_filter": 0.2, "random_state": 3}
+    found = bridle.linear_cross_entropy_gradient(x, w, y, **options)
+    assert (found.d_weight[:, 0] != found.d_weight[:, 1]).any()
+    again = bridle.linear_cross_entropy_gradient(x, w, y, **options)
+    np.testing.assert_array_equal(found.d_weight, again.d_weight)
+
+
+def test_half_precision_at_several_places() -> None:
+    x = FEATURES.detach().numpy().astype(np.float16)
+    w = draw(5, 2, 3, seed=4).detach().numpy().astype(np.float16)
+    found = bridle.linear_cross_entropy_gradient(x, w, np.zeros((7, 2), int))
+    right = bridle.linear_cross_entropy_gradient(
+        x.astype(float), w.astype(float), np.zeros((7, 2), int)
+    )
+    for one, other in zip(found[1:3], right[1:3], strict=True):
+        assert one.dtype == np.float16
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
+
+
 def test_a_compiled_call_has_no_break() -> None:
     def call(x: Any, w: Any, y: Any) -> Any:
         return bridle.linear_cross_entropy(x, linear_weight=w, target=y, shift=1)

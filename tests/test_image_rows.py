@@ -59,6 +59,19 @@ def test_a_flat_folder(tmp_path: Path, model: str, capsys: pytest.CaptureFixture
     assert found == {**expected, "more/d.png": "dark"}
 
 
+def test_a_remark_and_a_broken_image_beside_images(
+    tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save(tmp_path / "new" / "a.png", picture("dark")).parent
+    (folder / "note.txt").write_text("taken in spring\n")
+    assert answers(capsys, model, folder) == {"a.png": "dark"}
+    (folder / "zz.png").write_bytes(b"no image")
+    assert run(["predict", model, str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"bridle: {folder / 'zz.png'}: cannot be read as an image: expected ")
+    assert "PNG, JPEG, BMP, GIF, WEBP, PPM" in error
+
+
 def test_one_image(tmp_path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = save(tmp_path / "one" / "x.png", picture("light"))
     save(tmp_path / "one" / "y.png", picture("dark"))

@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import lzma
+import shlex
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy import sparse
 from sklearn.datasets import dump_svmlight_file
+from sklearn.linear_model import LogisticRegression
 
 import bridle
 from bridle.checks import InputError
@@ -327,7 +329,7 @@ def test_row_numbers_are_no_feature(
     (frame.to_csv if kind == "csv" else frame.to_parquet)(path, index=False)
     dataset = load(path)
     assert dataset.feature_names == ("a", "b", "c")
-    note = f"column '{name}' numbers the rows: not used (--keep {name} overrides)"
+    note = f"column '{name}' numbers the rows: not used (--keep {shlex.quote(name)} overrides)"
     assert note in dataset.notes
     kept = load(path, selection=Selection(keep=(name,)))
     assert kept.feature_names == (name, "a", "b", "c")
@@ -811,7 +813,8 @@ def test_missing_values_are_an_error_unless_told(tmp_path: Path) -> None:
     for reading in (Reading(), Reading(na="error")):
         message = refusal(path, reading=reading)
         assert "line 13, column 'k': missing value ('NaN')" in message
-        assert "--na drop, mean or a TEXT tells what to do" in message
+        # Who has told need not be told how to.
+        assert ("--na drop, mean or a TEXT tells what to do" in message) == (reading.na is None)
     two = refusal(path, selection=Selection(drop=("k", "a")))
     assert "line 9, column 'b': missing value ('NA') (one of 2 in the column); --na drop" in two
 
@@ -852,7 +855,7 @@ def test_missing_values_become_the_mean_of_the_fit(command: Command, tmp_path: P
     expected[[7, 9], 1] = np.delete(NUMBERS[:, 1], [7, 9]).mean()
     np.testing.assert_allclose(dense(dataset), expected, rtol=1e-14)
     assert "missing values are filled with the mean: 2 in 'b', 1 in 'a'" in dataset.notes
-    fit = ("fit", path, "--na", "mean", "--drop", "k", "--out", tmp_path / "m", "--quiet")
+    fit = ("fit", path, "--na", "mean", "--drop", "k", "--holdout", "0", "--out", tmp_path / "m")
     assert command(*fit).code == 0
     # A later file has other means, and a gap where the fit had none.
     later = written(tmp_path / "b.csv", "a,b,c\n,5,\n9,,1\n")
@@ -879,7 +882,7 @@ def test_the_mean_of_a_text_column_is_the_share_of_its_values(
         "": [2 / 3, 1 / 3],
     }
     np.testing.assert_allclose(dense(dataset)[:, :2], [rows[kind] for kind in kinds], rtol=1e-14)
-    fit = ("fit", path, "--na", "mean", "--out", tmp_path / "m", "--quiet")
+    fit = ("fit", path, "--na", "mean", "--holdout", "0", "--out", tmp_path / "m", "--quiet")
     assert command(*fit).code == 0
     model = bridle.SoftmaxRegression.load(tmp_path / "m" / "model.safetensors")
     later = written(tmp_path / "b.csv", "k,a\n,1.5\ns,2.5\n")
@@ -897,6 +900,39 @@ def test_the_mean_of_a_text_column_is_the_share_of_its_values(
     assert "d.csv: line 2, column 'a': missing value, and the fit kept no mean (--na mean)" in line
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_means_are_those_of_the_rows_that_are_learnt_from(
+    command: Command, tmp_path: Path, ending: str
+) -> None:
+    held = np.arange(ROWS) % 2 == 1  # the middle one of every two of each class, as documented
+    classes = np.where(np.arange(ROWS) // 2 % 2, "u", "v")
+    numbers = np.where(held, 9.0, 0) + NUMBERS[:, 0] + (classes == "u")
+    numbers[[4, 5, 8, 11]] = np.nan
+    kinds = np.where(held, "s", np.where(NUMBERS[:, 1] > 0, "r", "t")).astype(object)
+    kinds[[2, 3]] = None
+    frame = pd.DataFrame({"n": numbers, "k": kinds, "y": classes})
+    path = tmp_path / f"a.{ending}"
+    frame.to_csv(path, index=False) if ending == "csv" else frame.to_parquet(path)
+    answer = command(
+        *("fit", path, "--na", "mean", "--holdout", "0.5", "--tol", "1e-10", "--json"),
+        *("--no-standardize", "--out", tmp_path / "m"),
+    )
+    assert answer.code == 0
+    filled = frame["n"].fillna(frame["n"][~held].mean())
+    share = (frame["k"][~held].dropna() == "r").mean()
+    red = np.where(frame["k"].isna(), share, frame["k"] == "r")
+    teal = np.where(frame["k"].isna(), 1 - share, frame["k"] == "t")
+    features = np.column_stack([filled, red, (frame["k"] == "s"), teal])
+    peer = LogisticRegression(tol=1e-12, max_iter=10_000).fit(features[~held], classes[~held])
+    truth = (classes[held] == "v").astype(int)
+    proba = peer.predict_proba(features[held])[np.arange(held.sum()), truth]
+    found = json.loads(answer.out)["evaluation"]["cross_entropy_nats"]
+    assert found == pytest.approx(-np.log(proba).mean(), rel=1e-5)
+    reading = described(tmp_path / "m" / "model.safetensors")["reading"]
+    expected = {"n": frame["n"][~held].mean(), "k=r": share, "k=t": 1 - share, "k=s": 0}
+    assert reading["fills"] == pytest.approx(expected)
+
+
 def test_a_column_without_any_value(tmp_path: Path) -> None:
     for cell in ("", "NA", "?"):
         path = as_csv(tmp_path / "a.csv", FRAME.assign(k=cell)[["k", "a", "y"]])
@@ -905,8 +941,9 @@ def test_a_column_without_any_value(tmp_path: Path) -> None:
         )
         assert "no row has a value; a fit leaves the column out by --drop" in message
     path = as_csv(tmp_path / "b.csv", FRAME.assign(k="")[["k", "a", "y"]])
-    assert "column 'k' has no value at all, hence no mean: --drop k" in refusal(
-        path, reading=Reading(na="mean")
+    assert (
+        "column 'k' has no value in the rows that are learnt from, hence no mean: --drop k"
+        in refusal(path, reading=Reading(na="mean"))
     )
     assert load(path, selection=Selection(drop=("k",))).feature_names == ("a",)
 
@@ -1093,7 +1130,7 @@ def described(model: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("network", [[], ["--hidden", "3", "--epochs", "2"]])
 def test_how_files_were_read_is_kept(command: Command, tmp_path: Path, network: list[str]) -> None:
     path = as_csv(tmp_path / "a.csv", sep=";", decimal=",", header=False)
-    fit = ("fit", path, "--na", "mean", *network, "--out", tmp_path / "m", "--quiet")
+    fit = ("fit", path, "--na", "mean", "--holdout", "0", *network, "--out", tmp_path / "m")
     assert command(*fit).code == 0
     reading = described(tmp_path / "m" / "model.safetensors")["reading"]
     assert reading.pop("fills") == pytest.approx(
@@ -1221,3 +1258,156 @@ def test_law_of_dialects(
     again = load(path, target=target, feature_names=dataset.feature_names, fitted=fitted)
     np.testing.assert_array_equal(dense(again), dense(dataset))
     assert labels_of(again) == labels.tolist()
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("user_id", [7000 + 13 * row for row in range(ROWS)]),
+        ("orderId", [f"order-{row:03}" for row in range(ROWS)]),
+        ("uuid", [f"{row * 7919:08x}-x" for row in range(ROWS)]),
+    ],
+)
+def test_names_of_rows_are_no_feature(
+    tmp_path: Path, name: str, values: Sequence[object], kind: str
+) -> None:
+    path = str(tmp_path / f"a.{kind}")
+    frame = FRAME.assign(**{name: list(values)})[[name, "a", "b", "c", "y"]]
+    (frame.to_csv if kind == "csv" else frame.to_parquet)(path, index=False)
+    dataset = load(path)
+    assert dataset.feature_names == ("a", "b", "c")
+    assert f"column '{name}' names the rows: not used (--keep {name} overrides)" in dataset.notes
+    # A value that comes back is that of a group, which may say something.
+    frame[name] = [values[row // 5] for row in range(ROWS)]
+    (frame.to_csv if kind == "csv" else frame.to_parquet)(path, index=False)
+    assert any(each.startswith(name) for each in load(path).feature_names or ())
+
+
+def test_truths_with_gaps_are_numbers(command: Command, tmp_path: Path) -> None:
+    truths = (NUMBERS[:, 1] > 0).astype(str).astype(object)
+    whole = as_csv(tmp_path / "a.csv", FRAME.assign(t=truths)[["a", "t", "y"]])
+    fit = ("fit", whole, "--na", "mean", "--holdout", "0", "--out", tmp_path / "m", "--quiet")
+    assert command(*fit).code == 0
+    truths[3] = ""
+    gappy = as_csv(tmp_path / "b.csv", FRAME.assign(t=truths)[["a", "t", "y"]])
+    dataset = load(gappy, reading=Reading(na="mean"))
+    expected = (NUMBERS[:, 1] > 0).astype(float)
+    expected[3] = np.delete(expected, 3).mean()
+    assert dataset.feature_names == ("a", "t")
+    np.testing.assert_allclose(dense(dataset)[:, 1], expected, rtol=1e-14)
+    assert command("predict", tmp_path / "m", gappy).code == 0
+
+
+def test_a_minus_sign_that_is_no_hyphen_is_named(tmp_path: Path) -> None:
+    cells = [f"{number}".replace("-", "\u2212") for number in NUMBERS[:, 0]]
+    message = refusal(as_csv(tmp_path / "a.csv", FRAME.assign(a=cells)))
+    assert "its minus is the sign '\u2212', not a hyphen" in message
+
+
+# --- rows that are longer than the header --------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("sep", [",", " ", "\t", ";"])
+def test_row_numbers_under_no_name_at_all(tmp_path: Path, sep: str, start: int) -> None:
+    """As R's write.table writes them: the header has one name less than the rows."""
+    header, *rows = FRAME.to_csv(index=False, sep=sep, quoting=csv.QUOTE_NONNUMERIC).splitlines()
+    lines = [header, *(f'"{number}"{sep}{row}' for number, row in enumerate(rows, start))]
+    dataset = loads_as_frame(written(tmp_path / "a.txt", "\n".join(lines) + "\n"))
+    assert "the first column has no name: not used" in dataset.notes
+    assert dataset.feature_names == ("a", "b", "c")
+
+
+def test_a_delimiter_at_the_end_of_each_row_alone(tmp_path: Path) -> None:
+    header, *rows = FRAME.to_csv(index=False).splitlines()
+    path = written(tmp_path / "a.csv", "\n".join([header, *(f"{row}," for row in rows)]))
+    assert "column 5 has no name and is empty: not used" in loads_as_frame(path).notes
+
+
+def test_other_rows_that_are_too_long_are_refused(tmp_path: Path) -> None:
+    # An amount with a mark in it, or names of rows: two readings.
+    text = "day,amount\n" + "".join(f"2024-01-{day},1,{day}00\n" for day in range(10, 20))
+    assert "line 2: too many fields, expected 2, found 3" in refusal(
+        written(tmp_path / "a.csv", text)
+    )
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_a_packed_file_under_a_plain_name(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(PACKERS[kind](FRAME.to_csv(index=False).encode()))
+    assert f"expected text, found the content of a .{kind} file" in refusal(str(path))
+
+
+def test_a_name_in_other_capitals_is_suggested(command: Command, tmp_path: Path) -> None:
+    path = as_csv(tmp_path / "a.csv", FRAME.rename(columns={"y": "KIND", "a": "A"}))
+    assert command("fit", path, "--target", "kind").err.endswith("; did you mean 'KIND'?\n")
+    fit = ("fit", as_csv(tmp_path / "b.csv"), "--out", tmp_path / "m", "--quiet")
+    assert command(*fit).code == 0
+    answer = command("predict", tmp_path / "m", path)
+    assert "column 'a' is missing, the model needs it; did you mean 'A'?" in answer.err
+
+
+def test_advice_is_given_where_it_can_be_taken(command: Command, tmp_path: Path) -> None:
+    answers = pd.DataFrame(
+        {"neg": [0.2, None, 0.4], "pos": [0.8, 0.5, 0.6], "y": ["pos", "pos", "neg"]}
+    )
+    for frame in (answers, answers.fillna({"neg": 0.5}).assign(y=["pos", "", "neg"])):
+        error = command("evaluate", as_csv(tmp_path / "a.csv", frame)).err
+        assert "missing" in error
+        assert "--na" not in error
+    labels = np.where(np.arange(ROWS) == 3, "", FRAME["y"]).astype(str)
+    np.savez(tmp_path / "a.npz", X=NUMBERS, y=labels)
+    assert refusal(str(tmp_path / "a.npz")).endswith("row 3 of the labels: missing target value")
+    parquet.write_table(pa.table({"a": [1, None], "y": [0, 1]}), tmp_path / "a.parquet")
+    expected = "row 1, column 'a': missing value; --na drop, mean or a TEXT tells what to do"
+    assert refusal(str(tmp_path / "a.parquet")).endswith(expected)
+    # A mark is named for what it is.
+    plain = as_csv(tmp_path / "p.csv")
+    assert command("fit", plain, "--out", tmp_path / "m", "--quiet").code == 0
+    later = as_csv(tmp_path / "q.csv", sep=";", decimal=",")
+    assert (
+        "has a decimal comma: --decimal , or --thou"
+        in command("predict", tmp_path / "m", later).err
+    )
+    assert command("predict", tmp_path / "m", later, "--decimal", ",").code == 0
+
+
+def test_columns_and_lists_without_a_value_in_parquet(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.parquet")
+    rows: dict[str, Any] = {"e": [[1.0, 2.0], None, [3.0, 4.0], [5.0, 7.0]], "y": [0, 1, 0, 1]}
+    parquet.write_table(pa.table(rows), path)
+    dropped = load(path, reading=Reading(na="drop"))
+    np.testing.assert_array_equal(dense(dropped), [[1, 2], [3, 4], [5, 7]])
+    np.testing.assert_array_equal(labels_of(dropped), [0, 0, 1])
+    assert "1 of 4 rows have missing values: not used (1 in 'e')" in dropped.notes
+    assert refusal(path).endswith("row 1, column 'e': missing value")
+    parquet.write_table(pa.table({"n": pa.nulls(2), "a": [1, 2], "y": [0, 1]}), path)
+    for na in (None, "drop", "mean"):
+        message = refusal(path, reading=Reading(na=na))
+        assert "column 'n': no row has a value; --drop n leaves it out" in message
+
+
+@pytest.mark.parametrize("sep", [" ", "\t", ",", ";", "   "])
+@pytest.mark.parametrize("heading", [None, "kind"])
+def test_row_numbers_in_a_txt_of_labels(tmp_path: Path, sep: str, heading: str | None) -> None:
+    np.save(tmp_path / "X.npy", NUMBERS)
+    lines = [f"{row}{sep}{label} one" for row, label in enumerate(FRAME["y"])]
+    if heading is not None and sep.strip():
+        lines.insert(0, f"{sep}{heading}")
+    labels = written(tmp_path / "y.txt", "\n".join(lines) + "\n")
+    dataset = load(str(tmp_path / "X.npy"), labels=labels)
+    assert labels_of(dataset) == [f"{label} one" for label in FRAME["y"]]
+    assert f"{labels}: column 1 numbers the rows" in dataset.notes
+    # Labels of several words, of which the first numbers nothing, are labels.
+    whole = written(tmp_path / "z.txt", "".join(f"7{sep}{label}\n" for label in FRAME["y"]))
+    dataset = load(str(tmp_path / "X.npy"), labels=whole)
+    assert labels_of(dataset) == [f"7{sep}{label}" for label in FRAME["y"]]
+
+
+@pytest.mark.parametrize("option", ["columns", "keep", "categorical", "text"])
+def test_a_column_that_is_dropped_and_asked_for(tmp_path: Path, option: str) -> None:
+    selection = Selection(drop=("a",), **{option: ("a",)})
+    message = refusal(as_csv(tmp_path / "a.csv"), selection=selection)
+    assert message == f"--{option}: expected without --drop, found 'a' in both"

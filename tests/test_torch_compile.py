@@ -66,6 +66,19 @@ def loss_of_each(features: Any, weight: Any, target: Any) -> Any:
     return functional.linear_cross_entropy(features, weight, target, reduction="none")
 
 
+def two_distributions(rows: int, classes: int) -> tuple[Any, ...]:
+    p, q = torch.randn(rows, classes), torch.randn(classes)
+    return tuple(torch.softmax(each, dim=-1).requires_grad_() for each in (p, q))
+
+
+def divergences(p: Any, q: Any) -> Any:
+    """Return divergences of rows from one distribution, with a mask of positions and of entries."""
+    kept = p.sum(dim=-1) > 0.5
+    found = functional.kl_divergence(p, q) + functional.kl_divergence(q, p, mask=kept)
+    beside = functional.kl_divergence(p, q.expand_as(p), check=False, mask=p >= 0)
+    return found + beside + functional.cross_entropy_of(p.T, q.expand_as(p).T, axis=0)
+
+
 FUNCTIONS: dict[str, tuple[Callable[..., Any], Sized]] = {
     "cross-entropy": (functional.cross_entropy, indices),
     "of both worlds": (bridle.cross_entropy, indices),
@@ -75,6 +88,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], Sized]] = {
     "likelihood": (lambda z, y: functional.nll(torch.softmax(z, dim=1), y), indices),
     "binary": (functional.binary_cross_entropy, distributions),
     "quadratic": (functional.quadratic_loss, distributions),
+    "divergences": (divergences, two_distributions),
     "softmax": (functional.softmax, scores),
     "log-softmax": (functional.log_softmax, scores),
     "log-sum-exp": (functional.logsumexp, scores),

@@ -92,6 +92,22 @@ def test_bad_numbers_are_named() -> None:
         bridle.surprisal(torch.tensor(0.5), unit="hartleys")
 
 
+def test_each_of_two_distributions_and_the_mask_is_named() -> None:
+    p = torch.tensor([[0.5, 0.5], [0.25, 0.75]])
+    with pytest.raises(
+        bridle.InputError, match=r"^q: expected a tensor or an array, found str abc"
+    ):
+        bridle.kl_divergence(p, "abc")
+    with pytest.raises(bridle.InputError, match=r"^q: expected a tensor or an array, found list"):
+        bridle.kl_divergence(p, [[0.5], [0.5, 0.5]])
+    with pytest.raises(bridle.InputError, match=r"^mask: expected a tensor or an array, found str"):
+        bridle.kl_divergence(p, p, mask="all")
+    with pytest.raises(bridle.InputError, match=r"^p, q: expected shapes that broadcast, found"):
+        bridle.kl_divergence(p, p.repeat(2, 1)[:3])
+    with pytest.raises(bridle.InputError, match=r"^p, q: expected one number of classes, found"):
+        bridle.kl_divergence(p, torch.ones(2, 1))
+
+
 @pytest.mark.parametrize("dtype", FLOAT_DTYPES, ids=str)
 @pytest.mark.parametrize("name", ["kl_divergence", "cross_entropy_of"])
 def test_two_distributions_are_as_arrays_with_every_option(name: str, dtype: np.dtype[Any]) -> None:

@@ -298,6 +298,104 @@ def test_bfloat16_in_many_blocks_keeps_its_loss() -> None:
     assert abs(found.item() / truth.item() - 1) < 1e-6
 
 
+def errors(found: Any, wide: Any) -> list[float]:
+    """Return how far gradients are off, relative to the whole of each."""
+    return [
+        float((one.double() - each.grad).norm() / each.grad.norm())
+        for one, each in zip(found, wide, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["index", "soft", "filter"])
+def test_float16_with_loss_scaling_keeps_small_gradients(kind: str) -> None:
+    """A mean over many rows makes most of a residual vanish in float16, if it is not scaled."""
+    rounded = head(3000, 16, 400, torch.float16)
+    given = [each.detach().float().requires_grad_() for each in rounded]
+    target = torch.randint(400, (3000,), generator=torch.Generator().manual_seed(0))
+    options: dict[str, Any] = {"class_weight": torch.linspace(0.01, 30, 400), "temperature": 0.5}
+    if kind == "soft":
+        target = torch.nn.functional.one_hot(target, 400).double() * 0.5 + 0.5 / 400
+    if kind == "filter":
+        options["gradient_filter"] = 1e-9
+    wide = [each.detach().double().requires_grad_() for each in given]
+    scores = 2 * torch.nn.functional.linear(*wide)
+    shares = options["class_weight"].double()
+    torch.nn.functional.cross_entropy(scores, target, shares).backward()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**14)
+    optimizer = torch.optim.SGD(given, lr=0.0)
+    options["memory_budget"] = in_blocks(700, given[1])
+    with torch.autocast("cpu", torch.float16):
+        loss = linear_cross_entropy(*given[:2], target, bias=given[2], **options)
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    # What PyTorch's own float16 layer is off by where it does not overflow, 3e-4 to 5e-4.
+    assert max(errors([each.grad for each in given], wide)) < 5e-4
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**12])
+def test_float16_on_a_device_whose_residual_is_half_precision(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU works: half precision is multiplied, to float32 or rounded once more."""
+    given = head(2000, 16, 400, torch.float16)
+    target = torch.randint(400, (2000,), generator=torch.Generator().manual_seed(0))
+    wide = [each.detach().double().requires_grad_() for each in given]
+    torch.nn.functional.cross_entropy(torch.nn.functional.linear(*wide), target).backward()
+    monkeypatch.setattr(products, "residual_dtype", lambda _: torch.float16)
+    mm, made = torch.mm, []
+
+    def wide_mm(left: Any, right: Any, *, out_dtype: Any = None, out: Any = None) -> Any:
+        if out_dtype is None:
+            return mm(left, right, out=out)
+        assert left.dtype == right.dtype == torch.float16
+        made.append(out_dtype)
+        return out.copy_(mm(left.to(out_dtype), right.to(out_dtype)))
+
+    monkeypatch.setattr(torch, "mm", wide_mm)
+    for makes_wide in (False, True):
+        monkeypatch.setattr(products, "makes_wide", lambda _, answer=makes_wide: answer)
+        features, weight, bias = (each.detach().clone().requires_grad_() for each in given)
+        loss = linear_cross_entropy(features, weight, target, bias=bias)
+        (scale * loss).backward()
+        found = [each.grad / scale for each in (features, weight, bias)]
+        assert max(errors(found, wide)) < 1e-3
+        assert (len(made) > 0) == makes_wide
+
+
+def test_float16_gradients_in_batches_and_of_nothing() -> None:
+    features, weight, bias = given = head(23, 5, 13, torch.float16)
+    target = torch.randint(13, (23,), generator=torch.Generator().manual_seed(0))
+    wide = [each.detach().double().requires_grad_() for each in given]
+    plain(wide[0], wide[1], target, bias=wide[2]).backward()
+    loss = linear_cross_entropy(features, weight, target, bias=bias)
+    factors = torch.tensor([1.0, 0.0, 512.0])
+    found = torch.autograd.grad(loss, given, factors, is_grads_batched=True)
+    for one, each in zip(found, wide, strict=True):
+        assert one.dtype == torch.float16
+        right = factors.double().view(-1, *(1,) * each.dim()) * each.grad
+        torch.testing.assert_close(one.double(), right, rtol=4e-3, atol=2e-3)
+    nothing = linear_cross_entropy(
+        features, weight, torch.full((23,), -100), bias=bias, on_empty="zero"
+    )
+    assert all((each == 0).all() for each in torch.autograd.grad(nothing, given))
+    none = linear_cross_entropy(
+        features[:0], weight, target[:0], sample_weight=torch.ones(0), reduction="sum"
+    )
+    assert (torch.autograd.grad(none, weight)[0] == 0).all()
+
+
+def test_scores_of_a_gpu_are_wide_where_its_products_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told of a device that is not here, by what its tensors say of themselves."""
+    from types import SimpleNamespace
+
+    from bridle.torch.linear_rows import scores_dtype
+
+    half: Any = SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16)
+    for makes_wide, dtype in ((True, torch.float32), (False, torch.bfloat16)):
+        monkeypatch.setattr(products, "_MAKES_WIDE", makes_wide)
+        assert scores_dtype(half) == dtype
+
+
 # --- derivatives and transforms -------------------------------------------------------------------
 
 

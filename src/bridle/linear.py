@@ -20,20 +20,16 @@ from bridle.kernels.reference import accumulator_dtype
 from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
 from bridle.losses.cross_entropy import mean_divisor
 from bridle.losses.head_calls import ARRAYS, takes_head_calls
-from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs, collect_outputs
+from bridle.losses.outputs import (
+    CrossEntropyOutputs,
+    LinearGradient,
+    asked_outputs,
+    collect_outputs,
+)
 from bridle.losses.reduction import gradient_scale, reduce_losses
 from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
 
 Array = npt.NDArray[Any]
-
-
-class LinearGradient(NamedTuple):
-    """A loss and its gradients; that of a bias there is not is None."""
-
-    loss: Array
-    d_features: Array
-    d_weight: Array
-    d_bias: Array | None
 
 
 class LinearOptions(CrossEntropyOptions, total=False):
@@ -133,6 +129,7 @@ def linear_cross_entropy(
     )
 
 
+@takes_head_calls(ARRAYS)
 def linear_cross_entropy_gradient(
     features: npt.ArrayLike,
     weight: npt.ArrayLike,
@@ -147,7 +144,8 @@ def linear_cross_entropy_gradient(
 
     The gradient is made while a block's scores are there: three matrix products. With
     ``reduction="none"`` a row of ``d_features`` is the gradient of that row's loss, ``d_weight``
-    and ``d_bias`` are those of their sum. Gradients have the dtypes of what they are of.
+    and ``d_bias`` are those of their sum. Gradients have the shapes and dtypes of what they are of.
+    PyTorch's argument names, ``shift``, and a weight with several outputs are taken as there.
 
     Parameters
     ----------

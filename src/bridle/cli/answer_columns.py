@@ -114,8 +114,7 @@ def _all_affixes(names: Sequence[str], labels: Sequence[str]) -> list[Affix]:
     if None not in exact:
         found[exact] = empty
     for name in names:
-        for place in re.finditer(f"(?={re.escape(longest)})", name):
-            affix = Affix(name[: place.start()], name[place.start() + len(longest) :])
+        for affix in _affixes_around(name, longest):
             fitting = tuple(affix.column(label, known) for label in labels)
             if None not in fitting:
                 found.setdefault(fitting, affix)
@@ -212,7 +211,32 @@ def _one_of_two(table: Table, names: Sequence[str], by_text: dict[str, object]) 
     sides = list(_sides(numeric, list(by_text))) if len(by_text) == 2 else []
     if len(sides) != 1:
         raise _unfitting(table, names, by_text, [name for name, _ in sides])
-    return _single(*sides[0], by_text)
+    name, text = sides[0]
+    _refuse_kin(table, numeric, name, text)
+    return _single(name, text, by_text)
+
+
+def _refuse_kin(table: Table, numeric: Sequence[str], name: str, text: str) -> None:
+    """Refuse a lone column beside others of its kind: of labels 0 and 1, p1 may be that of 0."""
+    values = numbers(table, [name])
+    fractions = bool((values != np.round(values)).any())
+    for affix in _affixes_around(name, text):
+        kin = [each for each in numeric if each != name]
+        kin = [each for each in kin if _may_be(table, each, affix, fractions=fractions)]
+        if kin and not affix.is_empty:
+            raise files.broken(
+                table.file,
+                f"is column {files.quoted(name)} the answer for the label {files.quoted(text)}, "
+                f"with {files.listing(kin)} beside it? say so with --answers "
+                f"{files.quoted(f'{text}={name}')}, or which columns answer with --answers "
+                "LABEL=COLUMN,…",
+            )
+
+
+def _affixes_around(name: str, text: str) -> Iterator[Affix]:
+    """Yield what stands around a text, for each place in a name where it stands."""
+    for place in re.finditer(f"(?={re.escape(text)})", name):
+        yield Affix(name[: place.start()], name[place.start() + len(text) :])
 
 
 def _single(name: str, text: str, by_text: dict[str, object]) -> Match:
@@ -232,8 +256,8 @@ def _sides(names: Sequence[str], labels: Sequence[str]) -> Iterator[tuple[str, s
 def _says(name: str, label: str) -> bool:
     if name in (label, inert(label)):
         return True
-    for place in re.finditer(f"(?={re.escape(label)})", name):
-        before, after = name[: place.start()], name[place.start() + len(label) :]
+    for affix in _affixes_around(name, label):
+        before, after = affix.prefix, affix.suffix
         # "1-p_yes" and "not_yes" are no answers for yes, and "pred" says nothing of red.
         around = answer_words.words(f"{before} {after}")
         apart = _are_apart(before[-1:], label[:1]) and _are_apart(label[-1:], after[:1])

@@ -129,6 +129,11 @@ def _refused_range(values: Array, options: Options, place: Callable[[int], str])
 
 def _above_one(values: Array, low: float, high: float, source: str) -> Judged:
     """Return scores, unless numbers of 0 or above look like per cent or counts."""
+    if low < 0 and _sum_to_one(values):
+        raise checks.InputError(
+            f"{source}: rows sum to 1, but entries go from {low:g} to {high:g}, which "
+            f"probabilities do not: {_SCORES}"
+        )
     if not low >= 0 or not np.isfinite(high):  # a NaN or an infinity is named by the judge
         return Judged(values, "scores" if np.isfinite(low) or low == -np.inf else None)
     what = ""
@@ -150,6 +155,15 @@ def _above_one(values: Array, low: float, high: float, source: str) -> Judged:
         f"no answer is below 0 (the largest is {high:g}): taken as scores all the same; "
         f"--percent or --normalize if they are none",
     )
+
+
+def _sum_to_one(values: Array) -> bool:
+    """Tell whether all rows of several do, as those of scores would by an odd chance only."""
+    if values.ndim == 1 or len(values) == 1 or not np.isfinite(values).all():
+        return False
+    slack = checks.sum_tolerance(values.dtype.name, values.shape[1])
+    largest = max(1.0, float(np.abs(values).max()))
+    return bool((np.abs(values.sum(axis=1, dtype=np.float64) - 1) <= slack * largest).all())
 
 
 def _no_distribution(

@@ -24,7 +24,8 @@ from bridle.judge import evaluate as judge
 Array = npt.NDArray[Any]
 
 # Answers are found by the names of their columns, so there are names: -2, 7, 10 is no first row.
-_NAMED = Reading(header=True)
+# They have no gaps to fill.
+_NAMED = Reading(header=True, na="error")
 
 
 @dataclass(frozen=True)

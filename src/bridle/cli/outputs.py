@@ -21,6 +21,7 @@ from bridle import checks, files, strict_json
 from bridle.data import Reading, label_kind
 from bridle.estimators import SoftmaxRegression, model_file
 from bridle.fit import FitReport
+from bridle.fit.report import shown_gap
 from bridle.judge import Evaluation
 from bridle.networks import NetworkClassifier
 from bridle.networks import model_file as network_file
@@ -39,7 +40,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 def fit_lines(report: FitReport) -> list[str]:
     """Return the figures of a fit, and what its gap means, in lines of at most 80 columns."""
-    gap = f"{report.relative_gap:.1e}" if np.isfinite(report.relative_gap) else "unknown"
+    gap = shown_gap(report.relative_gap)
     bound = f"proven gap {gap}" if report.proven else f"estimated gap {gap}, not proven"
     ending = {
         "gap": "optimum reached",

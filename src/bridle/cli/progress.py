@@ -11,9 +11,7 @@ import numpy as np
 
 from bridle.estimators.cross_validation import Progress as SweepProgress
 from bridle.estimators.softmax_regression import Progress
-
-# What a gap is known to, relative to the objective: float64 sums tell no less.
-_ROUNDING = 1e-15
+from bridle.fit.report import shown_gap
 
 
 @contextmanager
@@ -44,10 +42,9 @@ def step_line(passes: int, objective: float, gap: float, left: float | None) -> 
     >>> step_line(9, 0.25, -5e-8, None)
     'pass 9   objective 0.250000   gap at rounding'
     """
-    shown = f"{gap:.1e}" if gap > _ROUNDING else "at rounding"
     # Near the goal the last steps are few, and of no rate that could be told.
     ending = f"   about {left:.0f} s left" if left is not None and left >= 0.5 else ""
-    return f"pass {passes}   objective {objective:.6f}   gap {shown}{ending}"
+    return f"pass {passes}   objective {objective:.6f}   gap {shown_gap(gap)}{ending}"
 
 
 @contextmanager

@@ -44,6 +44,7 @@ class Source:
             reading=self.reading,
             selection=self.selection,
             training_rows=None if self.test is not None else self._training_rows,
+            wants_test=self.test is None and self.holdout is None,
         )
 
     @property

@@ -29,8 +29,8 @@ ROLES = ("X", "y", "X_test", "y_test")
 TRAIN, TEST, VALIDATION, NONE = "train", "test", "val", ""
 _WORDS = {
     TRAIN: ("training", "train"),
-    TEST: ("testing", "test"),
-    VALIDATION: ("validation", "valid", "val", "dev"),
+    TEST: ("testing", "test", "holdout"),
+    VALIDATION: ("validation", "valid", "val", "dev", "evaluation", "eval"),
 }
 _SEPARATORS = "_-. "
 

@@ -6,11 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from bridle.data import files, npy, npz, parts, sparse, tensors
 from bridle.data.archive import NONE, Archive, Choice, choose, part_of
 from bridle.data.dataset import Dataset, from_parts
 from bridle.data.parts import Part, Request
+
+Array = npt.NDArray[Any]
 
 _FEATURE_SHARD = re.compile(r"(?:x|features?|embeddings?)(?=[-_.]|$)(.*)", re.IGNORECASE)
 _TARGET_SHARD = re.compile(r"(?:y|labels?|targets?)(?=[-_.]|$)(.*)", re.IGNORECASE)
@@ -25,7 +30,7 @@ def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
         array = npy.map_npy(features)
         shape = array.shape
         target = None if labels is None else npy.map_npy(labels)
-        rows = parts.feature_rows(array, str(features), request.expected_width)
+        rows = _rows(array, str(features), request)
         loaded.append(Part(str(features), rows, target, pixels=parts.are_pixels(array)))
     return from_parts(loaded, request, parts.flattening_note(shape))
 
@@ -46,6 +51,8 @@ def load_safetensors(paths: Sequence[Path], request: Request) -> Dataset:
 
 def _load_archives(archives: Sequence[Archive], request: Request) -> Dataset:
     choices = [choose(archive, request) for archive in archives]
+    if not request.wants_test:
+        choices = [(fitted, None) for fitted, _ in choices]
     tests = [test for _, test in choices]
     dataset = _of_choices(archives, [fitted for fitted, _ in choices], request)
     notes = {
@@ -70,12 +77,18 @@ def _of_choices(
     for archive, choice in zip(archives, choices, strict=True):
         array = archive.read(choice.features)
         place = f"{archive.file}: array {files.quoted(choice.features)}"
-        rows = parts.feature_rows(array, place, request.expected_width)
+        rows = _rows(array, place, request)
         given = choice.target is None or request.labels is not None
         labels = None if given else archive.read(str(choice.target))
         loaded.append(Part(archive.file, rows, labels, pixels=parts.are_pixels(array)))
         notes.update(dict.fromkeys(parts.flattening_note(array.shape)))
     return from_parts(loaded, request, tuple(notes))
+
+
+def _rows(array: Array, place: str, request: Request) -> Array:
+    if request.as_table and array.ndim == 1:  # answers for one of two classes
+        array = array[:, None]
+    return parts.feature_rows(array, place, request.expected_width)
 
 
 def _notes(archive: Archive, has_labels: bool, chosen: Choice, test: Choice | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,8 @@ _UNNAMED = re.compile(r"unnamed: ?[0-9]+(\.[0-9]+)?|__index_level_[0-9]+__")
 _INDEX_NAMES = frozenset(
     {"index", "level_0", "row", "rowid", "row_id", "rownum", "row_number", "#"}
 )
+# customer_id, userId; not "valid".
+_ID_NAME = re.compile(r"(?:.*[\s_.-])?(?i:ids?|uuid|guid)|.*[a-z](?:Id|ID|UUID)")
 _FEW_ROWS = 10  # of which a column could rise by one each by chance
 
 
@@ -63,9 +66,7 @@ def choose(table: Table, request: Request) -> Choice:
         and (name not in numbering or name in selection.columns)
     )
     left_out = [name for name in numbering if name not in (target, names_rows, *candidates)]
-    said = tuple(
-        f"column {name!r} numbers the rows: not used (--keep {name} overrides)" for name in left_out
-    )
+    said = tuple(_said_of_numbering(table, name) for name in left_out)
     others = [name for name in candidates if name not in selection.categorical]
     texts = text.choose(table, others, selection.text)
     text.check_texts(table, texts)
@@ -125,21 +126,42 @@ def _check_selection(table: Table, request: Request) -> None:
                 raise columns.absent(option, table, name)
             if name == request.target and option != "--keep":
                 raise checks.InputError(f"{option}: {files.quoted(name)} is the target")
-    both = set(selection.categorical) & set(selection.text)
-    if both:
-        raise checks.InputError(
-            f"--text: expected without --categorical, found {files.quoted(min(both))} in both"
-        )
+    for option, names, other, excluded in (
+        ("--text", selection.text, "--categorical", selection.categorical),
+        ("--columns", selection.columns, "--drop", selection.drop),
+        ("--keep", selection.keep, "--drop", selection.drop),
+        ("--categorical", selection.categorical, "--drop", selection.drop),
+        ("--text", selection.text, "--drop", selection.drop),
+    ):
+        both = set(names) & set(excluded)
+        if both:
+            raise checks.InputError(
+                f"{option}: expected without {other}, found {files.quoted(min(both))} in both"
+            )
 
 
 def _row_numbers(table: Table, request: Request) -> list[str]:
-    """Return the columns that number the rows, but for those that are to be kept."""
+    """Return the columns that number or name the rows, but for those that are to be kept."""
     selection = request.selection
     chosen = (
         *(*selection.keep, *selection.categorical, *selection.text, *selection.drop),
         request.target,
     )
-    return [name for name in table.names if name not in chosen and _numbers_rows(table, name)]
+    free = [name for name in table.names if name not in chosen]
+    return [name for name in free if _numbers_rows(table, name) or _names_rows(table, name)]
+
+
+def _said_of_numbering(table: Table, name: str) -> str:
+    what = "numbers" if _numbers_rows(table, name) else "names"
+    return f"column {name!r} {what} the rows: not used (--keep {shlex.quote(name)} overrides)"
+
+
+def _names_rows(table: Table, name: str) -> bool:
+    """Tell whether a column is called as identifiers are, and has another value in each row."""
+    if is_id(name) or table.count < _FEW_ROWS or not _ID_NAME.fullmatch(name):
+        return False
+    values, _ = targets.distinct(table.texts(name))
+    return len(values) == table.count and not any(map(table.is_missing, values))
 
 
 def _numbers_rows(table: Table, name: str) -> bool:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.data import files, numbers, targets
 from bridle.data.reading import NA_POLICIES, Reading
+from bridle.data.shards import shard_of_row
 
 Array = npt.NDArray[Any]
 
@@ -85,16 +86,16 @@ def joined(tables: Sequence[Table]) -> Table:
         return first
     for table in tables[1:]:
         same_columns(table.file, table.names, first.file, first.names)
-    starts = np.cumsum([0, *(table.count for table in tables)])
+    shard_of = shard_of_row([table.count for table in tables])
 
     def place(row: int) -> str:
-        which = int(np.searchsorted(starts, row, side="right")) - 1
-        return tables[which].place(row - int(starts[which]))
+        shard, own_row = shard_of(row)
+        return tables[shard].place(own_row)
 
     return Table(
         file=first.file,
         names=first.names,
-        count=int(starts[-1]),
+        count=sum(table.count for table in tables),
         read=cache(lambda name: _joined_column(tables, name)),
         texts=lambda name: np.concatenate([table.texts(name) for table in tables]),
         place=place,
@@ -168,7 +169,7 @@ def are_numbers(table: Table, name: str) -> bool:
     if table.typed:
         return False
     values, codes = targets.distinct(column)
-    found = ~np.isnan(numbers.plain_numbers(values, table.reading))
+    found = ~np.isnan(_known_numbers(table, values))
     texts = ~found & [not table.is_missing_number(text) for text in values]
     counts = np.bincount(codes)
     as_numbers, as_texts = counts[found].sum(), counts[texts].sum()
@@ -211,7 +212,9 @@ def texts_only(table: Table, name: str) -> Array:
         return np.where(missing, "", content).astype(object)
     if policy is None or policy in NA_POLICIES:
         row = int(np.argmax(missing))
-        raise table.fault(row, name, f"missing value{_shown(content[row])}{_advice(missing)}")
+        raise table.fault(
+            row, name, f"missing value{_shown(content[row])}{_advice(table, missing)}"
+        )
     return np.where(missing, policy, content).astype(object)
 
 
@@ -221,7 +224,7 @@ def with_gaps(table: Table, name: str) -> Array:
     if column.dtype != object:
         return column.astype(np.float64)
     values, codes = targets.distinct(column)
-    found = numbers.plain_numbers(values, table.reading)
+    found = _known_numbers(table, values)
     strange = np.isnan(found) & [not table.is_missing_number(text) for text in values]
     if strange.any():
         row = int(np.argmax(strange[codes]))
@@ -229,8 +232,20 @@ def with_gaps(table: Table, name: str) -> Array:
     return np.asarray(found[codes])
 
 
+def _known_numbers(table: Table, values: Sequence[str]) -> Array:
+    """Return the numbers that texts are, 1 and 0 for true and false if there are no others."""
+    known = [text for text in values if not table.is_missing_number(text)]
+    truths = numbers.truths(known) if known else None
+    if truths is None:
+        return numbers.plain_numbers(values, table.reading)
+    by_text = dict(zip(known, truths.tolist(), strict=True))
+    return np.array([by_text.get(text, np.nan) for text in values], np.float64)
+
+
 def _explained(text: str, name: str) -> str:
     mark = numbers.mark_of(text)
+    if mark is not None and "," in text:
+        mark = f"{mark}: --decimal , or --thousands , tells"
     why = mark or f"--categorical {name} if the numbers are categories as well"
     return f"{files.quoted(text)} ({why})"
 
@@ -261,7 +276,7 @@ def _filled(table: Table, name: str, column: Array) -> Array:
     text = table.texts(name)[row]
     if table.reading.na == "mean":
         raise table.fault(row, name, "missing value, and the fit kept no mean (--na mean)")
-    raise table.fault(row, name, f"missing value{_shown(text)}{_advice(missing)}")
+    raise table.fault(row, name, f"missing value{_shown(text)}{_advice(table, missing)}")
 
 
 def _fill(table: Table, name: str) -> float | None:
@@ -284,9 +299,14 @@ def _shown(text: str) -> str:
     return f" ({files.quoted(text)})" if text.strip() else ""
 
 
-def _advice(missing: Array) -> str:
+def advice_on_missing(reading: Reading) -> str:
+    """Return what can be told of missing values; nothing where they were told to be errors."""
+    return "" if reading.na == "error" else "; --na drop, mean or a TEXT tells what to do"
+
+
+def _advice(table: Table, missing: Array) -> str:
     count = int(missing.sum())
     in_all = f" (one of {count} in the column)" if count > 1 else ""
     if count == len(missing):
         return f"{in_all}, no row has a value; a fit leaves the column out by --drop"
-    return f"{in_all}; --na drop, mean or a TEXT tells what to do"
+    return f"{in_all}{advice_on_missing(table.reading)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from bridle.data import files, labels, targets
 from bridle.data.columns import Table
 from bridle.data.parts import Features, Part, Request, refuse_reading
 from bridle.data.reading import Reading
+from bridle.data.shards import shard_of_row
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -148,13 +149,14 @@ def _joined_target(parts: Sequence[Part], request: Request) -> Array:
                 f"{raw[0].dtype} of shape {raw[0].shape}",
             )
     joined = raw[0] if len(raw) == 1 else np.concatenate(raw)
-    starts = np.cumsum([0, *(len(piece) for piece in raw)])
+    shard_of = shard_of_row([len(piece) for piece in raw])
 
     def place(row: int) -> str:
-        which = int(np.searchsorted(starts, row, side="right")) - 1
-        return f"{parts[which].file}: row {row - int(starts[which])} of the labels"
+        shard, own_row = shard_of(row)
+        return f"{parts[shard].file}: row {own_row} of the labels"
 
-    return targets.as_target(joined, parts[0].file, place, request.reading)
+    # Only of a table rows can be left out.
+    return targets.as_target(joined, parts[0].file, place, replace(request.reading, na="error"))
 
 
 def _family(labels: Array) -> tuple[bool, tuple[int, ...]]:

@@ -25,6 +25,7 @@ from bridle.data.dataset import Dataset
 from bridle.data.dialect import Layout, Lines, layout_of
 from bridle.data.parts import Request
 from bridle.data.reading import BLANKS, Reading
+from bridle.data.shards import shard_of_row
 from bridle.data.table import to_dataset
 
 Array = npt.NDArray[Any]
@@ -193,12 +194,13 @@ def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
     first = shards[0]
     for shard in shards[1:]:
         same_columns(str(shard.layout.path), shard.names, str(first.layout.path), first.names)
-    starts = np.cumsum([0, *(len(shard.frame) for shard in shards)])
+    counts = [len(shard.frame) for shard in shards]
+    shard_of = shard_of_row(counts)
 
     def place(row: int) -> str:
-        which = int(np.searchsorted(starts, row, side="right")) - 1
-        layout = shards[which].layout
-        return f"{layout.path}: line {_line(layout, row - int(starts[which]))}"
+        shard, own_row = shard_of(row)
+        layout = shards[shard].layout
+        return f"{layout.path}: line {_line(layout, own_row)}"
 
     decimal, notes = _decimal(shards, reading)
     reading = replace(reading, decimal=decimal)
@@ -215,7 +217,7 @@ def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
     return Table(
         file=str(first.layout.path),
         names=first.names,
-        count=int(starts[-1]),
+        count=sum(counts),
         read=cache(read),
         texts=lambda name: _stripped(cells(name)),
         place=place,

@@ -122,6 +122,7 @@ def layout_of(path: Path, told: Reading, likely: Reading) -> Layout:
         where the file could be read so.
     """
     reading = told.over(likely)
+    files.refuse_packed(path)
     marked = files.encoding_of(path, None) == "utf-16"
     notes = ("encoding: UTF-16, as its byte order mark says",) if marked else ()
     with files.open_text(path, reading.encoding) as stream:
@@ -141,12 +142,14 @@ def layout_of(path: Path, told: Reading, likely: Reading) -> Layout:
     records = _sampled(draft)
     if not records:
         raise files.broken(path, "empty, expected a header and rows")
+    rows = [[cell.strip() for cell in record.fields] for record in records]
+    names = None if reading.header is False else header.completed(rows)
     found = header.recognised(
         str(path),
         (records[0].line, records[0].last),
-        [[cell.strip() for cell in record.fields] for record in records],
+        rows if names is None else [names, *rows[1:]],
         _commented(draft, records[0]),
-        reading.header,
+        reading.header if names is None else True,
     )
     return Layout(
         path=path,
@@ -226,7 +229,7 @@ def _recognised(
 
 def _is_table(rows: Sequence[Sequence[str]]) -> bool:
     widths = {len(row) for row in rows}
-    return len(widths) == 1 and widths.pop() > 1
+    return (len(widths) == 1 and widths.pop() > 1) or header.completed(rows) is not None
 
 
 def _share_of_numbers(rows: Sequence[Sequence[str]]) -> float:

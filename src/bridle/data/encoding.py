@@ -195,8 +195,8 @@ def _refuse_marks(table: Table, column: str, content: Array) -> None:
     """Refuse a column whose texts are numbers with marks: as one-hot columns they mean little."""
     values, codes = targets.distinct(content)
     marks = [numbers.mark_of(text) for text in values]
-    marked = np.array([mark is not None for mark in marks])[codes]
     plain = ~np.isnan(numbers.plain_numbers(values, table.reading))[codes]
+    marked = np.array([mark is not None for mark in marks])[codes] & ~plain
     if not marked.any() or 2 * (marked | plain).sum() <= len(content):
         return
     row = int(np.argmax(marked))

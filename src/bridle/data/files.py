@@ -8,6 +8,7 @@ import difflib
 import gzip
 import io
 import lzma
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -67,7 +68,9 @@ def listing(names: Iterable[str], most: int = 10) -> str:
 
 def suggestion(name: str, names: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` where a name comes close, else nothing."""
-    close = difflib.get_close_matches(name, list(names), n=1)
+    known = list(names)
+    close = [each for each in known if each.lower() == name.lower()]
+    close = close or difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {quoted(close[0])}?" if close else ""
 
 
@@ -123,6 +126,28 @@ def _open_zip(path: Path) -> IO[bytes]:
             found = listing(each.filename for each in members) or "none"
             raise broken(path, f"expected one file in the .zip, found {found}")
         return archive.open(members[0])
+
+
+# What packed files and others that are no text begin with, and how their names end.
+_PACKED_MARKS = (
+    (re.compile(rb"\x1f\x8b"), ".gz"),
+    (re.compile(rb"BZh[1-9]1AY&SY"), ".bz2"),
+    (re.compile(rb"\xfd7zXZ\0"), ".xz"),
+    (re.compile(rb"PK\x03\x04"), ".zip or .xlsx"),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), ".zst"),
+    (re.compile(rb"PAR1\x15"), ".parquet"),
+)
+
+
+def refuse_packed(path: Path) -> None:
+    """Refuse a file that is packed, or otherwise no text, under a name that does not say so."""
+    if path.name.lower().endswith(PACKED):
+        return
+    with path.open("rb") as stream:
+        start = stream.read(10)
+    found = next((ending for mark, ending in _PACKED_MARKS if mark.match(start)), None)
+    if found is not None:
+        raise broken(path, f"expected text, found the content of a {found} file")
 
 
 def encoding_of(path: Path, told: str | None) -> str:

@@ -1,23 +1,20 @@
-"""A folder: a pair of idx files, images (by class, or flat), or shards of one format."""
+"""A folder: a pair of idx files, images (by class, or flat), shards of one format, or sets.
+
+Sets are files, or folders, whose names say which are there to fit and which to test.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import re
+import functools
 from pathlib import Path
 
-from bridle.data import files, idx, images, mnist, parts, targets
-from bridle.data.archive import TEST, TRAIN, VALIDATION, set_of_word
+from bridle.data import files, idx, images, mnist, parts
+from bridle.data.archive import NONE
 from bridle.data.dataset import Dataset
 from bridle.data.formats import ENDINGS, Reader, check_options, reader_of
 from bridle.data.parts import Request
-from bridle.data.reading import Selection
-from bridle.data.text import without_words
-
-# A word of a shard's name: train-00000-of-00002.parquet, X_test.npy.
-_SET = re.compile(
-    r"(?<![a-z0-9])(train|training|test|testing|val|valid|validation|dev)(?![a-z0-9])"
-)
+from bridle.data.sets import Set, load_sets, parted
 
 
 def load_folder(folder: Path, request: Request) -> Dataset:
@@ -27,7 +24,11 @@ def load_folder(folder: Path, request: Request) -> Dataset:
         content = [path for path in listed if path.is_file() and not _is_labels(path, request)]
         classed, flat = images.image_files(folder), images.flat_files(folder)
     pairs = [path for path in content if idx.is_idx(path)]
-    shards = _shards(content)
+    shards = _shards(content, beside_data=bool(flat))
+    if not pairs and not shards and (sets := _sets_of_folders(folder)):
+        if request.need_target and classed:
+            raise _sets_as_classes(folder, sets)
+        return load_sets(folder, sets, request)
     if not shards or pairs or classed:
         parts.refuse_arrays(request, "a folder of images")
         parts.refuse_selection(request, "a folder of images")
@@ -43,6 +44,15 @@ def load_folder(folder: Path, request: Request) -> Dataset:
     return _load_shards(folder, shards, request)
 
 
+def _sets_as_classes(folder: Path, sets: dict[str, Set]) -> Exception:
+    """Return the error of images in folders called train and test, with none for their class."""
+    return files.broken(
+        folder,
+        f"the folders {', '.join(map(str, sets.values()))} are sets by their names, not classes: "
+        "expected one folder of images for each class in them",
+    )
+
+
 def _load_flat(folder: Path, flat: list[Path], request: Request) -> Dataset:
     if request.need_target:
         raise files.broken(
@@ -55,10 +65,11 @@ def _is_labels(path: Path, request: Request) -> bool:
     return request.labels is not None and path.samefile(request.labels)
 
 
-def _shards(content: list[Path]) -> dict[Path, Reader]:
+def _shards(content: list[Path], *, beside_data: bool) -> dict[Path, Reader]:
     read = {path: reader_of(path) for path in content if not images.is_image(path)}
     readers = {path: reader for path, reader in read.items() if reader is not None}
-    if any(not _is_txt(path) for path in readers):  # a .txt beside data is a remark on them
+    # A .txt beside data is a remark on them.
+    if beside_data or any(not _is_txt(path) for path in readers):
         return {path: reader for path, reader in readers.items() if not _is_txt(path)}
     return readers
 
@@ -70,60 +81,40 @@ def _is_txt(path: Path) -> bool:
 def _load_shards(folder: Path, readers: dict[Path, Reader], request: Request) -> Dataset:
     kinds = set(readers.values())
     if not kinds:
+        inner = [path.name for path in sorted(folder.iterdir()) if _is_folder(path)]
+        hint = f"; there are folders in it: {files.listing(inner)}" if inner else ""
         raise files.broken(
             folder,
-            f"no data: expected files ({ENDINGS}, idx) or one folder of images for each class",
+            f"no data: expected files ({ENDINGS}, idx) or one folder of images for each class"
+            f"{hint}",
         )
     if len(kinds) > 1:
         names = files.listing(path.name for path in readers)
         raise files.broken(folder, f"expected files of one kind, found {names}")
     reader = kinds.pop()
     check_options(reader, next(iter(readers)), request)
-    sets = _sets(list(readers))
-    if request.labels is not None or request.as_table or len(sets) < 2:
-        return reader(list(readers), request)
-    if request.has_model:
-        part = next(each for each in (TEST, VALIDATION, TRAIN) if each in sets)
-        names = ", ".join(path.name for path in sets[part])
-        return dataclasses.replace(reader(sets[part], request), taken=names)
-    if TRAIN not in sets:
-        raise files.broken(folder, "no shards to fit, only to test: name one file")
-    return _fit_and_test(reader, sets, request)
+    return load_sets(folder, _of_files(reader, list(readers)), request)
 
 
-def _sets(paths: list[Path]) -> dict[str, list[Path]]:
-    """Return the shards to fit, to test and to validate; nothing unless every name says which."""
-    sets = dict[str, list[Path]]()
-    for path in paths:
-        word = _SET.search(path.name.lower())
-        if word is None:
-            return {}
-        sets.setdefault(set_of_word(word[0]), []).append(path)
-    return sets
+def _of_files(reader: Reader, paths: list[Path]) -> dict[str, Set]:
+    return {
+        part: Set(tuple(path.name for path in found), functools.partial(reader, found))
+        for part, found in parted(paths).items()
+    }
 
 
-def _fit_and_test(reader: Reader, sets: dict[str, list[Path]], request: Request) -> Dataset:
-    dataset = reader(sets[TRAIN], request)
-    part = TEST if TEST in sets else VALIDATION
-    kind = targets.kind_of(dataset.target)
-    like = dataclasses.replace(
-        request,
-        feature_names=without_words(dataset.feature_names, dataset.reading.texts),
-        width=dataset.features.shape[1],
-        fitted=dataclasses.replace(dataset.reading, label_kind=kind),
-        selection=Selection(),
-        usual_target=dataset.target_name,
-    )
-    notes = [
-        f"{_names(sets[TRAIN])} are learnt from; {_names(sets[part])} are there to test (--test or "
-        "--holdout take their place)"
-    ]
-    if part == TEST and VALIDATION in sets:
-        notes.append(f"not used: {_names(sets[VALIDATION])}")
-    return dataclasses.replace(
-        dataset, notes=(*notes, *dataset.notes), test=reader(sets[part], like)
-    )
+def _sets_of_folders(folder: Path) -> dict[str, Set]:
+    """Return the folders in a folder if their names all say sets, several, and each one another."""
+    with files.parsing(folder, "a folder"):
+        inner = [path for path in sorted(folder.iterdir()) if _is_folder(path)]
+    sets = parted(inner)
+    if len(sets) < 2 or NONE in sets or len(sets) < len(inner):
+        return {}
+    return {
+        part: Set((path.name,), functools.partial(load_folder, path))
+        for part, (path,) in sets.items()
+    }
 
 
-def _names(paths: list[Path]) -> str:
-    return files.listing((path.name for path in paths), most=4)
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")

@@ -72,6 +72,28 @@ def recognised(
     return _without_names(len(first), lines[0], told)
 
 
+def completed(rows: Sequence[Sequence[str]]) -> list[str] | None:
+    """Return a first row of names with the empty one that it lacks; None where it lacks none.
+
+    As R writes tables, with row numbers under no name; or with a delimiter at the end of each row.
+
+    >>> completed([["a", "b"], ["1", "0.5", "x"], ["2", "1.5", "y"]])
+    ['', 'a', 'b']
+    >>> completed([["a", "b"], ["0.5", "x", ""], ["1.5", "y", ""]])
+    ['a', 'b', '']
+    """
+    first, below = list(rows[0] if rows else ()), rows[1:]
+    if len(below) < 2 or any(len(row) != len(first) + 1 for row in below):
+        return None
+    if not any(row[-1].strip() for row in below):
+        return [*first, ""]
+    for start in (0, 1):
+        numbers = [str(number) for number in range(start, start + len(below))]
+        if [row[0].strip() for row in below] == numbers:
+            return ["", *first]
+    return None
+
+
 def is_number(text: str) -> bool:
     """Tell whether a text is a number, with a decimal point or a decimal comma."""
     return not np.isnan(_number(text))

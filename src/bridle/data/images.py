@@ -134,7 +134,10 @@ def _opened(picture: Picture) -> Image:
     warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
     content = picture.content
     source = io.BytesIO(content) if isinstance(content, bytes) else content
-    return PIL.Image.open(source, formats=_FORMATS)
+    try:
+        return PIL.Image.open(source, formats=_FORMATS)
+    except PIL.UnidentifiedImageError:
+        raise ValueError(f"expected one of {', '.join(_FORMATS)}") from None
 
 
 def _notes(folder: Path, paths: Sequence[Path], modes: set[str], *, flat: bool) -> list[str]:

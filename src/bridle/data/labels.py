@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.data import archive, files, idx, npy, npz, targets, tensors
+from bridle.data.columns import Table
 from bridle.data.numbers import is_plain_integer, plain_number
 from bridle.data.parts import Request
 from bridle.data.reading import Reading
@@ -31,12 +33,13 @@ class _Line(NamedTuple):
     fields: list[str]
 
 
-def read(request: Request, count: int) -> tuple[Array, tuple[str, ...]]:
+def read(request: Request, count: int, table: Table | None = None) -> tuple[Array, tuple[str, ...]]:
     """Return ``count`` labels of a file, and remarks: one label a line, or an array.
 
-    A text file may have a heading, and row numbers beside the labels, as pandas writes them.
+    A text file may have a heading, and row numbers beside the labels, as pandas writes them. Where
+    it has a column that names the rows as one of the ``table`` does, labels go with these names.
     """
-    labels, reading = str(request.labels), request.reading
+    labels, reading = str(request.labels), replace(request.reading, na="error")
     path = Path(labels)
     notes: tuple[str, ...] = (f"target: labels of {labels}",)
     if not files.unpacked_name(path).endswith(_TEXT_ENDINGS):
@@ -45,7 +48,11 @@ def read(request: Request, count: int) -> tuple[Array, tuple[str, ...]]:
         if found != count:
             raise files.broken(labels, f"{found} labels, but {request.source} has {count} rows")
         return targets.as_target(raw, labels, lambda row: f"{labels}: row {row}", reading), notes
-    lines, heading, column_notes = _labels_alone(path, _lines(path, request))
+    whole = _lines(path, request)
+    lines, heading, column_notes = _labels_alone(path, whole)
+    if heading and table is not None and len(lines) == count + 1:
+        lines, matching_notes = _in_order_of(table, path, whole, lines)
+        column_notes = (*column_notes, *matching_notes)
     if request.told.header is not None:
         heading = request.told.header
     if heading is None and lines:
@@ -76,24 +83,48 @@ def _array(path: Path) -> Array:
 
 
 def _lines(path: Path, request: Request) -> list[_Line]:
-    """Return the lines, blanks around their fields aside; empty ones at the end do not count."""
+    """Return the lines, blanks around their fields aside; empty ones at the end do not count.
+
+    A line of a ``.txt`` is one label, whatever is in it, unless row numbers stand beside them.
+    """
+    whole_lines = files.unpacked_name(path).endswith(".txt") and request.told.delimiter is None
     with files.parsing(path, "text"):
         try:
-            found = list(_parsed(path, request))
+            found = list(_whole(path, request) if whole_lines else _parsed(path, request))
         except UnicodeDecodeError as error:
             raise files.undecodable(path, request.reading.encoding) from error
     while found and not "".join(found[-1].fields):
         found.pop()
-    return found
+    if not whole_lines:
+        return found
+    alone = [_Line(line.number, [line.fields[0].strip()]) for line in found]
+    return _numbered(path, found) or alone
+
+
+def _whole(path: Path, request: Request) -> Iterator[_Line]:
+    with files.open_text(path, request.reading.encoding) as stream:
+        for number, text in enumerate(stream, 1):
+            yield _Line(number, [text.strip("\r\n")])
+
+
+def _numbered(path: Path, lines: list[_Line]) -> list[_Line] | None:
+    """Return lines cut into row numbers and labels; None where they are none of this kind."""
+    for sign in ("\t", ",", ";", None):
+        cut = [[part.strip() for part in line.fields[0].split(sign, 1)] for line in lines]
+        if len(lines) < 2 or any(len(parts) != 2 for parts in cut):
+            continue
+        found = [
+            _Line(line.number, [part.strip('"') for part in parts])
+            for line, parts in zip(lines, cut, strict=True)
+        ]
+        if _is_index(path, found, 0):
+            return found
+    return None
 
 
 def _parsed(path: Path, request: Request) -> Iterator[_Line]:
     encoding, delimiter = request.reading.encoding, request.told.delimiter
     with files.open_text(path, encoding) as stream:
-        if files.unpacked_name(path).endswith(".txt") and delimiter is None:
-            for number, text in enumerate(stream, 1):
-                yield _Line(number, [text.strip()])
-            return
         delimiter = delimiter or _delimiter(path, encoding)
         reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
         for fields in reader:
@@ -140,6 +171,30 @@ def _labels_alone(
             "which numbers the rows",
         )
     return [_Line(line.number, [line.fields[place]]) for line in lines], heading, (note,)
+
+
+def _in_order_of(
+    table: Table, path: Path, whole: list[_Line], labels: list[_Line]
+) -> tuple[list[_Line], tuple[str, ...]]:
+    """Return labels in the order of a table's rows, if both name them in a column of one name."""
+    for place, name in enumerate(whole[0].fields):
+        if name not in table.names:
+            continue
+        keys = [line.fields[place] for line in whole[1:]]
+        rows = [str(text) for text in table.texts(name).tolist()]
+        if keys == rows or len(set(keys)) < len(keys):
+            continue
+        found = dict(zip(keys, labels[1:], strict=True))
+        missing = next((row for row in rows if row not in found), None)
+        if missing is not None:
+            raise files.broken(
+                path,
+                f"column {files.quoted(name)} has no {files.quoted(missing)}, which that of "
+                f"{table.file} has",
+            )
+        said = f"{path}: labels are matched with the rows by column {files.quoted(name)}"
+        return [labels[0], *(found[row] for row in rows)], (said,)
+    return labels, ()
 
 
 def _column_of_labels(path: Path, lines: list[_Line]) -> int | None:

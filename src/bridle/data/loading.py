@@ -42,6 +42,7 @@ def load(
     usual_target: str | None = None,
     arrays: Mapping[str, str] | None = None,
     training_rows: Callable[[Array], Array] | None = None,
+    wants_test: bool = True,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -51,7 +52,8 @@ def load(
         An embedded set (``digits``, ``iris``, ``wine``, ``breast-cancer``; ``./digits`` is the
         file of that name), a file (the ending of its name says the format), a folder of shards of
         one format, of a pair of idx files, or of one folder of images for each class; ``-`` is a
-        table of text on standard input.
+        table of text on standard input. Files or folders whose names say ``train``, ``test`` or
+        ``validation`` are sets, which are not joined.
     target : str, optional
         The column, or the array of an archive, that holds the labels. By default a column named
         target, label, class or y in any case of letters, else the last one if it looks like
@@ -84,7 +86,11 @@ def load(
         of them. By default ``X`` and ``y`` are found by their names, and the set to fit told from
         the one to test (``x_train``, ``test_images``, …).
     training_rows : callable, optional
-        Says, given the target, which rows will be learnt from: words are learnt from these alone.
+        Says, given the target, which rows will be learnt from: words, and the means that stand in
+        for missing values, are those of these alone. Where the data hold a set to test on, it is
+        not asked: all others are learnt from.
+    wants_test : bool
+        Whether a set to test on that the data hold is loaded too.
 
     Returns
     -------
@@ -131,6 +137,7 @@ def load(
         usual_target=usual_target,
         arrays=arrays,
         training_rows=training_rows,
+        wants_test=wants_test,
     )
     dataset = _loaded(request)
     labels_found = targets.as_fitted(dataset.target, request.reading)

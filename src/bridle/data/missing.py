@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import columns, encoding, files
+from bridle.data import columns, encoding, files, targets
 from bridle.data.choice import Choice
 from bridle.data.columns import Table
 from bridle.data.parts import Request
@@ -20,12 +21,16 @@ Array = npt.NDArray[Any]
 
 
 def settled(
-    table: Table, choice: Choice, request: Request
+    table: Table,
+    choice: Choice,
+    request: Request,
+    training_rows: Callable[[Table], Array | None],
 ) -> tuple[Table, tuple[str, ...], Array | None]:
     """Return a table in which missing values are dealt with as told, remarks, and the rows kept.
 
-    The rows are None where all are. What a fit tells for its own rows holds for later files, but
-    for ``drop``: of those, each row wants its answer.
+    The rows are None where all are. Means are those of the training rows alone (None: of all). What
+    a fit tells for its own rows holds for later files, but for ``drop``: of those, each row wants
+    its answer.
     """
     policy = request.told.na
     if policy is None and request.likely.na != "drop":
@@ -41,29 +46,27 @@ def settled(
     if policy == "drop":
         table, notes, kept = _without_gaps(table, found)
     else:
-        table, notes, kept = _filled(table, choice, found, request)
+        if policy == "mean" and request.fitted is None:
+            fills = _means(table, choice, training_rows(table))
+            table = replace(table, reading=replace(table.reading, fills=fills))
+        notes, kept = _filled(choice, policy, found), None
     if request.fitted is not None:
         for note in notes:  # the remarks on a fit's own data are shown with its figures
             warnings.warn(f"{request.source}: {note}", stacklevel=2)
     return table, notes, kept
 
 
-def _filled(
-    table: Table, choice: Choice, found: dict[str, Array], request: Request
-) -> tuple[Table, tuple[str, ...], None]:
-    policy = table.reading.na
-    if policy == "mean" and request.fitted is None:
-        table = replace(table, reading=replace(table.reading, fills=_means(table, choice)))
+def _filled(choice: Choice, policy: str, found: dict[str, Array]) -> tuple[str, ...]:
+    """Return what is said of gaps that are filled."""
     if not found:
-        return table, (), None
+        return ()
     if policy != "mean":
-        said = f"missing values are filled with the text {policy!r}: {_counts(found)}"
-        return table, (said,), None
+        return (f"missing values are filled with the text {policy!r}: {_counts(found)}",)
     texts = {name: mask for name, mask in found.items() if name in choice.texts}
     others = {name: mask for name, mask in found.items() if name not in choice.texts}
     notes = [f"missing values are filled with the mean: {_counts(others)}"] if others else []
     notes += [f"missing texts count as without words: {_counts(texts)}"] if texts else []
-    return table, tuple(notes), None
+    return tuple(notes)
 
 
 def _without_gaps(
@@ -88,18 +91,19 @@ def _counts(found: dict[str, Array]) -> str:
     return shown + (f", and {rest} more columns" if rest else "")
 
 
-def _means(table: Table, choice: Choice) -> dict[str, float]:
+def _means(table: Table, choice: Choice, training: Array | None) -> dict[str, float]:
     """Return the mean of every column of the matrix: a later file may have gaps in any of them.
 
     Of a one-hot column ``k=red`` that is the share of ``red`` among the values of ``k``. A missing
-    text has no words instead.
+    text has no words instead. The means are those of the training rows (None: of all).
     """
+    rows = slice(None) if training is None else training
     means = dict[str, float]()
     for name in choice.candidates:
         if name in choice.texts:
             continue
         if name not in choice.categorical and columns.are_numbers(table, name):
-            known = columns.with_gaps(table, name)
+            known = columns.with_gaps(table, name)[rows]
             known = known[~np.isnan(known)]
             if len(known) == 0:
                 raise _without_mean(table, name)
@@ -107,16 +111,21 @@ def _means(table: Table, choice: Choice) -> dict[str, float]:
             if np.isfinite(mean):  # an infinite value is refused, with its row, where it is used
                 means[name] = mean
         elif name in choice.categorical or table.read(name).dtype == object:
-            texts = [text for text in table.texts(name).tolist() if not table.is_missing(text)]
-            if not texts:
-                raise _without_mean(table, name)
-            shares = Counter(texts)
-            if len(shares) > encoding.MOST_VALUES:  # refused where it is used
+            texts = table.texts(name)
+            values = [text for text in targets.distinct(texts)[0] if not table.is_missing(text)]
+            if len(values) > encoding.MOST_VALUES:  # refused where it is used
                 continue
-            means |= {f"{name}={text}": n / len(texts) for text, n in shares.items()}
+            counts = Counter(texts[rows].tolist())
+            known_texts = sum(counts[value] for value in values)
+            if known_texts == 0:
+                raise _without_mean(table, name)
+            means |= {f"{name}={value}": counts[value] / known_texts for value in values}
     return means
 
 
 def _without_mean(table: Table, name: str) -> checks.InputError:
-    what = f"column {files.quoted(name)} has no value at all, hence no mean: --drop {name}"
-    return files.broken(table.file, what)
+    return files.broken(
+        table.file,
+        f"column {files.quoted(name)} has no value in the rows that are learnt from, hence no "
+        f"mean: --drop {name}",
+    )

@@ -21,8 +21,9 @@ _COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _COMMA_OR_GROUPS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")
 _MARK_OF_GROUPS = r"[,.'\u2019 \u00a0\u202f]"
 _GROUPS = re.compile(
-    rf"[+-]?[0-9]{{1,3}}(?P<mark>{_MARK_OF_GROUPS})[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*(?:[.,][0-9]*)?"
+    rf"[+-]?[1-9][0-9]{{0,2}}(?P<mark>{_MARK_OF_GROUPS})[0-9]{{3}}(?:(?P=mark)[0-9]{{3}})*(?:[.,][0-9]*)?"
 )
+_MINUS = "\u2212"
 _CURRENCY = r"(?:[$€£¥₹₽₩]|(?:USD|EUR|GBP|JPY|CHF|CNY|INR|CAD|AUD)|(?:US|A|C)\$)"
 _MARKED = re.compile(
     rf"\(?[+-]?\s*(?P<before>{_CURRENCY})?\s*[+-]?(?P<number>[0-9][0-9.,'\u2019 \u00a0\u202f]*)"
@@ -59,11 +60,11 @@ def whole_column(texts: Array, reading: Reading) -> Array | None:
         try:
             found = texts.astype(np.float64)
         except ValueError:
-            return _truths(texts)
+            return truths(texts.tolist())
         clean = not np.isnan(found).any() and "_" not in "".join(texts.tolist())
         return found if clean else None
     found = plain_numbers(texts.tolist(), reading)
-    return found if not np.isnan(found).any() else _truths(texts)
+    return found if not np.isnan(found).any() else truths(texts.tolist())
 
 
 def is_plain_integer(text: str) -> bool:
@@ -102,6 +103,8 @@ def mark_of(text: str) -> str | None:
     ("the ',' in it may mark thousands or decimals", "it has the mark '$'", "it has the mark '%'", None)
     """  # noqa: E501
     text = text.strip()
+    if text.startswith(_MINUS) and text[1:2].isdigit():
+        return f"its minus is the sign {_MINUS!r}, not a hyphen"
     match = _MARKED.fullmatch(text)
     if match is None:
         return None
@@ -131,9 +134,10 @@ def _without_groups(text: str, mark: str, decimal: str) -> str:
     return "".join([first, *groups, point, fraction])
 
 
-def _truths(texts: Array) -> Array | None:
+def truths(texts: Iterable[str]) -> Array | None:
+    """Return texts as booleans if every one is ``true`` or ``false``, in the usual spellings."""
     values = []
-    for text in texts.tolist():
+    for text in texts:
         truth = _TRUTH.get(text.strip())
         if truth is None:
             return None

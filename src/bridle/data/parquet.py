@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import files, images
+from bridle.data import columns, files, images
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
 from bridle.data.parts import Request
+from bridle.data.reading import Reading
 from bridle.data.table import to_dataset
 
 Array = npt.NDArray[Any]
@@ -45,12 +46,11 @@ def _table(path: Path, request: Request) -> Table:
         raise files.broken(path, f"two columns are called {files.quoted(twice)}")
     pictures = frozenset(name for name in names if _holds_images(content.field(name).type))
     dropped = [name for name in content.column_names if name.startswith(_PANDAS_INDEX)]
-    gaps = request.reading.na not in (None, "error")
     read = cache(
         lambda name: (
             _pixels(path, name, content.column(name), request)
             if name in pictures
-            else _column(path, name, content.column(name), gaps=gaps)
+            else _column(path, name, content.column(name), request.reading)
         )
     )
     return Table(
@@ -72,30 +72,48 @@ def _texts(column: Any) -> Array:
     return np.array(["" if value is None else str(value) for value in values], object)
 
 
-def _column(path: Path, name: str, column: Any, *, gaps: bool) -> Array:
-    """Return a column; where ``gaps`` may be, NaN or an empty text stands for a missing value."""
-    from pyarrow import compute, types
+def _column(path: Path, name: str, column: Any, reading: Reading) -> Array:
+    """Return a column; where gaps may be, NaN or an empty text stands for a missing value."""
+    from pyarrow import types
 
-    place = f"column {files.quoted(name)}"
+    place, gaps = f"column {files.quoted(name)}", reading.na not in (None, "error")
     with files.parsing(path, "parquet"):
         if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if types.is_decimal(column.type):
             column = column.cast("float64")
         kind = column.type
-        if column.null_count and not (gaps and (_is_number(kind) or _is_text(kind))):
-            row = compute.index(compute.is_null(column), True).as_py()
-            raise files.broken(path, f"row {row}, {place}: missing value")
-        if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        if types.is_null(kind):
+            raise files.broken(path, f"{place}: no row has a value; --drop {name} leaves it out")
+        can_have_gaps = gaps and (_is_number(kind) or _is_text(kind))
+        if (
+            column.null_count
+            and not can_have_gaps
+            and not (reading.na == "drop" and _is_list(kind))
+        ):
+            raise _gap(path, place, column, reading)
+        if _is_list(kind):
             return _embedding(path, place, column)
         if _is_text(kind):
             return np.array([text or "" for text in column.to_pylist()], object)
         if not _is_number(kind):
             expected = "expected numbers, texts, lists of numbers, or images as {bytes, path}"
-            raise files.broken(path, f"{place} is of type {kind}, {expected}")
+            raise files.broken(
+                path, f"{place} is of type {kind}, {expected}; --drop {name} leaves it out"
+            )
         if column.null_count:  # booleans too become numbers, so that NaN can be among them
             column = column.cast("float64")
         return np.asarray(column.to_numpy())
+
+
+def _gap(path: Path, place: str, column: Any, reading: Reading) -> checks.InputError:
+    """Return the error of the first missing value."""
+    from pyarrow import compute
+
+    row = compute.index(compute.is_null(column), True).as_py()
+    can_be_filled = _is_number(column.type) or _is_text(column.type)
+    advice = columns.advice_on_missing(reading) if can_be_filled else ""
+    return files.broken(path, f"row {row}, {place}: missing value{advice}")
 
 
 def _holds_images(kind: Any) -> bool:
@@ -132,6 +150,12 @@ def _embedding(path: Path, place: str, column: Any) -> Array:
 
     if not _is_number(column.type.value_type):
         raise files.broken(path, f"{place}: expected lists of numbers, found {column.type}")
+    if column.null_count:  # rows that are left out by what follows
+        known = np.asarray(compute.is_valid(column).to_numpy())
+        content = _embedding(path, place, column.filter(compute.is_valid(column)))
+        filled = np.full((len(known), content.shape[1]), np.nan)
+        filled[known] = content
+        return filled
     lengths = np.asarray(compute.list_value_length(column).to_numpy())
     width = int(lengths[0]) if len(lengths) else 0
     ragged = (lengths != width) | (lengths == 0)
@@ -144,6 +168,12 @@ def _embedding(path: Path, place: str, column: Any) -> Array:
         row = compute.index(compute.is_null(values), True).as_py() // width
         raise files.broken(path, f"row {row}, {place}: missing value in the list")
     return np.asarray(values.to_numpy()).reshape(len(lengths), width)
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _is_text(kind: Any) -> bool:

@@ -36,6 +36,8 @@ class Request:
     usual_target: str | None = None
     arrays: Mapping[str, str] | None = None
     training_rows: Callable[[Array], Array] | None = None
+    # Whether a set to test on that the data hold beside the one to fit is of use.
+    wants_test: bool = True
 
     @property
     def has_model(self) -> bool:

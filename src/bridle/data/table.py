@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,14 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
     if table.count == 0:
         raise files.broken(table.file, "expected at least one row, found none")
     chosen = choice.choose(table, request)
-    table, missing_notes, kept = missing.settled(table, chosen, request)
+    learnt_from = partial(_training_rows, name=chosen.target, request=request)
+    table, missing_notes, kept = missing.settled(table, chosen, request, learnt_from)
     target, target_notes = _target(table, chosen.target, request)
     if request.feature_names is None:
         others = [name for name in chosen.candidates if name not in chosen.texts]
         names, encoding_notes = encoding.choose_names(table, others, chosen.categorical)
-        texts = _learnt_texts(table, chosen.texts, target, request)
+        rows = learnt_from(table) if chosen.texts else None
+        texts = tuple(text.learnt(table, name, rows) for name in chosen.texts)
         encoding_notes += [text.remark(each, request.selection.text) for each in texts]
         table = replace(table, reading=replace(table.reading, texts=texts))
     else:
@@ -75,7 +78,7 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
 def _as_table(table: Table, request: Request) -> Dataset:
     target, notes = None, tuple[str, ...]()
     if request.labels is not None:
-        target, notes = labels.read(request, table.count)
+        target, notes = labels.read(request, table.count, table)
     return Dataset(
         Rows([np.empty((table.count, 0), np.float32)]),
         target,
@@ -88,18 +91,17 @@ def _as_table(table: Table, request: Request) -> Dataset:
     )
 
 
+def _training_rows(table: Table, name: str | None, request: Request) -> Array | None:
+    """Return the rows that will be learnt from; None where that is all or nobody said."""
+    if request.training_rows is None:
+        return None
+    target, _ = _target(table, name, request)
+    return None if target is None else request.training_rows(target)
+
+
 def _features(table: Table, names: Sequence[str], texts: Sequence[TextColumn]) -> Any:
     numbers = encoding.matrix(table, names) if names else None
     return text.stacked(numbers, texts, table) if texts else numbers
-
-
-def _learnt_texts(
-    table: Table, names: Sequence[str], target: Array | None, request: Request
-) -> tuple[TextColumn, ...]:
-    rows = None
-    if names and target is not None and request.training_rows is not None:
-        rows = request.training_rows(target)
-    return tuple(text.learnt(table, name, rows) for name in names)
 
 
 def _are_pixels(table: Table, names: Sequence[str]) -> bool:

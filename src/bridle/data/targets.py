@@ -164,7 +164,8 @@ def _fault(label: object, reading: Reading) -> str:
         return f"expected a text as label, found {files.quoted(label)}"
     if reading.is_missing(label):
         if not label:
-            return "missing target value (--na drop leaves such rows out)"
+            advice = "" if reading.na == "error" else " (--na drop leaves such rows out)"
+            return f"missing target value{advice}"
         return (
             f"missing target value ({files.quoted(label)}); if that is a label, "
             "--na-spellings '' says that only an empty cell is missing"

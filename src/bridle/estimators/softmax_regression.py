@@ -21,7 +21,7 @@ from bridle.fit.problem.layout import Layout
 from bridle.fit.problem.objective import Objective, build_objective
 from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
 from bridle.fit.readers import reader_of
-from bridle.fit.report import FitReport
+from bridle.fit.report import FitReport, shown_gap
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
 from bridle.rows import Features
@@ -275,7 +275,8 @@ def _keeper(kept: Checkpoint, objective: Objective) -> watch.Keep:
 
 
 def _print_step(passes: int, objective: float, gap: float, seconds: float) -> None:
-    print(f"pass {passes:4d}   objective {objective:.9f}   gap {gap:.2e}   {seconds:.1f} s")
+    told = shown_gap(gap, digits=2)
+    print(f"pass {passes:4d}   objective {objective:.9f}   gap {told}   {seconds:.1f} s")
 
 
 def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:
@@ -303,8 +304,8 @@ def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str
         )
     elif report.stopped == "interrupted":
         message = (
-            f"interrupted after {report.passes} passes at a relative gap of "
-            f"{report.relative_gap:.1e}: these are the best weights seen"
+            f"interrupted after {report.passes} passes, relative gap "
+            f"{shown_gap(report.relative_gap)}: these are the best weights seen"
         )
     else:
         return

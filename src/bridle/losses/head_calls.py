@@ -1,7 +1,7 @@
 """How a linear head's loss may be called: by other names, with shifted labels, at many outputs.
 
-What `bridle.linear_cross_entropy` and its namesake in `bridle.torch` compute is the loss of rows of
-features under one weight (C, D). Around it, for both alike:
+What `bridle.linear_cross_entropy`, its namesake in `bridle.torch` and the gradient of arrays
+compute is the loss of rows of features under one weight (C, D). Around it, for all alike:
 
 - the argument names of `torch.nn.functional.linear_cross_entropy` stand beside ours, ``input``,
   ``linear_weight`` and ``linear_bias`` for ``features``, ``weight`` and ``bias``; ``weight`` is
@@ -16,12 +16,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from bridle import checks
-from bridle.losses.outputs import CrossEntropyOutputs
+from bridle.kernels.reference import accumulator_dtype
+from bridle.losses.outputs import CrossEntropyOutputs, LinearGradient
+
+Answer = TypeVar("Answer")
 
 _NAMES = ("features", "weight", "target")
 _TORCH_NAMES = {"input": "features", "linear_weight": "matrix", "linear_bias": "bias"}
@@ -44,17 +47,19 @@ ARRAYS = World(
 )
 
 
-def takes_head_calls(world: World) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def takes_head_calls(world: World) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Return a decorator of ``(features, weight, target, *, …)``, which is called plainly."""
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Answer]) -> Callable[..., Answer]:
+        name = function.__name__
+
         @functools.wraps(function)
         def call(*given: Any, **options: Any) -> Any:
-            features, weight, target, rest = our_names(given, options)
+            features, weight, target, rest = our_names(given, options, name)
             shift = checks.shift(rest.pop("shift", 0))
             if shift:
                 features, target, rest = _shifted(features, target, rest, shift)
-            if getattr(weight, "ndim", 2) > 2 and not getattr(weight, "is_nested", False):
+            if _has_places(weight):
                 found = _at_places(function, world, features, weight, target, rest)
             else:
                 found = function(features, weight, target, **rest)
@@ -65,13 +70,23 @@ def takes_head_calls(world: World) -> Callable[[Callable[..., Any]], Callable[..
     return decorate
 
 
+def _has_places(weight: Any) -> bool:
+    """Tell whether a weight has more dimensions than (C, D)."""
+    if isinstance(weight, list | tuple):
+        try:
+            return np.ndim(weight) > 2
+        except (ValueError, TypeError):  # no matrix at all, as will be said
+            return False
+    return getattr(weight, "ndim", 2) > 2 and not getattr(weight, "is_nested", False)
+
+
 def our_names(
-    given: Sequence[Any], options: Mapping[str, Any]
+    given: Sequence[Any], options: Mapping[str, Any], function: str = "linear_cross_entropy"
 ) -> tuple[Any, Any, Any, dict[str, Any]]:
     """Return features, weight, target and the further options of a call by either names."""
     if len(given) > len(_NAMES):
         found = f"found {len(given)} positional arguments"
-        raise checks.InputError(f"linear_cross_entropy: expected {', '.join(_NAMES)}, {found}")
+        raise checks.InputError(f"{function}: expected {', '.join(_NAMES)}, {found}")
     rest = dict(options)
     rest.pop("options", None)  # how torch cuts its blocks; ours are cut by memory_budget
     named = dict(zip(("features", "matrix", "target"), given, strict=False))
@@ -89,7 +104,7 @@ def our_names(
             _put(named, name, rest.pop(name), name)
     for name, ours in zip(("features", "matrix", "target"), _NAMES, strict=True):
         if name not in named:
-            raise TypeError(f"linear_cross_entropy() missing the argument {ours!r}")
+            raise TypeError(f"{function}() missing the argument {ours!r}")
     if rest.get("ignore_index", 0) is None:  # torch's default
         del rest["ignore_index"]
     return named["features"], named["matrix"], named["target"], rest
@@ -127,7 +142,15 @@ def _shifted(
 
 
 def _at_labels(world: World, found: Any, shift: int, options: Mapping[str, Any]) -> Any:
-    """Return values of positions where their labels are; the first labels have none."""
+    """Return values of positions where their labels are; the first labels have none.
+
+    A gradient in the features stays where they are; the last have none.
+    """
+    if isinstance(found, LinearGradient):
+        last = [(0, 0)] * found.d_features.ndim
+        last[-2] = (0, shift)
+        loss = _at_labels(world, found.loss, shift, options)
+        return found._replace(loss=loss, d_features=np.pad(found.d_features, last))
     if isinstance(found, CrossEntropyOutputs):
         reduced = options.get("reduction", "mean") != "none"
         return found._replace(
@@ -174,6 +197,8 @@ def _at_places(
     shares = share.reshape(*rows, places) if several else None
     if options.get("reduction", "mean") == "mean" and options.get("normalizer") is None:
         options["normalizer"] = _divisor(target, share, options, soft, rows, sizes)
+    if options.get("random_state") is not None:  # each place draws its own numbers
+        options["random_state"] = np.random.default_rng(options["random_state"])
     found = [
         function(
             features,
@@ -192,6 +217,9 @@ def _at_places(
             return sum(parts[1:], parts[0])
         return world.stack(parts).reshape(*rows, *sizes)
 
+    if isinstance(found[0], LinearGradient):
+        loss = together([each.loss for each in found], True)
+        return _gradient_of_places(found, loss, tuple(weight.shape))
     if not isinstance(found[0], CrossEntropyOutputs):
         return together(found, True)
     columns = zip(*found, strict=True)
@@ -200,6 +228,20 @@ def _at_places(
             None if column[0] is None else together(list(column), name == "loss")
             for name, column in zip(CrossEntropyOutputs._fields, columns, strict=True)
         )
+    )
+
+
+def _gradient_of_places(
+    found: list[LinearGradient], loss: Any, weight_shape: tuple[int, ...]
+) -> LinearGradient:
+    """Return the gradients of all places: features have their sum, each weight its own."""
+    _, d_features, d_weight, d_bias = zip(*found, strict=True)
+    kind = d_features[0].dtype
+    return LinearGradient(
+        loss,
+        np.sum(d_features, axis=0, dtype=accumulator_dtype(kind)).astype(kind, copy=False),
+        np.stack(d_weight, axis=1).reshape(weight_shape),
+        None if d_bias[0] is None else np.stack(d_bias, axis=1).reshape(weight_shape[:-1]),
     )
 
 

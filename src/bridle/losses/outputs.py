@@ -16,6 +16,15 @@ Array = npt.NDArray[Any]
 Output = Literal["loss", "log_prob", "entropy", "logsumexp", "argmax", "correct"]
 
 
+class LinearGradient(NamedTuple):
+    """A linear head's loss and its gradients; that of a bias there is not is None."""
+
+    loss: Array
+    d_features: Array
+    d_weight: Array
+    d_bias: Array | None
+
+
 class CrossEntropyOutputs(NamedTuple):
     """What `cross_entropy` found in its one pass; None where it was not asked for.
 

@@ -43,7 +43,13 @@ def floating(values: Any, name: str) -> Tensor:
 def beside(values: Any, tensor: Tensor, name: str = "target") -> Tensor:
     """Return values (a tensor, an array, a list) as a tensor on the device of another."""
     refuse_pieces(values, name)
-    return torch.as_tensor(values, device=tensor.device)
+    if isinstance(values, Tensor):
+        return values.to(tensor.device)
+    try:
+        return torch.as_tensor(values, device=tensor.device)
+    except (TypeError, ValueError, RuntimeError):
+        found = f"found {type(values).__name__} {str(values)[:40]}"
+        raise checks.InputError(f"{name}: expected a tensor or an array, {found}") from None
 
 
 def may_look(check: bool | None, tensor: Tensor) -> bool:

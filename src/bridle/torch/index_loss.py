@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bridle import checks
 from bridle.torch import kernels
+from bridle.torch.kinds import is_batched
 from bridle.torch.rows import is_plain_call
 
 
@@ -147,12 +148,14 @@ class _IndexLoss(torch.autograd.Function):
             raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
         gradient, ctx.gradient = ctx.gradient, False
         if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
+            if is_batched(factor):
+                return (gradient * factor).to(gradient.dtype), None, None, None
             # Given away: autograd then keeps it, where it would copy what someone else holds.
             return kernels.index_kernels(gradient).scale(gradient, factor), None, None, None
         if reduced.inplace and gradient is False:
             raise checks.InputError("inplace: expected one backward pass, found a second")
         scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors
-        if torch.is_grad_enabled() or not kept:  # a second backward
+        if torch.is_grad_enabled() or is_batched(factor) or not kept:  # the last: backward again
             return *_composed_gradient(scores, ctx.composed, factor), None, None, None
         loss = ctx.terms._replace(target=target, weight=weight, sample_weight=sample_weight)
         reduced = reduced._replace(divisor=divisor)

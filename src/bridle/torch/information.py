@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -164,18 +163,16 @@ def _pair(
     check: bool | None,
 ) -> tuple[_Side, _Side, torch.dtype]:
     """Return both distributions, broadcast to one shape, and the dtype of the answer."""
-    given = arguments.floating(p, "p"), arguments.floating(arguments.beside(q, p), "q")
+    given = arguments.floating(p, "p"), arguments.floating(arguments.beside(q, p, "q"), "q")
     pair = [_classes_last(each, axis, name) for each, name in zip(given, "pq", strict=True)]
     look = arguments.may_look(check, pair[0])
     if look and mask is None:
         for values, name, is_log in zip(pair, "pq", logarithms, strict=True):
             _check(values, name, is_log=is_log)
-    if pair[0].shape != pair[1].shape:
-        checks.same_classes(arguments.like(pair[0]), arguments.like(pair[1]))
-    shape = np.broadcast_shapes(*(tuple(each.shape) for each in pair))
-    pair = [each.expand(shape) for each in pair]
+    pair = _broadcast(*pair)
+    shape = tuple(pair[0].shape)
     if mask is not None:
-        kept = _kept_entries(arguments.beside(mask, p), shape, axis)
+        kept = _kept_entries(arguments.beside(mask, p, "mask"), shape, axis)
         pair = [
             values.masked_fill(~kept, -torch.inf if is_log else 0)
             for values, is_log in zip(pair, logarithms, strict=True)
@@ -189,6 +186,17 @@ def _pair(
         _Side(values.to(wide), is_log) for values, is_log in zip(pair, logarithms, strict=True)
     )
     return first, second, dtype
+
+
+def _broadcast(first: Tensor, second: Tensor) -> list[Tensor]:
+    """Return both in one shape, by PyTorch: a program for any size must not ask NumPy for it."""
+    if first.shape[-1] == second.shape[-1]:
+        try:
+            return list(torch.broadcast_tensors(first, second))  # type: ignore[no-untyped-call]
+        except RuntimeError:  # which the check names
+            pass
+    checks.same_classes(arguments.like(first), arguments.like(second))
+    raise AssertionError("shapes that do not broadcast were not refused")
 
 
 def _classes_last(values: Tensor, axis: int, name: str) -> Tensor:

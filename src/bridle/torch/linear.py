@@ -12,7 +12,7 @@ from torch import Tensor
 from bridle import checks
 from bridle.losses.head_calls import takes_head_calls
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
-from bridle.torch import arguments, kernels
+from bridle.torch import arguments, kernels, products
 from bridle.torch.arguments import TENSORS
 from bridle.torch.class_rows import ClassRows, class_rows
 from bridle.torch.cross_entropy import (
@@ -82,8 +82,9 @@ def linear_cross_entropy(
     ----------
     features : Tensor, (…, D)
         What the scores are made from, in any float dtype. Of half precision they are float32 sums
-        that nothing rounds, and so is the loss (on a GPU, scores are rounded to half so far); the
-        gradient is multiplied back in half precision.
+        that nothing rounds, and so is the loss (a GPU rounds them to half before PyTorch 2.8, and
+        AMD's always). The gradient of bfloat16 is multiplied back in it; that of float16 is kept
+        in float32 until backward's factor, which loss scaling makes large, is known.
     weight : Tensor, (C, D)
         A row for each class, in the dtype of the features (under autocast, in any).
     target : Tensor, or a pair of them
@@ -208,9 +209,15 @@ class _LinearLoss(torch.autograd.Function):
         ctx.again = (rows, options, terms, plan, loss_of)
         head = Head(features, weight, bias).detached()
         sink = Gradients(head, ctx.needs_input_grad[:3], plan)
+        ctx.share = None
+        if features.dtype == torch.float16:
+            # Divided by a mean's number of rows, most of it would vanish in float16 before the
+            # factor of backward, which loss scaling makes large, could prevent that.
+            unit = _float16_divisor(rows, options)
+            ctx.share, divisor = unit * _share(divisor, head.features.new_empty(0).float()), unit
         if _serves_indices(head, rows, terms, plan):
             loss = _index_losses(head, rows, terms, options, divisor, plan, sink)
-            ctx.gradients = sink.results()
+            ctx.gradients = sink.results() if ctx.share is None else sink.sums()
             return loss_of(loss)
         pieces = []
         for block in blocks(head, plan):
@@ -222,7 +229,7 @@ class _LinearLoss(torch.autograd.Function):
             )
             sink.add(block, asked.a)
             pieces.append(parts)
-        ctx.gradients = sink.results()
+        ctx.gradients = sink.results() if ctx.share is None else sink.sums()
         parts = Parts(*(torch.cat(each) for each in zip(*pieces, strict=True)))
         return loss_of(row_losses(rows, parts, terms))
 
@@ -234,13 +241,22 @@ class _LinearLoss(torch.autograd.Function):
         else:
             # Given away: autograd then keeps them, where it would copy what someone else holds.
             gradients, ctx.gradients = ctx.gradients, None
-            if is_batched(factor):
-                gradients = tuple(each if each is None else each * factor for each in gradients)
+            if ctx.share is not None:
+                factor = factor * ctx.share
+                gradients = tuple(
+                    None if each is None else _times(each, factor).to(torch.float16)
+                    for each in gradients
+                )
             elif not is_known_here(factor) or factor != 1:  # a GPU would have to be waited for
-                for each in gradients:
-                    if each is not None:
-                        each *= factor
+                gradients = tuple(
+                    None if each is None else _times(each, factor) for each in gradients
+                )
         return *gradients, None, None, None, None, None, None
+
+
+def _times(gradient: Tensor, factor: Tensor) -> Tensor:
+    """Return a gradient that nobody else holds times a factor, or each of a batch of factors."""
+    return gradient * factor if is_batched(factor) else gradient.mul_(factor)
 
 
 def _serves_indices(head: Head, rows: ClassRows, terms: Terms, plan: Plan) -> bool:
@@ -279,9 +295,10 @@ def _index_losses(
             options.softcap,
         )
         is_tensor = isinstance(divisor, Tensor)
-        # The residual is multiplied back in the head's dtype, and made in it.
-        same = block.scores.dtype == head.weight.dtype
-        residual = block.scores if same else torch.empty_like(block.scores, dtype=head.weight.dtype)
+        # The residual is made in the dtype that it is multiplied back in.
+        dtype = products.residual_dtype(head.weight)
+        same = block.scores.dtype == dtype
+        residual = block.scores if same else torch.empty_like(block.scores, dtype=dtype)
         losses, _ = module.losses(
             block.scores,
             loss,
@@ -334,6 +351,16 @@ def _share(divisor: Tensor | float, like: Tensor) -> Tensor:
     """Return 1 / divisor; a mean over nothing has the gradient 0."""
     total = torch.as_tensor(divisor, dtype=torch.float64, device=like.device)
     return torch.where(total == 0, 0, 1 / total).to(like.dtype)
+
+
+def _float16_divisor(rows: ClassRows, options: Options) -> Tensor:
+    """Return what losses are divided by for their residuals to fill the range of float16."""
+    largest = torch.full((), 1 / products.FLOAT16_UNIT / options.temperature)
+    largest = largest.to(rows.scores.device)
+    for weights in (rows.weight, rows.sample_weight):
+        if weights is not None and weights.numel():
+            largest = largest * weights.detach().amax()
+    return largest
 
 
 def _gradient_is_known(head: Head, rows: ClassRows, divisor: Tensor | float) -> bool:

@@ -87,11 +87,11 @@ def block_rows(head: Head, plan: Plan) -> int:
 def scores_dtype(features: Tensor) -> torch.dtype:
     """Return the dtype of a block's scores.
 
-    Those of half precision are float32: rounded, they would cost the loss its third digit. On a GPU
-    they are rounded all the same: there float32 scores, with the residual beside them, would be
-    three times the memory, and what they cost in time has not been measured.
+    Those of half precision are float32: rounded, they would cost the loss its third digit. A GPU
+    rounds them all the same where its PyTorch makes no such product: factors in float32 would cost
+    it its fast products.
     """
-    if features.device.type == "cuda":
+    if features.device.type == "cuda" and not products.makes_wide(features):
         return features.dtype
     return accumulator_dtype(features.dtype)
 
@@ -114,9 +114,11 @@ class Gradients:
 
     def __init__(self, head: Head, asked: tuple[bool, bool, bool], plan: Plan) -> None:
         self._head, self._plan = head, plan
-        wide = accumulator_dtype(head.features.dtype)
+        given, wide = head.weight.dtype, accumulator_dtype(head.features.dtype)
         features, weight, bias = asked
-        self._features = torch.zeros_like(head.features) if features else None
+        # Of float16 all are kept in float32: what they are multiplied by may come afterwards.
+        kept = wide if given == torch.float16 else given
+        self._features = torch.zeros_like(head.features, dtype=kept) if features else None
         self._weight = None
         if weight:
             # Sums over many blocks, in half precision, would stop growing; a single one is its
@@ -124,16 +126,19 @@ class Gradients:
             # more than it must, and a float32 sum would be the largest thing in memory.
             count = 2 if products.adds_inside(head.weight) else 1
             few = len(head.features) <= count * block_rows(head, plan) and not plan.threshold
-            dtype = head.weight.dtype if few else wide
+            dtype = kept if few else wide
             self._weight = kernels.fresh(tuple(head.weight.shape), head.weight, dtype).zero_()
         self._bias = head.weight.new_zeros(len(head.weight), dtype=wide) if bias else None
 
     def add(self, block: Block, scale: Tensor) -> None:
         """Add a block whose scores have become their gradient; ``scale`` (n,) is what p weighs."""
-        # Multiplied back in the head's dtype. What a filter leaves is read without gaps.
+        # What a filter leaves is read without gaps.
         residual, dtype = block.scores, self._head.weight.dtype
         filtered = self._plan.threshold > 0
-        residual = residual.to(dtype) if filtered else products.narrowed(residual, dtype)
+        if filtered:
+            residual = residual.to(dtype)
+        else:
+            residual = products.narrowed(residual, products.residual_dtype(self._head.weight))
         block = block._replace(scores=residual)
         if filtered and self._add_filtered(block, self._plan.threshold * scale.abs()):
             return
@@ -187,14 +192,14 @@ class Gradients:
             some = residual.sum(dim=0, dtype=self._bias.dtype)
             self._bias.index_add_(0, columns, some)
 
-    def results(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the gradients in the dtypes of what they are of."""
-        weight, bias = self._weight, self._bias
-        return (
-            self._features,
-            None if weight is None else weight.to(self._head.weight.dtype),
-            None if bias is None else bias.to(self._head.weight.dtype),
-        )
+    def sums(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the gradients in the dtypes that they were summed in."""
+        return self._features, self._weight, self._bias
+
+    def results(self) -> tuple[Tensor | None, ...]:
+        """Return the gradients in the dtype of what they are of."""
+        dtype = self._head.weight.dtype
+        return tuple(None if each is None else each.to(dtype) for each in self.sums())
 
 
 def linear_row_parts(

@@ -3,7 +3,9 @@
 On a CPU, float32 and float64 go through that module: measured on an AMD processor, its library
 takes 0.85 of PyTorch's time, and it adds in place. Half precision is PyTorch's, which has the
 processor's own products for it, except that scores are never rounded to it: a loss would lose up
-to 2e-3 of itself.
+to 2e-3 of itself. Nor is the residual rounded to float16, below whose range small probabilities
+vanish: on a CPU its products are float32's, which take as long there (on an Intel processor with
+two cores), and on a GPU they are made of a residual that fills that range, see `FLOAT16_UNIT`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ FEWEST = 2**24
 PART = 2**21
 # What is made narrower in its own memory goes through so many numbers beside.
 _NARROWED = 2**16
-# From PyTorch 2.8 on a GPU makes products of half precision in float32, or adds them to such sums.
-_MAKES_WIDE = hasattr(torch.ops.aten.mm, "dtype_out")
-_ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out")
+# From PyTorch 2.8 on a GPU makes products of half precision in float32, or adds them to such sums;
+# AMD's do not.
+_MAKES_WIDE = hasattr(torch.ops.aten.mm, "dtype_out") and torch.version.hip is None
+_ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out") and torch.version.hip is None
+# The largest entry of a residual in float16 whose factor is not known yet: its smallest normal
+# number then is a probability of 2.4e-7, and products with a weight below 128 do not overflow.
+FLOAT16_UNIT = 256.0
 
 
 def make_scores(features: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -44,7 +50,7 @@ def make_scores(features: Tensor, weight: Tensor, bias: Tensor | None, out: Tens
 
 
 def _make_wide_scores(features: Tensor, weight: Tensor, out: Tensor) -> None:
-    if out.device.type == "cuda" and _MAKES_WIDE:
+    if makes_wide(out):
         torch.mm(features, weight.T, out_dtype=out.dtype, out=out)
         return
     wide = features.to(out.dtype)
@@ -52,6 +58,13 @@ def _make_wide_scores(features: Tensor, weight: Tensor, out: Tensor) -> None:
     for begin in range(0, weight.shape[0], step):
         columns = slice(begin, begin + step)
         torch.mm(wide, weight[columns].to(out.dtype).T, out=out[:, columns])
+
+
+def residual_dtype(weight: Tensor) -> torch.dtype:
+    """Return the dtype that a residual is multiplied back in."""
+    if weight.dtype == torch.float16 and weight.device.type == "cpu":
+        return torch.float32
+    return weight.dtype
 
 
 def narrowed(residual: Tensor, dtype: torch.dtype) -> Tensor:
@@ -73,19 +86,29 @@ def narrowed(residual: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def multiply_back(residual: Tensor, weight: Tensor, out: Tensor) -> None:
-    """Set ``out`` (n, D) to ``residual @ weight``."""
+    """Set ``out`` (n, D), whose dtype may be wider, to ``residual @ weight``."""
     if _through_blas(residual, weight, out):
         products.multiply_back(residual.numpy(), weight.numpy(), out.numpy())
-    else:
+    elif out.dtype == weight.dtype:
         torch.mm(residual, weight, out=out)
+    elif residual.dtype == out.dtype:
+        out.zero_()
+        step = max(1, PART // max(weight.shape[1], 1))
+        for begin in range(0, weight.shape[0], step):
+            columns = slice(begin, begin + step)
+            out.addmm_(residual[:, columns], weight[columns].to(out.dtype))
+    elif makes_wide(out):
+        torch.mm(residual, weight, out_dtype=out.dtype, out=out)
+    else:
+        out.copy_(residual @ weight)
 
 
 def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
     """Add ``residual.T @ features`` to ``total`` (C, D), whose dtype may be wider."""
-    if _through_blas(residual, total, total):
+    if _through_blas(features, total, total):
         products.add_products(residual.numpy(), features.contiguous().numpy(), total.numpy())
     elif total.dtype == residual.dtype:
-        total.addmm_(residual.T, features)
+        total.addmm_(residual.T, features.to(total.dtype))
     elif adds_inside(total):
         # Added to inside the product: apart, it would take a third as long once more.
         torch.addmm(total, residual.T, features, out_dtype=total.dtype, out=total)
@@ -94,6 +117,11 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
         for begin in range(0, len(total), step):
             columns = slice(begin, begin + step)
             total[columns] += residual[:, columns].T @ features
+
+
+def makes_wide(tensor: Tensor) -> bool:
+    """Tell whether products of half precision are made in float32 right away."""
+    return tensor.device.type == "cuda" and _MAKES_WIDE
 
 
 def adds_inside(total: Tensor) -> bool:
