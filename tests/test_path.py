@@ -27,7 +27,7 @@ from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_r
 from bridle.estimators.path import PRESETS
 from bridle.fit.problem.targets import WeightlessClassWarning
 from bridle.fit.readers import dense
-from bridle.fit.solvers import quasi_newton
+from bridle.fit.solvers import metric, quasi_newton
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ class TestCrossValidation:
         self, digits: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         starts: list[bool] = []
-        metric_at = quasi_newton.metric_at
+        metric_at = metric.metric_at
 
         def counting(problem: Any, parameters: Any, rows: Any) -> Any:
             starts.append(not parameters[:-1].any())

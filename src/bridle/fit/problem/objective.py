@@ -211,4 +211,4 @@ def _constant_columns(reader: Answers, variance: Array, mean: Array) -> Array:
         return suspected
     low, high = reader.answer(Extremes(suspected))
     largest = np.maximum(np.abs(low), np.abs(high))
-    return suspected[high - low <= 4 * np.finfo(np.float64).eps * largest]
+    return np.asarray(suspected[high - low <= 4 * np.finfo(np.float64).eps * largest])

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from bridle import checks, probabilities
 from bridle.fit import threads
+from bridle.fit.precision import Precision
 from bridle.fit.readers import all_rows, block_sizes
 from bridle.fit.readers.reader import Answer, Reader
 from bridle.fit.requests import (
@@ -118,7 +119,7 @@ class DenseBlock:
         squares = self.features - mean
         squares *= squares
         # Not by a product: a library's threads would wait for each other.
-        return np.einsum("n,nd->d", self.share, squares)
+        return np.asarray(np.einsum("n,nd->d", self.share, squares))
 
     def square_sums(self, factor: Array) -> Array:
         """Return ``Σ factor x²`` and ``Σ factor x``."""
@@ -134,7 +135,7 @@ class DenseBlock:
     def columns(self, places: Array) -> Array:
         """Return some columns of the rows that count."""
         values = self.features[:, places]
-        return values if self.sample_weight is None else values[self.sample_weight > 0]
+        return np.asarray(values if self.sample_weight is None else values[self.share > 0])
 
 
 class DenseReader(Reader):
@@ -196,21 +197,25 @@ class DenseReader(Reader):
     def answer_together(self, asked: Sequence[tuple[Any, Question[Any]]]) -> list[Any]:
         """Answer questions of readers with the same features: `Values` in one pass over them."""
         found: dict[int, Any] = {}
-        kinds = [each.point.precision if isinstance(each, Values) else None for _, each in asked]
-        for kind in dict.fromkeys(kinds):
-            places = [place for place, own in enumerate(kinds) if own == kind]
-            some = [asked[place] for place in places]
-            if kind is None:
-                answers = [reader.answer(question) for reader, question in some]
+        passes: dict[Precision, dict[int, tuple[DenseReader, Values]]] = {}
+        for place, (reader, question) in enumerate(asked):
+            if isinstance(question, Values):
+                precision = question.point.precision
+                passes.setdefault(precision, {})[place] = (reader, question)
             else:
-                answers = values_in_one_pass(some)
-            found.update(zip(places, answers, strict=True))
+                found[place] = reader.answer(question)
+        for together in passes.values():
+            answers = values_in_one_pass(list(together.values()))
+            found.update(zip(together, answers, strict=True))
         return [found[place] for place in range(len(asked))]
 
     def shares_passes_with(self, other: Reader) -> bool:
         """Tell whether the features are the same: targets and weights may differ."""
-        same = isinstance(other, DenseReader) and other.features is self.features
-        return same and other.classes == self.classes
+        return (
+            isinstance(other, DenseReader)
+            and other.features is self.features
+            and other.classes == self.classes
+        )
 
     def threads(self) -> AbstractContextManager[Any]:
         """Let products have as many threads as suit a fit; see `threads`."""

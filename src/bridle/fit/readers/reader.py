@@ -35,7 +35,8 @@ class Reader(ABC):
     def answer(self, question: Question[Answer]) -> Answer:
         """Return the answer to a question; of a `Request`, its sums over the rows."""
         if isinstance(question, Request):
-            return self.summed(question)
+            found: Answer = self.summed(question)
+            return found
         raise NotImplementedError(
             f"{type(self).__name__} does not answer {type(question).__name__}"
         )

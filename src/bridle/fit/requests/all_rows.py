@@ -55,7 +55,7 @@ class Combination(OfAllRows[Array]):
     coefficients: Array
 
     def columns(self, width: int) -> int:
-        return self.coefficients.shape[1]
+        return int(self.coefficients.shape[1])
 
 
 @dataclass(frozen=True)
@@ -83,4 +83,4 @@ class SeparationAlong(OfAllRows[Separation | None]):
     fit_intercept: bool
 
     def columns(self, width: int) -> int:
-        return self.step.shape[1]
+        return int(self.step.shape[1])

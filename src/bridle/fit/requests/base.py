@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -87,8 +88,8 @@ class Block(Protocol):
     def squares_about(self, mean: Array) -> Array:
         """Return ``Σ s (x − mean)²`` (D,) in float64."""
 
-    def square_sums(self, factor: Array) -> tuple[Array, Array]:
-        """Return ``Σ factor x²`` and ``Σ factor x`` (D,) in float64."""
+    def square_sums(self, factor: Array) -> Array:
+        """Return ``Σ factor x²`` and ``Σ factor x`` (2, D) in float64."""
 
     def scaled(self, shift: Array, scale: Array, factor: Array) -> Array:
         """Return the rows ``u · factor`` as a dense array (n, D) in the features' dtype."""
@@ -97,7 +98,8 @@ class Block(Protocol):
         """Return some columns of the rows that count, dense, in float64, on the host."""
 
 
-class Facts(NamedTuple):
+@dataclass(frozen=True)
+class Facts:
     """What a solver knows of the data before it asks: no sum over rows, but what they are like."""
 
     count: int  # rows, over all places

@@ -194,7 +194,7 @@ class WholeHessian(Request[HessianSums]):
         return len(self.shift) + self.fit_intercept
 
     def columns(self, width: int) -> int:
-        return self.depth * self.contrasts.shape[1]
+        return self.depth * int(self.contrasts.shape[1])
 
     def multiplications(self, width: int) -> int:
         return self.columns(width) ** 2

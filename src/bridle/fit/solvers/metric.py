@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -168,7 +168,8 @@ def _class_side(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
     return Curvature(curvature.clip(max(floor * mean, least, TINY)), basis)
 
 
-class _Sample(NamedTuple):
+@dataclass(frozen=True)
+class _Sample:
     """What the features' side is made of: some rows, and what each counts for."""
 
     objective: Objective
