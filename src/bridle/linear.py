@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bridle import checks, kernels
 from bridle.kernels import products, residual_filter
 from bridle.kernels.reference import accumulator_dtype
-from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
+from bridle.losses.class_targets import ClassTargets, class_targets
 from bridle.losses.cross_entropy import mean_divisor
 from bridle.losses.head_calls import ARRAYS, takes_head_calls
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs, collect_outputs
@@ -36,22 +36,26 @@ class LinearGradient(NamedTuple):
     d_bias: Array | None
 
 
-class LinearOptions(CrossEntropyOptions, total=False):
-    """The keyword arguments of `linear_cross_entropy` that its gradient has too."""
-
-    bias: npt.ArrayLike | None
-    class_weight: npt.ArrayLike | None
-    memory_budget: int | None
-
-
 @takes_head_calls(ARRAYS)
 def linear_cross_entropy(
     features: npt.ArrayLike,
     weight: npt.ArrayLike,
     target: Any,
     *,
+    bias: npt.ArrayLike | None = None,
+    class_weight: npt.ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
     outputs: Sequence[str] | None = None,
-    **options: Unpack[LinearOptions],
+    memory_budget: int | None = None,
+    check: bool = True,
 ) -> Any:
     r"""Return the cross-entropy of ``features @ weight.T + bias`` without holding those scores.
 
@@ -110,7 +114,22 @@ def linear_cross_entropy(
     E. Wijmans et al., *Cut Your Losses in Large-Vocabulary Language Models*, 2025.
     """
     asked = asked_outputs(outputs)
-    work = _Work.of(features, weight, target, asked, dict(options))
+    options = {
+        "bias": bias,
+        "class_weight": class_weight,
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": label_smoothing,
+        "sample_weight": sample_weight,
+        "normalizer": normalizer,
+        "z_loss": z_loss,
+        "softcap": softcap,
+        "temperature": temperature,
+        "on_empty": on_empty,
+        "memory_budget": memory_budget,
+        "check": check,
+    }
+    work = _Work.of(features, weight, target, asked, options)
     pieces = [
         rows_of_scores(replace(work.problem.some(rows), scores=scores), None, work.recipe)
         for rows, _, scores in work.blocks()
@@ -138,19 +157,35 @@ def linear_cross_entropy_gradient(
     weight: npt.ArrayLike,
     target: Any,
     *,
+    bias: npt.ArrayLike | None = None,
+    class_weight: npt.ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
+    memory_budget: int | None = None,
     gradient_filter: float | None = None,
     unbiased: bool = True,
     random_state: int | np.random.Generator | None = None,
-    **options: Unpack[LinearOptions],
+    check: bool = True,
 ) -> LinearGradient:
     """Return ``(loss, d_features, d_weight, d_bias)`` of `linear_cross_entropy`.
 
-    The gradient is made while a block's scores are there: three matrix products. With
-    ``reduction="none"`` a row of ``d_features`` is the gradient of that row's loss, ``d_weight``
-    and ``d_bias`` are those of their sum. Gradients have the dtypes of what they are of.
+    The gradient is made while a block's scores are there: three matrix products.
 
     Parameters
     ----------
+    features, weight, target, bias, class_weight
+        As in `linear_cross_entropy`.
+    ignore_index, reduction, label_smoothing, sample_weight, normalizer, z_loss, softcap
+        As there.
+    temperature, on_empty, memory_budget, check
+        As there.
     gradient_filter : float, optional
         Entries of a row's gradient in the scores that are smaller than this share of the row's
         weight (for class indices: probabilities below it) are not multiplied back.
@@ -159,6 +194,13 @@ def linear_cross_entropy_gradient(
         gradient is exact; False drops it, which with many classes loses much of the mass.
     random_state : int or Generator, optional
         What an unbiased filter draws from.
+
+    Returns
+    -------
+    LinearGradient
+        A named tuple. Gradients have the shapes and dtypes of what they are of; that of a bias
+        there is not is None. With ``reduction="none"`` a row of ``d_features`` is the gradient of
+        that row's loss, ``d_weight`` and ``d_bias`` are those of their sum.
 
     Raises
     ------
@@ -174,7 +216,22 @@ def linear_cross_entropy_gradient(
            [ 0.122, -0.045],
            [ 0.045,  0.023]])
     """
-    work = _Work.of(features, weight, target, frozenset(), dict(options))
+    options = {
+        "bias": bias,
+        "class_weight": class_weight,
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": label_smoothing,
+        "sample_weight": sample_weight,
+        "normalizer": normalizer,
+        "z_loss": z_loss,
+        "softcap": softcap,
+        "temperature": temperature,
+        "on_empty": on_empty,
+        "memory_budget": memory_budget,
+        "check": check,
+    }
+    work = _Work.of(features, weight, target, frozenset(), options)
     threshold = 0.0
     if gradient_filter is not None:
         threshold = checks.fraction(gradient_filter, "gradient_filter")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,40 +26,6 @@ Array = npt.NDArray[Any]
 
 # A block and its few temporaries stay in a core's own cache.
 _BLOCK_NUMBERS = 2**16
-
-
-class ClassLossOptions(TypedDict, total=False):
-    """The keyword arguments shared by the losses of class targets; see `cross_entropy`."""
-
-    ignore_index: int
-    reduction: checks.Reduction
-    label_smoothing: float
-    sample_weight: npt.ArrayLike | None
-    on_empty: checks.OnEmpty
-    check: bool
-
-
-class PlacedOptions(ClassLossOptions, total=False):
-    """Those of a loss whose classes may lie on any axis."""
-
-    axis: int | None
-    dim: int | None
-
-
-class CrossEntropyOptions(ClassLossOptions, total=False):
-    """Those that only scores have."""
-
-    normalizer: float | None
-    z_loss: float
-    softcap: float
-    temperature: float
-
-
-class ScoreOptions(CrossEntropyOptions, total=False):
-    """Those of `cross_entropy_gradient`."""
-
-    axis: int | None
-    dim: int | None
 
 
 @dataclass(frozen=True)

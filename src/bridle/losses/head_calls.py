@@ -14,6 +14,7 @@ features under one weight (C, D). Around it, for both alike:
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple
@@ -60,9 +61,17 @@ def takes_head_calls(world: World) -> Callable[[Callable[..., Any]], Callable[..
                 found = function(features, weight, target, **rest)
             return _at_labels(world, found, shift, rest) if shift else found
 
+        call.__dict__["__signature__"] = _with_shift(inspect.signature(function))
         return call
 
     return decorate
+
+
+def _with_shift(signature: inspect.Signature) -> inspect.Signature:
+    """Return the signature that `help` shows, with the option that is dealt with here."""
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    shift = inspect.Parameter("shift", keyword_only, default=0, annotation="int")
+    return signature.replace(parameters=[*signature.parameters.values(), shift])
 
 
 def our_names(
