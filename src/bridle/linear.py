@@ -92,6 +92,8 @@ def linear_cross_entropy(
     memory_budget : int, optional
         Bytes that the scores of a block may take; by default 16 MiB, or what 256 rows take. The
         result depends on it by rounding alone.
+    gradient_filter, unbiased
+        Of tensors alone, whose gradient is made with the loss: see `linear_cross_entropy_gradient`.
 
     Returns
     -------

@@ -89,6 +89,8 @@ def cross_entropy(
     check : bool
         False takes the values of target and weights as they are: distributions need not sum to 1,
         weights may be negative, and an index out of range gives NaN in its row.
+    inplace : bool
+        Of tensors alone: write the gradient over their memory; see `bridle.torch.cross_entropy`.
 
     Returns
     -------

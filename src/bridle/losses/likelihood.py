@@ -30,6 +30,7 @@ def nll(
     reduction: checks.Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
     on_empty: checks.OnEmpty = "nan",
     axis: int | None = None,
     dim: int | None = None,
@@ -44,7 +45,7 @@ def nll(
     ----------
     probabilities : array_like, (C,), (N, C) or (N, C, d1, …)
         Distributions over the classes; each sums to 1.
-    target, weight, ignore_index, reduction, label_smoothing, sample_weight, on_empty
+    target, weight, ignore_index, reduction, label_smoothing, sample_weight, normalizer, on_empty
         As in `cross_entropy`.
     axis, dim
         Where the classes lie, as there.
@@ -95,6 +96,7 @@ def nll(
         reduction=reduction,
         label_smoothing=label_smoothing,
         sample_weight=sample_weight,
+        normalizer=normalizer,
         on_empty=on_empty,
         check=check,
     ).loss

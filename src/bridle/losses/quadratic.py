@@ -56,8 +56,22 @@ def quadratic_loss_gradient(
 ) -> tuple[Array, Array]:
     """Return ``(loss, d loss / d output)``: ``a − y``, divided by the samples for a mean.
 
-    The arguments and errors are those of `quadratic_loss`; the gradient has the shape and dtype
-    of the output.
+    Parameters
+    ----------
+    output, target, reduction
+        As in `quadratic_loss`.
+
+    Returns
+    -------
+    loss : ndarray or NumPy scalar
+        As `quadratic_loss` gives it.
+    gradient : ndarray
+        In the shape and dtype of the output.
+
+    Raises
+    ------
+    InputError
+        As `quadratic_loss`.
 
     Examples
     --------
