@@ -757,6 +757,7 @@ def test_weighted_figures_agree_with_scikit_learn(rows: int, classes: int) -> No
     np.testing.assert_allclose([row.precision for row in found.per_class], precision)
     np.testing.assert_allclose([row.recall for row in found.per_class], recall)
     np.testing.assert_allclose([row.support for row in found.per_class], support)
+    assert found.confusion_matrix is not None
     np.testing.assert_allclose(
         found.confusion_matrix,
         metrics.confusion_matrix(target, predicted, labels=labels, sample_weight=weight),
@@ -848,7 +849,7 @@ def test_weights_of_equal_rows_are_plain_figures() -> None:
 def test_bad_weights_are_named(weight: Any, message: str) -> None:
     for call in (judge.evaluate, judge.brier_score, judge.row_outcomes):
         with pytest.raises(checks.InputError, match=re.escape(message)):
-            call([[1.0, 2.0], [3.0, 1.0]], [0, 1], sample_weight=weight)  # type: ignore[operator]
+            call([[1.0, 2.0], [3.0, 1.0]], [0, 1], sample_weight=weight)
 
 
 def test_the_weighted_pieces_name_bad_weights_too() -> None:

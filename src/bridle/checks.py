@@ -201,11 +201,6 @@ def plain_array(values: npt.ArrayLike, name: str) -> Array:
     return _as_array(values, name)
 
 
-def row_position(bad: Array) -> str:
-    """Return the index of the first true entry: ``3``, or ``2, 0`` in more dimensions."""
-    return ", ".join(map(str, _first_index(bad)))
-
-
 def score_layout(input: Array, name: str = "input") -> int:
     """Return the number of classes of scores ``(C,)``, ``(N, C)`` or ``(N, C, d1, …)``."""
     if input.ndim == 0:
@@ -892,7 +887,7 @@ def _first_outside(values: Array, name: str, bad: Array, expected: str) -> None:
 
 def _first(kind: str, bad: Array) -> str:
     """Return ``row 3`` or ``entry 2, 0``; what has no axes needs no position."""
-    return f"{kind} {row_position(bad)}" if bad.ndim else "it"
+    return f"{kind} {', '.join(map(str, _first_index(bad)))}" if bad.ndim else "it"
 
 
 def _first_index(bad: Array) -> tuple[int, ...]:

@@ -322,7 +322,7 @@ class _Work(NamedTuple):
         bias, bias_dtype = _bias(options.pop("bias", None), len(matrix))
         kind = np.result_type(*map(accumulator_dtype, (given.dtype, matrix.dtype)))
         if kind not in (np.float32, np.float64):
-            raise checks.InputError(f"features: expected float64 or narrower, found {kind}")
+            raise checks.InputError.of("features", expected="float64 or narrower", found=kind)
         budget = checks.memory_budget(options.pop("memory_budget", None))
         step = products.block_rows(len(matrix), kind.itemsize, budget)
         reduction, on_empty = options.pop("reduction", "mean"), options.pop("on_empty", "nan")
@@ -412,7 +412,7 @@ def _bias(bias: npt.ArrayLike | None, classes: int) -> tuple[Array | None, Any]:
         return None, None
     given = checks.floating(bias, "bias")
     if given.shape != (classes,):
-        raise checks.InputError(f"bias: expected shape ({classes},), found {given.shape}")
+        raise checks.InputError.of("bias", expected=f"shape ({classes},)", found=given.shape)
     return given, given.dtype
 
 
@@ -425,5 +425,5 @@ def _flat_weight(sample_weight: npt.ArrayLike | None, shape: tuple[int, ...]) ->
         given = given.reshape(given.shape + (1,) * (len(shape) - 1))
         given = np.broadcast_to(given, shape)
     elif given.shape != shape:
-        raise checks.InputError(f"sample_weight: expected shape {shape}, found {given.shape}")
+        raise checks.InputError.of("sample_weight", expected=f"shape {shape}", found=given.shape)
     return given.reshape(-1)

@@ -149,9 +149,9 @@ def _checked(
     right = np.asarray(correct, np.bool_)
     checks.same_shape(sure, right, ("confidence", "correct"))
     if sure.ndim != 1 or sure.size == 0:
-        raise checks.InputError(f"confidence: expected shape (N,), N ≥ 1, found {sure.shape}")
+        raise checks.InputError.of("confidence", expected="shape (N,), N ≥ 1", found=sure.shape)
     if bins < 1:
-        raise checks.InputError(f"bins: expected 1 or more, found {bins}")
+        raise checks.InputError.of("bins", expected="1 or more", found=bins)
     if sample_weight is None:
         return sure, right.astype(np.float64), np.ones(sure.shape, np.int64)
     weight = checks.weights(sample_weight, "sample_weight", sure.shape, check=True)

@@ -72,7 +72,7 @@ class Outcomes:
         if self.sample_weight is None or self.sample_weight.all():
             return self
         kept = self.sample_weight > 0
-        some = {
+        some: dict[str, Any] = {
             name: value[kept] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
         return replace(self, **some)
@@ -137,15 +137,16 @@ def row_outcomes(
         for start, block in _blocks(values, found)
     ]
     joined = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Outcomes(found, labels, indices, *joined, sample_weight=weight)
+    return replace(Outcomes(found, labels, indices, *joined), sample_weight=weight)
 
 
 def _checked_values(scores_or_probabilities: npt.ArrayLike) -> Array:
     values = checks.real_numbers(scores_or_probabilities, _NAME)
     if values.ndim not in (1, 2) or values.size == 0:
-        raise checks.InputError(
-            f"{_NAME}: expected shape (N, C), or (N,) for two classes, with at least one row and "
-            f"one class, found shape {values.shape}"
+        raise checks.InputError.of(
+            _NAME,
+            expected="shape (N, C), or (N,) for two classes, with at least one row and one class",
+            found=f"shape {values.shape}",
         )
     return values
 

@@ -148,8 +148,8 @@ def _broadcast(
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
-        message = f"{name}: expected a shape that broadcasts to {shape}, found {array.shape}"
-        raise checks.InputError(message) from None
+        expected = f"a shape that broadcasts to {shape}"
+        raise checks.InputError.of(name, expected=expected, found=array.shape) from None
 
 
 @np.errstate(over="ignore", invalid="ignore")

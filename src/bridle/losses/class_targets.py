@@ -237,12 +237,13 @@ def _sparse(
         or columns.ndim != 2
         or (len(columns) != shape[0])
     ):
-        raise checks.InputError(
-            f"target: expected indices and probabilities of shape (N, k) beside scores (N, C), "
-            f"found {columns.shape} and {masses.shape} beside {shape}"
+        raise checks.InputError.of(
+            "target",
+            expected="indices and probabilities of shape (N, k) beside scores (N, C)",
+            found=f"{columns.shape} and {masses.shape} beside {shape}",
         )
     if columns.dtype.kind not in "iu":
-        raise checks.InputError(f"target[0]: expected integers, found {columns.dtype}")
+        raise checks.InputError.of("target[0]", expected="integers", found=columns.dtype)
     columns = columns.astype(np.int64)
     outside = (columns < 0) | (columns >= shape[1])
     if check:
@@ -254,7 +255,7 @@ def _sparse(
 def _refuse_ignore_index(ignore_index: int) -> None:
     if ignore_index >= 0:
         found = f"ignore_index={ignore_index} with probabilities as target"
-        raise checks.InputError(f"ignore_index: expected class indices as target, found {found}")
+        raise checks.InputError.of("ignore_index", expected="class indices as target", found=found)
 
 
 def _distributions(target: Array, ignore_index: int, check: bool) -> Array:

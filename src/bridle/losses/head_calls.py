@@ -79,8 +79,8 @@ def our_names(
 ) -> tuple[Any, Any, Any, dict[str, Any]]:
     """Return features, weight, target and the further options of a call by either names."""
     if len(given) > len(_NAMES):
-        found = f"found {len(given)} positional arguments"
-        raise checks.InputError(f"linear_cross_entropy: expected {', '.join(_NAMES)}, {found}")
+        found = f"{len(given)} positional arguments"
+        raise checks.InputError.of("linear_cross_entropy", expected=", ".join(_NAMES), found=found)
     rest = dict(options)
     rest.pop("options", None)  # how torch cuts its blocks; ours are cut by memory_budget
     named = dict(zip(("features", "matrix", "target"), given, strict=False))
@@ -107,7 +107,7 @@ def our_names(
 def _put(where: dict[str, Any], name: str, value: Any, said: str) -> None:
     if where.get(name) is not None:
         ours = "weight" if name == "matrix" else name
-        raise checks.InputError(f"{said}: expected it once, found it and {ours} in one call")
+        raise checks.InputError.of(said, expected="it once", found=f"it and {ours} in one call")
     where[name] = value
 
 
@@ -117,10 +117,8 @@ def _shifted(
     """Return features without the last positions, and labels and weights without the first."""
     features = features if hasattr(features, "ndim") else np.asarray(features)
     if features.ndim < 2 or features.shape[-2] <= shift:
-        found = f"found {tuple(features.shape)}"
-        raise checks.InputError(
-            f"features: expected (…, T, D) with T above shift={shift} positions, {found}"
-        )
+        expected = f"(…, T, D) with T above shift={shift} positions"
+        raise checks.InputError.of("features", expected=expected, found=tuple(features.shape))
     positions = tuple(features.shape[:-1])
 
     def later(values: Any) -> Any:

@@ -59,7 +59,7 @@ def asked_outputs(outputs: Sequence[str] | None) -> frozenset[str]:
     unknown = sorted(asked - set(get_args(Output)))
     if isinstance(outputs, str) or unknown:
         names = ", ".join(get_args(Output))
-        raise checks.InputError(f"outputs: expected some of {names}, found {outputs!r}")
+        raise checks.InputError.of("outputs", expected=f"some of {names}", found=repr(outputs))
     return asked
 
 

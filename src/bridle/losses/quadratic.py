@@ -83,7 +83,7 @@ def quadratic_loss_gradient(
     desired = checks.floating(target, "target")
     checks.same_shape(given, desired, ("output", "target"))
     if given.ndim == 0:
-        raise checks.InputError("output: expected shape (C,) or (…, C), found a scalar")
+        raise checks.InputError.of("output", expected="shape (C,) or (…, C)", found="a scalar")
     dtype = accumulator_dtype(given.dtype)
     wide = np.result_type(np.float64, dtype)
     # What the dtype cannot hold is inf, and inf − inf is NaN: the answers say so themselves.

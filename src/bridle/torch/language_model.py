@@ -59,7 +59,7 @@ def causal_lm_loss(
     logits = arguments.floating(_logits(outputs), "outputs")
     if logits.dim() < 2 or tuple(labels.shape) != tuple(logits.shape[:-1]):
         found = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
-        raise checks.InputError(f"labels: expected (…, T) beside logits (…, T, V), found {found}")
+        raise checks.InputError.of("labels", expected="(…, T) beside logits (…, T, V)", found=found)
     arguments.normalizer(num_items_in_batch, "mean", "num_items_in_batch")
     following = torch.nn.functional.pad(labels[..., 1:], (0, 1), value=ignore_index)
     if isinstance(num_items_in_batch, Tensor):

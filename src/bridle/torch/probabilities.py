@@ -137,7 +137,7 @@ def _in_dtype(values: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is None:
         return values
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise checks.InputError(f"dtype: expected a float dtype of PyTorch, found {dtype}")
+        raise checks.InputError.of("dtype", expected="a float dtype of PyTorch", found=dtype)
     return values.to(dtype)
 
 
@@ -219,7 +219,7 @@ def _axes(values: Tensor, axis: Axis) -> tuple[int, ...]:
     given = (axis,) if isinstance(axis, int) else axis
     if any(not -values.dim() <= each < values.dim() for each in given):
         found = f"shape {tuple(values.shape)}"
-        raise checks.InputError(f"scores: expected an axis {axis}, found {found}")
+        raise checks.InputError.of("scores", expected=f"an axis {axis}", found=found)
     return tuple(sorted({each % values.dim() for each in given}))
 
 
