@@ -211,6 +211,23 @@ def test_the_signature_shows_the_options_of_tensors_too(name: str) -> None:
     assert all(each in page for each in ours)
 
 
+@needs_torch
+def test_no_option_hides_in_what_only_tensors_have() -> None:
+    from bridle.torch import functional
+
+    for name in bridle.torch.__all__:
+        shown = inspect.signature(getattr(bridle.torch, name)).parameters
+        assert all(each.kind is not each.VAR_KEYWORD for each in shown.values()), name
+    # A module takes what its function does, but for what belongs to a batch.
+    of_batch = {"input", "features", "target", "sample_weight", "normalizer"}
+    for module, function in (
+        (bridle.torch.CrossEntropyLoss, functional.cross_entropy),
+        (bridle.torch.LinearCrossEntropyLoss, functional.linear_cross_entropy),
+    ):
+        ours = set(inspect.signature(module).parameters)
+        assert set(inspect.signature(function).parameters) - of_batch - {"class_weight"} <= ours
+
+
 def test_help_on_cross_entropy_reads_from_the_top() -> None:
     page = pydoc.plain(pydoc.render_doc(bridle.cross_entropy)).splitlines()
     assert page[2].startswith("cross_entropy(input: ")
