@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer import completion
+import typer.completion
 
 import bridle
 from bridle import checks, interruption
@@ -29,6 +29,8 @@ _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 _INTERRUPTED = interruption.CODE
 
+# Any: typer lists no names of this module, though they are public.
+_completion: Any = typer.completion
 # What a shell's script sets when it asks for completions. (typer's own option guesses the shell
 # from the processes around it; ours is told.)
 _COMPLETE = "_BRIDLE_COMPLETE"
@@ -110,7 +112,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     if _COMPLETE in os.environ:
-        completion.completion_init()  # teaches click the words of typer's scripts
+        _completion.completion_init()  # teaches click the words of typer's scripts
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError) as error:
@@ -152,7 +154,7 @@ def _version(wanted: bool) -> None:
 def _show_completion(shell: str | None) -> None:
     if shell is not None:
         checks.one_of(shell, "--show-completion", _SHELLS)
-        script = completion.get_completion_script(
+        script = _completion.get_completion_script(
             prog_name="bridle", complete_var=_COMPLETE, shell=shell
         )
         print(script)
