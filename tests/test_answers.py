@@ -594,7 +594,7 @@ def test_the_judge_is_told_the_kind() -> None:
         judge.evaluate(values, target, kind="probabilities")
     with pytest.raises(bridle.InputError, match="expected"):
         judge.evaluate(values - 1, target, kind="probabilities")
-    with pytest.raises(bridle.InputError, match="kind: expected one of probabilities, scores"):
+    with pytest.raises(bridle.InputError, match="kind: expected one of auto, scores, prob"):
         judge.evaluate(values, target, kind="logits")  # type: ignore[arg-type]
     distribution, target = distributions(3)
     softmax = np.exp(distribution) / np.exp(distribution).sum(axis=1, keepdims=True)

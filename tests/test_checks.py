@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -182,7 +184,7 @@ REFUSALS: list[tuple[Callable[[], Any], str]] = [
         "weight: expected a shape that broadcasts to (2,), found (3,)",
     ),
     (
-        lambda: bce([1.0], [1], reduction="all"),  # type: ignore[arg-type]
+        lambda: bce([1.0], [1], reduction="all"),  # type: ignore[call-overload]
         "reduction: expected one of mean, sum, none, found 'all'",
     ),
     (lambda: bce(["a"], [1]), f"input: {NUMBERS}, found <U1 of shape (1,)"),
@@ -206,7 +208,7 @@ REFUSALS: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: bridle.entropy([HALVES, [0.5, 0.6]]), "probabilities: row 1 sums to 1.1, expected 1"),
     (
-        lambda: bridle.entropy(HALVES, unit="dits"),  # type: ignore[arg-type]
+        lambda: bridle.entropy(HALVES, unit="dits"),  # type: ignore[call-overload]
         "unit: expected one of nats, bits, found 'dits'",
     ),
     (lambda: kl([0.5, 0.6], HALVES), "p: it sums to 1.1, expected 1"),
@@ -224,7 +226,7 @@ REFUSALS: list[tuple[Callable[[], Any], str]] = [
         "cross_entropy: entry 1 is -2, expected a number of 0 or above",
     ),
     (
-        lambda: bridle.perplexity(1.0, unit="trits"),  # type: ignore[arg-type]
+        lambda: bridle.perplexity(1.0, unit="trits"),  # type: ignore[call-overload]
         "unit: expected one of nats, bits, found 'trits'",
     ),
     # features
@@ -329,3 +331,109 @@ def test_a_broken_extra_is_not_called_missing(tmp_path: Any, monkeypatch: Any) -
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         checks.require("broken_extra", extra="report", purpose="drawing")
+
+
+# --- the fields of an error ---------------------------------------------------------------------
+
+evaluate: Callable[..., Any] = bridle.evaluate
+binary: Callable[..., Any] = bce
+bad_target = [0, 1, 7]
+FIELDS: list[tuple[Callable[[], Any], tuple[str, str, str, object]]] = [
+    (lambda: softmax(["a"]), ("scores", "real numbers", "<U1 of shape (1,)", None)),
+    (
+        lambda: softmax(HALVES, temperature=-1.0),
+        ("temperature", "a finite number above 0", "-1.0", None),
+    ),
+    (
+        lambda: loss(np.zeros((3, 3)), bad_target),
+        ("target", "a class index in [0, 3)", "7", 2),
+    ),
+    (
+        lambda: loss(np.zeros((2, 3, 2)), [[0, 1], [2, 5]]),
+        ("target", "a class index in [0, 3)", "5", (1, 1)),
+    ),
+    (lambda: loss(TWO[0], 3), ("target", "a class index in [0, 3)", "3", None)),
+    (
+        lambda: loss(TWO, [0, 1], sample_weight=[1, -2.0]),
+        ("sample_weight", "a finite number ≥ 0 in float64", "-2.0", 1),
+    ),
+    (
+        lambda: loss(TWO, [0, 1], reduction="all"),
+        ("reduction", "one of mean, sum, none", "'all'", None),
+    ),
+    (lambda: loss(TWO, [0, 1], axis=2), ("axis", "an axis of input, of shape (2, 3)", "2", None)),
+    (lambda: nll([HALVES, [0.5, 0.4]], [0, 1]), (
+        "probabilities", "a row that sums to 1", "a row that sums to 0.9", 1,
+    )),
+    (lambda: nll([HALVES, [1.5, -0.5]], [0, 1]), ("probabilities", "a probability", "1.5", 1)),
+    (lambda: binary([0.5, 0.5], [0, 2]), ("target", "a number in [0, 1]", "2", 1)),
+    (
+        lambda: binary([0.5, 0.5], [0]),
+        ("target", "the shape of input, (2,)", "(1,)", None),
+    ),
+    (
+        lambda: kl(HALVES, [0.5, 0.25, 0.25]),
+        ("p, q", "one number of classes", "shapes (2,) and (3,) with the classes last", None),
+    ),
+    (
+        lambda: softmax(np.ma.masked_array([1.0, 2.0], [False, True])),
+        ("scores", "an array without masked entries", "masked", 1),
+    ),
+    (
+        lambda: evaluate([[1.0, 2.0], [np.nan, 0.0]], [0, 1]),
+        ("scores_or_probabilities", "scores or probabilities", "a NaN at class 0", 1),
+    ),
+    (
+        lambda: evaluate(TWO, ["a", "d"], classes=["a", "b", "c"]),
+        ("target", "one of ['a', 'b', 'c']", "'d'", 1),
+    ),
+    (
+        lambda: evaluate(TWO, ["a", "b"], classes=["a", "b", "a"]),
+        ("classes", "labels that differ", "'a'", 2),
+    ),
+    (lambda: checks.labels(["a", None], "y"), ("y", "a label", "None", 1)),
+    (
+        lambda: checks.finite_rows(np.array([[0.0, 1.0], [np.inf, 2.0]]), "X", first_row=10),
+        ("X", "finite numbers", "infinity at row 11, column 0", 11),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "fields"), FIELDS)
+def test_an_error_carries_what_its_sentence_says(
+    call: Callable[[], Any], fields: tuple[str, str, str, object]
+) -> None:
+    with pytest.raises(bridle.InputError) as raised:
+        call()
+    error = raised.value
+    assert (error.argument, error.expected, error.found, error.row) == fields
+    assert str(error).startswith(f"{fields[0]}: ")
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_keeps_its_fields_on_its_way_between_processes(protocol: int) -> None:
+    with pytest.raises(bridle.TargetRangeError) as raised:
+        loss(TWO, [0, 3])
+    error = pickle.loads(pickle.dumps(raised.value, protocol))
+    assert type(error) is bridle.TargetRangeError
+    assert str(error) == str(raised.value)
+    assert (error.argument, error.found, error.row) == ("target", "3", 1)
+    assert copy.copy(error).row == 1
+
+
+def test_an_error_of_a_worker_process_arrives_whole() -> None:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as workers:
+        waiting = workers.submit(bridle.perplexity, [1.0, -2.0])
+        with pytest.raises(bridle.InputError) as raised:
+            waiting.result()
+    assert (raised.value.argument, raised.value.found, raised.value.row) == (
+        "cross_entropy", "-2", 1,
+    )  # fmt: skip
+
+
+def test_an_error_without_fields_has_none() -> None:
+    error = bridle.InputError("data.csv: no such file")
+    assert (error.argument, error.expected, error.found, error.row) == (None,) * 4

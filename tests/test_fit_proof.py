@@ -307,7 +307,7 @@ def test_classes_far_apart_in_float32(C: float) -> None:
 def test_verbose_says_at_rounding_for_a_gap_that_rounding_makes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from bridle.fit.softmax_regression import _print_step
+    from bridle.estimators.softmax_regression import _print_step
 
     for gap in (-3e-9, 0.0, 1e-17):
         _print_step(7, 0.25, gap, 1.5)

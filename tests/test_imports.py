@@ -233,7 +233,7 @@ def test_a_late_name_loads_its_room_when_asked_for() -> None:
     assert "sklearn" in loaded_after("import bridle; bridle.SoftmaxRegression")
     assert set(bridle.__all__) <= set(dir(bridle))
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
-        bridle.no_such_name  # noqa: B018
+        bridle.no_such_name  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_public_names_are_sorted_and_all_there() -> None:

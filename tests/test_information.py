@@ -51,8 +51,8 @@ def test_the_formulas_hold_in_every_dtype_along_every_axis(
         right_entropy = -times_log(p, p).sum(axis=axis)
         right_cross = -times_log(p, q).sum(axis=axis)
         for unit, size in (("nats", oracle.Long(1)), ("bits", np.log(oracle.Long(2)))):
-            entropy = bridle.entropy(p, axis=axis, unit=unit)  # type: ignore[arg-type]
-            cross = bridle.cross_entropy_of(p, q, axis=axis, unit=unit)  # type: ignore[arg-type]
+            entropy = bridle.entropy(p, axis=axis, unit=unit)  # type: ignore[call-overload]
+            cross = bridle.cross_entropy_of(p, q, axis=axis, unit=unit)  # type: ignore[call-overload]
             assert entropy.dtype == cross.dtype == dtype
             assert entropy.shape == cross.shape == right_entropy.shape
             oracle.assert_close(entropy, right_entropy / size, dtype, scale=1)
@@ -274,10 +274,10 @@ def test_logarithms_serve_in_place_of_probabilities(axis: int, dtype: np.dtype[A
         ({"log_q": True}, p.astype(dtype), log_q),
         ({"log_p": True}, log_p, q.astype(dtype)),
     ):
-        found = bridle.kl_divergence(first, second, axis=axis, **options)  # type: ignore[arg-type]
+        found = bridle.kl_divergence(first, second, axis=axis, **options)  # type: ignore[call-overload]
         assert found.dtype == dtype
         np.testing.assert_allclose(oracle.long(found), divergence, atol=tolerance)
-        found = bridle.cross_entropy_of(first, second, axis=axis, **options)  # type: ignore[arg-type]
+        found = bridle.cross_entropy_of(first, second, axis=axis, **options)  # type: ignore[call-overload]
         np.testing.assert_allclose(oracle.long(found), cross, atol=tolerance)
 
 

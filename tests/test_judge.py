@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -30,6 +31,7 @@ FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 KEYS = [
     "input_kind",
     "samples",
+    "total_weight",
     "classes",
     "cross_entropy_nats",
     "cross_entropy_bits",
@@ -61,7 +63,9 @@ def random_scores(rows: int, classes: int, seed: int = 0) -> tuple[Array, Array]
 def figures(evaluation: judge.Evaluation) -> dict[str, Any]:
     """Return all figures that a mere copy of the samples leaves as they are."""
     kept: dict[str, Any] = evaluation.to_dict()
-    for name in ("most_surprising", "samples", "confusion_matrix", "infinite_losses"):
+    for name in (
+        "most_surprising", "samples", "total_weight", "confusion_matrix", "infinite_losses",
+    ):  # fmt: skip
         del kept[name]
     for row in kept["reliability"] + kept["per_class"]:
         row.pop("count", None)
@@ -703,3 +707,161 @@ def test_tensors_are_judged_as_the_arrays_they_hold(dtype: str) -> None:
     assert found.cross_entropy_nats == pytest.approx(-picked.log().mean().item())
     named = judge.evaluate(scores, ["abcdef"[each] for each in target], classes=list("abcdef"))
     assert named.accuracy == (scores.argmax(1) == target).double().mean().item()
+
+
+# Told what the rows are, and how much each counts.
+
+
+@pytest.mark.parametrize("rows", [[[0.25, 0.75], [0.5, 0.5]], [0.75, 0.5]])
+def test_a_kind_that_is_told_is_not_guessed(rows: Any) -> None:
+    target = [1, 0]
+    assert judge.evaluate(rows, target).input_kind == "probabilities"
+    assert judge.evaluate(rows, target, kind="auto").input_kind == "probabilities"
+    told = judge.evaluate(rows, target, kind="probabilities")
+    assert told.cross_entropy_nats == pytest.approx(-(math.log(0.75) + math.log(0.5)) / 2)
+    as_scores = judge.evaluate(rows, target, kind="scores")
+    assert as_scores.input_kind == "scores"
+    # softmax([0.25, 0.75]) and that of [0, 0.75]; an even row is even either way, [0, 0.5] is not.
+    first, second = (0.5, 0.0) if np.ndim(rows) == 2 else (0.75, 0.5)
+    right = (math.log1p(math.exp(-first)) + math.log1p(math.exp(second))) / 2
+    assert as_scores.cross_entropy_nats == pytest.approx(right)
+    with pytest.raises(checks.InputError, match="kind: expected one of auto, scores, prob"):
+        judge.evaluate(rows, target, kind="logits")  # type: ignore[arg-type]
+    with pytest.raises(checks.InputError, match="kind: expected one of auto, scores, prob"):
+        judge.evaluate(rows, target, kind=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(211, 3), (1009, 10)])
+def test_weighted_figures_agree_with_scikit_learn(rows: int, classes: int) -> None:
+    scores, target = random_scores(rows, classes)
+    weight = np.random.default_rng(7).exponential(size=rows)
+    weight[::5] = 0
+    found = judge.evaluate(scores, target, sample_weight=weight)
+    labels, shares = list(range(classes)), probabilities.softmax(scores)
+    predicted = scores.argmax(axis=1)
+    assert found.samples == np.count_nonzero(weight)
+    assert found.total_weight == pytest.approx(weight.sum())
+    assert found.cross_entropy_nats == pytest.approx(
+        metrics.log_loss(target, shares, labels=labels, sample_weight=weight), rel=1e-12
+    )
+    assert found.accuracy == pytest.approx(
+        metrics.accuracy_score(target, predicted, sample_weight=weight)
+    )
+    if classes > 5:
+        assert found.top_5_accuracy == pytest.approx(
+            metrics.top_k_accuracy_score(target, scores, k=5, labels=labels, sample_weight=weight)
+        )
+    precision, recall, _, support = metrics.precision_recall_fscore_support(
+        target, predicted, labels=labels, zero_division=np.nan, sample_weight=weight
+    )
+    np.testing.assert_allclose([row.precision for row in found.per_class], precision)
+    np.testing.assert_allclose([row.recall for row in found.per_class], recall)
+    np.testing.assert_allclose([row.support for row in found.per_class], support)
+    assert found.confusion_matrix is not None
+    np.testing.assert_allclose(
+        found.confusion_matrix,
+        metrics.confusion_matrix(target, predicted, labels=labels, sample_weight=weight),
+        rtol=1e-12,
+    )
+    for row, label in zip(found.per_class, labels, strict=True):
+        own = target == label
+        loss = metrics.log_loss(target[own], shares[own], labels=labels, sample_weight=weight[own])
+        assert row.loss == pytest.approx(loss, rel=1e-12)
+    shown = str(found)
+    assert f"{found.samples} samples (of weight " in shown.splitlines()[0].replace(",", "")
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+def test_the_weighted_brier_score_agrees_with_scikit_learn() -> None:
+    generator = np.random.default_rng(1)
+    second, target = generator.random(97), generator.integers(0, 2, 97)
+    weight = generator.random(97)
+    expected = 2 * metrics.brier_score_loss(target, second, sample_weight=weight)
+    assert judge.brier_score(second, target, sample_weight=weight) == pytest.approx(expected)
+    found = judge.evaluate(second, target, sample_weight=weight)
+    assert found.brier_score == pytest.approx(expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(labelled_scores(), st.data())
+def test_weight_k_is_k_copies(data: tuple[Array, Array], draw: st.DataObject) -> None:
+    scores, target = data
+    size = len(target)
+    copies = np.array(draw.draw(st.lists(st.integers(0, 4), min_size=size, max_size=size)))
+    copies[draw.draw(st.integers(0, size - 1))] += 1
+    one = judge.evaluate(scores, target, sample_weight=copies)
+    many = judge.evaluate(np.repeat(scores, copies, axis=0), np.repeat(target, copies))
+    assert_close(figures(one), figures(many))
+    assert one.total_weight == many.samples == many.total_weight
+    assert one.samples == np.count_nonzero(copies)
+    np.testing.assert_array_equal(one.confusion_matrix, many.confusion_matrix)
+    assert [row.support for row in one.per_class] == [row.support for row in many.per_class]
+    assert [row.count for row in one.reliability] == [row.count for row in many.reliability]
+    assert {int(row.index) for row in one.most_surprising} <= set(np.flatnonzero(copies).tolist())
+    assert one.most_surprising[0].surprisal == many.most_surprising[0].surprisal
+
+
+@settings(deadline=None, max_examples=30)
+@given(labelled_scores(), st.sampled_from([1e-300, 0.3, 7.0, 1e200]))
+def test_a_factor_of_all_weights_changes_no_mean(data: tuple[Array, Array], factor: float) -> None:
+    scores, target = data
+    weight = 1.0 + np.arange(len(target)) % 3
+    one = judge.evaluate(scores, target, sample_weight=weight)
+    other = judge.evaluate(scores, target, sample_weight=weight * factor)
+    for name in ("cross_entropy_nats", "accuracy", "brier_score", "class_frequency_nats"):
+        assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-12)
+
+
+def test_a_row_of_weight_0_counts_nowhere_though_its_loss_is_infinite() -> None:
+    rows, target = [[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]], [0, 0, 1]
+    found = judge.evaluate(rows, target, sample_weight=[1, 3, 0])
+    assert found.cross_entropy_nats == pytest.approx(0.75 * math.log(2))
+    assert found.infinite_losses == 0
+    assert [row.index for row in found.most_surprising] == [1, 0]
+    assert found.per_class[1].support == 0
+    assert math.isnan(found.per_class[1].loss)
+    assert len(found.outcomes.surprisal) == 3
+    counted = judge.evaluate(rows, target, sample_weight=[1, 3, 1e-9])
+    assert (counted.infinite_losses, counted.cross_entropy_nats) == (1, math.inf)
+
+
+def test_weights_of_equal_rows_are_plain_figures() -> None:
+    scores, target = random_scores(50, 3)
+    plain = judge.evaluate(scores, target)
+    one = judge.evaluate(scores, target, sample_weight=np.ones(50, np.float32))
+    assert_close(figures(one), figures(plain))
+    assert plain.outcomes.sample_weight is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0], "sample_weight: expected shape (2,), found (1,)"),
+        ([1.0, -1.0], "sample_weight: entry 1 is -1.0, expected a finite number ≥ 0 in float64"),
+        ([np.nan, 1.0], "sample_weight: entry 0 is nan, expected a finite number ≥ 0 in float64"),
+        (
+            [0, 0],
+            "sample_weight: expected weights whose sum is finite and above 0, found a sum of 0",
+        ),
+        (["a", "b"], "sample_weight: expected real numbers, found <U1 of shape (2,)"),
+    ],
+)
+def test_bad_weights_are_named(weight: Any, message: str) -> None:
+    for call in (judge.evaluate, judge.brier_score, judge.row_outcomes):
+        with pytest.raises(checks.InputError, match=re.escape(message)):
+            call([[1.0, 2.0], [3.0, 1.0]], [0, 1], sample_weight=weight)
+
+
+def test_the_weighted_pieces_name_bad_weights_too() -> None:
+    for call in (judge.reliability_table, judge.expected_calibration_error):
+        with pytest.raises(checks.InputError, match="sample_weight: expected one above 0"):
+            call([0.5, 1.0], [True, False], sample_weight=[0, 0])
+        with pytest.raises(checks.InputError, match="sample_weight: expected shape"):
+            call([0.5, 1.0], [True, False], sample_weight=[1])
+    with pytest.raises(checks.InputError, match="sample_weight: entry 1 is -1"):
+        judge.confusion_matrix([0, 1], [0, 1], 2, sample_weight=[1, -1])
+    # By hand: confidences 0.5 (weight 3, right a third of it) and 1.0 (weight 1, right).
+    error = judge.expected_calibration_error(
+        [0.5, 0.5, 1.0], [True, False, True], sample_weight=[1, 2, 1]
+    )
+    assert error == pytest.approx(3 / 4 * (0.5 - 1 / 3))

@@ -186,4 +186,4 @@ def test_unchecked_rows_are_taken_as_they_are() -> None:
 
 def test_no_option_of_the_machinery_leaks_out() -> None:
     with pytest.raises(TypeError, match="gradient"):
-        bridle.nll([[0.5, 0.5]], [0], gradient=True)  # type: ignore[call-arg]
+        bridle.nll([[0.5, 0.5]], [0], gradient=True)  # type: ignore[call-overload]

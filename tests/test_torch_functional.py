@@ -235,20 +235,24 @@ def test_a_function_of_both_worlds_can_be_pickled_and_asked_for_its_signature() 
     from bridle.losses import cross_entropy
 
     assert pickle.loads(pickle.dumps(bridle.cross_entropy)) is bridle.cross_entropy
-    assert inspect.signature(bridle.cross_entropy) == inspect.signature(cross_entropy)
-    assert bridle.cross_entropy.__doc__ == cross_entropy.__doc__
+    shown, plain = inspect.signature(bridle.cross_entropy), inspect.signature(cross_entropy)
+    assert set(shown.parameters) == {*plain.parameters, "inplace"}
+    assert all(shown.parameters[name] == each for name, each in plain.parameters.items())
+    text = inspect.getdoc(cross_entropy) or ""
+    assert (bridle.cross_entropy.__doc__ or "").startswith(text[: text.index("Parameters")])
 
 
 def test_names_order_and_defaults_are_those_for_arrays() -> None:
     import inspect
 
     for name in functional.__all__:
-        if not hasattr(bridle, name):
+        if not hasattr(getattr(bridle, name, None), "__wrapped__"):
             continue
         arrays = inspect.signature(getattr(bridle, name)).parameters
         tensors = inspect.signature(getattr(functional, name)).parameters
-        own = {"options", "check"}  # check: by default where that is free
-        shared = [key for key in arrays if key not in own]
+        # check: by default where that is free. What only tensors have comes last in what is shown.
+        plain = inspect.signature(getattr(bridle, name).__wrapped__).parameters
+        shared = [key for key in plain if key != "check"]
         assert [key for key in tensors if key in shared] == shared
         for key in shared:
             assert tensors[key].default == arrays[key].default

@@ -1,12 +1,31 @@
 """The last layer of a classifier.
 
 features → scores → probabilities → loss → gradient → fit → judge
+
+The rooms are there after ``import bridle``, each loaded when it is first asked for:
+
+=============== ==================================================================================
+room            what is in it
+=============== ==================================================================================
+`probabilities` scores become probabilities: softmax, sigmoid, their logarithms
+`information`   what a probability says: surprisal, entropy, divergence, perplexity
+`losses`        losses of class targets, of single answers, of outputs, and their gradients
+`linear`        the cross-entropy of a linear head, whose scores are never held
+`torch`         the same for tensors under autograd, and modules; needs PyTorch
+`fit`           the last layer at its exact optimum: estimators, paths, reports
+`networks`      classifiers with hidden layers
+`judge`         how good answers are: figures, calibration, surprising samples
+`data`          files become arrays: `data.load`
+`experiments`   what a text on cost functions shows, to be repeated
+`rows`          features in blocks of rows
+`checks`        the errors, and what raises them
+=============== ==================================================================================
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bridle import interruption
 
@@ -19,26 +38,22 @@ from bridle.checks import InputError, MissingExtraError, TargetRangeError
 from bridle.dispatch import takes_tensors, torch_room
 from bridle.linear import linear_cross_entropy_gradient
 from bridle.losses import (
+    CrossEntropyOutputs,
     binary_cross_entropy_gradient,
     cross_entropy_gradient,
     quadratic_loss_gradient,
 )
 
-if TYPE_CHECKING:
-    from bridle.estimators import (
-        SoftmaxRegression,
-        SoftmaxRegressionCV,
-        softmax_regression_path,
-    )
-    from bridle.judge import evaluate
-    from bridle.networks import NetworkClassifier
-
 __version__ = "0.1.0"
 
 __all__ = [
+    "CrossEntropyOutputs",
+    "Evaluation",
+    "FitReport",
     "InputError",
     "MissingExtraError",
     "NetworkClassifier",
+    "SoftmaxPath",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
     "TargetRangeError",
@@ -70,12 +85,14 @@ __all__ = [
 
 # The functions that answer tensors too, in PyTorch, once a first tensor is passed.
 binary_cross_entropy = takes_tensors(losses.binary_cross_entropy)
-cross_entropy = takes_tensors(losses.cross_entropy)
+cross_entropy = takes_tensors(losses.cross_entropy, inplace=False)
 cross_entropy_of = takes_tensors(information.cross_entropy_of)
 entropy = takes_tensors(information.entropy)
 kl_divergence = takes_tensors(information.kl_divergence)
 likelihood = takes_tensors(losses.likelihood)
-linear_cross_entropy = takes_tensors(linear.linear_cross_entropy)
+linear_cross_entropy = takes_tensors(
+    linear.linear_cross_entropy, gradient_filter=None, unbiased=True
+)
 log_likelihood = takes_tensors(losses.log_likelihood)
 log_sigmoid = takes_tensors(probabilities.log_sigmoid)
 log_softmax = takes_tensors(probabilities.log_softmax)
@@ -90,12 +107,16 @@ surprisal = takes_tensors(information.surprisal)
 
 # scikit-learn takes most of a second to import, PyTorch more; a mere loss never waits for them.
 _LATE = {
+    "Evaluation": "bridle.judge",
+    "FitReport": "bridle.fit",
     "NetworkClassifier": "bridle.networks",
+    "SoftmaxPath": "bridle.estimators",
     "SoftmaxRegression": "bridle.estimators",
     "SoftmaxRegressionCV": "bridle.estimators",
     "evaluate": "bridle.judge",
     "softmax_regression_path": "bridle.estimators",
 }
+_LATE_ROOMS = {"data", "estimators", "experiments", "fit", "judge", "networks", "rows"}
 
 
 def __getattr__(name: str) -> Any:
@@ -103,10 +124,10 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_LATE[name]), name)
     if name == "torch":
         return torch_room()
-    if name == "experiments":
-        return import_module("bridle.experiments")
+    if name in _LATE_ROOMS:
+        return import_module(f"bridle.{name}")
     raise AttributeError(f"module 'bridle' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_LATE_ROOMS, "torch"})

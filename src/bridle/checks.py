@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn, Self, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,70 @@ from scipy import sparse
 Array = npt.NDArray[Any]
 Reduction = Literal["mean", "sum", "none"]
 OnEmpty = Literal["nan", "zero", "raise"]
+Position = int | tuple[int, ...]
 Label = str | int | float  # a bool is an int
 Unit = Literal["nats", "bits"]
+AnyAxis = TypeVar("AnyAxis", int, int | tuple[int, ...] | None)
 _REDUCTIONS, _ON_EMPTY = get_args(Reduction), get_args(OnEmpty)
 
 
 class InputError(ValueError):
-    """An argument or a file that cannot be used; the message says which, where and why."""
+    """An argument or a file that cannot be used; the message says which, where and why.
+
+    Attributes
+    ----------
+    argument : str or None
+        What the argument is called; of several that do not fit together ``"p, q"``.
+    expected, found : str or None
+        What was wanted, and what was given instead.
+    row : int, tuple of int or None
+        The first bad row or entry, where one can be named: its index, several in more dimensions.
+
+    Each is None where it is not known, as for most files.
+    """
+
+    def __init__(
+        self,
+        *message: object,
+        argument: str | None = None,
+        expected: str | None = None,
+        found: str | None = None,
+        row: Position | None = None,
+    ) -> None:
+        # Set one by one: a pickle holds the message, and these as the attributes they are.
+        super().__init__(*message)
+        self.argument = argument
+        self.expected = expected
+        self.found = found
+        self.row = row
+
+    @classmethod
+    def of(
+        cls,
+        argument: str,
+        *,
+        expected: str,
+        found: object,
+        row: Position | None = None,
+        place: str | None = None,
+        hint: str = "",
+    ) -> Self:
+        """Return the error, whose message is the sentence that its fields make.
+
+        ``place`` is how the sentence calls the position of what was found, where it has one.
+
+        >>> str(InputError.of("shift", expected="a whole number", found="'x'"))
+        "shift: expected a whole number, found 'x'"
+        >>> error = InputError.of("target", expected="a label", found="nan", row=3, place="row 3")
+        >>> str(error), error.row
+        ('target: row 3 is nan, expected a label', 3)
+        """
+        sentence = (
+            f"{argument}: expected {expected}, found {found}{hint}"
+            if place is None
+            else f"{argument}: {place} is {found}, expected {expected}{hint}"
+        )
+        return cls(sentence, argument=argument, expected=expected, found=str(found), row=row)
 
 
 class TargetRangeError(InputError, IndexError):
@@ -84,9 +141,10 @@ def _installs(extra: str) -> str:
 
 def torch_script(name: str) -> NoReturn:
     """Refuse to be compiled by TorchScript."""
-    raise InputError(
-        f"torch.jit.script: expected a function without keyword-only arguments, found "
-        f"bridle's {name}; torch.compile and torch.export take it"
+    raise InputError.of(
+        "torch.jit.script",
+        expected="a function without keyword-only arguments",
+        found=f"bridle's {name}; torch.compile and torch.export take it",
     )
 
 
@@ -102,7 +160,7 @@ def floating(values: npt.ArrayLike, name: str) -> Array:
         return array
     if array.dtype.kind in "iub":
         return array.astype(np.float64)
-    raise InputError(f"{name}: expected real numbers, found {_describe(array)}")
+    raise InputError.of(name, expected="real numbers", found=_describe(array))
 
 
 def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
@@ -110,9 +168,9 @@ def float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
     except TypeError:
-        raise InputError(f"dtype: expected a dtype of NumPy, found {dtype!r}") from None
+        raise InputError.of("dtype", expected="a dtype of NumPy", found=repr(dtype)) from None
     if not is_floating(found):
-        raise InputError(f"dtype: expected real floats, found {found}")
+        raise InputError.of("dtype", expected="real floats", found=found)
     return found
 
 
@@ -123,9 +181,10 @@ def broadcastable(
     try:
         return np.broadcast_shapes(first, second)
     except ValueError:
-        raise InputError(
-            f"{names[1]}: expected a shape that broadcasts against {names[0]}, {first}, found "
-            f"{second}"
+        raise InputError.of(
+            names[1],
+            expected=f"a shape that broadcasts against {names[0]}, {first}",
+            found=second,
         ) from None
 
 
@@ -133,7 +192,7 @@ def real_numbers(values: npt.ArrayLike, name: str) -> Array:
     """Return ``values`` as an array of real numbers, in the dtype they have."""
     array = _as_array(values, name)
     if not is_floating(array.dtype) and array.dtype.kind not in "iub":
-        raise InputError(f"{name}: expected real numbers, found {_describe(array)}")
+        raise InputError.of(name, expected="real numbers", found=_describe(array))
     return array
 
 
@@ -142,18 +201,13 @@ def plain_array(values: npt.ArrayLike, name: str) -> Array:
     return _as_array(values, name)
 
 
-def row_position(bad: Array) -> str:
-    """Return the index of the first true entry: ``3``, or ``2, 0`` in more dimensions."""
-    return ", ".join(str(int(part)) for part in np.unravel_index(np.argmax(bad), bad.shape))
-
-
 def score_layout(input: Array, name: str = "input") -> int:
     """Return the number of classes of scores ``(C,)``, ``(N, C)`` or ``(N, C, d1, …)``."""
     if input.ndim == 0:
-        raise InputError(f"{name}: expected shape (C,), (N, C) or (N, C, d1, …), found a scalar")
+        raise InputError.of(name, expected="shape (C,), (N, C) or (N, C, d1, …)", found="a scalar")
     classes: int = input.shape[0] if input.ndim == 1 else input.shape[1]
     if classes == 0:
-        raise InputError(f"{name}: expected at least one class, found shape {input.shape}")
+        raise InputError.of(name, expected="at least one class", found=f"shape {input.shape}")
     return classes
 
 
@@ -167,25 +221,39 @@ def class_place(
     if axis is None and dim is None:
         return None
     if axis is not None and dim is not None:
-        raise InputError(f"axis, dim: expected one of them, found {axis!r} and {dim!r}")
+        raise InputError.of("axis, dim", expected="one of them", found=f"{axis!r} and {dim!r}")
     given, word = (axis, "axis") if dim is None else (dim, "dim")
     if not isinstance(given, int | np.integer) or isinstance(given, bool):
-        raise InputError(f"{word}: expected a whole number, found {given!r}")
+        raise InputError.of(word, expected="a whole number", found=repr(given))
     if not -len(shape) <= given < len(shape):
-        raise InputError(f"{word}: expected an axis of {name}, of shape {shape}, found {given}")
+        raise InputError.of(word, expected=f"an axis of {name}, of shape {shape}", found=given)
     place = int(given) % len(shape)
     return None if place == min(1, len(shape) - 1) else place
+
+
+def one_axis(axis: AnyAxis, dim: AnyAxis | None) -> AnyAxis:
+    """Return the axis that is meant, the last by default; ``dim`` is PyTorch's word for it."""
+    if dim is None:
+        return axis
+    if axis != -1:
+        raise InputError.of("axis, dim", expected="one of them", found=f"{axis!r} and {dim!r}")
+    return dim
 
 
 def placed_target(target: tuple[int, ...], shape: tuple[int, ...], place: int) -> bool:
     """Tell whether a target has the scores' shape; refuse one of neither possible shape."""
     index_shape = shape[:place] + shape[place + 1 :]
     if target not in (shape, index_shape):
-        raise InputError(
-            f"target: expected class indices (integers) of shape {index_shape} or probabilities of "
-            f"shape {shape}, found shape {target}"
+        raise InputError.of(
+            "target",
+            expected=_index_or_probabilities(index_shape, shape),
+            found=f"shape {target}",
         )
     return target == shape
+
+
+def _index_or_probabilities(index_shape: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    return f"class indices (integers) of shape {index_shape} or probabilities of shape {shape}"
 
 
 def class_target(target: npt.ArrayLike, shape: tuple[int, ...], classes: int) -> tuple[Array, bool]:
@@ -202,14 +270,14 @@ def class_target(target: npt.ArrayLike, shape: tuple[int, ...], classes: int) ->
         return array, False
     if array.shape == index_shape and array.dtype.kind == "b":
         if classes != 2:
-            found = f"booleans and {classes} classes"
-            raise InputError(f"target: booleans stand for two classes, found {found}")
+            raise _booleans("target", classes)
         return array.astype(np.int8), False
     if array.shape == shape and (is_floating(array.dtype) or array.dtype.kind in "iub"):
         return array, True
-    raise InputError(
-        f"target: expected class indices (integers) of shape {index_shape} or probabilities of "
-        f"shape {shape}, found {_describe(array)}"
+    raise InputError.of(
+        "target",
+        expected=_index_or_probabilities(index_shape, shape),
+        found=_describe(array),
     )
 
 
@@ -217,8 +285,19 @@ def target_range(target: Array, classes: int, ignored: Array, name: str = "targe
     """Refuse the first class index outside ``[0, classes)`` that is not ignored."""
     bad = ((target < 0) | (target >= classes)) & ~ignored
     if bad.any():
-        found = f"{_first('row', bad)} is {target[bad][0]}"
-        raise TargetRangeError(f"{name}: {found}, expected a class index in [0, {classes})")
+        raise TargetRangeError.of(
+            name,
+            expected=f"a class index in [0, {classes})",
+            found=target[bad][0],
+            row=_position(bad),
+            place=_first("row", bad),
+        )
+
+
+def _booleans(name: str, classes: int) -> InputError:
+    found = f"booleans and {classes} classes"
+    message = f"{name}: booleans stand for two classes, found {found}"
+    return InputError(message, argument=name, expected="two classes", found=found)
 
 
 def class_indices(target: Any, rows: int, classes: int, name: str = "target") -> Array:
@@ -226,13 +305,13 @@ def class_indices(target: Any, rows: int, classes: int, name: str = "target") ->
     array = _as_array(target, name)
     if array.shape != (rows,) or array.dtype.kind not in "iub":
         hint = " (labels need classes=)" if array.dtype.kind in "OSU" else ""
-        raise InputError(
-            f"{name}: expected class indices (integers) of shape ({rows},), "
-            f"found {_describe(array)}{hint}"
+        raise InputError.of(
+            name,
+            expected=f"class indices (integers) of shape ({rows},)",
+            found=f"{_describe(array)}{hint}",
         )
     if array.dtype.kind == "b" and classes != 2:
-        found = f"booleans and {classes} classes"
-        raise InputError(f"{name}: booleans stand for two classes, found {found}")
+        raise _booleans(name, classes)
     target_range(array, classes, np.zeros(rows, np.bool_), name)
     return array.astype(np.intp)
 
@@ -243,10 +322,14 @@ def unmasked(values: object, name: str) -> None:
         return
     mask = np.ma.getmaskarray(values)
     if mask.any():
-        where = f"row {np.argwhere(mask)[0][0]}" if mask.ndim else "it"
-        raise InputError(
-            f"{name}: {where} is masked, expected an array without masked entries; "
-            "fill them or leave their rows out"
+        row = _first_index(mask)[0] if mask.ndim else None
+        raise InputError.of(
+            name,
+            expected="an array without masked entries",
+            found="masked",
+            row=row,
+            place="it" if row is None else f"row {row}",
+            hint="; fill them or leave their rows out",
         )
 
 
@@ -268,7 +351,7 @@ def labels(values: object, name: str) -> Array:
         absent = np.isnat(array) if array.dtype.kind in "mM" else np.isnan(array)
         if absent.any():
             row = int(np.argmax(absent))
-            raise InputError(f"{name}: row {row} is {array.ravel()[row]!s}, expected a label")
+            raise _no_label(name, row, array.ravel()[row])
     return array
 
 
@@ -276,7 +359,11 @@ def _no_missing(values: Iterable[object], name: str) -> None:
     for row, entry in enumerate(values):
         value = entry[0] if isinstance(entry, list | tuple) and len(entry) == 1 else entry
         if _is_missing(value):
-            raise InputError(f"{name}: row {row} is {value!s}, expected a label")
+            raise _no_label(name, row, value)
+
+
+def _no_label(name: str, row: int, found: object, expected: str = "a label") -> InputError:
+    return InputError.of(name, expected=expected, found=found, row=row, place=f"row {row}")
 
 
 def class_factor(value: object, label: object) -> float:
@@ -284,8 +371,11 @@ def class_factor(value: object, label: object) -> float:
     known = _is_real_number(value) and 0 <= value < np.inf  # type: ignore[operator]
     if not known:
         plain = label.item() if isinstance(label, np.generic) else label
-        raise InputError(
+        message = (
             f"class_weight: class {plain!r} has weight {value!s}, expected a finite number ≥ 0"
+        )
+        raise InputError(
+            message, argument="class_weight", expected="a finite number ≥ 0", found=str(value)
         )
     return float(value)  # type: ignore[arg-type]
 
@@ -294,14 +384,27 @@ def class_labels(classes: object, columns: int) -> tuple[Label, ...]:
     """Return one plain label for each column; refuse the first of another type or given twice."""
     labels = _plain_values(classes, "classes")
     if len(labels) != columns:
-        raise InputError(f"classes: expected {columns}, one for each column, found {len(labels)}")
+        raise InputError.of(
+            "classes", expected=f"{columns}, one for each column", found=len(labels)
+        )
     plain: dict[Label, None] = {}
     for position, label in enumerate(labels):
         if not isinstance(label, str | int | float):
-            expected = "expected text, a number or a boolean"
-            raise InputError(f"classes: entry {position} is {reprlib.repr(label)}, {expected}")
+            raise InputError.of(
+                "classes",
+                expected="text, a number or a boolean",
+                found=reprlib.repr(label),
+                row=position,
+                place=f"entry {position}",
+            )
         if label in plain:
-            raise InputError(f"classes: entry {position} repeats {label!r}")
+            raise InputError(
+                f"classes: entry {position} repeats {label!r}",
+                argument="classes",
+                expected="labels that differ",
+                found=repr(label),
+                row=position,
+            )
         plain[label] = None
     return tuple(plain)
 
@@ -310,19 +413,25 @@ def labelled_target(target: object, classes: Sequence[Label], rows: int) -> Arra
     """Return the position among ``classes`` of each row's label; refuse the first without one."""
     labels = _plain_values(target, "target")
     if len(labels) != rows:
-        raise InputError(f"target: expected {rows} labels, one for each row, found {len(labels)}")
+        raise InputError.of(
+            "target", expected=f"{rows} labels, one for each row", found=len(labels)
+        )
     position: dict[object, int] = {label: index for index, label in enumerate(classes)}
     try:
         indices = np.array([position.get(label, -1) for label in labels], np.intp)
     except TypeError:  # a label that is itself a list or an array
         row = next(row for row, label in enumerate(labels) if not isinstance(label, Hashable))
         found = reprlib.repr(labels[row])
-        raise InputError(f"target: row {row} is {found}, expected one label") from None
+        raise _no_label("target", row, found, "one label") from None
     if (indices < 0).any():
         row = int(np.argmax(indices < 0))
+        found, known = reprlib.repr(labels[row]), reprlib.repr(list(classes))
         raise InputError(
-            f"target: row {row} is {reprlib.repr(labels[row])}, "
-            f"which is none of the {len(classes)} classes {reprlib.repr(list(classes))}"
+            f"target: row {row} is {found}, which is none of the {len(classes)} classes {known}",
+            argument="target",
+            expected=f"one of {known}",
+            found=found,
+            row=row,
         )
     return indices
 
@@ -335,19 +444,25 @@ def score_row(values: Array, name: str, row: int) -> NoReturn:
         found = f"infinity at class {int(np.argmax(values == np.inf))}"
     else:
         found = "every class masked with -inf"
-    raise InputError(f"{name}: row {row} has {found}, expected scores or probabilities")
+    expected = "scores or probabilities"
+    message = f"{name}: row {row} has {found}, expected {expected}"
+    raise InputError(message, argument=name, expected=expected, found=found, row=row)
 
 
 def probability_row(values: Array, name: str, row: int, *, most: bool = True) -> NoReturn:
     """Refuse a row that is no distribution where others, or the caller, say that it should be."""
     if (values < 0).any():
-        found = f"row {row} has {values[values < 0][0]:g} at class {int(np.argmax(values < 0))}"
+        found = f"has {values[values < 0][0]:g} at class {int(np.argmax(values < 0))}"
     else:
-        found = f"row {row} sums to {values.sum():.6g}"
+        found = f"sums to {values.sum():.6g}"
     expected = "a distribution as most rows are" if most else "a distribution"
     raise InputError(
-        f"{name}: {found}, expected {expected} (divide each row by its sum; "
-        f"scores that merely look like probabilities may be shifted by a constant)"
+        f"{name}: row {row} {found}, expected {expected} (divide each row by its sum; "
+        f"scores that merely look like probabilities may be shifted by a constant)",
+        argument=name,
+        expected=expected,
+        found=f"a row that {found}",
+        row=row,
     )
 
 
@@ -378,10 +493,22 @@ def probability_rows(
         column = int(np.argmax(entries[row]))
         place = list(row)
         place.insert(axis % wide.ndim, column)
-        found = f"entry {', '.join(map(str, place))} is {rows[row][column]:g}"
-        raise InputError(f"{name}: {found}, expected a probability{hint}")
-    found = f"{_first('row', bad)} sums to {sums[row]:.6g}"
-    raise InputError(f"{name}: {found}, expected 1{hint}")
+        raise InputError.of(
+            name,
+            expected="a probability",
+            found=f"{rows[row][column]:g}",
+            row=_position(bad),
+            place=f"entry {', '.join(map(str, place))}",
+            hint=hint,
+        )
+    found = f"sums to {sums[row]:.6g}"
+    raise InputError(
+        f"{name}: {_first('row', bad)} {found}, expected 1{hint}",
+        argument=name,
+        expected="a row that sums to 1",
+        found=f"a row that {found}",
+        row=_position(bad),
+    )
 
 
 def warn_of_probabilities(scores: Array) -> None:
@@ -445,18 +572,18 @@ def class_axis(values: Array, axis: int, name: str) -> None:
     """Refuse an array that has no such axis, or no class along it."""
     if not -values.ndim <= axis < values.ndim or values.shape[axis] == 0:
         found = f"shape {values.shape}" if values.ndim else "a scalar"
-        raise InputError(f"{name}: expected at least one class along axis {axis}, found {found}")
+        raise InputError.of(name, expected=f"at least one class along axis {axis}", found=found)
 
 
 def same_classes(first: Array, second: Array) -> None:
     """Refuse two sets of distributions, classes last, that do not stand against each other."""
     found = f"{first.shape} and {second.shape} with the classes last"
     if first.shape[-1] != second.shape[-1]:
-        raise InputError(f"p, q: expected one number of classes, found shapes {found}")
+        raise InputError.of("p, q", expected="one number of classes", found=f"shapes {found}")
     try:
         np.broadcast_shapes(first.shape, second.shape)
     except ValueError:
-        raise InputError(f"p, q: expected shapes that broadcast, found {found}") from None
+        raise InputError.of("p, q", expected="shapes that broadcast", found=found) from None
 
 
 def mask(
@@ -468,7 +595,7 @@ def mask(
     ``axis``.
     """
     if not is_bool:
-        raise InputError(f"mask: expected booleans (True counts), found {kind}")
+        raise InputError.of("mask", expected="booleans (True counts)", found=kind)
     if found == shape[:-1]:
         return
     places = list(range(len(shape)))
@@ -478,9 +605,13 @@ def mask(
         size in (1, whole) for size, whole in zip(found, entries, strict=True)
     )
     if not fits:
-        raise InputError(
-            f"mask: expected the shape {shape[:-1]} of the positions, or one of entries that "
-            f"broadcasts to {entries}, found {found}"
+        raise InputError.of(
+            "mask",
+            expected=(
+                f"the shape {shape[:-1]} of the positions, or one of entries that broadcasts to "
+                f"{entries}"
+            ),
+            found=found,
         )
 
 
@@ -508,13 +639,18 @@ def weights(
     """Return weights in ``dtype``; refuse the first that is negative or not finite there."""
     array = floating(values, name)
     if array.shape != shape:
-        raise InputError(f"{name}: expected shape {shape}, found {array.shape}")
+        raise InputError.of(name, expected=f"shape {shape}", found=array.shape)
     with np.errstate(over="ignore", invalid="ignore"):
         kept = array.astype(dtype, copy=False)
         bad = ~((array >= 0) & np.isfinite(kept))
     if check and bad.any():
-        found = f"{_first('entry', bad)} is {array[bad][0]}"
-        raise InputError(f"{name}: {found}, expected a finite number ≥ 0 in {kept.dtype}")
+        raise InputError.of(
+            name,
+            expected=f"a finite number ≥ 0 in {kept.dtype}",
+            found=array[bad][0],
+            row=_position(bad),
+            place=_first("entry", bad),
+        )
     return kept
 
 
@@ -536,9 +672,12 @@ def finite_rows(values: Any, name: str, first_row: int = 0) -> None:
     if sparse.issparse(values):
         entries = values.tocoo()
         where = (entries.row[where[0]], entries.col[where[0]])
-    raise InputError(
-        f"{name}: expected finite numbers, found {found} at row {first_row + int(where[0])}, "
-        f"column {int(where[1])}"
+    row = first_row + int(where[0])
+    raise InputError.of(
+        name,
+        expected="finite numbers",
+        found=f"{found} at row {row}, column {int(where[1])}",
+        row=row,
     )
 
 
@@ -547,7 +686,7 @@ def positive(value: float, name: str, *, infinite: bool = False) -> float:
     allowed = _is_real_number(value) and value > 0 and (infinite or value < np.inf)
     if not allowed:
         kind = "number" if infinite else "finite number"
-        raise InputError(f"{name}: expected a {kind} above 0, found {value!r}")
+        raise InputError.of(name, expected=f"a {kind} above 0", found=repr(value))
     return float(value)
 
 
@@ -556,30 +695,31 @@ def finite_squares(squares: Array, name: str) -> None:
     bad = ~np.isfinite(squares)
     if bad.any():
         column = int(np.argmax(bad))
-        raise InputError(
-            f"{name}: expected numbers whose squares can be summed, found too large ones in "
-            f"column {column}"
+        raise InputError.of(
+            name,
+            expected="numbers whose squares can be summed",
+            found=f"too large ones in column {column}",
         )
 
 
 def finite_number(value: float, name: str) -> float:
     """Return a finite real number."""
     if not _is_real_number(value) or not np.isfinite(value):
-        raise InputError(f"{name}: expected a finite number, found {value!r}")
+        raise InputError.of(name, expected="a finite number", found=repr(value))
     return float(value)
 
 
 def at_least_zero(value: float, name: str) -> float:
     """Return a finite number that must be 0 or above."""
     if not _is_real_number(value) or not 0 <= value < np.inf:
-        raise InputError(f"{name}: expected a finite number of 0 or above, found {value!r}")
+        raise InputError.of(name, expected="a finite number of 0 or above", found=repr(value))
     return float(value)
 
 
 def flag(value: bool, name: str) -> bool:
     """Return True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name}: expected True or False, found {value!r}")
+        raise InputError.of(name, expected="True or False", found=repr(value))
     return bool(value)
 
 
@@ -591,14 +731,14 @@ def flag_or_positive(value: bool | float, name: str) -> bool | float:
 def count(value: int, name: str) -> int:
     """Return a whole number that must be at least 1."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{name}: expected a whole number of at least 1, found {value!r}")
+        raise InputError.of(name, expected="a whole number of at least 1", found=repr(value))
     return int(value)
 
 
 def fraction(value: float, name: str) -> float:
     """Return a number that must lie in ``[0, 1]``."""
     if not _is_real_number(value) or not 0 <= value <= 1:
-        raise InputError(f"{name}: expected a number in [0, 1], found {value!r}")
+        raise InputError.of(name, expected="a number in [0, 1]", found=repr(value))
     return float(value)
 
 
@@ -615,8 +755,8 @@ def on_empty(value: str) -> None:
 def normalizer(value: Any, reduction: str, name: str = "normalizer") -> None:
     """Refuse a divisor where there is no mean to divide, or one that is negative or no number."""
     if value is not None and reduction != "mean":
-        found = f"found it with reduction={reduction!r}"
-        raise InputError(f"{name}: expected a mean, which it divides, {found}")
+        found = f"it with reduction={reduction!r}"
+        raise InputError.of(name, expected="a mean, which it divides", found=found)
     if _is_real_number(value):
         at_least_zero(value, name)
 
@@ -624,7 +764,7 @@ def normalizer(value: Any, reduction: str, name: str = "normalizer") -> None:
 def softcap(value: float) -> float:
     """Return the bound of a softcap, 0 for none."""
     if not _is_real_number(value) or not value >= 0:
-        raise InputError(f"softcap: expected a number of 0 or above, found {value!r}")
+        raise InputError.of("softcap", expected="a number of 0 or above", found=repr(value))
     return float(value)
 
 
@@ -633,19 +773,22 @@ def memory_budget(value: Any) -> int | None:
     if value is None:
         return None
     if not _is_real_number(value) or not value >= 1:
-        raise InputError(f"memory_budget: expected a number of bytes, 1 or above, found {value!r}")
+        raise InputError.of(
+            "memory_budget", expected="a number of bytes, 1 or above", found=repr(value)
+        )
     return int(value)
 
 
 def linear_head(features: tuple[int, ...], weight: tuple[int, ...]) -> None:
     """Refuse features and a weight that no product can be made of."""
     if not features or len(weight) != 2 or features[-1] != weight[1]:
-        raise InputError(
-            f"features: expected (…, D) beside a weight of shape (C, D), found {features} and "
-            f"{weight}"
+        raise InputError.of(
+            "features",
+            expected="(…, D) beside a weight of shape (C, D)",
+            found=f"{features} and {weight}",
         )
     if weight[0] == 0:
-        raise InputError("weight: expected a row for each of one class or more, found none")
+        raise InputError.of("weight", expected="a row for each of one class or more", found="none")
 
 
 def head_of_places(
@@ -657,23 +800,25 @@ def head_of_places(
 ) -> None:
     """Refuse what does not fit a weight (C, d1, …, D), which has an output for each of d1 · …."""
     if len(features) != 2 or features[1] != weight[-1]:
-        raise InputError(
-            f"features: expected (N, D) beside a weight of shape (C, d1, …, D), found {features} "
-            f"and {weight}"
+        raise InputError.of(
+            "features",
+            expected="(N, D) beside a weight of shape (C, d1, …, D)",
+            found=f"{features} and {weight}",
         )
     if 0 in weight[:-1]:
-        raise InputError(f"weight: expected one class and one place or more, found {weight}")
+        raise InputError.of("weight", expected="one class and one place or more", found=weight)
     positions = (features[0], *weight[1:-1])
     soft = (features[0], *weight[:-1])
     if target not in (positions, soft):
-        raise InputError(
-            f"target: expected class indices of shape {positions}, or distributions of shape "
-            f"{soft}, found {target}"
+        raise InputError.of(
+            "target",
+            expected=f"class indices of shape {positions}, or distributions of shape {soft}",
+            found=target,
         )
     if bias is not None and bias != weight[:-1]:
-        raise InputError(f"bias: expected shape {weight[:-1]}, found {bias}")
+        raise InputError.of("bias", expected=f"shape {weight[:-1]}", found=bias)
     if sample_weight is not None and sample_weight not in (features[:1], positions):
-        raise InputError(f"sample_weight: expected shape {positions}, found {sample_weight}")
+        raise InputError.of("sample_weight", expected=f"shape {positions}", found=sample_weight)
 
 
 def shift(value: Any) -> int:
@@ -681,7 +826,7 @@ def shift(value: Any) -> int:
     if isinstance(value, bool | np.bool_):
         return int(value)
     if not isinstance(value, int | np.integer) or value < 0:
-        raise InputError(f"shift: expected a whole number of 0 or above, found {value!r}")
+        raise InputError.of("shift", expected="a whole number of 0 or above", found=repr(value))
     return int(value)
 
 
@@ -690,16 +835,21 @@ def linear_target(target: Any, shape: tuple[int, ...], classes: int) -> Any:
     if isinstance(target, tuple) and len(target) == 2:
         first, second = _as_array(target[0], "target[0]"), _as_array(target[1], "target[1]")
         if not first.ndim or not second.ndim:
-            raise InputError("target: expected indices and probabilities of shape (…, k)")
+            raise InputError.of(
+                "target",
+                expected="indices and probabilities of shape (…, k)",
+                found=f"{first.shape} and {second.shape}",
+            )
         return first.reshape(-1, first.shape[-1]), second.reshape(-1, second.shape[-1])
     given = _as_array(target, "target")
     if given.shape == (*shape, classes) and not (given.shape == shape and given.dtype.kind != "f"):
         return given.reshape(-1, classes)
     if given.shape == shape:
         return given.reshape(-1)
-    raise InputError(
-        f"target: expected class indices of shape {shape}, or distributions of shape "
-        f"{(*shape, classes)}, found {given.shape}"
+    raise InputError.of(
+        "target",
+        expected=f"class indices of shape {shape}, or distributions of shape {(*shape, classes)}",
+        found=given.shape,
     )
 
 
@@ -711,26 +861,43 @@ def unit(value: str) -> None:
 def one_of(value: object, name: str, allowed: tuple[str, ...]) -> None:
     """Refuse a value that is none of the allowed names."""
     if value not in allowed:
-        raise InputError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
+        raise InputError.of(name, expected=f"one of {', '.join(allowed)}", found=repr(value))
 
 
 def same_shape(first: Array, second: Array, names: tuple[str, str]) -> None:
     """Refuse two arrays whose shapes differ."""
     if first.shape != second.shape:
-        raise InputError(
-            f"{names[1]}: expected the shape of {names[0]}, {first.shape}, found {second.shape}"
+        raise InputError.of(
+            names[1],
+            expected=f"the shape of {names[0]}, {first.shape}",
+            found=second.shape,
         )
 
 
 def _first_outside(values: Array, name: str, bad: Array, expected: str) -> None:
     if np.any(bad):
-        found = f"{_first('entry', np.asarray(bad))} is {values[bad][0]:g}"
-        raise InputError(f"{name}: {found}, expected {expected}")
+        raise InputError.of(
+            name,
+            expected=expected,
+            found=f"{values[bad][0]:g}",
+            row=_position(np.asarray(bad)),
+            place=_first("entry", np.asarray(bad)),
+        )
 
 
 def _first(kind: str, bad: Array) -> str:
     """Return ``row 3`` or ``entry 2, 0``; what has no axes needs no position."""
-    return f"{kind} {row_position(bad)}" if bad.ndim else "it"
+    return f"{kind} {', '.join(map(str, _first_index(bad)))}" if bad.ndim else "it"
+
+
+def _first_index(bad: Array) -> tuple[int, ...]:
+    return tuple(int(part) for part in np.unravel_index(np.argmax(bad), bad.shape))
+
+
+def _position(bad: Array) -> Position | None:
+    """Return where the first true entry is, as an error's field: 3, or (2, 0); None of a scalar."""
+    index = _first_index(bad)
+    return index[0] if len(index) == 1 else index or None
 
 
 def _as_array(values: npt.ArrayLike, name: str) -> Array:
@@ -738,8 +905,8 @@ def _as_array(values: npt.ArrayLike, name: str) -> Array:
     try:
         return np.asarray(values)
     except ValueError:  # NumPy's own message names no argument
-        message = f"{name}: expected an array, found sequences of different lengths"
-        raise InputError(message) from None
+        found = "sequences of different lengths"
+        raise InputError.of(name, expected="an array", found=found) from None
 
 
 def _is_missing(value: object) -> bool:
@@ -762,7 +929,7 @@ def _plain_values(values: object, name: str) -> list[object]:
     unmasked(values, name)
     items = values.tolist() if isinstance(values, np.ndarray) else values
     if isinstance(items, str) or not isinstance(items, Iterable):
-        raise InputError(f"{name}: expected a sequence of labels, found {reprlib.repr(items)}")
+        raise InputError.of(name, expected="a sequence of labels", found=reprlib.repr(items))
     return [item.item() if isinstance(item, np.generic) else item for item in items]
 
 

@@ -1,7 +1,7 @@
 """One function, two worlds: what is given a PyTorch tensor answers as PyTorch.
 
 PyTorch is never imported for it: who passes a tensor has done so. The functions for tensors are
-imported at the first of them.
+imported at the first of them. What type checkers are told of it stands in ``__init__.pyi``.
 """
 
 from __future__ import annotations
@@ -11,18 +11,33 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from bridle import checks
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+Tensor = TypeVar("Tensor", covariant=True)
 
 
-def takes_tensors(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+class TensorLike(Protocol[Tensor]):
+    """A PyTorch tensor to type checkers, by a method that no array has.
+
+    So the overloads need no PyTorch where there are only arrays, and arrays stay arrays there.
+    """
+
+    def requires_grad_(self) -> Tensor:
+        """Return the tensor, which autograd then follows."""
+        ...
+
+
+def takes_tensors(
+    function: Callable[Parameters, Result], **only_of_tensors: object
+) -> Callable[Parameters, Result]:
     """Return the function, which hands over to its namesake in `bridle.torch` for a tensor.
 
-    The first argument decides.
+    The first argument decides. ``only_of_tensors`` are the options that the namesake alone has,
+    with their defaults: arrays are refused with another value.
     """
     name = function.__name__
     first = next(iter(inspect.signature(function).parameters))
@@ -37,12 +52,35 @@ def takes_tensors(function: Callable[Parameters, Result]) -> Callable[Parameters
 
             answer: Result = getattr(bridle.torch, name)(*arguments, **options)
             return answer
+        for option, default in only_of_tensors.items():
+            if options.pop(option, default) != default:
+                raise checks.InputError.of(
+                    option, expected=f"only with a tensor as {first}", found="it with an array"
+                )
         return function(*arguments, **options)
 
     either.__module__ = "bridle"  # where a pickle finds it again
+    either.__doc__ = _with_tensors(inspect.getdoc(function) or "", name)
+    either.__dict__["__signature__"] = _with_options(inspect.signature(function), only_of_tensors)
     # Asked for by `torch.jit.script` before it reads the source.
     either.__dict__["__prepare_scriptable__"] = functools.partial(checks.torch_script, name)
     return either
+
+
+def _with_tensors(text: str, name: str) -> str:
+    """Return a docstring that says, before its parameters, what tensors are answered with."""
+    note = f"Tensors of PyTorch are answered with tensors, under autograd: `bridle.torch.{name}`."
+    head, parameters, rest = text.partition("\n\nParameters\n---")
+    return f"{head}\n\n{note}{parameters}{rest}"
+
+
+def _with_options(signature: inspect.Signature, defaults: dict[str, Any]) -> inspect.Signature:
+    """Return the signature that `help` shows: with the options of tensors too."""
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    further = [
+        inspect.Parameter(name, keyword_only, default=default) for name, default in defaults.items()
+    ]
+    return signature.replace(parameters=[*signature.parameters.values(), *further])
 
 
 def torch_room() -> ModuleType:

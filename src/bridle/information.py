@@ -49,7 +49,12 @@ def surprisal(probability: npt.ArrayLike, *, unit: checks.Unit = "nats") -> Arra
 
 
 def entropy(
-    probabilities: npt.ArrayLike, *, axis: int = -1, unit: checks.Unit = "nats", check: bool = True
+    probabilities: npt.ArrayLike,
+    *,
+    axis: int = -1,
+    dim: int | None = None,
+    unit: checks.Unit = "nats",
+    check: bool = True,
 ) -> Array:
     """Return ``H(p) = −Σ_c p_c log p_c``, with ``0 log 0 = 0``: the mean surprisal.
 
@@ -59,10 +64,17 @@ def entropy(
         Distributions along ``axis``.
     axis : int
         Where the classes lie.
+    dim : int, optional
+        PyTorch's word for ``axis``.
     unit : {"nats", "bits"}
         Natural logarithm, or logarithm to base 2.
     check : bool
         False takes the numbers as they are, whatever they sum to.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        In [0, log C], in the shape of the probabilities without ``axis`` and in their dtype.
 
     Raises
     ------
@@ -74,6 +86,7 @@ def entropy(
     >>> entropy([[0.5, 0.5], [1.0, 0.0]], unit="bits")
     array([1., 0.])
     """
+    axis = checks.one_axis(axis, dim)
     values = _classes_last(checks.floating(probabilities, "probabilities"), "probabilities", axis)
     if check:
         checks.probability_rows(values, "probabilities")
@@ -86,6 +99,7 @@ def kl_divergence(
     q: npt.ArrayLike,
     *,
     axis: int = -1,
+    dim: int | None = None,
     unit: checks.Unit = "nats",
     log_p: bool = False,
     log_q: bool = False,
@@ -100,7 +114,7 @@ def kl_divergence(
     ----------
     p, q : array_like
         Distributions along ``axis``; the two may broadcast against each other.
-    axis, unit
+    axis, dim, unit
         As in `entropy`.
     log_p, log_q : bool
         Whether ``p`` or ``q`` holds natural logarithms of probabilities, as `log_softmax` gives
@@ -116,6 +130,11 @@ def kl_divergence(
         for rounding (1e-4 in float64 and float32) have ``Σ (p log(p/q) − p + q)``, which is the
         same for a sum of 1, and never negative.
 
+    Returns
+    -------
+    ndarray or NumPy scalar
+        In the shape that both have together without ``axis``, in the wider of their dtypes.
+
     Raises
     ------
     InputError
@@ -130,6 +149,7 @@ def kl_divergence(
     ----------
     S. Kullback, R. A. Leibler, *On Information and Sufficiency*, 1951.
     """
+    axis = checks.one_axis(axis, dim)
     first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check=check)
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0, and 0 · log 0 discarded
         terms = first.probability * (first.logarithm - second.logarithm)
@@ -149,6 +169,7 @@ def cross_entropy_of(
     q: npt.ArrayLike,
     *,
     axis: int = -1,
+    dim: int | None = None,
     unit: checks.Unit = "nats",
     log_p: bool = False,
     log_q: bool = False,
@@ -157,14 +178,31 @@ def cross_entropy_of(
 ) -> Array:
     """Return ``H(p, q) = −Σ_c p_c log q_c = H(p) + KL(p ‖ q)`` of two distributions.
 
-    The mean surprisal of one who believes ``q`` where ``p`` is true. Parameters and errors are
-    those of `kl_divergence`; +inf where ``p`` has mass and ``q`` has none.
+    The mean surprisal of one who believes ``q`` where ``p`` is true.
+
+    Parameters
+    ----------
+    p, q, axis, dim, unit, log_p, log_q, mask
+        As in `kl_divergence`.
+    check : bool
+        False takes the numbers as they are, whatever they sum to.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        In the shape and dtype of `kl_divergence`; +inf where ``p`` has mass and ``q`` has none.
+
+    Raises
+    ------
+    InputError
+        As `kl_divergence`.
 
     Examples
     --------
     >>> float(cross_entropy_of([0.5, 0.5], [0.25, 0.75], unit="bits").round(4))
     1.2075
     """
+    axis = checks.one_axis(axis, dim)
     first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check=check)
     surprise = 0 - second.logarithm
     if check:
@@ -176,6 +214,18 @@ def perplexity(cross_entropy: npt.ArrayLike, *, unit: checks.Unit = "nats") -> A
     """Return ``exp(H)`` of a cross-entropy in nats, ``2^H`` of one in bits.
 
     The number of equally likely classes that would surprise as much.
+
+    Parameters
+    ----------
+    cross_entropy : array_like
+        Cross-entropies or entropies of any float dtype and shape, 0 or above.
+    unit : {"nats", "bits"}
+        What they are in.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        In the shape and dtype of the cross-entropies.
 
     Raises
     ------

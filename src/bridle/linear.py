@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import prod
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bridle import checks, kernels
 from bridle.kernels import products, residual_filter
 from bridle.kernels.reference import accumulator_dtype
-from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
+from bridle.losses.class_targets import ClassTargets, class_targets
 from bridle.losses.cross_entropy import mean_divisor
 from bridle.losses.head_calls import ARRAYS, takes_head_calls
 from bridle.losses.outputs import (
@@ -32,22 +32,26 @@ from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
 Array = npt.NDArray[Any]
 
 
-class LinearOptions(CrossEntropyOptions, total=False):
-    """The keyword arguments of `linear_cross_entropy` that its gradient has too."""
-
-    bias: npt.ArrayLike | None
-    class_weight: npt.ArrayLike | None
-    memory_budget: int | None
-
-
 @takes_head_calls(ARRAYS)
 def linear_cross_entropy(
     features: npt.ArrayLike,
     weight: npt.ArrayLike,
     target: Any,
     *,
+    bias: npt.ArrayLike | None = None,
+    class_weight: npt.ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
     outputs: Sequence[str] | None = None,
-    **options: Unpack[LinearOptions],
+    memory_budget: int | None = None,
+    check: bool = True,
 ) -> Any:
     r"""Return the cross-entropy of ``features @ weight.T + bias`` without holding those scores.
 
@@ -84,6 +88,8 @@ def linear_cross_entropy(
     memory_budget : int, optional
         Bytes that the scores of a block may take; by default 16 MiB, or what 256 rows take. The
         result depends on it by rounding alone.
+    gradient_filter, unbiased
+        Of tensors alone, whose gradient is made with the loss: see `linear_cross_entropy_gradient`.
 
     Returns
     -------
@@ -106,7 +112,22 @@ def linear_cross_entropy(
     E. Wijmans et al., *Cut Your Losses in Large-Vocabulary Language Models*, 2025.
     """
     asked = asked_outputs(outputs)
-    work = _Work.of(features, weight, target, asked, dict(options))
+    options = {
+        "bias": bias,
+        "class_weight": class_weight,
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": label_smoothing,
+        "sample_weight": sample_weight,
+        "normalizer": normalizer,
+        "z_loss": z_loss,
+        "softcap": softcap,
+        "temperature": temperature,
+        "on_empty": on_empty,
+        "memory_budget": memory_budget,
+        "check": check,
+    }
+    work = _Work.of(features, weight, target, asked, options)
     pieces = [
         rows_of_scores(replace(work.problem.some(rows), scores=scores), None, work.recipe)
         for rows, _, scores in work.blocks()
@@ -135,20 +156,36 @@ def linear_cross_entropy_gradient(
     weight: npt.ArrayLike,
     target: Any,
     *,
+    bias: npt.ArrayLike | None = None,
+    class_weight: npt.ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
+    memory_budget: int | None = None,
     gradient_filter: float | None = None,
     unbiased: bool = True,
     random_state: int | np.random.Generator | None = None,
-    **options: Unpack[LinearOptions],
+    check: bool = True,
 ) -> LinearGradient:
     """Return ``(loss, d_features, d_weight, d_bias)`` of `linear_cross_entropy`.
 
-    The gradient is made while a block's scores are there: three matrix products. With
-    ``reduction="none"`` a row of ``d_features`` is the gradient of that row's loss, ``d_weight``
-    and ``d_bias`` are those of their sum. Gradients have the shapes and dtypes of what they are of.
-    PyTorch's argument names, ``shift``, and a weight with several outputs are taken as there.
+    The gradient is made while a block's scores are there: three matrix products. PyTorch's argument
+    names, ``shift``, and a weight with several outputs are taken as there.
 
     Parameters
     ----------
+    features, weight, target, bias, class_weight
+        As in `linear_cross_entropy`.
+    ignore_index, reduction, label_smoothing, sample_weight, normalizer, z_loss, softcap
+        As there.
+    temperature, on_empty, memory_budget, check, shift
+        As there.
     gradient_filter : float, optional
         Entries of a row's gradient in the scores that are smaller than this share of the row's
         weight (for class indices: probabilities below it) are not multiplied back.
@@ -157,6 +194,13 @@ def linear_cross_entropy_gradient(
         gradient is exact; False drops it, which with many classes loses much of the mass.
     random_state : int or Generator, optional
         What an unbiased filter draws from.
+
+    Returns
+    -------
+    LinearGradient
+        A named tuple. Gradients have the shapes and dtypes of what they are of; that of a bias
+        there is not is None. With ``reduction="none"`` a row of ``d_features`` is the gradient of
+        that row's loss, ``d_weight`` and ``d_bias`` are those of their sum.
 
     Raises
     ------
@@ -172,7 +216,22 @@ def linear_cross_entropy_gradient(
            [ 0.122, -0.045],
            [ 0.045,  0.023]])
     """
-    work = _Work.of(features, weight, target, frozenset(), dict(options))
+    options = {
+        "bias": bias,
+        "class_weight": class_weight,
+        "ignore_index": ignore_index,
+        "reduction": reduction,
+        "label_smoothing": label_smoothing,
+        "sample_weight": sample_weight,
+        "normalizer": normalizer,
+        "z_loss": z_loss,
+        "softcap": softcap,
+        "temperature": temperature,
+        "on_empty": on_empty,
+        "memory_budget": memory_budget,
+        "check": check,
+    }
+    work = _Work.of(features, weight, target, frozenset(), options)
     threshold = 0.0
     if gradient_filter is not None:
         threshold = checks.fraction(gradient_filter, "gradient_filter")
@@ -261,7 +320,7 @@ class _Work(NamedTuple):
         bias, bias_dtype = _bias(options.pop("bias", None), len(matrix))
         kind = np.result_type(*map(accumulator_dtype, (given.dtype, matrix.dtype)))
         if kind not in (np.float32, np.float64):
-            raise checks.InputError(f"features: expected float64 or narrower, found {kind}")
+            raise checks.InputError.of("features", expected="float64 or narrower", found=kind)
         budget = checks.memory_budget(options.pop("memory_budget", None))
         step = products.block_rows(len(matrix), kind.itemsize, budget)
         reduction, on_empty = options.pop("reduction", "mean"), options.pop("on_empty", "nan")
@@ -351,7 +410,7 @@ def _bias(bias: npt.ArrayLike | None, classes: int) -> tuple[Array | None, Any]:
         return None, None
     given = checks.floating(bias, "bias")
     if given.shape != (classes,):
-        raise checks.InputError(f"bias: expected shape ({classes},), found {given.shape}")
+        raise checks.InputError.of("bias", expected=f"shape ({classes},)", found=given.shape)
     return given, given.dtype
 
 
@@ -364,5 +423,5 @@ def _flat_weight(sample_weight: npt.ArrayLike | None, shape: tuple[int, ...]) ->
         given = given.reshape(given.shape + (1,) * (len(shape) - 1))
         given = np.broadcast_to(given, shape)
     elif given.shape != shape:
-        raise checks.InputError(f"sample_weight: expected shape {shape}, found {given.shape}")
+        raise checks.InputError.of("sample_weight", expected=f"shape {shape}", found=given.shape)
     return given.reshape(-1)

@@ -26,6 +26,7 @@ def softmax(
     *,
     temperature: float = 1.0,
     axis: Axis = -1,
+    dim: Axis = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
     r"""Turn scores into probabilities: ``exp(z_c / T) / Σ_k exp(z_k / T)``.
@@ -38,6 +39,8 @@ def softmax(
         ``T`` above 0. Above 1 flattens the distribution, below 1 sharpens it.
     axis : int, tuple of int or None
         Where the classes lie; None takes the whole array as one distribution.
+    dim : int or tuple of int, optional
+        PyTorch's word for ``axis``.
     dtype : dtype, optional
         A real float that the scores are converted to first, as in torch.
 
@@ -63,6 +66,7 @@ def softmax(
     J. S. Bridle, *Probabilistic interpretation of feedforward classification network outputs*,
     Neurocomputing, 1990.
     """
+    axis = checks.one_axis(axis, dim)
     values, kept = _prepared(scores, dtype)
     shifted = _over_temperature(_shift(values, axis), temperature)
     exponentials = np.exp(shifted, out=shifted)
@@ -75,18 +79,35 @@ def log_softmax(
     *,
     temperature: float = 1.0,
     axis: Axis = -1,
+    dim: Axis = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
     """Return the logarithm of `softmax`: ``z_c / T − log Σ_k exp(z_k / T)``, in nats.
 
-    Parameters, results and errors are those of `softmax`. It is right where ``log(softmax(z))``
-    is not: a probability too small for its dtype keeps its logarithm.
+    It is right where ``log(softmax(z))`` is not: a probability too small for its dtype keeps its
+    logarithm.
+
+    Parameters
+    ----------
+    scores, temperature, axis, dim, dtype
+        As in `softmax`.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        Logarithms of probabilities in the shape and dtype of the scores, or the dtype given.
+
+    Raises
+    ------
+    InputError
+        As `softmax`.
 
     Examples
     --------
     >>> log_softmax([0.0, 1000.0])
     array([-1000.,     0.])
     """
+    axis = checks.one_axis(axis, dim)
     values, kept = _prepared(scores, dtype)
     tempered = _over_temperature(_shift(values, axis), temperature)
     _, shifted, log_sum = reference.shifted_parts(tempered, axis)
@@ -98,6 +119,7 @@ def logsumexp(
     scores: npt.ArrayLike,
     *,
     axis: Axis = -1,
+    dim: Axis = None,
     keepdims: bool = False,
     b: npt.ArrayLike | None = None,
     return_sign: bool = False,
@@ -110,6 +132,8 @@ def logsumexp(
         Scores of any float dtype.
     axis : int, tuple of int or None
         Which axes are summed; None sums all.
+    dim : int or tuple of int, optional
+        PyTorch's word for ``axis``.
     keepdims : bool
         Keep the summed axes with length 1.
     b : array_like, optional
@@ -135,6 +159,7 @@ def logsumexp(
     >>> float(logsumexp([1000.0, 1000.0]).round(4))
     1000.6931
     """
+    axis = checks.one_axis(axis, dim)
     values, dtype = _prepared(scores)
     if b is not None or return_sign:
         return _signed_logsumexp(values, dtype, axis, keepdims, b, return_sign)
@@ -175,6 +200,21 @@ def _signed_logsumexp(
 def sigmoid(scores: npt.ArrayLike) -> Array:
     """Return ``1 / (1 + exp(−z))`` of each score: the softmax of ``[z, 0]``.
 
+    Parameters
+    ----------
+    scores : array_like
+        Scores (log-odds) ``z`` of any float dtype and shape.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        Probabilities in the shape and dtype of the scores.
+
+    Raises
+    ------
+    InputError
+        Scores are no real numbers.
+
     Examples
     --------
     >>> sigmoid([-1000.0, 0.0, 2.0]).round(3)
@@ -187,6 +227,21 @@ def sigmoid(scores: npt.ArrayLike) -> Array:
 def log_sigmoid(scores: npt.ArrayLike) -> Array:
     """Return ``log sigmoid(z) = −log(1 + exp(−z))`` in nats, right in both tails.
 
+    Parameters
+    ----------
+    scores : array_like
+        Scores (log-odds) ``z`` of any float dtype and shape.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        Logarithms of probabilities in the shape and dtype of the scores.
+
+    Raises
+    ------
+    InputError
+        Scores are no real numbers.
+
     Examples
     --------
     >>> log_sigmoid([-1000.0, 0.0]).round(4)
@@ -196,10 +251,24 @@ def log_sigmoid(scores: npt.ArrayLike) -> Array:
     return np.asarray(special.log_expit(values).astype(dtype, copy=False))[()]
 
 
-def predicted_class(scores: npt.ArrayLike, *, axis: int = -1) -> Array:
+def predicted_class(scores: npt.ArrayLike, *, axis: int = -1, dim: int | None = None) -> Array:
     """Return the index of the largest score; ties go to the lowest index.
 
     Softmax keeps the order, so scores and probabilities give the same answer.
+
+    Parameters
+    ----------
+    scores : array_like, (…, C, …)
+        Scores or probabilities of any float dtype.
+    axis : int
+        Where the classes lie.
+    dim : int, optional
+        PyTorch's word for ``axis``.
+
+    Returns
+    -------
+    integer ndarray or NumPy scalar
+        In the shape of the scores without the axis of the classes.
 
     Raises
     ------
@@ -211,6 +280,7 @@ def predicted_class(scores: npt.ArrayLike, *, axis: int = -1) -> Array:
     >>> predicted_class([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]])
     array([1, 0])
     """
+    axis = checks.one_axis(axis, dim)
     values = checks.floating(scores, "scores")
     checks.class_axis(values, axis, "scores")
     return np.asarray(values.argmax(axis=axis))[()]

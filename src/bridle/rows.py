@@ -66,13 +66,15 @@ class Rows:
             raise checks.InputError("features: expected at least one two-dimensional array")
         widths = {part.shape[1] for part in self._parts}
         if len(widths) > 1:
-            raise checks.InputError(f"features: expected one width, found {sorted(widths)}")
+            raise checks.InputError.of("features", expected="one width", found=sorted(widths))
         devices = {str(part.device) for part in self._parts if is_tensor(part)}
         if len(devices) > 1:
-            raise checks.InputError(f"features: expected one device, found {sorted(devices)}")
+            raise checks.InputError.of("features", expected="one device", found=sorted(devices))
         kinds = {bool(sparse.issparse(part)) for part in self._parts}
         if len(kinds) > 1:
-            raise checks.InputError("features: expected all parts dense or all sparse, found both")
+            raise checks.InputError.of(
+                "features", expected="all parts dense or all sparse", found="both"
+            )
         self._starts = np.cumsum([0, *(part.shape[0] for part in self._parts)])
         self._index = index
         count = int(self._starts[-1]) if index is None else len(index)
@@ -108,7 +110,9 @@ class Rows:
         """
         torch = checks.require("torch", extra="torch", purpose="a fit on a device")
         if self.is_sparse:
-            raise checks.InputError(f"device: expected dense features on {device}, found sparse")
+            raise checks.InputError.of(
+                "device", expected=f"dense features on {device}", found="sparse"
+            )
         half = all(_is_half(part) for part in self._parts)
         dtype = np.dtype(np.float16) if half else self.dtype
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.completion
 
 import bridle
 from bridle import checks, interruption
@@ -26,6 +28,13 @@ from bridle.data import Reading, Selection
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 _INTERRUPTED = interruption.CODE
+
+# Any: typer lists no names of this module, though they are public.
+_completion: Any = typer.completion
+# What a shell's script sets when it asks for completions. (typer's own option guesses the shell
+# from the processes around it; ours is told.)
+_COMPLETE = "_BRIDLE_COMPLETE"
+_SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, and judge any classifier's answers.",
@@ -102,6 +111,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    if _COMPLETE in os.environ:
+        _completion.completion_init()  # teaches click the words of typer's scripts
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError) as error:
@@ -140,11 +151,32 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(shell: str | None) -> None:
+    if shell is not None:
+        checks.one_of(shell, "--show-completion", _SHELLS)
+        script = _completion.get_completion_script(
+            prog_name="bridle", complete_var=_COMPLETE, shell=shell
+        )
+        print(script)
+        raise typer.Exit
+
+
 @app.callback()
 def _main(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Print the script that completes bridle's options in a shell: "
+            f"{', '.join(_SHELLS)}.",
+            metavar="SHELL",
+            show_default=False,
+            callback=_show_completion,
+            is_eager=True,
+        ),
+    ] = None,
 ) -> None:
     pass
 

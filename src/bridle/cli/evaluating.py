@@ -98,7 +98,9 @@ def _of_answers(
         found = _by_place(dataset, options)
     judged = answer_kinds.settle(found.values, options, found.place, dataset.source)
     with about(dataset.source):
-        evaluation = judge(judged.values, found.truth, classes=found.classes, kind=judged.kind)
+        evaluation = judge(
+            judged.values, found.truth, classes=found.classes, kind=judged.kind or "auto"
+        )
     if found.ids is not None:
         named = [
             replace(row, index=found.ids[int(row.index)]) for row in evaluation.most_surprising

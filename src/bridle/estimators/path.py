@@ -48,6 +48,12 @@ class SoftmaxPath:
         How close to its optimum each is.
     classes : ndarray (K,)
         The labels, sorted.
+
+    Examples
+    --------
+    >>> path = softmax_regression_path([[0.0], [1.0], [2.0]], [0, 1, 1], Cs=[0.1, 10.0])
+    >>> path.coefs.shape, [report.proven for report in path.reports]
+    ((2, 1, 1), [True, True])
     """
 
     Cs: Array
@@ -86,6 +92,11 @@ def softmax_regression_path(
         to 1e5).
     fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget
         As in `SoftmaxRegression`.
+
+    Returns
+    -------
+    SoftmaxPath
+        The weights and a report for each ``C``.
 
     Raises
     ------

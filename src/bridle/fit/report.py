@@ -67,6 +67,13 @@ class FitReport:
     separation : str or None
         Of a quasi-separable fit: two classes, and the direction along which one is separated from
         the other, by its leading features.
+
+    Examples
+    --------
+    >>> from bridle import SoftmaxRegression
+    >>> report = SoftmaxRegression().fit([[0.0], [1.0], [2.0]], [0, 1, 1]).fit_report_
+    >>> report.stopped, report.proven, report.relative_gap <= 1e-6
+    ('gap', True, True)
     """
 
     objective: float

@@ -6,13 +6,16 @@ from bridle.judge.calibration import (
     reliability_table,
 )
 from bridle.judge.evaluation import Evaluation, evaluate
+from bridle.judge.kinds import AskedKind, InputKind
 from bridle.judge.metrics import ClassFigures, brier_score, confusion_matrix
 from bridle.judge.outcomes import Outcomes, row_outcomes
 from bridle.judge.surprise import SurprisingSample, most_surprising
 
 __all__ = [
+    "AskedKind",
     "ClassFigures",
     "Evaluation",
+    "InputKind",
     "Outcomes",
     "ReliabilityBin",
     "SurprisingSample",

@@ -21,7 +21,7 @@ _DECIMALS = 12
 class ReliabilityBin:
     """Samples of neighbouring confidence: how sure they were, and how often right."""
 
-    count: int
+    count: float  # an integer, unless samples have weights
     lowest: float
     highest: float
     confidence: float
@@ -29,14 +29,19 @@ class ReliabilityBin:
 
 
 def reliability_table(
-    confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = 15
+    confidence: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    *,
+    bins: int = 15,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> tuple[ReliabilityBin, ...]:
     """Return bins of equal mass with their mean confidence and their accuracy.
 
     The sample at place ``i`` of N in ascending confidence belongs to bin ``⌊i · bins / N⌋``.
     Samples of equal confidence (to 12 decimals) are never parted: all take the place of their
     first. So the table depends neither on the samples' order nor on how often the whole set is
-    repeated. Bins that are left empty, by ties or by N < bins, are left out.
+    repeated. Bins that are left empty, by ties or by N < bins, are left out. With weights a sample
+    takes as many places as it weighs: weight k is the same as k copies.
 
     Parameters
     ----------
@@ -46,17 +51,20 @@ def reliability_table(
         Whether the prediction was right.
     bins : int
         How many bins, 1 or more.
+    sample_weight : array_like, (N,), optional
+        How often each sample counts, 0 or above, for a sum above 0.
 
     Returns
     -------
     tuple of ReliabilityBin
-        In ascending confidence: ``count``, ``lowest`` and ``highest`` confidence, mean
-        ``confidence``, ``accuracy``.
+        In ascending confidence: ``count`` (or sum of the weights), ``lowest`` and ``highest``
+        confidence, mean ``confidence``, ``accuracy``.
 
     Raises
     ------
     InputError
-        No sample, different lengths, a confidence outside [0, 1], or no bin.
+        No sample, different lengths, a confidence outside [0, 1], weights that do not fit, or no
+        bin.
 
     Examples
     --------
@@ -70,27 +78,44 @@ def reliability_table(
     J. Nixon et al., *Measuring Calibration in Deep Learning*, CVPR Workshops, 2019 (bins of equal
     mass).
     """
-    sure, right = _checked(confidence, correct, bins)
+    sure, right, weight = _checked(confidence, correct, bins, sample_weight)
     order = np.argsort(sure, kind="stable")
-    sure, right = sure[order], right[order]
-    starts = _bin_starts(sure, bins)
-    counts = np.diff(starts, append=len(sure))
+    sure, right, weight = sure[order], right[order], weight[order]
+    starts = _bin_starts(sure, bins, weight)
+    counts = np.add.reduceat(weight, starts)
     columns = (
         counts,
         sure[starts],
-        sure[starts + counts - 1],
-        np.add.reduceat(sure, starts) / counts,
-        np.add.reduceat(right, starts) / counts,
+        sure[np.append(starts[1:], len(sure)) - 1],
+        np.add.reduceat(sure * weight, starts) / counts,
+        np.add.reduceat(right * weight, starts) / counts,
     )
     return tuple(ReliabilityBin(*row) for row in zip(*(c.tolist() for c in columns), strict=True))
 
 
 def expected_calibration_error(
-    confidence: npt.ArrayLike, correct: npt.ArrayLike, *, bins: int = 15
+    confidence: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    *,
+    bins: int = 15,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Return the mean gap between confidence and accuracy: ``Σ_b n_b/N |accuracy_b − conf_b|``.
 
-    The bins, parameters and errors are those of `reliability_table`. 0 is perfectly calibrated.
+    Parameters
+    ----------
+    confidence, correct, bins, sample_weight
+        As in `reliability_table`, whose bins are taken.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 is perfectly calibrated.
+
+    Raises
+    ------
+    InputError
+        As `reliability_table`.
 
     Examples
     --------
@@ -102,7 +127,8 @@ def expected_calibration_error(
     M. P. Naeini, G. Cooper, M. Hauskrecht, *Obtaining Well Calibrated Probabilities Using Bayesian
     Binning*, AAAI, 2015. C. Guo et al., *On Calibration of Modern Neural Networks*, ICML, 2017.
     """
-    return table_error(reliability_table(confidence, correct, bins=bins))
+    table = reliability_table(confidence, correct, bins=bins, sample_weight=sample_weight)
+    return table_error(table)
 
 
 def table_error(table: tuple[ReliabilityBin, ...]) -> float:
@@ -111,23 +137,36 @@ def table_error(table: tuple[ReliabilityBin, ...]) -> float:
     return gaps / sum(row.count for row in table)
 
 
-def _checked(confidence: npt.ArrayLike, correct: npt.ArrayLike, bins: int) -> tuple[Array, Array]:
+def _checked(
+    confidence: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    bins: int,
+    sample_weight: npt.ArrayLike | None,
+) -> tuple[Array, Array, Array]:
+    """Return confidences, whether they were right, and weights, of the samples that count."""
     sure = checks.floating(confidence, "confidence").astype(np.float64)
     checks.unit_interval(sure, "confidence")
     right = np.asarray(correct, np.bool_)
     checks.same_shape(sure, right, ("confidence", "correct"))
     if sure.ndim != 1 or sure.size == 0:
-        raise checks.InputError(f"confidence: expected shape (N,), N ≥ 1, found {sure.shape}")
+        raise checks.InputError.of("confidence", expected="shape (N,), N ≥ 1", found=sure.shape)
     if bins < 1:
-        raise checks.InputError(f"bins: expected 1 or more, found {bins}")
-    return sure, right.astype(np.float64)
+        raise checks.InputError.of("bins", expected="1 or more", found=bins)
+    if sample_weight is None:
+        return sure, right.astype(np.float64), np.ones(sure.shape, np.int64)
+    weight = checks.weights(sample_weight, "sample_weight", sure.shape, check=True)
+    counted = weight > 0
+    if not counted.any():
+        raise checks.InputError.of("sample_weight", expected="one above 0", found="none")
+    return sure[counted], right[counted].astype(np.float64), weight[counted]
 
 
-def _bin_starts(ascending: Array, bins: int) -> Array:
+def _bin_starts(ascending: Array, bins: int, weight: Array) -> Array:
     """Return the places where a bin begins, of confidences in ascending order."""
-    count = len(ascending)
+    ends = weight.cumsum()
     rounded = ascending.round(_DECIMALS)
     is_first = np.diff(rounded, prepend=-np.inf) > 0
-    first_of_equals = np.maximum.accumulate(np.where(is_first, np.arange(count), 0))
-    bin_of = first_of_equals * bins // count
+    first_of_equals = np.maximum.accumulate(np.where(is_first, ends - weight, 0))
+    # A last sample of next to no weight may round up to the very end.
+    bin_of = np.minimum(first_of_equals * bins // ends[-1], bins - 1)
     return np.flatnonzero(np.diff(bin_of, prepend=-1))

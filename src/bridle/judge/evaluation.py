@@ -14,7 +14,7 @@ from bridle import strict_json
 from bridle.checks import Label
 from bridle.judge import calibration, metrics, surprise, text
 from bridle.judge.calibration import ReliabilityBin
-from bridle.judge.kinds import InputKind
+from bridle.judge.kinds import AskedKind, InputKind
 from bridle.judge.metrics import ClassFigures
 from bridle.judge.outcomes import Outcomes, row_outcomes
 from bridle.judge.surprise import SurprisingSample
@@ -38,13 +38,16 @@ class Evaluation:
     input_kind : {"probabilities", "scores"}
         How the input was taken.
     samples : int
-        ``N``.
+        ``N``; with sample weights, how many of them are above 0.
+    total_weight : float
+        What all means divide by: the sum of the sample weights, ``N`` without.
     classes : tuple
         The label of each class, in the order of the columns.
     cross_entropy_nats, cross_entropy_bits : float
-        Mean surprisal ``1/N Σ −log p(target)``, never clipped: one probability of 0 makes it +inf.
+        Mean surprisal ``Σ w −log p(target) / Σ w`` (w = 1 without weights), never clipped: one
+        probability of 0 makes it +inf.
     infinite_losses : int
-        How many samples have probability 0 at their target.
+        How many samples have probability 0 at their target, whatever they weigh.
     perplexity : float
         ``exp(cross_entropy_nats)``.
     uniform_nats, uniform_bits : float
@@ -62,17 +65,25 @@ class Evaluation:
         `bridle.judge.reliability_table`: count, lowest, highest, confidence, accuracy.
     per_class : tuple of ClassFigures
         label, support, loss (mean surprisal of the class's samples), precision, recall.
-    confusion_matrix : (C, C) int64 array or None
-        Rows are targets, columns predictions; None beyond 1,000 classes.
+    confusion_matrix : (C, C) array or None
+        Rows are targets, columns predictions; None beyond 1,000 classes. Counts in int64 (as
+        ``support`` and the table's ``count``), or sums of sample weights in float64.
     most_surprising : tuple of SurprisingSample
         The ten samples of largest surprisal: index, target, predicted, probability (of the
         target), surprisal.
     outcomes : Outcomes
-        The figures of each row; not part of `to_dict`.
+        The figures of each row, of weight 0 too; not part of `to_dict`.
+
+    Examples
+    --------
+    >>> figures = evaluate([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]], [0, 1, 1])
+    >>> figures.input_kind, round(figures.accuracy, 4), round(figures.cross_entropy_nats, 4)
+    ('scores', 0.6667, 0.5224)
     """
 
     input_kind: InputKind
     samples: int
+    total_weight: float
     classes: tuple[Label, ...]
     cross_entropy_nats: float
     cross_entropy_bits: float
@@ -129,15 +140,12 @@ def evaluate(
     target: npt.ArrayLike | Iterable[object],
     *,
     classes: Iterable[object] | None = None,
-    kind: InputKind | None = None,
+    kind: AskedKind = "auto",
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Evaluation:
     """Judge scores or probabilities against the true classes.
 
-    Unless told by ``kind``, rows are taken as probabilities if every row is non-negative and sums
-    to 1, within the rounding of the dtype or of the decimals that all entries have (0.333 thrice;
-    they are used as they are), else as scores, whose probabilities are their softmax. The result
-    says which, and a warning where scores look like probabilities (one-vs-rest) or per cent. A
-    score of −inf is a masked class.
+    A score of −inf is a masked class.
 
     Parameters
     ----------
@@ -149,9 +157,16 @@ def evaluate(
         Class indices in [0, C); or labels, if ``classes`` are given.
     classes : sequence of C labels, optional
         Text, numbers or booleans, in the order of the columns.
-    kind : {"probabilities", "scores"}, optional
-        What the rows are, where that shall not be told from their range and sums. Rows of
-        probabilities that do not sum to 1, one-vs-rest ones say, are then refused.
+    kind : {"auto", "scores", "probabilities"}
+        What the rows are. ``"auto"`` takes them as probabilities if every row is non-negative and
+        sums to 1, within the rounding of the dtype or of the decimals that all entries have (0.333
+        thrice; they are used as they are), else as scores, whose probabilities are their softmax;
+        the result says which, and a warning where scores look like probabilities (one-vs-rest) or
+        per cent. Told that they are probabilities, rows that do not sum to 1 are refused.
+    sample_weight : array_like, (N,), optional
+        How much each row counts, 0 or above: weight k is the same as k copies, and a row of weight
+        0 counts nowhere. All figures are weighted but ``samples``, ``infinite_losses`` and the
+        order of ``most_surprising``, which are about rows.
 
     Returns
     -------
@@ -166,7 +181,7 @@ def evaluate(
         No rows or classes, targets of another number or kind, a label that ``classes`` lacks, a
         row with a NaN, a +inf or −inf alone; or entries in [0, 1] of which at least half of the
         rows sum to nearly 1 (within 0.05) but not all do: broken probabilities; a ``kind`` that
-        the rows are not.
+        the rows are not; weights of another number, negative or not finite, or a sum of 0.
 
     Examples
     --------
@@ -190,14 +205,19 @@ def evaluate(
                   0  cat               eel                    0.1000     2.3026
                   1  eel               eel                    0.5000     0.6931
     """
-    found = row_outcomes(scores_or_probabilities, target, classes=classes, kind=kind)
-    nats = float(found.surprisal.mean())
+    outcomes = row_outcomes(
+        scores_or_probabilities, target, classes=classes, kind=kind, sample_weight=sample_weight
+    )
+    found = outcomes.counted()
+    weight = found.sample_weight
+    nats = found.mean(found.surprisal)
     uniform = metrics.uniform_cross_entropy(len(found.classes))
-    frequency = metrics.class_frequency_cross_entropy(found.target)
-    table = calibration.reliability_table(found.confidence, found.correct)
+    frequency = metrics.class_frequency_cross_entropy(found.target, weight)
+    table = calibration.reliability_table(found.confidence, found.correct, sample_weight=weight)
     return Evaluation(
         input_kind=found.input_kind,
         samples=len(found.target),
+        total_weight=float(len(found.target) if weight is None else weight.sum()),
         classes=found.classes,
         cross_entropy_nats=nats,
         cross_entropy_bits=_bits(nats),
@@ -207,15 +227,15 @@ def evaluate(
         uniform_bits=_bits(uniform),
         class_frequency_nats=frequency,
         class_frequency_bits=_bits(frequency),
-        accuracy=float(found.correct.mean()),
-        top_5_accuracy=float((found.rank < _TOP).mean()),
-        brier_score=float(found.squared_error.mean()),
+        accuracy=found.mean(found.correct),
+        top_5_accuracy=found.mean(found.rank < _TOP),
+        brier_score=found.mean(found.squared_error),
         expected_calibration_error=calibration.table_error(table),
         reliability=table,
         per_class=metrics.class_figures(found),
         confusion_matrix=_confusion_matrix(found),
-        most_surprising=_most_surprising(found),
-        outcomes=found,
+        most_surprising=_most_surprising(outcomes),
+        outcomes=outcomes,
     )
 
 
@@ -223,10 +243,14 @@ def _confusion_matrix(found: Outcomes) -> Array | None:
     classes = len(found.classes)
     if classes > _CONFUSION_CLASSES:
         return None
-    return metrics.confusion_matrix(found.target, found.predicted, classes)
+    return metrics.confusion_matrix(
+        found.target, found.predicted, classes, sample_weight=found.sample_weight
+    )
 
 
 def _most_surprising(found: Outcomes) -> tuple[SurprisingSample, ...]:
+    weight, surprisal = found.sample_weight, found.surprisal
+    counted = np.arange(len(surprisal)) if weight is None else np.flatnonzero(weight)
     return tuple(
         SurprisingSample(
             index=int(row),
@@ -235,7 +259,7 @@ def _most_surprising(found: Outcomes) -> tuple[SurprisingSample, ...]:
             probability=float(found.probability[row]),
             surprisal=float(found.surprisal[row]),
         )
-        for row in surprise.most_surprising(found.surprisal)
+        for row in counted[surprise.most_surprising(surprisal[counted])]
     )
 
 

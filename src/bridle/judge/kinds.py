@@ -18,6 +18,7 @@ from bridle import checks
 
 Array = npt.NDArray[Any]
 InputKind = Literal["probabilities", "scores"]
+AskedKind = Literal["auto", "scores", "probabilities"]
 
 # A block's float64 copy (512 kB) and what is made of it stay in cache.
 _BLOCK_NUMBERS = 2**16

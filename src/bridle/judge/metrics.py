@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import special
 
 from bridle import checks
+from bridle.judge.kinds import AskedKind
 from bridle.judge.outcomes import Outcomes, row_outcomes
 
 Array = npt.NDArray[Any]
@@ -22,13 +23,19 @@ class ClassFigures:
     """One class: how often it occurs, what it costs, and how well it is told from the others."""
 
     label: checks.Label
-    support: int
+    support: float  # an integer, unless samples have weights
     loss: float
     precision: float
     recall: float
 
 
-def confusion_matrix(target: npt.ArrayLike, predicted: npt.ArrayLike, classes: int) -> Array:
+def confusion_matrix(
+    target: npt.ArrayLike,
+    predicted: npt.ArrayLike,
+    classes: int,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+) -> Array:
     """Count how often class ``i`` was predicted as class ``j``.
 
     Parameters
@@ -37,18 +44,21 @@ def confusion_matrix(target: npt.ArrayLike, predicted: npt.ArrayLike, classes: i
         Class indices in ``[0, classes)``.
     classes : int
         ``C``; the matrix takes ``8 C²`` bytes.
+    sample_weight : array_like, (N,), optional
+        How often each sample counts, 0 or above.
 
     Returns
     -------
-    int64 ndarray, (C, C)
-        Rows are targets, columns predictions; the diagonal is right.
+    ndarray, (C, C)
+        Rows are targets, columns predictions; the diagonal is right. Counts in int64, or sums of
+        weights in float64.
 
     Raises
     ------
     TargetRangeError
         An index outside ``[0, classes)``.
     InputError
-        Indices that are no integers, or of two lengths.
+        Indices that are no integers, or of two lengths; weights that do not fit.
 
     Examples
     --------
@@ -58,7 +68,10 @@ def confusion_matrix(target: npt.ArrayLike, predicted: npt.ArrayLike, classes: i
     """
     rows = checks.class_indices(target, np.size(target), classes)
     columns = checks.class_indices(predicted, len(rows), classes, name="predicted")
-    counts = np.bincount(rows * classes + columns, minlength=classes * classes)
+    weight = sample_weight
+    if weight is not None:
+        weight = checks.weights(weight, "sample_weight", rows.shape, check=True)
+    counts = np.bincount(rows * classes + columns, weight, minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 
@@ -67,11 +80,27 @@ def brier_score(
     target: npt.ArrayLike | Iterable[object],
     *,
     classes: Iterable[object] | None = None,
+    kind: AskedKind = "auto",
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Return the Brier score ``1/N Σ_n Σ_c (p_nc − y_nc)²``, ``y`` the target as one-hot.
 
-    0 is best, 2 is worst. For two classes it is twice the one-column score that scikit-learn's
-    ``brier_score_loss`` gives. Parameters and errors are those of `bridle.evaluate`.
+    For two classes it is twice the one-column score that scikit-learn's ``brier_score_loss`` gives.
+
+    Parameters
+    ----------
+    scores_or_probabilities, target, classes, kind, sample_weight
+        As in `bridle.evaluate`; with weights ``Σ_n w_n Σ_c (p_nc − y_nc)² / Σ_n w_n``.
+
+    Returns
+    -------
+    float
+        0 is best, 2 is worst.
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `bridle.evaluate`.
 
     Examples
     --------
@@ -83,9 +112,10 @@ def brier_score(
     G. W. Brier, *Verification of forecasts expressed in terms of probability*, Monthly Weather
     Review, 1950.
     """
-    return float(
-        row_outcomes(scores_or_probabilities, target, classes=classes).squared_error.mean()
+    found = row_outcomes(
+        scores_or_probabilities, target, classes=classes, kind=kind, sample_weight=sample_weight
     )
+    return found.mean(found.squared_error)
 
 
 def uniform_cross_entropy(classes: int) -> float:
@@ -93,23 +123,27 @@ def uniform_cross_entropy(classes: int) -> float:
     return math.log(classes)
 
 
-def class_frequency_cross_entropy(target: Array) -> float:
+def class_frequency_cross_entropy(target: Array, sample_weight: Array | None = None) -> float:
     """Return what guessing the targets' own frequencies costs: their entropy in nats."""
-    frequencies = np.bincount(target) / len(target)
-    return float(special.entr(frequencies).sum())
+    counts = np.bincount(target, sample_weight)
+    return float(special.entr(counts / counts.sum()).sum())
 
 
 def class_figures(found: Outcomes) -> tuple[ClassFigures, ...]:
     """Return each class's support, mean surprisal in nats, precision and recall.
 
     ``precision = hits / predicted`` and ``recall = hits / support``. A ratio of nothing to nothing
-    (a class never predicted, or without samples) is NaN: it is undefined, not bad.
+    (a class never predicted, or without samples) is NaN: it is undefined, not bad. With weights,
+    of rows that count, each number of samples is the sum of theirs.
     """
-    count = len(found.classes)
-    support = np.bincount(found.target, minlength=count)
-    predicted = np.bincount(found.predicted, minlength=count)
-    hits = np.bincount(found.target[found.correct], minlength=count)
-    total_loss = np.bincount(found.target, weights=found.surprisal, minlength=count)
+    count, right, weight = len(found.classes), found.correct, found.sample_weight
+    support = np.bincount(found.target, weight, minlength=count)
+    predicted = np.bincount(found.predicted, weight, minlength=count)
+    hits = np.bincount(
+        found.target[right], None if weight is None else weight[right], minlength=count
+    )
+    losses = found.surprisal if weight is None else found.surprisal * weight
+    total_loss = np.bincount(found.target, losses, minlength=count)
     with np.errstate(invalid="ignore"):
         columns = (total_loss / support, hits / predicted, hits / support)
     figures = zip(found.classes, support.tolist(), *(c.tolist() for c in columns), strict=True)

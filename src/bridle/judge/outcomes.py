@@ -8,15 +8,15 @@ figure of the room is computed from those.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, probabilities
 from bridle.judge import kinds
-from bridle.judge.kinds import InputKind
+from bridle.judge.kinds import AskedKind, InputKind
 from bridle.tensors import is_tensor, on_host
 
 Array = npt.NDArray[Any]
@@ -47,6 +47,8 @@ class Outcomes:
         The probability of the predicted class.
     squared_error : float64 array
         ``Σ_c (p_c − y_c)²`` with ``y`` the target as one-hot.
+    sample_weight : float64 array or None
+        How much each row counts; None: once.
     """
 
     input_kind: InputKind
@@ -58,11 +60,29 @@ class Outcomes:
     surprisal: Array
     confidence: Array
     squared_error: Array
+    sample_weight: Array | None = None
 
     @property
     def correct(self) -> Array:
         """Where the predicted class is the target."""
         return np.asarray(self.predicted == self.target)
+
+    def counted(self) -> Outcomes:
+        """Return the rows whose weight is above 0: the others count nowhere."""
+        if self.sample_weight is None or self.sample_weight.all():
+            return self
+        kept = self.sample_weight > 0
+        some: dict[str, Any] = {
+            name: value[kept] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return replace(self, **some)
+
+    def mean(self, values: Array) -> float:
+        """Return the weighted mean of one number per row."""
+        if self.sample_weight is None:
+            return float(values.mean())
+        # Averaged with weights of a sum of 1, so that no product of large ones overflows.
+        return float(np.average(values, weights=self.sample_weight / self.sample_weight.max()))
 
 
 def row_outcomes(
@@ -70,11 +90,25 @@ def row_outcomes(
     target: npt.ArrayLike | Iterable[object],
     *,
     classes: Iterable[object] | None = None,
-    kind: InputKind | None = None,
+    kind: AskedKind = "auto",
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Outcomes:
     """Return what became of each row of scores or probabilities.
 
-    Parameters and errors are those of `bridle.evaluate`.
+    Parameters
+    ----------
+    scores_or_probabilities, target, classes, kind, sample_weight
+        As in `bridle.evaluate`.
+
+    Returns
+    -------
+    Outcomes
+        Arrays with an entry for each row.
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `bridle.evaluate`.
 
     Examples
     --------
@@ -82,8 +116,7 @@ def row_outcomes(
     >>> found.surprisal.round(6), found.rank, found.input_kind
     (array([2.302585, 0.693147]), array([2, 0]), 'probabilities')
     """
-    if kind is not None:
-        checks.one_of(kind, "kind", ("probabilities", "scores"))
+    checks.one_of(kind, "kind", get_args(AskedKind))
     given: Any = scores_or_probabilities
     values = _checked_values(on_host(given))
     dtype = values.dtype.name
@@ -97,23 +130,37 @@ def row_outcomes(
     else:
         labels = checks.class_labels(classes, columns)
         indices = checks.labelled_target(target, labels, count)
+    weight = _checked_weight(sample_weight, count)
     found = _input_kind(values, kind, dtype)
     parts = [
         _block_outcomes(block, indices[start : start + len(block)], found, start)
         for start, block in _blocks(values, found)
     ]
     joined = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Outcomes(found, labels, indices, *joined)
+    return replace(Outcomes(found, labels, indices, *joined), sample_weight=weight)
 
 
 def _checked_values(scores_or_probabilities: npt.ArrayLike) -> Array:
     values = checks.real_numbers(scores_or_probabilities, _NAME)
     if values.ndim not in (1, 2) or values.size == 0:
-        raise checks.InputError(
-            f"{_NAME}: expected shape (N, C), or (N,) for two classes, with at least one row and "
-            f"one class, found shape {values.shape}"
+        raise checks.InputError.of(
+            _NAME,
+            expected="shape (N, C), or (N,) for two classes, with at least one row and one class",
+            found=f"shape {values.shape}",
         )
     return values
+
+
+def _checked_weight(sample_weight: npt.ArrayLike | None, count: int) -> Array | None:
+    if sample_weight is None:
+        return None
+    weight = checks.weights(on_host(sample_weight), "sample_weight", (count,), check=True)
+    with np.errstate(over="ignore"):
+        total = float(weight.sum())
+    if not 0 < total < np.inf:
+        expected = "weights whose sum is finite and above 0"
+        raise checks.InputError.of("sample_weight", expected=expected, found=f"a sum of {total:g}")
+    return weight
 
 
 def _blocks(values: Array, kind: InputKind) -> Iterator[tuple[int, Array]]:
@@ -133,7 +180,7 @@ def _two_columns(second: Array, kind: InputKind) -> Array:
     return np.stack([np.minimum(-second, 0), np.minimum(second, 0)], axis=1)
 
 
-def _input_kind(values: Array, wanted: InputKind | None, dtype: str) -> InputKind:
+def _input_kind(values: Array, wanted: AskedKind, dtype: str) -> InputKind:
     """Tell probabilities from scores; refuse rows that were meant as the former but are not.
 
     All entries in [0, 1] and half of the rows summing nearly to 1 is what "meant" means.

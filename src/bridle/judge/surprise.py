@@ -50,10 +50,13 @@ def most_surprising(surprisal: npt.ArrayLike, count: int = 10) -> Array:
     """
     values = checks.floating(surprisal, "surprisal").astype(np.float64, copy=False)
     if values.ndim != 1:
-        raise checks.InputError(f"surprisal: expected shape (N,), found {values.shape}")
+        raise checks.InputError.of("surprisal", expected="shape (N,)", found=values.shape)
     if np.isnan(values).any():
-        where = checks.row_position(np.isnan(values))
-        raise checks.InputError(f"surprisal: row {where} is NaN")
+        row = int(np.argmax(np.isnan(values)))
+        message = f"surprisal: row {row} is NaN"
+        raise checks.InputError(
+            message, argument="surprisal", expected="a number", found="NaN", row=row
+        )
     if count < 0:
-        raise checks.InputError(f"count: expected 0 or more, found {count}")
+        raise checks.InputError.of("count", expected="0 or more", found=count)
     return np.argsort(-values, kind="stable")[:count]

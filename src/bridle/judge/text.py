@@ -22,8 +22,13 @@ _TOP = 5
 def headline(figures: Evaluation) -> Iterator[str]:
     """Yield the lines that concern all samples together."""
     classes = len(figures.classes)
+    weighed = (
+        ""
+        if figures.outcomes.sample_weight is None
+        else (f" (of weight {amount(figures.total_weight)} together)")
+    )
     yield (
-        f"{figures.samples:,} sample{'s' * (figures.samples != 1)}, "
+        f"{figures.samples:,} sample{'s' * (figures.samples != 1)}{weighed}, "
         f"{classes:,} class{'es' * (classes != 1)}, from {figures.input_kind}"
     )
     yield ""
@@ -53,7 +58,7 @@ def class_table(per_class: Sequence[ClassFigures]) -> Iterator[str]:
     yield f"{heading:20}{'support':>11} {'loss':>10} {'precision':>10} {'recall':>10}"
     for row in shown[:_MOST_CLASSES]:
         ratios = f"{number(row.precision)} {number(row.recall)}"
-        yield f"{cell(row.label, 20)}{row.support:>11,} {number(row.loss)} {ratios}"
+        yield f"{cell(row.label, 20)}{amount(row.support):>11} {number(row.loss)} {ratios}"
 
 
 def surprise_table(samples: Sequence[SurprisingSample]) -> Iterator[str]:
@@ -72,6 +77,15 @@ def number(value: float) -> str:
         return f"{'-':>10}"
     fixed = value == 0 or 1e-4 <= abs(value) < 1e5 or math.isinf(value)
     return f"{value:10.4f}" if fixed else f"{value:10.2e}"
+
+
+def amount(value: float) -> str:
+    """Return a count, or a sum of weights to six digits.
+
+    >>> amount(12345), amount(12345.678), amount(0.25), amount(1e9)
+    ('12,345', '12,345.7', '0.25', '1e+09')
+    """
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
 def cell(label: object, width: int) -> str:

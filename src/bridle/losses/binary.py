@@ -78,8 +78,24 @@ def binary_cross_entropy_gradient(
 ) -> tuple[Array, Array]:
     """Return ``(loss, d loss / d input)``: ``σ(z) − t`` per entry, divided by their number.
 
-    With ``pos_weight`` p the entry is ``(1 − t) · σ(z) − p · t · σ(−z)``. The arguments and errors
-    are those of `binary_cross_entropy`; the gradient has the shape and dtype of the input.
+    With ``pos_weight`` p the entry is ``(1 − t) · σ(z) − p · t · σ(−z)``.
+
+    Parameters
+    ----------
+    input, target, weight, reduction, pos_weight, check
+        As in `binary_cross_entropy`.
+
+    Returns
+    -------
+    loss : ndarray or NumPy scalar
+        In nats, as `binary_cross_entropy` gives it.
+    gradient : ndarray or NumPy scalar
+        In the shape and dtype of the input.
+
+    Raises
+    ------
+    InputError
+        As `binary_cross_entropy`.
 
     Examples
     --------
@@ -132,8 +148,8 @@ def _broadcast(
     try:
         return np.broadcast_to(array, shape)
     except ValueError:
-        message = f"{name}: expected a shape that broadcasts to {shape}, found {array.shape}"
-        raise checks.InputError(message) from None
+        expected = f"a shape that broadcasts to {shape}"
+        raise checks.InputError.of(name, expected=expected, found=array.shape) from None
 
 
 @np.errstate(over="ignore", invalid="ignore")

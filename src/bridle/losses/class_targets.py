@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,40 +26,6 @@ Array = npt.NDArray[Any]
 
 # A block and its few temporaries stay in a core's own cache.
 _BLOCK_NUMBERS = 2**16
-
-
-class ClassLossOptions(TypedDict, total=False):
-    """The keyword arguments shared by the losses of class targets; see `cross_entropy`."""
-
-    ignore_index: int
-    reduction: checks.Reduction
-    label_smoothing: float
-    sample_weight: npt.ArrayLike | None
-    on_empty: checks.OnEmpty
-    check: bool
-
-
-class PlacedOptions(ClassLossOptions, total=False):
-    """Those of a loss whose classes may lie on any axis."""
-
-    axis: int | None
-    dim: int | None
-
-
-class CrossEntropyOptions(ClassLossOptions, total=False):
-    """Those that only scores have."""
-
-    normalizer: float | None
-    z_loss: float
-    softcap: float
-    temperature: float
-
-
-class ScoreOptions(CrossEntropyOptions, total=False):
-    """Those of `cross_entropy_gradient`."""
-
-    axis: int | None
-    dim: int | None
 
 
 @dataclass(frozen=True)
@@ -271,12 +237,13 @@ def _sparse(
         or columns.ndim != 2
         or (len(columns) != shape[0])
     ):
-        raise checks.InputError(
-            f"target: expected indices and probabilities of shape (N, k) beside scores (N, C), "
-            f"found {columns.shape} and {masses.shape} beside {shape}"
+        raise checks.InputError.of(
+            "target",
+            expected="indices and probabilities of shape (N, k) beside scores (N, C)",
+            found=f"{columns.shape} and {masses.shape} beside {shape}",
         )
     if columns.dtype.kind not in "iu":
-        raise checks.InputError(f"target[0]: expected integers, found {columns.dtype}")
+        raise checks.InputError.of("target[0]", expected="integers", found=columns.dtype)
     columns = columns.astype(np.int64)
     outside = (columns < 0) | (columns >= shape[1])
     if check:
@@ -288,7 +255,7 @@ def _sparse(
 def _refuse_ignore_index(ignore_index: int) -> None:
     if ignore_index >= 0:
         found = f"ignore_index={ignore_index} with probabilities as target"
-        raise checks.InputError(f"ignore_index: expected class indices as target, found {found}")
+        raise checks.InputError.of("ignore_index", expected="class indices as target", found=found)
 
 
 def _distributions(target: Array, ignore_index: int, check: bool) -> Array:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.losses.class_targets import (
-    ClassTargets,
-    ScoreOptions,
-    class_targets,
-    in_default_layout,
-)
+from bridle.losses.class_targets import ClassTargets, class_targets, in_default_layout
 from bridle.losses.outputs import asked_outputs, collect_outputs
 from bridle.losses.reduction import gradient_scale, reduce_losses
 from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
@@ -94,6 +89,8 @@ def cross_entropy(
     check : bool
         False takes the values of target and weights as they are: distributions need not sum to 1,
         weights may be negative, and an index out of range gives NaN in its row.
+    inplace : bool
+        Of tensors alone: write the gradient over their memory; see `bridle.torch.cross_entropy`.
 
     Returns
     -------
@@ -151,15 +148,39 @@ def cross_entropy_gradient(
     input: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
-    **options: Unpack[ScoreOptions],
+    *,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
+    axis: int | None = None,
+    dim: int | None = None,
+    check: bool = True,
 ) -> tuple[Array, Array]:
-    """Return ``(loss, d loss / d input)``; the arguments are those of `cross_entropy`.
+    """Return ``(loss, d loss / d input)``, of which the loss is that of `cross_entropy`.
 
-    There is no gradient of further ``outputs``. That of a sample's loss is, without a softcap and
-    at temperature 1, ``softmax(z) · Σ_c mass_c − mass``: for plain class indices
-    ``softmax(z) − one_hot``, divided by N for a mean. With ``reduction="none"`` each row is the
-    gradient of its own loss. It comes in the shape and dtype of the input and is finite even
-    where the loss is +inf.
+    The gradient of a sample's loss is, without a softcap and at temperature 1,
+    ``softmax(z) · Σ_c mass_c − mass``: for plain class indices ``softmax(z) − one_hot``, divided
+    by N for a mean.
+
+    Parameters
+    ----------
+    input, target, weight, ignore_index, reduction, label_smoothing, sample_weight, normalizer
+        As in `cross_entropy`; with ``reduction="none"`` each row is the gradient of its own loss.
+    z_loss, softcap, temperature, on_empty, axis, dim, check
+        As there. (There is no gradient of further ``outputs``.)
+
+    Returns
+    -------
+    loss : ndarray or NumPy scalar
+        In nats, as `cross_entropy` gives it.
+    gradient : ndarray
+        In the shape and dtype of the input; finite even where the loss is +inf.
 
     Raises
     ------
@@ -172,13 +193,20 @@ def cross_entropy_gradient(
     >>> gradient.round(3)
     array([-0.335,  0.245,  0.09 ])
     """
-    bend = [options.pop(name, default) for name, default in _BEND]  # type: ignore[misc]
-    placed = in_default_layout(
-        checks.floating(input, "input"), target, options.pop("axis", None), options.pop("dim", None)
-    )
-    scores = _scores(placed.values, options.get("check", True))
+    placed = in_default_layout(checks.floating(input, "input"), target, axis, dim)
     found = evaluate_class_loss(
-        scores, placed.target, weight, _rows(*bend), gradient=True, **options
+        _scores(placed.values, check),
+        placed.target,
+        weight,
+        _rows(z_loss, softcap, temperature),
+        gradient=True,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        sample_weight=sample_weight,
+        normalizer=normalizer,
+        on_empty=on_empty,
+        check=check,
     )
     assert found.rows.gradients is not None
     return found.loss, placed.back(found.problem.in_input_layout(found.rows.gradients))
@@ -234,10 +262,6 @@ def mean_divisor(
         return normalizer, 1.0
     divisor = problem.normalizer()
     return divisor, problem.z_share(divisor)
-
-
-# The options of `cross_entropy_gradient` that say what is made of the scores.
-_BEND: Any = (("z_loss", 0.0), ("softcap", 0.0), ("temperature", 1.0))
 
 
 def _rows(

@@ -14,6 +14,7 @@ compute is the loss of rows of features under one weight (C, D). Around it, for 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, NamedTuple, TypeVar
@@ -65,6 +66,7 @@ def takes_head_calls(world: World) -> Callable[[Callable[..., Answer]], Callable
                 found = function(features, weight, target, **rest)
             return _at_labels(world, found, shift, rest) if shift else found
 
+        call.__dict__["__signature__"] = _with_shift(inspect.signature(function))
         return call
 
     return decorate
@@ -80,13 +82,20 @@ def _has_places(weight: Any) -> bool:
     return getattr(weight, "ndim", 2) > 2 and not getattr(weight, "is_nested", False)
 
 
+def _with_shift(signature: inspect.Signature) -> inspect.Signature:
+    """Return the signature that `help` shows, with the option that is dealt with here."""
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    shift = inspect.Parameter("shift", keyword_only, default=0, annotation="int")
+    return signature.replace(parameters=[*signature.parameters.values(), shift])
+
+
 def our_names(
     given: Sequence[Any], options: Mapping[str, Any], function: str = "linear_cross_entropy"
 ) -> tuple[Any, Any, Any, dict[str, Any]]:
     """Return features, weight, target and the further options of a call by either names."""
     if len(given) > len(_NAMES):
-        found = f"found {len(given)} positional arguments"
-        raise checks.InputError(f"{function}: expected {', '.join(_NAMES)}, {found}")
+        found = f"{len(given)} positional arguments"
+        raise checks.InputError.of(function, expected=", ".join(_NAMES), found=found)
     rest = dict(options)
     rest.pop("options", None)  # how torch cuts its blocks; ours are cut by memory_budget
     named = dict(zip(("features", "matrix", "target"), given, strict=False))
@@ -113,7 +122,7 @@ def our_names(
 def _put(where: dict[str, Any], name: str, value: Any, said: str) -> None:
     if where.get(name) is not None:
         ours = "weight" if name == "matrix" else name
-        raise checks.InputError(f"{said}: expected it once, found it and {ours} in one call")
+        raise checks.InputError.of(said, expected="it once", found=f"it and {ours} in one call")
     where[name] = value
 
 
@@ -123,10 +132,8 @@ def _shifted(
     """Return features without the last positions, and labels and weights without the first."""
     features = features if hasattr(features, "ndim") else np.asarray(features)
     if features.ndim < 2 or features.shape[-2] <= shift:
-        found = f"found {tuple(features.shape)}"
-        raise checks.InputError(
-            f"features: expected (…, T, D) with T above shift={shift} positions, {found}"
-        )
+        expected = f"(…, T, D) with T above shift={shift} positions"
+        raise checks.InputError.of("features", expected=expected, found=tuple(features.shape))
     positions = tuple(features.shape[:-1])
 
     def later(values: Any) -> Any:

@@ -7,14 +7,14 @@ everywhere. Only the sum of logarithms survives many samples: the product underf
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
 from bridle.kernels import reference
-from bridle.losses.class_targets import ClassTargets, PlacedOptions, in_default_layout
+from bridle.losses.class_targets import ClassTargets, in_default_layout
 from bridle.losses.cross_entropy import evaluate_class_loss
 from bridle.losses.score_rows import RowLosses
 
@@ -25,19 +25,38 @@ def nll(
     probabilities: npt.ArrayLike,
     target: npt.ArrayLike,
     weight: npt.ArrayLike | None = None,
-    **options: Unpack[PlacedOptions],
+    *,
+    ignore_index: int = -100,
+    reduction: checks.Reduction = "mean",
+    label_smoothing: float = 0.0,
+    sample_weight: npt.ArrayLike | None = None,
+    normalizer: float | None = None,
+    on_empty: checks.OnEmpty = "nan",
+    axis: int | None = None,
+    dim: int | None = None,
+    check: bool = True,
 ) -> Array:
     """Return ``−log probabilities[target]`` in nats: cross-entropy from probabilities.
 
-    The other arguments are those of `cross_entropy`, and so is the answer: ``nll(softmax(z), y)``
-    equals ``cross_entropy(z, y)``, which is to be preferred where the scores are at hand, since a
-    small probability has lost digits (or is 0) that its score still has. A probability 0 at the
-    target gives +inf; nothing is clipped.
+    ``nll(softmax(z), y)`` equals ``cross_entropy(z, y)``, which is to be preferred where the scores
+    are at hand, since a small probability has lost digits (or is 0) that its score still has.
 
     Parameters
     ----------
     probabilities : array_like, (C,), (N, C) or (N, C, d1, …)
         Distributions over the classes; each sums to 1.
+    target, weight, ignore_index, reduction, label_smoothing, sample_weight, normalizer, on_empty
+        As in `cross_entropy`.
+    axis, dim
+        Where the classes lie, as there.
+    check : bool
+        False takes the values of all arguments as they are.
+
+    Returns
+    -------
+    ndarray or NumPy scalar
+        The loss, in the shape and dtype that `cross_entropy` gives it. A probability 0 at the
+        target gives +inf; nothing is clipped.
 
     Raises
     ------
@@ -55,12 +74,12 @@ def nll(
     values, target, _ = in_default_layout(
         checks.floating(probabilities, "probabilities"),
         target,
-        options.pop("axis", None),
-        options.pop("dim", None),
+        axis,
+        dim,
         "probabilities",
     )
     checks.score_layout(values, "probabilities")
-    if options.get("check", True):
+    if check:
         hint = " (for scores, use cross_entropy)"
         checks.probability_rows(values, "probabilities", min(values.ndim - 1, 1), hint)
     # log 0 = −inf is what masks a class, so probabilities and scores follow one rule.
@@ -68,7 +87,18 @@ def nll(
         wide = values.astype(reference.accumulator_dtype(values.dtype), copy=False)
         log_probabilities = np.log(wide)
     return evaluate_class_loss(
-        log_probabilities, target, weight, _rows_of_logarithms, gradient=False, **options
+        log_probabilities,
+        target,
+        weight,
+        _rows_of_logarithms,
+        gradient=False,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        sample_weight=sample_weight,
+        normalizer=normalizer,
+        on_empty=on_empty,
+        check=check,
     ).loss
 
 
@@ -86,9 +116,22 @@ def _rows_of_logarithms(problem: ClassTargets, scale: Any, _z_share: float) -> R
 
 
 def log_likelihood(probabilities: npt.ArrayLike, target: npt.ArrayLike) -> Array:
-    """Return ``Σ_i log probabilities[i, target_i]`` in nats; −inf if one of them is 0.
+    """Return ``Σ_i log probabilities[i, target_i]`` in nats: the negative sum of `nll`.
 
-    Parameters and errors are those of `nll`, of which it is the negative sum.
+    Parameters
+    ----------
+    probabilities, target
+        As in `nll`.
+
+    Returns
+    -------
+    NumPy scalar
+        At most 0; −inf if one of the probabilities is 0.
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `nll`.
 
     Examples
     --------
@@ -101,8 +144,21 @@ def log_likelihood(probabilities: npt.ArrayLike, target: npt.ArrayLike) -> Array
 def likelihood(probabilities: npt.ArrayLike, target: npt.ArrayLike) -> Array:
     """Return ``Π_i probabilities[i, target_i]``, the probability of all targets together.
 
-    It underflows to 0 after a few hundred samples (1e-308 is the least that a float64 holds at
-    full precision): compare models by `log_likelihood`. Parameters and errors are those of `nll`.
+    Parameters
+    ----------
+    probabilities, target
+        As in `nll`.
+
+    Returns
+    -------
+    NumPy scalar
+        A probability, which underflows to 0 after a few hundred samples (1e-308 is the least that
+        a float64 holds at full precision): compare models by `log_likelihood`.
+
+    Raises
+    ------
+    InputError, TargetRangeError
+        As `nll`.
 
     Examples
     --------

@@ -29,7 +29,29 @@ class CrossEntropyOutputs(NamedTuple):
     """What `cross_entropy` found in its one pass; None where it was not asked for.
 
     All but the loss, which follows ``reduction``, have the shape of the positions. Positions that
-    are ignored hold 0 (the argmax −1, correct False).
+    are ignored hold 0 (the argmax −1, correct False). Arrays for arrays, tensors for tensors.
+
+    Attributes
+    ----------
+    loss
+        What `cross_entropy` returns alone, in nats.
+    log_prob
+        ``log softmax(z)[target]`` in nats; of a distribution as target ``Σ_c target_c log p_c``.
+    entropy
+        ``−Σ_c p_c log p_c`` of the softmax, in nats.
+    logsumexp
+        ``log Σ_c exp(z_c)`` of the scores, softcap and temperature included.
+    argmax
+        The index of the largest score, ties to the lowest.
+    correct
+        Whether that is the target (of a distribution: its most probable class).
+
+    Examples
+    --------
+    >>> from bridle import cross_entropy
+    >>> found = cross_entropy([[2.0, 1.0], [0.0, 3.0]], [0, 0], outputs=["argmax", "correct"])
+    >>> found.argmax, found.correct, found.loss
+    (array([0, 1]), array([ True, False]), None)
     """
 
     loss: Any = None
@@ -46,7 +68,7 @@ def asked_outputs(outputs: Sequence[str] | None) -> frozenset[str]:
     unknown = sorted(asked - set(get_args(Output)))
     if isinstance(outputs, str) or unknown:
         names = ", ".join(get_args(Output))
-        raise checks.InputError(f"outputs: expected some of {names}, found {outputs!r}")
+        raise checks.InputError.of("outputs", expected=f"some of {names}", found=repr(outputs))
     return asked
 
 

@@ -56,8 +56,22 @@ def quadratic_loss_gradient(
 ) -> tuple[Array, Array]:
     """Return ``(loss, d loss / d output)``: ``a − y``, divided by the samples for a mean.
 
-    The arguments and errors are those of `quadratic_loss`; the gradient has the shape and dtype
-    of the output.
+    Parameters
+    ----------
+    output, target, reduction
+        As in `quadratic_loss`.
+
+    Returns
+    -------
+    loss : ndarray or NumPy scalar
+        As `quadratic_loss` gives it.
+    gradient : ndarray
+        In the shape and dtype of the output.
+
+    Raises
+    ------
+    InputError
+        As `quadratic_loss`.
 
     Examples
     --------
@@ -69,7 +83,7 @@ def quadratic_loss_gradient(
     desired = checks.floating(target, "target")
     checks.same_shape(given, desired, ("output", "target"))
     if given.ndim == 0:
-        raise checks.InputError("output: expected shape (C,) or (…, C), found a scalar")
+        raise checks.InputError.of("output", expected="shape (C,) or (…, C)", found="a scalar")
     dtype = accumulator_dtype(given.dtype)
     wide = np.result_type(np.float64, dtype)
     # What the dtype cannot hold is inf, and inf − inf is NaN: the answers say so themselves.

@@ -43,6 +43,11 @@ def gradient_scale(normalizer: Any, reduction: str) -> Any:
 
 def _empty_mean(dtype: np.dtype[Any], on_empty: str) -> Array:
     if on_empty == "raise":
-        raise checks.InputError("target: the mean is over no sample: none is counted")
+        raise checks.InputError(
+            "target: the mean is over no sample: none is counted",
+            argument="target",
+            expected="a sample that counts",
+            found="none",
+        )
     mean: Array = dtype.type(0.0 if on_empty == "zero" else np.nan)
     return mean

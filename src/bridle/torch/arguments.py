@@ -30,13 +30,13 @@ TENSORS = World(
 def floating(values: Any, name: str) -> Tensor:
     """Return a tensor of real numbers as it is; integers and booleans become float64."""
     if not isinstance(values, Tensor):
-        raise checks.InputError(f"{name}: expected a tensor, found {type(values).__name__}")
+        raise checks.InputError.of(name, expected="a tensor", found=type(values).__name__)
     refuse_pieces(values, name)
     if values.is_floating_point():
         return values
     if values.is_complex():
         found = f"{values.dtype} of shape {tuple(values.shape)}"
-        raise checks.InputError(f"{name}: expected real numbers, found {found}")
+        raise checks.InputError.of(name, expected="real numbers", found=found)
     return values.to(torch.float64)
 
 

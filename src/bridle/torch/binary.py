@@ -65,6 +65,5 @@ def _broadcast(values: Any, name: str, scores: Tensor, look: bool) -> Tensor:
     try:
         return kept.expand(scores.shape)
     except RuntimeError:
-        shapes = f"{tuple(scores.shape)}, found {tuple(tensor.shape)}"
-        message = f"{name}: expected a shape that broadcasts to {shapes}"
-        raise checks.InputError(message) from None
+        expected, found = f"a shape that broadcasts to {tuple(scores.shape)}", tuple(tensor.shape)
+        raise checks.InputError.of(name, expected=expected, found=found) from None

@@ -70,7 +70,9 @@ def class_rows(
     if weight is not None:
         weight = arguments.weights(weight, "weight", (classes,), dtype, input, look)
         if weight.requires_grad:
-            raise checks.InputError("weight: expected constants, found a tensor with a gradient")
+            raise checks.InputError.of(
+                "weight", expected="constants", found="a tensor with a gradient"
+            )
     if sample_weight is not None:
         sample_weight = _sample_weight(sample_weight, input, loss_shape, dtype, look)
     scores = as_rows(input)
@@ -175,12 +177,13 @@ def _sparse(
     masses = arguments.floating(arguments.beside(probabilities, indices, "target[1]"), "target[1]")
     shapes = tuple(indices.shape), tuple(masses.shape)
     if len(shape) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != shape[0]:
-        raise checks.InputError(
-            f"target: expected indices and probabilities of shape (N, k) beside scores (N, C), "
-            f"found {shapes[0]} and {shapes[1]} beside {shape}"
+        raise checks.InputError.of(
+            "target",
+            expected="indices and probabilities of shape (N, k) beside scores (N, C)",
+            found=f"{shapes[0]} and {shapes[1]} beside {shape}",
         )
     if indices.is_floating_point() or indices.dtype == torch.bool:
-        raise checks.InputError(f"target[0]: expected integers, found {indices.dtype}")
+        raise checks.InputError.of("target[0]", expected="integers", found=indices.dtype)
     index = indices.to(torch.int64)
     outside = (index < 0) | (index >= shape[1])
     if look:
@@ -194,7 +197,7 @@ def _sparse(
 def _refuse_ignore_index(ignore_index: int) -> None:
     if ignore_index >= 0:
         found = f"ignore_index={ignore_index} with probabilities as target"
-        raise checks.InputError(f"ignore_index: expected class indices as target, found {found}")
+        raise checks.InputError.of("ignore_index", expected="class indices as target", found=found)
 
 
 def _sample_weight(

@@ -269,8 +269,8 @@ def refuse_overwriting(scores: Tensor) -> None:
     """Refuse to write a gradient over a leaf that requires it: that would destroy a parameter."""
     base = scores if scores._base is None else scores._base
     if torch.is_grad_enabled() and base.is_leaf and base.requires_grad:
-        found = "found a leaf that requires a gradient"
-        raise checks.InputError(f"inplace: expected scores that a model computed, {found}")
+        found = "a leaf that requires a gradient"
+        raise checks.InputError.of("inplace", expected="scores that a model computed", found=found)
 
 
 def _own_memory(rows: Tensor) -> Tensor:

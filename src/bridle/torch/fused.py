@@ -91,7 +91,9 @@ class _Fused(torch.autograd.Function):
         if ctx.gradient is not None:
             gradient, ctx.gradient = ctx.gradient, False
             if gradient is False:
-                raise checks.InputError("inplace: expected one backward pass, found a second")
+                raise checks.InputError.of(
+                    "inplace", expected="one backward pass", found="a second"
+                )
             if is_batched(factor):
                 gradient = gradient * factor
             # A GPU's answer would have to be waited for.

@@ -153,7 +153,7 @@ class _IndexLoss(torch.autograd.Function):
             # Given away: autograd then keeps it, where it would copy what someone else holds.
             return kernels.index_kernels(gradient).scale(gradient, factor), None, None, None
         if reduced.inplace and gradient is False:
-            raise checks.InputError("inplace: expected one backward pass, found a second")
+            raise checks.InputError.of("inplace", expected="one backward pass", found="a second")
         scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors
         if torch.is_grad_enabled() or is_batched(factor) or not kept:  # the last: backward again
             return *_composed_gradient(scores, ctx.composed, factor), None, None, None

@@ -50,6 +50,7 @@ def entropy(
     probabilities: Tensor,
     *,
     axis: int = -1,
+    dim: int | None = None,
     unit: checks.Unit = "nats",
     check: bool | None = None,
 ) -> Tensor:
@@ -61,9 +62,8 @@ def entropy(
     tensor([1., 0.])
     """
     checks.unit(unit)
-    values = _classes_last(
-        arguments.floating(probabilities, "probabilities"), axis, "probabilities"
-    )
+    values = arguments.floating(probabilities, "probabilities")
+    values = _classes_last(values, checks.one_axis(axis, dim), "probabilities")
     if arguments.may_look(check, values):
         arguments.distributions(values, "probabilities", -1)
     surprise = torch.special.entr(values.to(accumulator_dtype(values.dtype)))
@@ -77,6 +77,7 @@ def kl_divergence(
     q: Tensor,
     *,
     axis: int = -1,
+    dim: int | None = None,
     unit: checks.Unit = "nats",
     log_p: bool = False,
     log_q: bool = False,
@@ -96,6 +97,7 @@ def kl_divergence(
     tensor(0.1438)
     """
     checks.unit(unit)
+    axis = checks.one_axis(axis, dim)
     first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check)
     # Where p is 0 the term is q: no logarithm of 0 is taken, nor differentiated.
     nothing = (first.values == (-torch.inf if log_p else 0)) & ~second.values.isnan()
@@ -113,6 +115,7 @@ def cross_entropy_of(
     q: Tensor,
     *,
     axis: int = -1,
+    dim: int | None = None,
     unit: checks.Unit = "nats",
     log_p: bool = False,
     log_q: bool = False,
@@ -127,6 +130,7 @@ def cross_entropy_of(
     tensor(1.2075)
     """
     checks.unit(unit)
+    axis = checks.one_axis(axis, dim)
     first, second, dtype = _pair(p, q, axis, (log_p, log_q), mask, check)
     mass = first.probability()
     # 0 · log 0 is left out before the logarithm, so that its derivative is 0 too.

@@ -43,8 +43,12 @@ def refuse_pieces(values: Any, name: str) -> None:
         return
     if values.is_nested:
         hint = "its values() are the rows of all, laid one after the other"
-        raise checks.InputError(f"{name}: expected a plain tensor, found a nested one; {hint}")
+        raise checks.InputError.of(
+            name, expected="a plain tensor", found="a nested one", hint=f"; {hint}"
+        )
     distributed = sys.modules.get("torch.distributed.tensor")
     if distributed is not None and isinstance(values, distributed.DTensor):
         hint = "its full_tensor() or to_local() is one"
-        raise checks.InputError(f"{name}: expected a plain tensor, found a DTensor; {hint}")
+        raise checks.InputError.of(
+            name, expected="a plain tensor", found="a DTensor", hint=f"; {hint}"
+        )

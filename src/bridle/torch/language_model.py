@@ -18,7 +18,14 @@ def causal_lm_loss(
     num_items_in_batch: Tensor | float | None = None,
     *,
     ignore_index: int = -100,
-    **options: Any,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float = 0.0,
+    temperature: float = 1.0,
+    on_empty: checks.OnEmpty = "nan",
+    inplace: bool = False,
+    check: bool | None = None,
 ) -> Tensor:
     """Return the cross-entropy of each next token, as Hugging Face's causal models define it.
 
@@ -37,9 +44,13 @@ def causal_lm_loss(
         By default the number of this call's labels that are not ignored.
     ignore_index : int
         Labels with this value count nowhere, and neither does the last position.
-    **options
-        Those of `bridle.torch.cross_entropy`: ``label_smoothing``, ``z_loss``, ``softcap``,
-        ``inplace``, ….
+    weight, label_smoothing, z_loss, softcap, temperature, on_empty, inplace, check
+        As in `bridle.torch.cross_entropy`.
+
+    Returns
+    -------
+    Tensor
+        The loss in nats, a scalar; float32 for half precision.
 
     Raises
     ------
@@ -59,7 +70,7 @@ def causal_lm_loss(
     logits = arguments.floating(_logits(outputs), "outputs")
     if logits.dim() < 2 or tuple(labels.shape) != tuple(logits.shape[:-1]):
         found = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
-        raise checks.InputError(f"labels: expected (…, T) beside logits (…, T, V), found {found}")
+        raise checks.InputError.of("labels", expected="(…, T) beside logits (…, T, V)", found=found)
     arguments.normalizer(num_items_in_batch, "mean", "num_items_in_batch")
     following = torch.nn.functional.pad(labels[..., 1:], (0, 1), value=ignore_index)
     if isinstance(num_items_in_batch, Tensor):
@@ -67,9 +78,16 @@ def causal_lm_loss(
     loss: Tensor = cross_entropy(
         logits.flatten(0, -2),
         following.flatten().to(logits.device),
+        weight,
         ignore_index=ignore_index,
         normalizer=num_items_in_batch,
-        **options,
+        label_smoothing=label_smoothing,
+        z_loss=z_loss,
+        softcap=softcap,
+        temperature=temperature,
+        on_empty=on_empty,
+        inplace=inplace,
+        check=check,
     )
     return loss
 

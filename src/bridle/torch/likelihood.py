@@ -10,7 +10,7 @@ from torch import Tensor
 from bridle import checks
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, class_rows, in_default_layout
-from bridle.torch.cross_entropy import Terms, mean_divisor, row_losses
+from bridle.torch.cross_entropy import Terms, divisor_and_terms, refuse_options, row_losses
 from bridle.torch.eager import smooth_parts
 from bridle.torch.parts import Options, Parts, accumulator_dtype, empty_parts
 from bridle.torch.reduction import reduce_losses
@@ -25,6 +25,7 @@ def nll(
     reduction: checks.Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Tensor | None = None,
+    normalizer: Tensor | float | None = None,
     on_empty: checks.OnEmpty = "nan",
     axis: int | None = None,
     dim: int | None = None,
@@ -37,8 +38,7 @@ def nll(
     >>> nll(torch.tensor([[0.1, 0.3, 0.6], [0.2, 0.3, 0.5]]), torch.tensor([0, 2]))
     tensor(1.4979)
     """
-    checks.reduction(reduction)
-    checks.on_empty(on_empty)
+    refuse_options(reduction, on_empty, normalizer, softcap=0.0)
     values = arguments.floating(probabilities, "probabilities")
     values, target = in_default_layout(values, target, axis, dim, "probabilities")
     if arguments.may_look(check, values) and values.dim():
@@ -55,7 +55,8 @@ def nll(
     )
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), 0.0)
     losses = row_losses(rows, _parts(rows, terms), terms).view(rows.loss_shape)
-    return reduce_losses(losses, mean_divisor(rows), reduction=reduction, on_empty=on_empty)
+    divisor, _ = divisor_and_terms(rows, terms, reduction, normalizer)
+    return reduce_losses(losses, divisor, reduction=reduction, on_empty=on_empty)
 
 
 def log_likelihood(probabilities: Tensor, target: Tensor | tuple[Tensor, Tensor]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -20,6 +22,12 @@ class _Loss(torch.nn.Module):
         checks.torch_script(type(self).__name__)
 
 
+def _other_than_default(function: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """Return the options to call a function with: those that say something, and are printed."""
+    defaults = inspect.signature(function).parameters
+    return {name: value for name, value in options.items() if value != defaults[name].default}
+
+
 class CrossEntropyLoss(_Loss):
     """`bridle.torch.cross_entropy` as a module; takes the place of `torch.nn.CrossEntropyLoss`.
 
@@ -29,8 +37,8 @@ class CrossEntropyLoss(_Loss):
         A weight per class, kept as a buffer.
     ignore_index, reduction, label_smoothing
         As in `torch.nn.CrossEntropyLoss`.
-    **options
-        The further options of `cross_entropy`, such as ``z_loss``, ``softcap`` or ``inplace``.
+    z_loss, softcap, temperature, on_empty, inplace, outputs, axis, dim, check
+        As in `cross_entropy`.
 
     Examples
     --------
@@ -48,7 +56,15 @@ class CrossEntropyLoss(_Loss):
         ignore_index: int = -100,
         reduction: checks.Reduction = "mean",
         label_smoothing: float = 0.0,
-        **options: Any,
+        z_loss: float = 0.0,
+        softcap: float = 0.0,
+        temperature: float = 1.0,
+        on_empty: checks.OnEmpty = "nan",
+        inplace: bool = False,
+        outputs: Sequence[str] | None = None,
+        axis: int | None = None,
+        dim: int | None = None,
+        check: bool | None = None,
     ) -> None:
         super().__init__()
         checks.reduction(reduction)
@@ -56,7 +72,18 @@ class CrossEntropyLoss(_Loss):
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
-        self.options = options
+        self.options = _other_than_default(
+            cross_entropy,
+            z_loss=z_loss,
+            softcap=softcap,
+            temperature=temperature,
+            on_empty=on_empty,
+            inplace=inplace,
+            outputs=outputs,
+            axis=axis,
+            dim=dim,
+            check=check,
+        )
 
     def forward(
         self,
@@ -107,8 +134,10 @@ class LinearCrossEntropyLoss(_Loss):
         A weight per class, kept as a buffer.
     reduction, ignore_index, label_smoothing
         As in `torch.nn.CrossEntropyLoss`.
-    **options
-        The further options of `linear_cross_entropy`, such as ``memory_budget`` or ``softcap``.
+    z_loss, softcap, temperature, on_empty, outputs, memory_budget, gradient_filter, unbiased
+        As in `linear_cross_entropy`.
+    check, shift
+        As there.
 
     Examples
     --------
@@ -133,7 +162,16 @@ class LinearCrossEntropyLoss(_Loss):
         weight: Tensor | None = None,
         ignore_index: int = -100,
         label_smoothing: float = 0.0,
-        **options: Any,
+        z_loss: float = 0.0,
+        softcap: float = 0.0,
+        temperature: float = 1.0,
+        on_empty: checks.OnEmpty = "nan",
+        outputs: Sequence[str] | None = None,
+        memory_budget: int | None = None,
+        gradient_filter: float | None = None,
+        unbiased: bool = True,
+        check: bool | None = None,
+        shift: int = 0,
     ) -> None:
         super().__init__()
         checks.reduction(reduction)
@@ -142,7 +180,19 @@ class LinearCrossEntropyLoss(_Loss):
         self.ignore_index = ignore_index
         self.reduction = reduction
         self.label_smoothing = label_smoothing
-        self.options = options
+        self.options = _other_than_default(
+            linear_cross_entropy,
+            z_loss=z_loss,
+            softcap=softcap,
+            temperature=temperature,
+            on_empty=on_empty,
+            outputs=outputs,
+            memory_budget=memory_budget,
+            gradient_filter=gradient_filter,
+            unbiased=unbiased,
+            check=check,
+            shift=shift,
+        )
 
     def forward(
         self,

@@ -21,6 +21,7 @@ def softmax(
     *,
     temperature: float = 1.0,
     axis: Axis = -1,
+    dim: Axis = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Turn scores into probabilities; see `bridle.softmax`.
@@ -31,7 +32,7 @@ def softmax(
     array([0.09 , 0.245, 0.665], dtype=float32)
     """
     values = _in_dtype(arguments.floating(scores, "scores"), dtype)
-    axes = _axes(values, axis)
+    axes = _axes(values, checks.one_axis(axis, dim))
     rows = _classes_last(_tempered(values, temperature, axes), axes)
     return _classes_back(torch.softmax(rows, dim=-1), values, axes).to(values.dtype)
 
@@ -41,6 +42,7 @@ def log_softmax(
     *,
     temperature: float = 1.0,
     axis: Axis = -1,
+    dim: Axis = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Return the logarithm of `softmax`, in nats; see `bridle.log_softmax`.
@@ -51,7 +53,7 @@ def log_softmax(
     tensor([-1000.,     0.])
     """
     values = _in_dtype(arguments.floating(scores, "scores"), dtype)
-    axes = _axes(values, axis)
+    axes = _axes(values, checks.one_axis(axis, dim))
     log_sum = _log_sum(values, axes, Options(temperature=_temperature(temperature)))
     if log_sum is None:  # PyTorch's own, of which every derivative is known to be as empty
         return _classes_back(torch.log_softmax(_classes_last(values, axes), -1), values, axes)
@@ -64,6 +66,7 @@ def logsumexp(
     scores: Tensor,
     *,
     axis: Axis = -1,
+    dim: Axis = None,
     keepdims: bool = False,
     b: Tensor | None = None,
     return_sign: bool = False,
@@ -75,6 +78,7 @@ def logsumexp(
     >>> logsumexp(torch.tensor([1000.0, 1000.0]))
     tensor(1000.6932)
     """
+    axis = checks.one_axis(axis, dim)
     values = arguments.floating(scores, "scores")
     if b is not None or return_sign:
         return _signed_logsumexp(values, axis, keepdims, b, return_sign)
@@ -133,7 +137,7 @@ def _in_dtype(values: Tensor, dtype: torch.dtype | None) -> Tensor:
     if dtype is None:
         return values
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise checks.InputError(f"dtype: expected a float dtype of PyTorch, found {dtype}")
+        raise checks.InputError.of("dtype", expected="a float dtype of PyTorch", found=dtype)
     return values.to(dtype)
 
 
@@ -162,7 +166,7 @@ def log_sigmoid(scores: Tensor) -> Tensor:
     return torch.nn.functional.logsigmoid(wide).to(values.dtype)
 
 
-def predicted_class(scores: Tensor, *, axis: int = -1) -> Tensor:
+def predicted_class(scores: Tensor, *, axis: int = -1, dim: int | None = None) -> Tensor:
     """Return the lowest index of the largest score; see `bridle.predicted_class`.
 
     Examples
@@ -170,6 +174,7 @@ def predicted_class(scores: Tensor, *, axis: int = -1) -> Tensor:
     >>> predicted_class(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]))
     tensor([1, 0])
     """
+    axis = checks.one_axis(axis, dim)
     values = arguments.floating(scores, "scores")
     if not -values.dim() <= axis < values.dim() or values.shape[axis] == 0:
         checks.class_axis(arguments.like(values), axis, "scores")
@@ -214,7 +219,7 @@ def _axes(values: Tensor, axis: Axis) -> tuple[int, ...]:
     given = (axis,) if isinstance(axis, int) else axis
     if any(not -values.dim() <= each < values.dim() for each in given):
         found = f"shape {tuple(values.shape)}"
-        raise checks.InputError(f"scores: expected an axis {axis}, found {found}")
+        raise checks.InputError.of("scores", expected=f"an axis {axis}", found=found)
     return tuple(sorted({each % values.dim() for each in given}))
 
 

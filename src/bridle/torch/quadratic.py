@@ -28,7 +28,7 @@ def quadratic_loss(
         names = ("output", "target")
         checks.same_shape(arguments.like(given), arguments.like(desired), names)
     if given.dim() == 0:
-        raise checks.InputError("output: expected shape (C,) or (…, C), found a scalar")
+        raise checks.InputError.of("output", expected="shape (C,) or (…, C)", found="a scalar")
     dtype = accumulator_dtype(given.dtype)
     error = given.to(dtype) - desired.to(dtype)
     losses = (error * error).sum(dim=-1) / 2

@@ -77,7 +77,12 @@ def reduce_losses(
         normalizer = total.new_tensor(normalizer)
     normalizer = normalizer.to(total.device)
     if on_empty == "raise" and bool(normalizer == 0):
-        raise checks.InputError("target: the mean is over no sample: none is counted")
+        raise checks.InputError(
+            "target: the mean is over no sample: none is counted",
+            argument="target",
+            expected="a sample that counts",
+            found="none",
+        )
     empty = normalizer == 0
     mean = total / torch.where(empty, 1, normalizer)
     answer = 0.0 if on_empty == "zero" else torch.nan

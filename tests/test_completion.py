@@ -1,0 +1,106 @@
+"""The shell completes commands and their options."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("typer", reason="the command is an extra")
+
+import typer.main
+
+from bridle.cli.app import app
+
+COMMAND: Any = typer.main.get_command(app)
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bridle", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def completions(words: str) -> list[str]:
+    """Return what bash is told for the last of the words."""
+    done = run(_BRIDLE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" ")))
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell", "pwsh"])
+def test_the_script_of_a_shell_is_printed(shell: str) -> None:
+    done = run("--show-completion", shell)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_BRIDLE_COMPLETE" in done.stdout
+    assert "bridle" in done.stdout
+
+
+def test_another_shell_is_refused_in_one_line() -> None:
+    done = run("--show-completion", "tcsh")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "bridle: --show-completion: expected one of bash, zsh, fish, powershell, pwsh, "
+        "found 'tcsh'\n"
+    )
+
+
+def test_commands_are_completed() -> None:
+    assert set(completions("bridle ")) == set(COMMAND.commands)
+    assert completions("bridle ev") == ["evaluate"]
+
+
+@pytest.mark.parametrize("name", sorted(COMMAND.commands))
+def test_every_option_of_a_command_is_completed(name: str) -> None:
+    options = {
+        word
+        for parameter in COMMAND.commands[name].params
+        if parameter.param_type_name == "option" and not parameter.hidden
+        for word in [*parameter.opts, *parameter.secondary_opts]
+        if word.startswith("--")
+    }
+    found = completions(f"bridle {name} --")
+    assert options <= set(found)
+    longest = max(options, key=len)
+    assert completions(f"bridle {name} {longest[:-1]}") == [longest]
+
+
+def test_other_shells_are_told_too() -> None:
+    done = run(_BRIDLE_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="bridle evaluate --prob")
+    assert done.returncode == 0
+    assert '"--probabilities":' in done.stdout
+    fish = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": "bridle pred"}
+    done = run(_BRIDLE_COMPLETE="complete_fish", **fish)
+    assert done.stdout.split()[0] == "predict"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
+def test_bash_completes_with_the_script(tmp_path: Path) -> None:
+    shim = tmp_path / "bridle"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bridle "$@"\n', encoding="utf-8")
+    shim.chmod(0o755)
+    program = (
+        'eval "$(bridle --show-completion bash)"\n'
+        "COMP_WORDS=(bridle eva) COMP_CWORD=1\n"
+        "_bridle_completion bridle\n"
+        'echo "${COMPREPLY[@]}"\n'
+        "complete -p bridle\n"
+    )
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", program],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[0] == "evaluate", done.stderr
+    assert "_bridle_completion" in done.stdout.splitlines()[1]
