@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 import bridle
 from bridle import InputError, TargetRangeError, kernels
-from bridle.kernels import cpu_filter, products, residual_filter, sparse_products
+from bridle.kernels import products
+from bridle.kernels.numba import filtered_products as sparse_products
+from bridle.kernels.numba import residual_filter as cpu_filter
+from bridle.kernels.numpy import residual_filter
 
 Array = npt.NDArray[Any]
 OUTPUTS = ("loss", "log_prob", "entropy", "logsumexp", "argmax", "correct")

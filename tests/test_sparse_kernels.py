@@ -19,7 +19,9 @@ from bridle.fit import sparse as fit_sparse
 from bridle.fit import sparse_pass
 from bridle.fit.objective import build_objective
 from bridle.fit.precision import FLOAT64
-from bridle.kernels import cpu_sparse, reference, sparse_reference
+from bridle.kernels.numba import sparse as cpu_sparse
+from bridle.kernels.numpy import reference
+from bridle.kernels.numpy import sparse as sparse_reference
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]

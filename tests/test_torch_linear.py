@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
 import bridle  # noqa: E402
-from bridle.kernels import cpu_filter  # noqa: E402
+from bridle.kernels.numba import residual_filter as cpu_filter  # noqa: E402
 from bridle.torch import (  # noqa: E402
     LinearCrossEntropyLoss,
     cross_entropy,

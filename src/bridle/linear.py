@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, kernels
-from bridle.kernels import products, residual_filter
-from bridle.kernels.reference import accumulator_dtype
+from bridle.kernels import products
+from bridle.kernels.numpy import residual_filter
+from bridle.kernels.numpy.reference import accumulator_dtype
 from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
 from bridle.losses.cross_entropy import mean_divisor
 from bridle.losses.head_calls import ARRAYS, takes_head_calls
@@ -215,7 +216,8 @@ def _add_filtered(
     if not kernels.worth_compiling(residual.size):
         residual_filter.filter_rows(residual, threshold, draws)
         return False
-    from bridle.kernels import cpu_filter, sparse_products
+    from bridle.kernels.numba import filtered_products as sparse_products
+    from bridle.kernels.numba import residual_filter as cpu_filter
 
     entries = cpu_filter.kept_entries(residual, threshold, draws)
     if entries is None:

@@ -33,7 +33,7 @@ from bridle.fit.passes import blocks_of
 from bridle.fit.precision import FLOAT64
 from bridle.fit.quasi_newton import Steps
 from bridle.fit.watch import Solution, Watch
-from bridle.kernels import reference
+from bridle.kernels.numpy import reference
 from bridle.rows import Features
 
 Array = npt.NDArray[Any]

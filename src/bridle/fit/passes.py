@@ -16,7 +16,7 @@ from scipy import sparse
 
 from bridle.fit.precision import FLOAT64, Precision
 from bridle.fit.tensor_pass import tensor_sums
-from bridle.kernels import reference
+from bridle.kernels.numpy import reference
 from bridle.kernels.processors import free, in_order
 from bridle.rows import Features, Rows
 
@@ -202,7 +202,7 @@ class _Total:
 
 
 def _in_one_reading(block: Array, point: Point) -> Sums:
-    from bridle.kernels import cpu_pass
+    from bridle.kernels.numba import dense_pass as cpu_pass
 
     target, share, weight, offset, _ = point
     return Sums(*cpu_pass.pass_sums(block, weight, offset, target, share))

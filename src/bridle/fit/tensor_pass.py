@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.fit.precision import Precision
-from bridle.kernels import gpu_launch
+from bridle.kernels.triton import launch as gpu_launch
 from bridle.rows import Rows, on_host
 
 Array = npt.NDArray[Any]
@@ -101,7 +101,7 @@ def _losses_and_residual(torch: Any, scores: Tensor, target: Tensor) -> tuple[Te
         losses = -(target * log_probability).sum(dim=1)
         return losses, log_probability.exp_().sub_(target)
     if gpu_launch.serves(scores.device):
-        from bridle.kernels import gpu_index
+        from bridle.kernels.triton import index_loss as gpu_index
 
         loss = gpu_index.IndexLoss(target, None, None, ignore_index=-1)
         return gpu_index.losses(scores, loss, out=scores)[0], scores

@@ -18,9 +18,9 @@ With ``z = softcap · tanh(score / softcap) / temperature`` (no cap if softcap i
     target;
 
 and, where asked for, what label smoothing, distributions as targets, the entropy and the arg-max
-take: see `bridle.kernels.parts`. All differences are taken inside, because a sum with the maximum
-would round away the loss: at a common offset of 1e6 a float32 keeps no decimals. Parts of disjoint
-column ranges (or vocabulary shards) merge; losses do not.
+take: see `bridle.kernels.contract`. All differences are taken inside, because a sum with the
+maximum would round away the loss: at a common offset of 1e6 a float32 keeps no decimals. Parts of
+disjoint column ranges (or vocabulary shards) merge; losses do not.
 
 There is one gradient for all that is made of parts. With the probabilities p, the class weights w
 and four coefficients for each row, which the caller knows,

@@ -1,6 +1,6 @@
 """The losses of rows of scores, and their gradients: composed of the kernels' parts.
 
-A row's loss, in the parts of `bridle.kernels.parts` and with ε the label smoothing:
+A row's loss, in the parts of `bridle.kernels.contract` and with ε the label smoothing:
 
     sample_weight · [ (1 − ε) · mass · (log_sum + gap)
                       + ε / allowed · (smooth_weight · log_sum + smooth_gap)
@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import kernels
-from bridle.kernels import rows_reference
-from bridle.kernels.parts import RowParts
+from bridle.kernels.contract import RowParts
+from bridle.kernels.numpy import row_kernels as rows_reference
 from bridle.losses.class_targets import ClassTargets
 
 Array = npt.NDArray[Any]
@@ -74,7 +74,7 @@ def _kernel(problem: ClassTargets) -> Any:
         and scores.dtype.isnative
         and scores.strides[1] == scores.itemsize
     ):
-        from bridle.kernels import cpu
+        from bridle.kernels.numba import row_kernels as cpu
 
         return cpu
     return rows_reference

@@ -2,7 +2,7 @@
 
 At a batch of ten samples a small network's arithmetic takes some microseconds, and every call from
 Python about one: so the loop over the batches is compiled, and so are its products
-(`bridle.kernels.small_products`). Buffers are made once an epoch.
+(`bridle.kernels.numba.small_products`). Buffers are made once an epoch.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import numpy as np
 import numpy.typing as npt
 from numba.core import types
 
-from bridle.kernels.compiling import (
+from bridle.kernels.numba.compiling import (
     implementation_of,
     inlined,
     is_ready,
     kernel,
     source_revision,
 )
-from bridle.kernels.exponential import (
+from bridle.kernels.numba.exponential import (
     BIAS_32,
     BIAS_64,
     LOWEST_32,
     LOWEST_64,
     power_exponential,
 )
-from bridle.kernels.machine import add
-from bridle.kernels.small_products import multiply
+from bridle.kernels.numba.machine import add
+from bridle.kernels.numba.small_products import multiply
 from bridle.networks import epoch
 from bridle.networks.epoch import BETA_1, BETA_2, EPSILON, Figures, Rule, Samples, State
 

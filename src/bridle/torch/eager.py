@@ -73,7 +73,7 @@ def slope(scores: Tensor, options: Options) -> Tensor | float:
 
 
 def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:
-    """Filter a gradient in place, as `bridle.kernels.residual_filter` does."""
+    """Filter a gradient in place, as `bridle.kernels.numpy.residual_filter` does."""
     size, level = residual.abs().to(widest_dtype(residual)), threshold[:, None]
     small = size < level
     kept = residual.masked_fill(small, 0)

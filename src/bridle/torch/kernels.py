@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridle.kernels import gpu_launch
+from bridle.kernels.triton import launch as gpu_launch
 from bridle.torch import eager
 from bridle.torch.kinds import has_values
 from bridle.torch.parts import (
@@ -138,17 +138,17 @@ def index_kernels(scores: Tensor) -> Any:
     module = _compiled(scores)
     if module is None or _takes_arrays(module):
         return None
-    return import_module("bridle.kernels.gpu_index")
+    return import_module("bridle.kernels.triton.index_loss")
 
 
 def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:
     """Filter a gradient in place; return which columns have an entry left.
 
-    See `bridle.kernels.residual_filter`.
+    See `bridle.kernels.numpy.residual_filter`.
     """
     if residual.device.type != "cpu" or not has_values(residual):
         return eager.filter_rows(residual, threshold, draws)
-    module = import_module("bridle.kernels.cpu_filter")
+    module = import_module("bridle.kernels.numba.residual_filter")
     kept = module.filter_rows(
         _foreign(module, residual),
         threshold.numpy(),
@@ -162,7 +162,7 @@ def kept_entries(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> A
     """Return what `filter_rows` would leave, as `Entries`; None where a product over all pays."""
     if residual.device.type != "cpu" or _compiled(residual) is None:
         return None
-    module = import_module("bridle.kernels.cpu_filter")
+    module = import_module("bridle.kernels.numba.residual_filter")
     return module.kept_entries(
         _foreign(module, residual),
         threshold.numpy(),
@@ -173,13 +173,13 @@ def kept_entries(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> A
 
 def turned_entries(entries: Any, length: int) -> Any:
     """Return the entries of the transpose, for lines of ``length`` entries."""
-    return import_module("bridle.kernels.sparse_products").turned(entries, length)
+    return import_module("bridle.kernels.numba.filtered_products").turned(entries, length)
 
 
 def add_sparse_products(entries: Any, matrix: Tensor, out: Tensor) -> None:
     """Add the product of `kept_entries` with ``matrix`` to ``out``, which may be wider."""
-    module = import_module("bridle.kernels.cpu_filter")
-    sparse = import_module("bridle.kernels.sparse_products")
+    module = import_module("bridle.kernels.numba.residual_filter")
+    sparse = import_module("bridle.kernels.numba.filtered_products")
     sparse.add_products(
         entries, _foreign(module, matrix), _foreign(module, out), **_further(module, matrix)
     )
@@ -203,13 +203,13 @@ def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
 def _compiled(scores: Tensor) -> Any:
     """Return the module of compiled kernels for these scores, or None for plain PyTorch."""
     if gpu_launch.serves(scores.device) and has_values(scores):
-        return import_module("bridle.kernels.gpu")
+        return import_module("bridle.kernels.triton.row_kernels")
     if scores.device.type != "cpu" or scores.numel() == 0 or not has_values(scores):
         return None
     classes = scores.shape[min(scores.dim(), 2) - 1]
     if scores.numel() < COMPILED_NUMBERS and classes < _SERIAL_COLUMNS:
         return None
-    return import_module("bridle.kernels.cpu")
+    return import_module("bridle.kernels.numba.row_kernels")
 
 
 def _has_several_indices(target: Tensor) -> bool:
@@ -217,7 +217,7 @@ def _has_several_indices(target: Tensor) -> bool:
 
 
 def _takes_arrays(module: Any) -> bool:
-    return bool(module.__name__.startswith("bridle.kernels.cpu"))
+    return bool(module.__name__.startswith("bridle.kernels.numba.row_kernels"))
 
 
 def _further(module: Any, scores: Tensor) -> dict[str, Any]:
