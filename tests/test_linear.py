@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bridle
-from bridle import InputError, TargetRangeError, kernels
-from bridle.kernels import products
+from bridle import InputError, TargetRangeError
+from bridle.kernels import choose, products, thresholds
 from bridle.kernels.numba import filtered_products as sparse_products
 from bridle.kernels.numba import residual_filter as cpu_filter
 from bridle.kernels.numpy import residual_filter
@@ -83,7 +83,7 @@ def test_any_combination_of_arguments(
     scores = features @ weight.T + bias
     loss, residual = bridle.cross_entropy_gradient(scores, target, class_weight, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "COMPILED_NUMBERS", 0 if compiled else 2**62)
+        patch.setattr(thresholds, "COMPILED_ARRAY_NUMBERS", 0 if compiled else 2**62)
         given: dict[str, Any] = {"bias": bias, "class_weight": class_weight, **options}
         given["memory_budget"] = block * classes * 8
         found = bridle.linear_cross_entropy_gradient(features, weight, target, **given)
@@ -239,7 +239,7 @@ def test_the_kept_entries_are_what_the_plain_filter_leaves(
     residual_filter.filter_rows(residual, threshold, draws)
     plain = residual.astype(float)
     counts = (plain != 0).sum(axis=1)
-    one_in = cpu_filter.SPARSE * (2 if kind.itemsize == 2 else 1)
+    one_in = thresholds.FILTER_SPARSE * (2 if kind.itemsize == 2 else 1)
     if counts.max() > columns // one_in + 2:
         assert entries is None
         return
@@ -303,12 +303,12 @@ def test_entries_that_are_left_are_multiplied_alone(
     kind: str, unbiased: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same gradient comes of going from entry to entry and of a product over all of them."""
-    monkeypatch.setattr(kernels, "worth_compiling", lambda _: True)
+    monkeypatch.setattr(choose, "worth_compiling", lambda _: True)
     features, weight, bias = head(23, 5, 131)
     target = targets(kind, 23, 131)
     found = []
     for sparse in (1, 10**9):  # one in so many entries may be left
-        monkeypatch.setattr(cpu_filter, "SPARSE", sparse)
+        monkeypatch.setattr(thresholds, "FILTER_SPARSE", sparse)
         found.append(
             bridle.linear_cross_entropy_gradient(
                 features,

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridle.kernels import thresholds
 from bridle.kernels.contract import RowParts, merge_parts
 from bridle.kernels.numba import row_kernels
 from bridle.kernels.numba.exponential import exponential, log1p
@@ -166,16 +167,16 @@ def test_every_option(
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), BFLOAT16], ids=str)
 def test_rows_in_several_blocks(dtype: Any) -> None:
     rng = np.random.default_rng(3)
-    for classes in (row_kernels.BLOCK + 1, 2 * row_kernels.BLOCK + 1001):
+    for classes in (thresholds.BLOCK_COLUMNS + 1, 2 * thresholds.BLOCK_COLUMNS + 1001):
         scores = random_scores(rng, 3, classes, dtype, masked=0.1)
-        scores[1, : row_kernels.BLOCK] = -np.inf  # a block that adds nothing
-        target = np.array([0, row_kernels.BLOCK, -1])
+        scores[1, : thresholds.BLOCK_COLUMNS] = -np.inf  # a block that adds nothing
+        target = np.array([0, thresholds.BLOCK_COLUMNS, -1])
         compare(scores, target, rng.random(classes), rng, all_parts=True, temperature=0.7)
         compare(scores, soft_target(rng, 3, classes), None, rng, all_parts=True)
 
 
 def test_a_broken_row_in_several_blocks_is_broken_alone() -> None:
-    scores = np.zeros((4, row_kernels.BLOCK + 5), np.float32)
+    scores = np.zeros((4, thresholds.BLOCK_COLUMNS + 5), np.float32)
     scores[0, -1], scores[1], scores[2, 0] = np.nan, -np.inf, np.inf
     parts = row_kernels.row_parts(scores, np.zeros(4, int), smoothing=True, entropy=True)
     for name in ("log_sum", "target_gap", "smooth_gap", "mean_gap"):
@@ -321,7 +322,7 @@ def test_a_temperature_at_a_large_offset_loses_nothing() -> None:
     np.testing.assert_allclose(found, truth, rtol=2e-6)
 
 
-@pytest.mark.parametrize("classes", [3, 700, row_kernels.BLOCK + 77])
+@pytest.mark.parametrize("classes", [3, 700, thresholds.BLOCK_COLUMNS + 77])
 def test_the_bits_do_not_depend_on_threads_blocks_or_repetition(classes: int) -> None:
     rows = max(2, 2**18 // classes)
     rng = np.random.default_rng(0)

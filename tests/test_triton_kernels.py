@@ -23,7 +23,7 @@ COMPILING = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from bridle.kernels.triton import row_kernels
+from bridle.kernels.contract import RowParts
 from bridle.kernels.triton.gradient import row_gradient_kernel
 from bridle.kernels.triton.parts import merge_kernel, row_parts_kernel
 from bridle.kernels.triton.scores import Matrix
@@ -51,7 +51,7 @@ for dtype, full, soft in [
     columns = 512 if dtype == "fp64" else 1024
     matrix = Matrix("*" + dtype, "i64", 1)
     wanted = sums if full else None
-    parts = row_kernels.RowParts(
+    parts = RowParts(
         sums, sums, None if soft else sums, wanted, wanted, wanted, wanted,
         "*i64" if full else None, sums if soft else None, sums if soft else None,
     )

@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bridle.checks import InputError
-from bridle.kernels.triton import index_loss, launch, row_kernels
+from bridle.kernels import choose, thresholds
+from bridle.kernels.triton import index_loss, launch
 from bridle.kernels.triton.index_loss import IndexLoss, Tile
 from bridle.torch import functional, kernels
 
@@ -188,7 +189,7 @@ def test_rows_that_begin_anywhere(
     dtype: torch.dtype, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is read 16 bytes at a time, and the edges beside it, for every remainder."""
-    monkeypatch.setattr(index_loss, "WHOLE_COLUMNS", 16)
+    monkeypatch.setattr(thresholds, "WHOLE_COLUMNS", 16)
     monkeypatch.setattr(index_loss, "loss_tile", lambda *_, **__: Tile(1, 32, 1))
     monkeypatch.setattr(index_loss, "gradient_tile", lambda *_: Tile(1, 32, 1))
     for classes in (33, 64 - start):
@@ -369,7 +370,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Let scores be served by these kernels, or by plain PyTorch."""
 
     def by(module: bool) -> None:
-        monkeypatch.setattr(kernels, "_compiled", lambda _: row_kernels if module else None)
+        backend = choose.TRITON if module else kernels.PLAIN
+        monkeypatch.setattr(kernels, "backend_of", lambda _: backend)
 
     return by
 

@@ -23,6 +23,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bridle.kernels import thresholds
 from bridle.kernels.numpy import row_kernels as rows_reference
 from bridle.kernels.triton import row_kernels
 from bridle.kernels.triton.scores import Matrix
@@ -248,8 +249,8 @@ def test_every_option_with_every_other(
     case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if case["blocks"]:
-        monkeypatch.setattr(row_kernels, "_WIDEST_ROW", 16)
-        monkeypatch.setattr(row_kernels, "_BLOCK_WIDTH", 16)
+        monkeypatch.setattr(thresholds, "WIDEST_ROW", 16)
+        monkeypatch.setattr(thresholds, "SPLIT_COLUMNS", 16)
     rows, classes, dtype = 5, case["classes"], case["dtype"]
     scores = random_scores(rows, classes, dtype)
     target = drawn_target(case["target"], rows, classes, dtype)
@@ -405,8 +406,8 @@ def test_blocks_do_not_change_what_a_row_is(classes: int, monkeypatch: pytest.Mo
     scores[1, 3] = 30
     whole = row_kernels.row_parts(scores, target, smoothing=True, entropy=True, argmax=True)
     for width in (16, 128):
-        monkeypatch.setattr(row_kernels, "_WIDEST_ROW", width)
-        monkeypatch.setattr(row_kernels, "_BLOCK_WIDTH", width)
+        monkeypatch.setattr(thresholds, "WIDEST_ROW", width)
+        monkeypatch.setattr(thresholds, "SPLIT_COLUMNS", width)
         split = row_kernels.row_parts(scores, target, smoothing=True, entropy=True, argmax=True)
         for name in asked_for(target, True, True, True):
             right = exact(getattr(whole, name))
@@ -466,8 +467,8 @@ def test_a_broken_row_is_nan_and_disturbs_no_other(
     dtype: torch.dtype, blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if blocks:
-        monkeypatch.setattr(row_kernels, "_WIDEST_ROW", 16)
-        monkeypatch.setattr(row_kernels, "_BLOCK_WIDTH", 16)
+        monkeypatch.setattr(thresholds, "WIDEST_ROW", 16)
+        monkeypatch.setattr(thresholds, "SPLIT_COLUMNS", 16)
     scores, target = random_scores(7, 40, dtype), random_target(7, 40)
     sums = accumulated(dtype)
     coefficients: dict[str, Any] = {
@@ -554,8 +555,8 @@ def test_the_largest_scores_and_a_common_offset(
     dtype: torch.dtype, blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if blocks:
-        monkeypatch.setattr(row_kernels, "_WIDEST_ROW", 16)
-        monkeypatch.setattr(row_kernels, "_BLOCK_WIDTH", 16)
+        monkeypatch.setattr(thresholds, "WIDEST_ROW", 16)
+        monkeypatch.setattr(thresholds, "SPLIT_COLUMNS", 16)
     lowest = torch.finfo(dtype).min
     large = min(-lowest, 1.6e38)  # twice that is float32's range
     scores = torch.zeros(6, 20, dtype=torch.float64)
@@ -623,8 +624,8 @@ def test_a_target_that_is_no_class_is_nan_and_reads_nothing(
     blocks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if blocks:
-        monkeypatch.setattr(row_kernels, "_WIDEST_ROW", 4)
-        monkeypatch.setattr(row_kernels, "_BLOCK_WIDTH", 4)
+        monkeypatch.setattr(thresholds, "WIDEST_ROW", 4)
+        monkeypatch.setattr(thresholds, "SPLIT_COLUMNS", 4)
     target = torch.tensor([3, *NO_CLASSES, -1], device=DEVICE)
     scores = random_scores(len(target), 7, torch.float32)
     parts = row_kernels.row_parts(scores, target)
@@ -798,8 +799,8 @@ def test_an_unlikely_target_keeps_its_probability() -> None:
 def test_one_other_class_has_its_digits(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With two classes that count, no order of summing hides the exponential's own error."""
     if layout == "blocks":
-        monkeypatch.setattr(row_kernels, "_WIDEST_ROW", 16)
-        monkeypatch.setattr(row_kernels, "_BLOCK_WIDTH", 16)
+        monkeypatch.setattr(thresholds, "WIDEST_ROW", 16)
+        monkeypatch.setattr(thresholds, "SPLIT_COLUMNS", 16)
     rows, classes = 24, 1040 if layout == "several a lane" else 20
     scores = torch.full((rows, classes), -INFINITY, device=DEVICE)
     # Neighbours in one lane of a tile of 1024, or in two lanes, or in two blocks.

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, kernels
-from bridle.kernels import products
+from bridle import checks
+from bridle.kernels import choose, products
 from bridle.kernels.numpy import residual_filter
 from bridle.kernels.numpy.reference import accumulator_dtype
 from bridle.losses.class_targets import ClassTargets, CrossEntropyOptions, class_targets
@@ -213,7 +213,7 @@ def _add_filtered(
 ) -> bool:
     """Add what a filter leaves of a block; or only filter it, where too much is left."""
     draws = None if generator is None else generator.random(len(residual))
-    if not kernels.worth_compiling(residual.size):
+    if not choose.worth_compiling(residual.size):
         residual_filter.filter_rows(residual, threshold, draws)
         return False
     from bridle.kernels.numba import filtered_products as sparse_products
@@ -267,7 +267,7 @@ class _Work(NamedTuple):
         if kind not in (np.float32, np.float64):
             raise checks.InputError(f"features: expected float64 or narrower, found {kind}")
         budget = checks.memory_budget(options.pop("memory_budget", None))
-        step = products.block_rows(len(matrix), kind.itemsize, budget)
+        step = choose.CPU_HEAD.rows(prod(given.shape[:-1]), len(matrix), kind.itemsize, budget)
         reduction, on_empty = options.pop("reduction", "mean"), options.pop("on_empty", "nan")
         normalizer = options.pop("normalizer", None)
         checks.reduction(reduction)

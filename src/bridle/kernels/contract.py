@@ -1,4 +1,39 @@
-"""What a row of scores is reduced to, and how parts of disjoint columns merge."""
+"""The contract of the row kernels, whoever compiles them.
+
+Scores come as a matrix ``(N, C)`` with unit stride along the classes and any along the rows; a
+kernel never sees a layout, an option's default or a user's error. It reads each row where it lies,
+once from memory, keeps its sums in at least float32 (float64 for float64), and returns *parts*, not
+the loss.
+
+``row_parts(scores, target, *, weight, smoothing, entropy, argmax, temperature, softcap)``
+    `RowParts`, for class indices (N,), −1 for a row without one, or distributions (N, C);
+``row_gradient(scores, parts, target, a, *, b, s, t, weight, temperature, softcap, out)``
+    the gradient of each row, written to ``out``, which may be the scores;
+``row_parts_and_gradient(scores, target, a, *, s, t, weight, …, out)``
+    both at once, for coefficients that are known beforehand; a backend need not have it.
+
+With ``z = softcap · tanh(score / softcap) / temperature`` (no cap if softcap is 0), ``w`` the class
+weights and ``m`` the largest ``z`` of a row, the parts are differences from ``m``, so that
+``maximum + log_sum`` is the log-sum-exp and ``log_sum + target_gap`` the loss. All differences are
+taken inside, because a sum with the maximum would round away the loss: at a common offset of 1e6 a
+float32 keeps no decimals. Parts of disjoint column ranges (or vocabulary shards) merge; losses do
+not.
+
+There is one gradient for all that is made of parts. With the probabilities p and four coefficients
+(N,) of each row, which the caller knows (one number, (1,), stands for all rows; None for zeros),
+
+    [p · (a + b · log p) − s · w · [class not masked] − t · [class = target]] · dz / dscore
+
+where a distribution has ``t · w · target`` for the last term.
+
+A masked class has the score −inf: probability 0, gradient 0, no part in anything. A row with a NaN
+or +inf, or with −inf alone, gives NaN and disturbs no other row. A row whose coefficients are all 0
+has the gradient 0, whatever it holds. A target that is neither a class nor −1 makes its row NaN.
+The bits of a result depend neither on the number of threads nor on the rows beside.
+
+`bridle.kernels.numpy.row_kernels` is the truth: every other backend is tested against it in
+float64.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +47,22 @@ Array = npt.NDArray[Any]
 
 
 class RowParts(NamedTuple):
-    """The parts of each row, (N,) each; those that were not asked for are None.
+    """The parts of each row, (N,) arrays or tensors; those that were not asked for are None.
 
     ``z`` is the score, capped and divided by the temperature; ``w`` the class weight, 1 by default;
     ``m`` the largest ``z``. A class with the score −inf is masked.
     """
 
-    maximum: Array  # m
-    log_sum: Array  # log Σ exp(z − m)
-    target_gap: Array | None = None  # m − z[target]; +inf if that is masked, 0 without a target
-    smooth_gap: Array | None = None  # Σ w · (m − z) over the classes that are not masked
-    smooth_weight: Array | None = None  # Σ w over them
-    allowed: Array | None = None  # their number
-    mean_gap: Array | None = None  # Σ softmax(z) · (m − z); with log_sum, the entropy
-    argmax: Array | None = None  # the lowest class with z = m
-    soft_gap: Array | None = None  # Σ w · target · (m − z), of distributions
-    soft_mass: Array | None = None  # Σ w · target, of distributions
+    maximum: Any  # m
+    log_sum: Any  # log Σ exp(z − m)
+    target_gap: Any = None  # m − z[target]; +inf if that is masked, 0 without a target
+    smooth_gap: Any = None  # Σ w · (m − z) over the classes that are not masked
+    smooth_weight: Any = None  # Σ w over them
+    allowed: Any = None  # their number
+    mean_gap: Any = None  # Σ softmax(z) · (m − z); with log_sum, the entropy
+    argmax: Any = None  # the lowest class with z = m
+    soft_gap: Any = None  # Σ w · target · (m − z), of distributions
+    soft_mass: Any = None  # Σ w · target, of distributions
 
 
 def merge_parts(pieces: Sequence[RowParts], owner: Array | None = None) -> RowParts:

@@ -20,7 +20,6 @@ from bridle.kernels.numba.compiling import (
     inlined,
     is_ready,
     kernel,
-    source_revision,
 )
 from bridle.kernels.numba.exponential import (
     BIAS_32,
@@ -404,40 +403,31 @@ def _update(
             squares[place] += _descend(w, gradient, rate)
 
 
-def _entry(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
-
-    @kernel
-    def run_epoch(
-        settings: Any, sizes: Any, samples: Any, order: Any, state: Any, sums: Any, squares: Any
-    ) -> str:
-        batch_size, layers = settings.batch_size, len(sizes) - 1
-        units, starts = _starts(sizes)
-        features, classes = sizes[0], sizes[layers]
-        w = state.vector
-        a = np.empty(units[layers + 1] * batch_size, w.dtype)
-        buffers = Buffers(
-            np.empty(units[layers + 1] * batch_size, w.dtype),
-            np.empty(len(w), w.dtype),
-            np.empty(len(w) - starts[1] + units[layers + 1] * batch_size, w.dtype),
-            np.empty(units[layers + 1] * batch_size, w.dtype),
-        )
-        targets = np.empty((batch_size, classes), w.dtype)
-        weights = np.empty(batch_size, w.dtype)
-        for begin in range(0, len(order), batch_size):
-            rows = min(batch_size, len(order) - begin)
-            target, weight = targets[:rows], weights[:rows]
-            chosen = order[begin : begin + rows]
-            _gather(samples, chosen, _view(a, 0, rows, features), target, weight)
-            _forward(settings.hidden, sizes, starts, units, rows, w, a)
-            scores = _view(a, units[layers] * rows, rows, classes)
-            bias = w[len(w) - classes :]
-            _output_errors(scores, bias, target, weight, settings.last, sums)
-            _backward(settings.hidden, sizes, starts, units, rows, w, a, buffers)
-            _update(settings, sizes, starts, state, buffers.gradient, weight.sum(), squares)
-        return revision
-
-    return run_epoch
-
-
-_epoch = _entry(source_revision())
+@kernel
+def _epoch(
+    settings: Any, sizes: Any, samples: Any, order: Any, state: Any, sums: Any, squares: Any
+) -> None:
+    batch_size, layers = settings.batch_size, len(sizes) - 1
+    units, starts = _starts(sizes)
+    features, classes = sizes[0], sizes[layers]
+    w = state.vector
+    a = np.empty(units[layers + 1] * batch_size, w.dtype)
+    buffers = Buffers(
+        np.empty(units[layers + 1] * batch_size, w.dtype),
+        np.empty(len(w), w.dtype),
+        np.empty(len(w) - starts[1] + units[layers + 1] * batch_size, w.dtype),
+        np.empty(units[layers + 1] * batch_size, w.dtype),
+    )
+    targets = np.empty((batch_size, classes), w.dtype)
+    weights = np.empty(batch_size, w.dtype)
+    for begin in range(0, len(order), batch_size):
+        rows = min(batch_size, len(order) - begin)
+        target, weight = targets[:rows], weights[:rows]
+        chosen = order[begin : begin + rows]
+        _gather(samples, chosen, _view(a, 0, rows, features), target, weight)
+        _forward(settings.hidden, sizes, starts, units, rows, w, a)
+        scores = _view(a, units[layers] * rows, rows, classes)
+        bias = w[len(w) - classes :]
+        _output_errors(scores, bias, target, weight, settings.last, sums)
+        _backward(settings.hidden, sizes, starts, units, rows, w, a, buffers)
+        _update(settings, sizes, starts, state, buffers.gradient, weight.sum(), squares)

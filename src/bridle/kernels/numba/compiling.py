@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.extending import intrinsic, overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -47,20 +50,35 @@ def kernel(function: Function) -> Function:
     Where no directory can be written, it is compiled in each process instead.
     """
     options: Any = {"error_model": "numpy", "nogil": True}
-    try:
-        return cast(Function, numba.njit(cache=True, **options)(function))
-    except RuntimeError:
-        return cast(Function, numba.njit(**options)(function))
+    entry: Any = numba.njit(**options)(function)
+    with suppress(RuntimeError, AttributeError):  # no directory, or numba keeps it another way now
+        entry._cache = _SourcesCache(function)
+    return cast(Function, entry)
 
 
-def source_revision() -> str:
-    """Return a digest of this folder's sources.
+class _SourcesCache(FunctionCache):
+    """numba's cache on disk, believed as long as no source has changed.
 
-    numba's cache of an entry looks at the entry's own file and at the values it closes over, not at
-    the files of the functions it calls: an entry that closes over this digest is never stale.
+    numba's own looks at the entry's file and at the values that the entry closes over, but not at
+    the constants of its module, nor at the files of the functions that it calls.
     """
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        stamp = source_digest(Path(function.__code__.co_filename).parent)
+        self._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]
+            self.cache_path, self._impl.filename_base, stamp
+        )
+
+
+@cache
+def source_digest(folder: Path) -> str:
+    """Return a digest of the sources that an entry in this folder may be made of.
+
+    Those are the folder's own and all of the kernels'.
+    """
+    sources = {*Path(__file__).parents[1].rglob("*.py"), *folder.rglob("*.py")}
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sorted(sources))).hexdigest()
 
 
 def is_ready(entry: Any, arguments: Sequence[Any]) -> bool:

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bridle.kernels import thresholds
 from bridle.kernels.numba.arguments import Coefficients, Scores, Target
-from bridle.kernels.numba.compiling import inlined, kernel, source_revision
+from bridle.kernels.numba.compiling import inlined, kernel
 from bridle.kernels.numba.lanes import (
     ROWS,
     Tile,
@@ -27,15 +28,9 @@ from bridle.kernels.numba.machine import borrowed
 from bridle.kernels.numba.small_products import add_narrow_transposed, multiply_narrow
 from bridle.kernels.numba.vectors import VECTOR_BYTES
 from bridle.kernels.threads import for_ranges
+from bridle.kernels.thresholds import PASS_SUMMED_ROWS
 
 Array = npt.NDArray[Any]
-
-# So many ranges of rows are summed apart, then together in their order: the bits of the sums do
-# not depend on the number of threads. Sums of shorter ones would take as long as the rows.
-RANGES, SHORTEST_RANGE = 32, 128
-SUM_BYTES = 2**25
-# After so many rows a float32 sum goes on in float64.
-SUMMED_ROWS = 1024
 
 
 class Data(NamedTuple):
@@ -98,7 +93,14 @@ def pass_sums(
     width = -(-classes // lanes) * lanes
     padded = np.zeros((depth, width), kind)
     padded[:, :classes] = weight
-    ranges = max(1, min(RANGES, count // SHORTEST_RANGE, SUM_BYTES // (8 * depth * width)))
+    ranges = max(
+        1,
+        min(
+            thresholds.PASS_RANGES,
+            count // thresholds.PASS_SHORTEST_RANGE,
+            thresholds.PASS_SUM_BYTES // (8 * depth * width),
+        ),
+    )
     edges = count * np.arange(ranges + 1) // ranges
     totals = np.zeros((ranges, 2))
     products, residuals = np.zeros((ranges, depth * width)), np.zeros((ranges, width))
@@ -164,43 +166,34 @@ def _pour(product: Any, wide: Any) -> None:
         product[j] = 0
 
 
-def _entry(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
-
-    @kernel
-    def sum_rows(
-        data: Any, memory: Any, first: int, last: int, product: Any, residual: Any, totals: Any
-    ) -> str:
-        """Add what rows ``first`` to ``last`` contribute."""
-        data, memory = borrowed(data), borrowed(memory)
-        product, residual, totals = borrowed(product), borrowed(residual), borrowed(totals)
-        width, classes, tile = len(residual), len(data.offset), memory.tile
-        kind = memory.z.dtype.type
-        scores = Scores(memory.z, 0, width, classes, classes, 1, False, 0.0, 1.0, kind(1), kind(0))
-        for begin in range(first, last, ROWS):
-            rows = min(ROWS, last - begin)
-            _scores(data, memory, begin, rows, width)
-            share = data.share[begin:] if data.share.size > 1 else data.share
-            target = Target(True, data.index[begin:], data.weight, data.weight)
-            find_largest(tile)
-            find_gaps(scores, target, tile, 0, rows)
-            exponentiate(scores, tile)
-            _add_losses(tile, data.share, begin, rows, totals)
-            coefficients = Coefficients(share, share, share, share)
-            write_gradient(scores, target, tile, 0, rows, coefficients, scores)
-            for i in range(rows):
-                for c in range(classes):
-                    residual[c] += memory.z[i * width + c]
-            add_narrow_transposed(
-                memory.product, data.depth, data.flat, begin * data.depth, data.depth,
-                memory.z, rows, width,
-            )  # fmt: skip
-            if (begin - first) % SUMMED_ROWS == SUMMED_ROWS - ROWS:
-                _pour(memory.product, product)
-        _pour(memory.product, product)
-        return revision
-
-    return sum_rows
-
-
-sum_rows = _entry(source_revision())
+@kernel
+def sum_rows(
+    data: Any, memory: Any, first: int, last: int, product: Any, residual: Any, totals: Any
+) -> None:
+    """Add what rows ``first`` to ``last`` contribute."""
+    data, memory = borrowed(data), borrowed(memory)
+    product, residual, totals = borrowed(product), borrowed(residual), borrowed(totals)
+    width, classes, tile = len(residual), len(data.offset), memory.tile
+    kind = memory.z.dtype.type
+    scores = Scores(memory.z, 0, width, classes, classes, 1, False, 0.0, 1.0, kind(1), kind(0))
+    for begin in range(first, last, ROWS):
+        rows = min(ROWS, last - begin)
+        _scores(data, memory, begin, rows, width)
+        share = data.share[begin:] if data.share.size > 1 else data.share
+        target = Target(True, data.index[begin:], data.weight, data.weight)
+        find_largest(tile)
+        find_gaps(scores, target, tile, 0, rows)
+        exponentiate(scores, tile)
+        _add_losses(tile, data.share, begin, rows, totals)
+        coefficients = Coefficients(share, share, share, share)
+        write_gradient(scores, target, tile, 0, rows, coefficients, scores)
+        for i in range(rows):
+            for c in range(classes):
+                residual[c] += memory.z[i * width + c]
+        add_narrow_transposed(
+            memory.product, data.depth, data.flat, begin * data.depth, data.depth,
+            memory.z, rows, width,
+        )  # fmt: skip
+        if (begin - first) % PASS_SUMMED_ROWS == PASS_SUMMED_ROWS - ROWS:
+            _pour(memory.product, product)
+    _pour(memory.product, product)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.kernels.numba.chunks import narrowed, widened
-from bridle.kernels.numba.compiling import kernel, source_revision
+from bridle.kernels.numba.compiling import kernel
 from bridle.kernels.numba.machine import borrowed, multiply_add
 from bridle.kernels.threads import for_ranges
 
@@ -84,75 +84,59 @@ def add_products(
     for_ranges(work, len(out), numbers, threads)
 
 
-def _turning(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
-
-    @kernel
-    def turn(entries: Any, counts: Any, starts: Any, places: Any, values: Any) -> str:
-        """Sort the entries by their places: count, find where each begins, and put them there."""
-        entries = borrowed(entries)
-        for line in range(entries.starts.size):
-            first = entries.starts[line]
-            for k in range(first, first + entries.counts[line]):
-                counts[entries.places[k]] += 1
-        begin = 0
-        for place in range(counts.size):
-            starts[place] = begin
-            begin += counts[place]
-            counts[place] = 0
-        for line in range(entries.starts.size):
-            first = entries.starts[line]
-            for k in range(first, first + entries.counts[line]):
-                place = entries.places[k]
-                at = starts[place] + counts[place]
-                counts[place] += 1
-                places[at] = line
-                values[at] = entries.values[k]
-        return revision
-
-    return turn
+@kernel
+def _turn(entries: Any, counts: Any, starts: Any, places: Any, values: Any) -> None:
+    """Sort the entries by their places: count, find where each begins, and put them there."""
+    entries = borrowed(entries)
+    for line in range(entries.starts.size):
+        first = entries.starts[line]
+        for k in range(first, first + entries.counts[line]):
+            counts[entries.places[k]] += 1
+    begin = 0
+    for place in range(counts.size):
+        starts[place] = begin
+        begin += counts[place]
+        counts[place] = 0
+    for line in range(entries.starts.size):
+        first = entries.starts[line]
+        for k in range(first, first + entries.counts[line]):
+            place = entries.places[k]
+            at = starts[place] + counts[place]
+            counts[place] += 1
+            places[at] = line
+            values[at] = entries.values[k]
 
 
-def _adding(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
-
-    @kernel
-    def add(
-        entries: Any, matrix: Any, out: Any, bfloat16: bool, scratch: Any, first: int, last: int
-    ) -> str:
-        """Add to lines ``first`` to ``last`` of ``out``."""
-        entries, matrix, out = borrowed(entries), borrowed(matrix), borrowed(out)
-        width = scratch.size
-        for line in range(first, last):
-            if entries.counts[line] == 0:
-                continue
-            result = out[line]
+@kernel
+def _add(
+    entries: Any, matrix: Any, out: Any, bfloat16: bool, scratch: Any, first: int, last: int
+) -> None:
+    """Add to lines ``first`` to ``last`` of ``out``."""
+    entries, matrix, out = borrowed(entries), borrowed(matrix), borrowed(out)
+    width = scratch.size
+    for line in range(first, last):
+        if entries.counts[line] == 0:
+            continue
+        result = out[line]
+        for j in range(width):
+            scratch[j] = widened(result[j], bfloat16)
+        begin = entries.starts[line]
+        end = begin + entries.counts[line]
+        paired = end - (end - begin) % 4
+        for k in range(begin, paired, 4):
+            # Four at a time: the sums are read and written once for all of them.
+            u, v = entries.values[k], entries.values[k + 1]
+            w, x = entries.values[k + 2], entries.values[k + 3]
+            a, b = matrix[entries.places[k]], matrix[entries.places[k + 1]]
+            c, d = matrix[entries.places[k + 2]], matrix[entries.places[k + 3]]
             for j in range(width):
-                scratch[j] = widened(result[j], bfloat16)
-            begin = entries.starts[line]
-            end = begin + entries.counts[line]
-            paired = end - (end - begin) % 4
-            for k in range(begin, paired, 4):
-                # Four at a time: the sums are read and written once for all of them.
-                u, v = entries.values[k], entries.values[k + 1]
-                w, x = entries.values[k + 2], entries.values[k + 3]
-                a, b = matrix[entries.places[k]], matrix[entries.places[k + 1]]
-                c, d = matrix[entries.places[k + 2]], matrix[entries.places[k + 3]]
-                for j in range(width):
-                    total = multiply_add(u, widened(a[j], bfloat16), scratch[j])
-                    total = multiply_add(v, widened(b[j], bfloat16), total)
-                    total = multiply_add(w, widened(c[j], bfloat16), total)
-                    scratch[j] = multiply_add(x, widened(d[j], bfloat16), total)
-            for k in range(paired, end):
-                value, source = entries.values[k], matrix[entries.places[k]]
-                for j in range(width):
-                    scratch[j] = multiply_add(value, widened(source[j], bfloat16), scratch[j])
+                total = multiply_add(u, widened(a[j], bfloat16), scratch[j])
+                total = multiply_add(v, widened(b[j], bfloat16), total)
+                total = multiply_add(w, widened(c[j], bfloat16), total)
+                scratch[j] = multiply_add(x, widened(d[j], bfloat16), total)
+        for k in range(paired, end):
+            value, source = entries.values[k], matrix[entries.places[k]]
             for j in range(width):
-                result[j] = narrowed(scratch[j], result, bfloat16)
-        return revision
-
-    return add
-
-
-_turn = _turning(source_revision())
-_add = _adding(source_revision())
+                scratch[j] = multiply_add(value, widened(source[j], bfloat16), scratch[j])
+        for j in range(width):
+            result[j] = narrowed(scratch[j], result, bfloat16)

@@ -13,7 +13,7 @@ import numpy as np
 from numba.core import types
 
 from bridle.kernels.numba.arguments import at, unbias
-from bridle.kernels.numba.compiling import implementation_of, inlined, kernel, source_revision
+from bridle.kernels.numba.compiling import implementation_of, inlined, kernel
 from bridle.kernels.numba.exponential import exponential, log1p
 from bridle.kernels.numba.halves import from_bfloat16, from_float16, to_bfloat16, to_float16
 from bridle.kernels.numba.machine import borrowed
@@ -190,43 +190,34 @@ def write_gradient(
         turn_out(z, i, scores.bfloat16, line)
 
 
-def _entry(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
+@kernel
+def lanes(
+    scores: Any,
+    target: Any,
+    tile: Any,
+    first: int,
+    last: int,
+    parts: bool,
+    reduced: Any,
+    gradient: bool,
+    coefficients: Any,
+    out: Any,
+) -> None:
+    """Write the ``parts`` of rows ``first`` to ``last``, their ``gradient``, or both.
 
-    @kernel
-    def lanes(
-        scores: Any,
-        target: Any,
-        tile: Any,
-        first: int,
-        last: int,
-        parts: bool,
-        reduced: Any,
-        gradient: bool,
-        coefficients: Any,
-        out: Any,
-    ) -> str:
-        """Write the ``parts`` of rows ``first`` to ``last``, their ``gradient``, or both.
-
-        The gradient takes no parts: a tile is so small that finding them again costs next to
-        nothing, and they are not rounded.
-        """
-        scores, target, tile = borrowed(scores), borrowed(target), borrowed(tile)
-        reduced, coefficients, out = borrowed(reduced), borrowed(coefficients), borrowed(out)
-        for begin in range(first, last, ROWS):
-            rows = min(ROWS, last - begin)
-            for i in range(rows):
-                turn_in(line_of(scores, begin + i, scores.columns), scores.bfloat16, tile.z, i)
-            find_largest(tile)
-            find_gaps(scores, target, tile, begin, rows)
-            exponentiate(scores, tile)
-            if parts:
-                _write_parts(scores, tile, begin, rows, reduced)
-            if gradient:
-                write_gradient(scores, target, tile, begin, rows, coefficients, out)
-        return revision
-
-    return lanes
-
-
-lanes = _entry(source_revision())
+    The gradient takes no parts: a tile is so small that finding them again costs next to
+    nothing, and they are not rounded.
+    """
+    scores, target, tile = borrowed(scores), borrowed(target), borrowed(tile)
+    reduced, coefficients, out = borrowed(reduced), borrowed(coefficients), borrowed(out)
+    for begin in range(first, last, ROWS):
+        rows = min(ROWS, last - begin)
+        for i in range(rows):
+            turn_in(line_of(scores, begin + i, scores.columns), scores.bfloat16, tile.z, i)
+        find_largest(tile)
+        find_gaps(scores, target, tile, begin, rows)
+        exponentiate(scores, tile)
+        if parts:
+            _write_parts(scores, tile, begin, rows, reduced)
+        if gradient:
+            write_gradient(scores, target, tile, begin, rows, coefficients, out)

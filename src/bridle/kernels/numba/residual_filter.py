@@ -8,21 +8,16 @@ import numpy as np
 import numpy.typing as npt
 from numba.core import types
 
+from bridle.kernels import thresholds
 from bridle.kernels.numba.chunks import widened
-from bridle.kernels.numba.compiling import implementation_of, inlined, kernel, source_revision
+from bridle.kernels.numba.compiling import implementation_of, inlined, kernel
 from bridle.kernels.numba.filtered_products import Entries
 from bridle.kernels.numba.halves import from_bfloat16, from_float16, to_bfloat16, to_float16
 from bridle.kernels.numba.machine import add, borrowed
 from bridle.kernels.threads import for_ranges
+from bridle.kernels.thresholds import FILTER_GROUP
 
 Array = npt.NDArray[Any]
-
-# Entries that are looked at together: where none is large and none is due, none is looked at alone.
-# In shorter loops the compiler finds no vectors.
-GROUP = 64
-# Where more than one entry in so many is left, a product over all of them may be quicker; in half
-# precision, for which processors have faster products, more than one in twice as many.
-SPARSE = 8
 
 
 def filter_rows(
@@ -67,7 +62,7 @@ def kept_entries(
 ) -> Entries | None:
     """Return what `filter_rows` leaves of ``residual``, itself unchanged; entries of 0 are not.
 
-    None where a row has more left than pays (see `SPARSE`).
+    None where a row has more left than pays (see `thresholds.FILTER_SPARSE`).
 
     >>> residual = np.array([[0.5, 0.02, 0.03, -0.6]])
     >>> found = kept_entries(residual, np.array([0.1]), None)
@@ -76,7 +71,11 @@ def kept_entries(
     """
     plain = residual.view(np.uint16) if residual.itemsize == 2 else residual
     rows, columns = plain.shape
-    room = columns // (2 * SPARSE if plain.itemsize == 2 else SPARSE) + 2
+    room = (
+        columns
+        // (2 * thresholds.FILTER_SPARSE if plain.itemsize == 2 else thresholds.FILTER_SPARSE)
+        + 2
+    )
     kind = np.float64 if residual.dtype == np.float64 else np.float32
     counts, places = np.zeros(rows, np.int64), np.empty(rows * room, np.int32)
     entries = Entries(np.arange(rows) * room, counts, places, np.empty(rows * room, kind))
@@ -132,94 +131,82 @@ def _write_float(line: Any, place: Any, number: Any, bfloat16: Any) -> None:
     line[place] = number
 
 
-def _entry(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
+@kernel
+def _filter(
+    residual: Any,
+    bfloat16: bool,
+    threshold: Any,
+    draws: Any,
+    first: int,
+    last: int,
+    kept: Any,
+) -> None:
+    """Filter rows ``first`` to ``last``, and mark the columns of what is left."""
+    for row in range(first, last):
+        line, level = residual[row], threshold[row]
+        per_level = 1.0 / level if level > 0 else 0.0
+        passed = draws[row] if draws.size > 0 else 0.0
+        for column in range(line.size):
+            number = read(line[column], bfloat16)
+            if not abs(number) < level:  # a NaN stays
+                kept[column] |= number != 0.0
+                continue
+            value = 0.0
+            if draws.size > 0:
+                passed += abs(number) * per_level
+                if passed >= 1.0:
+                    passed -= 1.0
+                    value = level if number > 0 else -level
+                    kept[column] = True
+            write(line, column, value, bfloat16)
 
-    @kernel
-    def filter_range(
-        residual: Any,
-        bfloat16: bool,
-        threshold: Any,
-        draws: Any,
-        first: int,
-        last: int,
-        kept: Any,
-    ) -> str:
-        """Filter rows ``first`` to ``last``, and mark the columns of what is left."""
-        for row in range(first, last):
-            line, level = residual[row], threshold[row]
-            per_level = 1.0 / level if level > 0 else 0.0
-            passed = draws[row] if draws.size > 0 else 0.0
-            for column in range(line.size):
-                number = read(line[column], bfloat16)
-                if not abs(number) < level:  # a NaN stays
-                    kept[column] |= number != 0.0
+
+@kernel
+def _keep(
+    residual: Any,
+    bfloat16: bool,
+    threshold: Any,
+    draws: Any,
+    first: int,
+    last: int,
+    room: int,
+    entries: Any,
+) -> None:
+    """Note what is left of rows ``first`` to ``last``; a count above ``room`` stops a row."""
+    residual, entries = borrowed(residual), borrowed(entries)
+    drawn = draws.size > 0
+    for row in range(first, last):
+        line, level = residual[row], threshold[row]
+        passed = draws[row] if drawn else 0.0
+        per_level = 1.0 / level if drawn and level > 0 else 0.0
+        places = entries.places[row * room : (row + 1) * room]
+        values = entries.values[row * room : (row + 1) * room]
+        count = 0
+        for begin in range(0, line.size, FILTER_GROUP):
+            group = line[begin : begin + FILTER_GROUP]
+            if group.size == FILTER_GROUP:
+                total, surely_small = survey(group, bfloat16, level, values)
+                due = passed + total * per_level
+                if surely_small and due < 1.0:
+                    passed = due
                     continue
-                value = 0.0
-                if draws.size > 0:
+            for j in range(group.size):
+                number = read(group[j], bfloat16)
+                if abs(number) < level:
                     passed += abs(number) * per_level
-                    if passed >= 1.0:
-                        passed -= 1.0
-                        value = level if number > 0 else -level
-                        kept[column] = True
-                write(line, column, value, bfloat16)
-        return revision
-
-    return filter_range
-
-
-def _keeping(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
-
-    @kernel
-    def keep_range(
-        residual: Any,
-        bfloat16: bool,
-        threshold: Any,
-        draws: Any,
-        first: int,
-        last: int,
-        room: int,
-        entries: Any,
-    ) -> str:
-        """Note what is left of rows ``first`` to ``last``; a count above ``room`` stops a row."""
-        residual, entries = borrowed(residual), borrowed(entries)
-        drawn = draws.size > 0
-        for row in range(first, last):
-            line, level = residual[row], threshold[row]
-            passed = draws[row] if drawn else 0.0
-            per_level = 1.0 / level if drawn and level > 0 else 0.0
-            places = entries.places[row * room : (row + 1) * room]
-            values = entries.values[row * room : (row + 1) * room]
-            count = 0
-            for begin in range(0, line.size, GROUP):
-                group = line[begin : begin + GROUP]
-                if group.size == GROUP:
-                    total, surely_small = survey(group, bfloat16, level, values)
-                    due = passed + total * per_level
-                    if surely_small and due < 1.0:
-                        passed = due
+                    if passed < 1.0:
                         continue
-                for j in range(group.size):
-                    number = read(group[j], bfloat16)
-                    if abs(number) < level:
-                        passed += abs(number) * per_level
-                        if passed < 1.0:
-                            continue
-                        passed -= 1.0
-                        number = level if number > 0 else -level
-                    if number == 0.0:
-                        continue
-                    if count < room:
-                        places[count] = begin + j
-                        values[count] = number
-                    count += 1
-                if count > room:
-                    break
-            entries.counts[row] = count
-        return revision
-
-    return keep_range
+                    passed -= 1.0
+                    number = level if number > 0 else -level
+                if number == 0.0:
+                    continue
+                if count < room:
+                    places[count] = begin + j
+                    values[count] = number
+                count += 1
+            if count > room:
+                break
+        entries.counts[row] = count
 
 
 @inlined
@@ -230,12 +217,8 @@ def survey(group: Any, bfloat16: bool, level: float, like: Any) -> Any:
     """
     kind = like.dtype.type
     bound, total, others = kind(level * (1 - 1e-6)), kind(0), np.int32(0)
-    for j in range(GROUP):
+    for j in range(FILTER_GROUP):
         size = abs(widened(group[j], bfloat16))
         total = add(total, size)
         others += np.int32(0) if size < bound else np.int32(1)
     return np.float64(total), others == 0
-
-
-_filter = _entry(source_revision())
-_keep = _keeping(source_revision())

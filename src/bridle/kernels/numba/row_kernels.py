@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
+from bridle.kernels import thresholds
 from bridle.kernels.contract import RowParts, merge_parts
 from bridle.kernels.numba import lanes, row_entries
 from bridle.kernels.numba.arguments import Coefficients, Reduced, Scores, Scratch, Target, Wanted
@@ -19,13 +20,6 @@ from bridle.kernels.numba.chunks import CHUNK
 from bridle.kernels.threads import for_ranges
 
 Array = npt.NDArray[Any]
-
-# Wider rows go in blocks of this many columns, whatever the number of threads: a block, which is
-# read twice, stays in cache; a few long rows keep all threads busy; no bit depends on their number.
-BLOCK = 2**16
-# Up to so many classes, rows go side by side: measured from 2 to 256 classes, in all dtypes.
-FEW = 64
-FEW_GRADIENT = 40
 
 
 def row_parts(
@@ -76,7 +70,13 @@ def row_parts(
     jobs = len(plain) * blocks
     reduced = _empty_parts(jobs, wanted, aim.hard, kind)
 
-    if blocks == 1 and aim.hard and plain.shape[1] <= FEW and softcap == 0 and not any(wanted):
+    if (
+        blocks == 1
+        and aim.hard
+        and plain.shape[1] <= thresholds.LANES_CLASSES
+        and softcap == 0
+        and not any(wanted)
+    ):
         _lanes(read, aim, kind, len(plain), reduced, None, None, threads)
         return _row_parts(reduced, wanted, aim.hard)
 
@@ -90,7 +90,7 @@ def row_parts(
         _row_parts(Reduced(*(part[piece::blocks] for part in reduced)), wanted, aim.hard)
         for piece in range(blocks)
     ]
-    owner = np.where(aim.index < 0, -1, aim.index // BLOCK) if aim.hard else None
+    owner = np.where(aim.index < 0, -1, aim.index // thresholds.BLOCK_COLUMNS) if aim.hard else None
     return merge_parts(pieces, owner)
 
 
@@ -134,7 +134,13 @@ def row_gradient(
     aim = _target(plain, target, weight, kind, weighted=s is not None)
     write = _output(plain, out, read)
     coefficients = _coefficients(len(plain), a, b, s, t)
-    if aim.hard and b is None and s is None and plain.shape[1] <= FEW_GRADIENT and softcap == 0:
+    if (
+        aim.hard
+        and b is None
+        and s is None
+        and plain.shape[1] <= thresholds.LANES_GRADIENT_CLASSES
+        and softcap == 0
+    ):
         _lanes(read, aim, kind, len(plain), None, coefficients, write, threads)
         return out
     reduced = _given_parts(parts, aim.hard, kind)
@@ -186,7 +192,7 @@ def row_parts_and_gradient(
         "bfloat16": bfloat16,
         "threads": threads,
     }
-    if scores.shape[1] > BLOCK:
+    if scores.shape[1] > thresholds.BLOCK_COLUMNS:
         asked: dict[str, Any] = {"smoothing": smoothing, "entropy": entropy, "argmax": argmax}
         parts = row_parts(scores, target, **asked, **more)
         if s is not None and parts.allowed is not None and parts.smooth_weight is not None:
@@ -202,7 +208,13 @@ def row_parts_and_gradient(
     reduced = _empty_parts(len(plain), wanted, aim.hard, kind)
     write = _output(plain, out, read)
     coefficients = _coefficients(len(plain), a, None, s, t)
-    if aim.hard and s is None and plain.shape[1] <= FEW and softcap == 0 and not any(wanted):
+    if (
+        aim.hard
+        and s is None
+        and plain.shape[1] <= thresholds.LANES_CLASSES
+        and softcap == 0
+        and not any(wanted)
+    ):
         _lanes(read, aim, kind, len(plain), reduced, coefficients, write, threads)
         return _row_parts(reduced, wanted, aim.hard)
 
@@ -239,7 +251,7 @@ def _lanes(
 
 def _blocks(plain: Array) -> int:
     columns: int = plain.shape[1]
-    return max(1, -(-columns // BLOCK))
+    return max(1, -(-columns // thresholds.BLOCK_COLUMNS))
 
 
 def _is_bfloat16(scores: Array, bfloat16: bool) -> bool:
@@ -292,7 +304,7 @@ def _scores(
         start=start,
         step=step,
         columns=columns,
-        block=BLOCK,
+        block=thresholds.BLOCK_COLUMNS,
         blocks=blocks,
         bfloat16=bfloat16,
         softcap=float(softcap),

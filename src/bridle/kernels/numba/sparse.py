@@ -13,21 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridle.kernels.numba.compiling import inlined, kernel, source_revision
+from bridle.kernels import thresholds
+from bridle.kernels.numba.compiling import inlined, kernel
 from bridle.kernels.numba.machine import add, borrowed
 from bridle.kernels.numba.sparse_lines import add_row_product
 from bridle.kernels.processors import available
 from bridle.kernels.threads import (
-    NUMBERS_PER_THREAD,
-    RANGES_PER_THREAD,
     for_ranges,
 )
 
 Array = npt.NDArray[Any]
-
-_REVISION = source_revision()  # see there: an entry that closes over it is never stale
-# What a row costs beside its entries: its sums are read and written.
-_ROW_AS_ENTRIES = 4
 
 
 class Compressed(NamedTuple):
@@ -53,8 +48,8 @@ def compressed(matrix: Any) -> Compressed:
 
 def _balanced(data: Array, indices: Array, indptr: Array) -> Compressed:
     rows = len(indptr) - 1
-    work = indptr[1:] + _ROW_AS_ENTRIES * np.arange(1, rows + 1)
-    ranges = RANGES_PER_THREAD * available()
+    work = indptr[1:] + thresholds.SPARSE_ROW_AS_ENTRIES * np.arange(1, rows + 1)
+    ranges = thresholds.RANGES_PER_THREAD * available()
     goals = (work[-1] if rows else 0) * np.arange(1, ranges) / ranges
     edges = np.unique(np.concatenate([[0], np.searchsorted(work, goals), [rows]]))
     return Compressed(data, indices, indptr, edges)
@@ -71,7 +66,7 @@ def transposed(matrix: Any) -> Compressed:
     (array([3., 2., 4.]), array([1, 0, 1], dtype=int32), array([0, 1, 3]))
     """
     rows, width = matrix.shape
-    pieces = min(available(), rows, max(1, len(matrix.data) // NUMBERS_PER_THREAD))
+    pieces = min(available(), rows, max(1, len(matrix.data) // thresholds.NUMBERS_PER_THREAD))
     edges = [rows * piece // pieces for piece in range(pieces + 1)]
     # Where each piece of rows writes its next entry of each column.
     places = np.zeros((pieces, width), np.int64)
@@ -169,7 +164,7 @@ def add_product(
         begin, end = matrix.edges[first], matrix.edges[last]
         _add_product(*matrix[:3], begin, end, columns, *flat)
 
-    numbers = (len(matrix.data) + _ROW_AS_ENTRIES * len(out)) * columns
+    numbers = (len(matrix.data) + thresholds.SPARSE_ROW_AS_ENTRIES * len(out)) * columns
     for_ranges(work, len(matrix.edges) - 1, numbers, threads)
 
 
@@ -208,7 +203,6 @@ def curve_rows(
 def _add_product(
     data: Any, indices: Any, indptr: Any, first: int, last: int, columns: int, dense: Any, out: Any
 ) -> None:
-    _ = _REVISION
     data, indices, dense, out = borrowed(data), borrowed(indices), borrowed(dense), borrowed(out)
     for row in range(first, last):
         add_row_product(
@@ -218,7 +212,6 @@ def _add_product(
 
 @kernel
 def _count(indices: Any, first: int, last: int, counts: Any) -> None:
-    _ = _REVISION
     for entry in range(first, last):
         counts[indices[entry]] += 1
 
@@ -228,7 +221,6 @@ def _turn(
     data: Any, indices: Any, indptr: Any, first: int, last: int,
     places: Any, turned: Any, rows: Any,
 ) -> None:  # fmt: skip
-    _ = _REVISION
     for row in range(first, last):
         for entry in range(indptr[row], indptr[row + 1]):
             place = places[indices[entry]]
@@ -241,7 +233,6 @@ def _turn(
 def _add_by_class(
     data: Any, indices: Any, indptr: Any, first: int, last: int, target: Any, weight: Any, out: Any
 ) -> None:
-    _ = _REVISION
     for row in range(first, last):
         for entry in range(indptr[row], indptr[row + 1]):
             column = indices[entry]
@@ -253,7 +244,6 @@ def _add_squares(
     data: Any, indices: Any, indptr: Any, first: int, last: int,
     mean: Any, weight: Any, squares: Any, seen: Any,
 ) -> None:  # fmt: skip
-    _ = _REVISION
     for row in range(first, last):
         square, mass, value = 0.0, 0.0, -mean[row]
         for entry in range(indptr[row], indptr[row + 1]):
@@ -271,7 +261,6 @@ def _add_squares(
 def _curve_rows(
     scores: Any, residual: Any, index: Any, soft: Any, weight: Any, mass: Any, first: int, last: int
 ) -> None:
-    _ = _REVISION
     columns = len(mass)
     for row in range(first, last):
         begin, end = row * columns, (row + 1) * columns

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from bridle.kernels import thresholds
 from bridle.kernels.triton.launch import Launcher, next_power_of_2
 from bridle.kernels.triton.row_kernels import accumulator_dtype
 
@@ -47,53 +48,17 @@ class Tile(NamedTuple):
     warps: int
 
 
-# --- which tile: chosen by trial on an H200, as benchmarks/gpu.py then measured ------------------
-
-# Rows of up to so many numbers are summed by one thread each.
-FEW_CLASSES, _FEW_CLASSES_ROWS = 16, 32
-# From so many rows a program on, what belongs to a row is worked out by one thread: of 17 to 32
-# classes.
-_ROW_A_THREAD_FROM = 16
-# Rows of up to so many numbers stay in registers, from the first reading to the gradient.
-WHOLE_COLUMNS = 4096
-# A row of up to so many bytes is read again while it is in cache: one program makes its loss and
-# its gradient. Of wider rows, loss and gradient are made apart, by as many programs as there are
-# tiles.
-CACHED_BYTES = 2**17
-# Fewer rows than this do not fill a device if each is one program's: those of so many columns are
-# split, by the kernels of `row_kernels`.
-FEW_ROWS, MANY_COLUMNS = 128, 2**16
-# Numbers that a warp holds at a time.
-_WARP_NUMBERS = 1024
-# Labels that a program sums at a time, and the most programs that do.
-_DIVISOR_NUMBERS, _DIVISOR_PROGRAMS = 4096, 512
-# Losses that one program sums in a loop; more are summed by PyTorch's own kernel.
-_TOTAL_NUMBERS = 2**15
-
-# A linear head's scores are made for half of the rows at a time, at most so many; fewer rows than
-# the first number make the products slow. A few scores are made at once.
-_HEAD_ROWS, _HEAD_SCORES, _FEW_SCORES = 4096, 2**30, 2**24
-
-
-def head_rows(rows: int, classes: int) -> int:
-    """Return how many rows' scores of a linear head are made at a time.
-
-    >>> head_rows(8192, 256_000), head_rows(65_536, 256_000), head_rows(65_536, 1000)
-    (4096, 4194, 32768)
-    """
-    if rows * classes <= _FEW_SCORES:
-        return rows
-    return max(1, min(max(_HEAD_ROWS, _HEAD_SCORES // classes), math.ceil(rows / 2)))
+# --- which tile -----------------------------------------------------------------------------------
 
 
 def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
     """Return the tile of `loss_kernel`."""
-    if columns <= FEW_CLASSES:
-        return Tile(_FEW_CLASSES_ROWS, max(next_power_of_2(columns), 2), 1)
-    if columns <= WHOLE_COLUMNS:
+    if columns <= thresholds.FEW_CLASSES:
+        return Tile(thresholds.FEW_CLASSES_ROWS, max(next_power_of_2(columns), 2), 1)
+    if columns <= thresholds.WHOLE_COLUMNS:
         width = max(next_power_of_2(columns), 16)
         rows = max(1, 512 // width)
-        return Tile(rows, width, max(1, rows * width // _WARP_NUMBERS))
+        return Tile(rows, width, max(1, rows * width // thresholds.WARP_NUMBERS))
     if dtype.itemsize == 2:
         return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
     if dtype == torch.float32:
@@ -103,14 +68,14 @@ def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
 
 def gradient_tile(columns: int, dtype: torch.dtype) -> Tile:
     """Return the tile of `gradient_kernel`."""
-    if columns <= WHOLE_COLUMNS:
+    if columns <= thresholds.WHOLE_COLUMNS:
         return loss_tile(columns, dtype, gradient=True)
     return Tile(1, 4096, 4) if dtype.itemsize == 2 else Tile(1, 2048, 4)
 
 
 def serves(rows: int, columns: int) -> bool:
     """Tell whether the kernels are made for scores of this shape."""
-    return rows > 0 and not (rows < FEW_ROWS and columns > MANY_COLUMNS)
+    return rows > 0 and not (rows < thresholds.FEW_ROWS and columns > thresholds.MANY_COLUMNS)
 
 
 def makes_both(scores: Tensor) -> bool:
@@ -119,7 +84,10 @@ def makes_both(scores: Tensor) -> bool:
     A gradient of float16 waits for backward's factor: the scaling of losses, which keeps small
     numbers from being rounded to 0, comes with it.
     """
-    return scores.dtype != torch.float16 and scores.shape[1] * scores.element_size() <= CACHED_BYTES
+    return (
+        scores.dtype != torch.float16
+        and scores.shape[1] * scores.element_size() <= thresholds.CACHED_BYTES
+    )
 
 
 # --- launches ------------------------------------------------------------------------------------
@@ -136,10 +104,10 @@ _scale_kernel = Launcher(_KERNELS, "scale_kernel")
 def divisor(loss: IndexLoss, classes: int) -> Tensor:
     """Return ``Σ sample_weight · weight[target]`` over the rows that count, a float64."""
     rows = len(loss.target)
-    programs = min(math.ceil(rows / _DIVISOR_NUMBERS), _DIVISOR_PROGRAMS)
+    programs = min(math.ceil(rows / thresholds.DIVISOR_NUMBERS), thresholds.DIVISOR_PROGRAMS)
     sums = torch.empty(programs, dtype=torch.float64, device=loss.target.device)
     given = (loss.target, loss.weight, loss.sample_weight, sums, rows, loss.ignore_index, classes)
-    _divisor_kernel(programs, given, {"NUMBERS": _DIVISOR_NUMBERS}, 8)
+    _divisor_kernel(programs, given, {"NUMBERS": thresholds.DIVISOR_NUMBERS}, 8)
     return sums if programs == 1 else sums.sum(dim=0, keepdim=True)
 
 
@@ -171,7 +139,7 @@ def losses(
     if not loss.label_smoothing:
         kept += [found, found]  # neither read nor written
     tile = loss_tile(classes, scores.dtype, gradient=out is not None)
-    few = classes <= FEW_CLASSES
+    few = classes <= thresholds.FEW_CLASSES
     given = (
         *_matrices(scores, out),
         loss.target,
@@ -189,7 +157,7 @@ def losses(
     constants = _terms_constants(loss) | {
         "GRADIENT": out is not None,
         "KEPT": out is None,
-        "ROW_A_THREAD": tile.rows >= _ROW_A_THREAD_FROM and not few,
+        "ROW_A_THREAD": tile.rows >= thresholds.ROW_A_THREAD_FROM and not few,
         "FEW_CLASSES": classes if few else 0,
         "WHOLE": classes <= tile.columns,
         **_layout_constants(scores, out, tile),
@@ -239,7 +207,7 @@ def total(
 ) -> Tensor:
     """Return ``Σ losses / (divisor · normalizer)``, in the dtype of the losses."""
     result = torch.empty((), dtype=losses.dtype, device=losses.device)
-    if len(losses) > _TOTAL_NUMBERS:
+    if len(losses) > thresholds.TOTAL_NUMBERS:
         losses = losses.sum(dim=0, keepdim=True, dtype=torch.float64)
     count = len(losses)
     width = min(max(next_power_of_2(count), 32), 4096)

@@ -12,55 +12,14 @@ bit for bit, in every run and for every number of rows.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from bridle.kernels import thresholds
+from bridle.kernels.contract import RowParts
 from bridle.kernels.triton.launch import next_power_of_2
-
-# A tile is of several rows where rows are short. It holds eight scores a thread, four of float64:
-# the compiler for sm_90 then keeps all sums in registers. At twice that, float64 with all options
-# spills thousands of bytes. Not yet timed on a device.
-_TILE_BYTES = 4096
-
-# A row wider than 256k classes is split into blocks, so that few rows still fill the device.
-_WIDEST_ROW = 2**18
-_BLOCK_WIDTH = 2**16
-
-
-class RowParts(NamedTuple):
-    """What rows of scores are reduced to, (N,) each, in float32 (float64 for float64).
-
-    With z = cap(scores) / temperature, m its largest in the row, w the class weights and t the
-    target. What was not asked for is None. A row with NaN or +inf, or of −inf alone, is NaN.
-
-    Attributes
-    ----------
-    maximum, log_sum
-        m and log Σ exp(z − m).
-    target_gap
-        m − z[target], of class indices: 0 for the target −1, NaN for one outside [0, C).
-    smooth_gap, smooth_weight, allowed
-        Σ w · (m − z), Σ w and Σ 1 over the classes that are not masked.
-    mean_gap
-        Σ softmax(z) · (m − z); with ``log_sum`` it makes the entropy.
-    argmax
-        The lowest class with z = m, int64; of a NaN, if there is one, as in torch.
-    soft_gap, soft_mass
-        Σ w · t · (m − z) and Σ w · t, of distributions; +inf for mass at a masked class.
-    """
-
-    maximum: Tensor
-    log_sum: Tensor
-    target_gap: Tensor | None = None
-    smooth_gap: Tensor | None = None
-    smooth_weight: Tensor | None = None
-    allowed: Tensor | None = None
-    mean_gap: Tensor | None = None
-    argmax: Tensor | None = None
-    soft_gap: Tensor | None = None
-    soft_mass: Tensor | None = None
 
 
 def row_parts(
@@ -102,8 +61,8 @@ def row_parts(
     rows, classes = scores.shape
     if rows == 0:
         return parts
-    count = 1 if classes <= _WIDEST_ROW else math.ceil(classes / _BLOCK_WIDTH)
-    width = classes if count == 1 else _BLOCK_WIDTH
+    count = 1 if classes <= thresholds.WIDEST_ROW else math.ceil(classes / thresholds.SPLIT_COLUMNS)
+    width = classes if count == 1 else thresholds.SPLIT_COLUMNS
     blocks = None if count == 1 else _empty_blocks(scores, parts, count)
     bending = _bending(temperature, softcap)
     tile = _tile(width, parts.maximum)
@@ -172,7 +131,7 @@ def row_gradient(
         What `row_parts` returned for them: ``maximum``, ``log_sum`` and, of class indices,
         ``target_gap``.
     a, b, s, t : Tensor (N,)
-        The coefficients of each row; None is zeros.
+        The coefficients of each row; one number, (1,), stands for all rows, None for zeros.
     out : Tensor (N, C)
         Where the gradient goes: the scores themselves, or memory of its own that has every entry
         once (no stride 0), of any float dtype.
@@ -201,7 +160,7 @@ def row_gradient(
             _vector(parts.maximum),
             _vector(parts.log_sum),
             _vector(gap),
-            *(_vector(coefficient) for coefficient in (a, b, s, t)),
+            *(_of_rows(coefficient, rows) for coefficient in (a, b, s, t)),
             rows,
             classes,
             **_bending(temperature, softcap),
@@ -279,6 +238,11 @@ def _vector(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
+def _of_rows(coefficient: Tensor | None, rows: int) -> Tensor | None:
+    """Return one number for each row: that is what the kernel reads."""
+    return None if coefficient is None else coefficient.expand(rows).contiguous()
+
+
 def _bending(temperature: float, softcap: float) -> dict[str, Any]:
     """Return the kernels' arguments for the bending of scores."""
     return {
@@ -290,7 +254,7 @@ def _bending(temperature: float, softcap: float) -> dict[str, Any]:
 
 def _tile(columns: int, sums: Tensor) -> dict[str, Any]:
     """Return the tile for so many columns and sums of that dtype, and how it is compiled."""
-    scores = _TILE_BYTES // sums.element_size()
+    scores = thresholds.TILE_BYTES // sums.element_size()
     width = min(max(next_power_of_2(columns), 16), scores)
     return {
         "ROWS": scores // width,
