@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import bridle
 from bridle import InputError, TargetRangeError
 from bridle.kernels import choose, products, thresholds
-from bridle.kernels.numba import filtered_products as sparse_products
-from bridle.kernels.numba import residual_filter as cpu_filter
+from bridle.kernels.numba import filtered_products
+from bridle.kernels.numba import residual_filter as compiled_filter
 from bridle.kernels.numpy import residual_filter
 
 Array = npt.NDArray[Any]
@@ -207,7 +207,7 @@ def test_the_compiled_filter_is_the_plain_one(
     draws = rng.random(rows) if drawn else None
     plain, compiled = residual.copy(), residual.copy()
     kept = residual_filter.filter_rows(plain, threshold, draws)
-    found = cpu_filter.filter_rows(compiled, threshold, draws)
+    found = compiled_filter.filter_rows(compiled, threshold, draws)
     np.testing.assert_array_equal(compiled.astype(float), plain.astype(float))
     np.testing.assert_array_equal(found, kept)
     large = np.abs(residual.astype(float)) >= threshold[:, None]
@@ -234,7 +234,7 @@ def test_the_kept_entries_are_what_the_plain_filter_leaves(
     threshold = level * rng.random(rows)
     draws = rng.random(rows) if drawn else None
     before = residual.copy()
-    entries = cpu_filter.kept_entries(residual, threshold, draws)
+    entries = compiled_filter.kept_entries(residual, threshold, draws)
     np.testing.assert_array_equal(residual, before)
     residual_filter.filter_rows(residual, threshold, draws)
     plain = residual.astype(float)
@@ -247,15 +247,17 @@ def test_the_kept_entries_are_what_the_plain_filter_leaves(
     np.testing.assert_array_equal(entries.counts, counts)
     found = in_full(entries, columns)
     np.testing.assert_allclose(found, plain, rtol={2: 2e-2, 4: 1e-6, 8: 1e-14}[kind.itemsize])
-    np.testing.assert_array_equal(in_full(sparse_products.turned(entries, columns), rows), found.T)
+    np.testing.assert_array_equal(
+        in_full(filtered_products.transposed(entries, columns), rows), found.T
+    )
     matrix = rng.normal(size=(columns, 3)).astype(kind)
     out = rng.normal(size=(rows, 3)).astype(entries.values.dtype)
     expected = out + found @ matrix.astype(float)
-    sparse_products.add_products(entries, matrix, out)
+    filtered_products.add_products(entries, matrix, out)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
-def in_full(entries: sparse_products.Entries, columns: int) -> Array:
+def in_full(entries: filtered_products.Entries, columns: int) -> Array:
     """Return the matrix that has these entries."""
     full = np.zeros((len(entries.starts), columns))
     for line, (start, count) in enumerate(zip(entries.starts, entries.counts, strict=True)):
@@ -268,12 +270,12 @@ def in_full(entries: sparse_products.Entries, columns: int) -> Array:
 def test_an_entry_that_is_no_number_is_kept(where: int) -> None:
     residual = np.full((2, 200), 1e-6, np.float32)
     residual[1, where] = np.nan
-    entries = cpu_filter.kept_entries(residual, np.full(2, 1e-3), None)
+    entries = compiled_filter.kept_entries(residual, np.full(2, 1e-3), None)
     assert entries is not None
     np.testing.assert_array_equal(entries.counts, [0, 1])
     found = in_full(entries, 200)
     assert np.isnan(found[1, where])
-    assert cpu_filter.kept_entries(residual, np.full(2, 1e-7), None) is None
+    assert compiled_filter.kept_entries(residual, np.full(2, 1e-7), None) is None
 
 
 def test_an_unbiased_filter_is_right_on_average() -> None:
@@ -321,7 +323,7 @@ def test_entries_that_are_left_are_multiplied_alone(
                 memory_budget=7 * 131 * 8,
             )
         )
-    assert cpu_filter.kept_entries(np.ones((1, 131)), np.zeros(1), None) is None
+    assert compiled_filter.kept_entries(np.ones((1, 131)), np.zeros(1), None) is None
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 

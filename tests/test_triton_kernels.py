@@ -17,7 +17,7 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 triton: Any = pytest.importorskip("triton", reason="triton is not installed")
 
-SUITES = [Path(__file__).with_name(f"gpu_{name}_suite.py") for name in ("kernels", "index")]
+SUITES = [Path(__file__).with_name(f"triton_{name}_suite.py") for name in ("kernels", "index")]
 
 COMPILING = """
 import triton
@@ -44,6 +44,31 @@ def compiled(kernel, **arguments):
     assert len(binary.asm["cubin"]) > 1000
     print(kernel.__name__)
 
+def parts_of(sums, soft, smoothing, entropy, argmax):
+    # Which parts and which sums of blocks there are, as pointers.
+    smooth, mean = sums if smoothing else None, sums if entropy else None
+    parts = RowParts(
+        sums, sums, None if soft else sums, smooth, smooth, smooth, mean,
+        "*i64" if argmax else None, sums if soft else None, sums if soft else None,
+    )
+    blocks = Sums(
+        sums, sums, mean, smooth, smooth, smooth,
+        sums if soft else None, sums if soft else None, "*i32" if argmax else None,
+    )
+    return parts, blocks
+
+def split(matrix, target, weight, parts, blocks, capped, columns):
+    bending = {"inverse_temperature": "fp64", "softcap": "fp64", "CAPPED": capped}
+    compiled(
+        row_parts_kernel, scores=matrix, **target, weight=weight, parts=parts,
+        blocks=blocks, rows="i32", classes="i32", block_width="i32", **bending,
+        SPLIT=True, ROWS=1, COLUMNS=columns,
+    )
+    compiled(
+        merge_kernel, blocks=blocks, scores=matrix, target=target["target"],
+        parts=parts, classes="i32", block_count="i32", **bending, LANES=8,
+    )
+
 for dtype, full, soft in [
     ("bf16", False, False), ("fp32", True, False), ("fp32", False, True), ("fp64", True, True),
 ]:
@@ -51,29 +76,14 @@ for dtype, full, soft in [
     columns = 512 if dtype == "fp64" else 1024
     matrix = Matrix("*" + dtype, "i64", 1)
     wanted = sums if full else None
-    parts = RowParts(
-        sums, sums, None if soft else sums, wanted, wanted, wanted, wanted,
-        "*i64" if full else None, sums if soft else None, sums if soft else None,
-    )
-    blocks = Sums(
-        sums, sums, wanted, wanted, wanted, wanted,
-        sums if soft else None, sums if soft else None, "*i32" if full else None,
-    )
+    parts, blocks = parts_of(sums, soft, full, full, full)
     target = {"target": None if soft else "*i64", "soft_target": matrix if soft else None}
     bending = {"inverse_temperature": "fp64", "softcap": "fp64", "CAPPED": full}
-    compiled(
-        row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
-        blocks=blocks, rows="i32", classes="i32", block_width="i32", **bending,
-        SPLIT=True, ROWS=1, COLUMNS=columns,
-    )
+    split(matrix, target, wanted, parts, blocks, full, columns)
     compiled(
         row_parts_kernel, scores=matrix, **target, weight=wanted, parts=parts,
         blocks=None, rows="i32", classes="i32", block_width="i32", **bending,
         SPLIT=False, ROWS=columns // 16, COLUMNS=16,
-    )
-    compiled(
-        merge_kernel, blocks=blocks, scores=matrix, target=target["target"],
-        parts=parts, classes="i32", block_count="i32", **bending, LANES=8,
     )
     compiled(
         row_gradient_kernel, scores=matrix, out=matrix, **target, weight=wanted,
@@ -81,6 +91,18 @@ for dtype, full, soft in [
         a=sums, b=wanted, s=wanted, t=wanted,
         rows="i32", classes="i32", **bending, ROWS=1, COLUMNS=columns,
     )
+
+# Every kind of blocks: each part alone, beside class indices, distributions, or no target at all.
+for aim in ("indices", "distributions", "none"):
+    soft, matrix = aim == "distributions", Matrix("*fp32", "i64", 1)
+    target = {
+        "target": "*i64" if aim == "indices" else None, "soft_target": matrix if soft else None
+    }
+    for asked in ((False,) * 3, (True, False, False), (False, True, False), (False, False, True)):
+        parts, blocks = parts_of("*fp32", soft, *asked)
+        if aim == "none":
+            parts = parts._replace(target_gap=None)
+        split(matrix, target, None, parts, blocks, False, 1024)
 """
 
 
@@ -186,15 +208,31 @@ def test_the_kernels_keep_the_contract(suite: Path, variables: dict[str, str]) -
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_kernels_compile_for_a_gpu_that_is_not_here(tmp_path: Path) -> None:
-    done = run("-c", COMPILING, TRITON_CACHE_DIR=str(tmp_path))
+@pytest.fixture(params=["installed", "lowest"])
+def compiler(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the variables that choose a Triton: the one here, or that of the lowest PyTorch."""
+    if request.param == "installed":
+        return {}
+    folder = os.environ.get("LOWEST_TRITON")
+    if not folder:
+        pytest.skip("LOWEST_TRITON names no folder of pip install --no-deps --target triton==3.5.*")
+    return {"PYTHONPATH": os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])}
+
+
+def test_the_kernels_compile_for_a_gpu_that_is_not_here(
+    tmp_path: Path, compiler: dict[str, str]
+) -> None:
+    done = run("-c", COMPILING, TRITON_CACHE_DIR=str(tmp_path), **compiler)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(done.stdout.split()) == 4 * 4
+    assert len(done.stdout.split()) == 4 * 4 + 3 * 4 * 2
 
 
 @pytest.mark.parametrize("capability", [80, 90, 100])
-def test_the_kernels_for_class_indices_compile_too(tmp_path: Path, capability: int) -> None:
-    done = run("-c", COMPILING_INDEX, str(capability), TRITON_CACHE_DIR=str(tmp_path))
+def test_the_kernels_for_class_indices_compile_too(
+    tmp_path: Path, capability: int, compiler: dict[str, str]
+) -> None:
+    places = {"TRITON_CACHE_DIR": str(tmp_path), **compiler}
+    done = run("-c", COMPILING_INDEX, str(capability), **places)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.split()) == 3 * (6 + 4) + 3
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from bridle.kernels import thresholds
+from bridle.kernels.contract import RowParts
 from bridle.kernels.numpy import row_kernels as rows_reference
 from bridle.kernels.triton import row_kernels
 from bridle.kernels.triton.scores import Matrix
@@ -475,7 +476,7 @@ def test_a_broken_row_is_nan_and_disturbs_no_other(
         name: torch.ones(7, dtype=sums, device=DEVICE) for name in "abst"
     }
 
-    def everything(softcap: float) -> tuple[row_kernels.RowParts, Tensor]:
+    def everything(softcap: float) -> tuple[RowParts, Tensor]:
         parts = row_kernels.row_parts(
             scores, target, smoothing=True, entropy=True, argmax=True, softcap=softcap
         )

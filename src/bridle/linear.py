@@ -216,18 +216,18 @@ def _add_filtered(
     if not choose.worth_compiling(residual.size):
         residual_filter.filter_rows(residual, threshold, draws)
         return False
-    from bridle.kernels.numba import filtered_products as sparse_products
-    from bridle.kernels.numba import residual_filter as cpu_filter
+    from bridle.kernels.numba import filtered_products
+    from bridle.kernels.numba import residual_filter as compiled_filter
 
-    entries = cpu_filter.kept_entries(residual, threshold, draws)
+    entries = compiled_filter.kept_entries(residual, threshold, draws)
     if entries is None:
-        cpu_filter.filter_rows(residual, threshold, draws)
+        compiled_filter.filter_rows(residual, threshold, draws)
         return False
-    columns = sparse_products.turned(entries, len(weight))
+    columns = filtered_products.transposed(entries, len(weight))
     d_features, d_weight, d_bias = into
-    sparse_products.add_products(entries, weight, d_features)
-    sparse_products.add_products(columns, features, d_weight)
-    sparse_products.add_products(
+    filtered_products.add_products(entries, weight, d_features)
+    filtered_products.add_products(columns, features, d_weight)
+    filtered_products.add_products(
         columns, np.ones_like(weight, shape=(len(residual), 1)), d_bias[:, None]
     )
     return True

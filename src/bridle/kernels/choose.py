@@ -222,7 +222,8 @@ def _pays_on_cpu(rows: int, classes: int) -> bool:
     )
 
 
-def _has_triton() -> bool:
+@cache
+def has_triton() -> bool:
     """Tell whether Triton is installed, for a PyTorch that talks to NVIDIA's devices."""
     return find_spec("triton") is not None and sys.modules["torch"].version.hip is None
 
@@ -274,6 +275,6 @@ TRITON = register(
         row_gradient=late(_TRITON, "row_gradient"),
         index_loss=lambda: import_module("bridle.kernels.triton.index_loss"),
         head_blocks=DEVICE_HEAD,
-        available=_has_triton,
+        available=has_triton,
     )
 )

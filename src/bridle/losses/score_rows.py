@@ -148,7 +148,7 @@ def _target_loss(
         return np.asarray(_times(mass, parts.log_sum[:, None] + gap).sum(axis=1))
     if parts.soft_gap is not None:
         assert parts.soft_mass is not None
-        return _times(parts.soft_mass, parts.log_sum) + parts.soft_gap
+        return np.asarray(_times(parts.soft_mass, parts.log_sum) + parts.soft_gap)
     return _times(_mass(block) if weighted else 1.0, parts.log_sum + parts.target_gap)
 
 

@@ -265,7 +265,7 @@ def kept_entries(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> A
 
 def transposed_entries(entries: Any, length: int) -> Any:
     """Return the entries of the transpose, for lines of ``length`` entries."""
-    return import_module("bridle.kernels.numba.filtered_products").turned(entries, length)
+    return import_module("bridle.kernels.numba.filtered_products").transposed(entries, length)
 
 
 def add_sparse_products(entries: Any, matrix: Tensor, out: Tensor) -> None:

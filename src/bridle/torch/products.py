@@ -7,6 +7,7 @@ never rounded to it: a loss would lose up to 2e-3 of itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -34,7 +35,8 @@ def uses_blas() -> bool:
     set of threads. The choice depends on the machine alone, so that the same call gives the same
     bits in every process.
     """
-    return torch.backends.mkl.is_available() and maker() not in ("GenuineIntel", "")
+    has_mkl: Callable[[], bool] = torch.backends.mkl.is_available
+    return has_mkl() and maker() not in ("GenuineIntel", "")
 
 
 def head_blocks(features: Tensor) -> choose.HeadBlocks:

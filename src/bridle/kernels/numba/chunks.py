@@ -2,8 +2,8 @@
 
 A whole chunk of plain floats is read where it lies. Everything else passes through a scratch array
 of the accumulator's dtype: half precision, capped scores, and a row's last chunk, which is filled
-with −inf, for that adds nothing to any sum. What is written goes through a scratch array too: a
-loop whose output may be its input would lose its vectors.
+with −inf, for that adds nothing to any sum. What is written goes through a scratch array too:
+output that may be the input would block the loop's SIMD vectorisation.
 """
 
 from __future__ import annotations

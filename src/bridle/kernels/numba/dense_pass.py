@@ -45,7 +45,7 @@ class Data(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What a thread writes: a tile's scores by row, the same turned, and sums in the dtype."""
+    """What a thread writes: a tile's scores by row, the same transposed, and sums in the dtype."""
 
     z: Any  # (ROWS · width,)
     tile: Tile
@@ -139,7 +139,7 @@ def _data(features: Array, padded: Array, offset: Array, target: Array, share: A
 
 @inlined
 def _scores(data: Any, memory: Any, begin: int, rows: int, width: int) -> None:
-    """Write a tile's scores, turned."""
+    """Write a tile's scores, transposed."""
     multiply_narrow(
         memory.z, rows, data.flat, begin * data.depth, data.depth, data.weight, data.depth, width
     )
@@ -160,7 +160,8 @@ def _add_losses(tile: Any, share: Any, begin: int, rows: int, totals: Any) -> No
 
 
 @inlined
-def _pour(product: Any, wide: Any) -> None:
+def _add_and_clear(product: Any, wide: Any) -> None:
+    """Add a sum in the features' dtype to the one in float64, and begin it anew."""
     for j in range(len(product)):
         wide[j] += product[j]
         product[j] = 0
@@ -195,5 +196,5 @@ def sum_rows(
             memory.z, rows, width,
         )  # fmt: skip
         if (begin - first) % PASS_SUMMED_ROWS == PASS_SUMMED_ROWS - ROWS:
-            _pour(memory.product, product)
-    _pour(memory.product, product)
+            _add_and_clear(memory.product, product)
+    _add_and_clear(memory.product, product)

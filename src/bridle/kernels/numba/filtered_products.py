@@ -34,11 +34,11 @@ class Entries(NamedTuple):
     values: Array
 
 
-def turned(entries: Entries, length: int) -> Entries:
+def transposed(entries: Entries, length: int) -> Entries:
     """Return the entries of the transpose, for lines of ``length`` entries.
 
     >>> lines = Entries(np.array([0, 2]), np.array([2, 1]), np.int32([0, 2, 2]), np.ones(3))
-    >>> turned(lines, 3).counts
+    >>> transposed(lines, 3).counts
     array([1, 0, 2])
     """
     count = int(entries.counts.sum())
@@ -46,7 +46,7 @@ def turned(entries: Entries, length: int) -> Entries:
     places = np.empty(count, np.int32)
     values = np.empty(count, entries.values.dtype)
     starts = np.empty(length, np.int64)
-    _turn(entries, counts, starts, places, values)
+    _transpose(entries, counts, starts, places, values)
     return Entries(starts, counts, places, values)
 
 
@@ -85,7 +85,7 @@ def add_products(
 
 
 @kernel
-def _turn(entries: Any, counts: Any, starts: Any, places: Any, values: Any) -> None:
+def _transpose(entries: Any, counts: Any, starts: Any, places: Any, values: Any) -> None:
     """Sort the entries by their places: count, find where each begins, and put them there."""
     entries = borrowed(entries)
     for line in range(entries.starts.size):

@@ -275,7 +275,7 @@ def _accumulator(plain: Array) -> np.dtype[Any]:
 def _flat(matrix: Array, *, writeable: bool) -> tuple[Array, int, int]:
     """Return a matrix's memory as one line, where its first row starts there, and a row's step.
 
-    numba makes vectors only of an array whose type says that its numbers are neighbours.
+    numba vectorises only loops over an array whose type says that it is contiguous.
     """
     rows, columns = matrix.shape
     size = matrix.itemsize

@@ -9,20 +9,15 @@ program, found by the properties of the arguments that Triton compiles for.
 from __future__ import annotations
 
 import sys
-from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
+
+from bridle.kernels.choose import has_triton
 
 
 def serves(device: Any) -> bool:
     """Tell whether our kernels run on a device: NVIDIA's, where Triton is installed."""
-    return device.type == "cuda" and _has_triton() and sys.modules["torch"].version.hip is None
-
-
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+    return device.type == "cuda" and has_triton()
 
 
 def next_power_of_2(number: int) -> int:
