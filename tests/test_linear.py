@@ -247,9 +247,8 @@ def test_the_kept_entries_are_what_the_plain_filter_leaves(
     np.testing.assert_array_equal(entries.counts, counts)
     found = in_full(entries, columns)
     np.testing.assert_allclose(found, plain, rtol={2: 2e-2, 4: 1e-6, 8: 1e-14}[kind.itemsize])
-    np.testing.assert_array_equal(
-        in_full(filtered_products.transposed(entries, columns), rows), found.T
-    )
+    turned = filtered_products.transposed(entries, columns)
+    np.testing.assert_array_equal(in_full(turned, rows), found.T)
     matrix = rng.normal(size=(columns, 3)).astype(kind)
     out = rng.normal(size=(rows, 3)).astype(entries.values.dtype)
     expected = out + found @ matrix.astype(float)
