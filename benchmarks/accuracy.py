@@ -31,9 +31,8 @@ import torch
 from torch import Tensor
 
 import bridle
-from bridle import kernels
+from bridle.kernels import thresholds
 from bridle.torch import functional
-from bridle.torch import kernels as torch_kernels
 
 Array = npt.NDArray[Any]
 Long = np.longdouble
@@ -170,8 +169,8 @@ def contenders(device: str = "cpu") -> dict[str, Contender]:
 def _patched(numbers: int, answer: Callable[..., Answer], *arguments: Any) -> Answer:
     """Return an answer of which the kernels are compiled from so many scores on."""
     with (
-        mock.patch.object(kernels, "COMPILED_NUMBERS", numbers),
-        mock.patch.object(torch_kernels, "COMPILED_NUMBERS", numbers),
+        mock.patch.object(thresholds, "COMPILED_ARRAY_NUMBERS", numbers),
+        mock.patch.object(thresholds, "COMPILED_TENSOR_NUMBERS", numbers),
     ):
         return answer(*arguments)
 

@@ -30,7 +30,7 @@ from scipy import special
 from torch import Tensor
 
 import bridle
-from bridle.kernels import cpu
+from bridle.kernels.numba import row_kernels
 from bridle.torch import functional
 from measuring import (
     Call,
@@ -98,7 +98,7 @@ def kernel_in_place(scores: Tensor, target: Tensor) -> object:
     is_bfloat16 = scores.dtype == torch.bfloat16
     array = scores.view(torch.uint16).numpy() if is_bfloat16 else scores.numpy()
     share = np.full(len(array), 1 / len(array))
-    return cpu.row_parts_and_gradient(
+    return row_kernels.row_parts_and_gradient(
         array, target.numpy(), share, t=share, out=array, bfloat16=is_bfloat16
     )
 

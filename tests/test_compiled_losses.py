@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bridle
-from bridle import TargetRangeError, kernels
+from bridle import TargetRangeError
+from bridle.kernels import thresholds
 
 DTYPES = ["float16", "float32", "float64"]
 
@@ -20,7 +21,7 @@ def both_ways(*arguments: Any, **options: Any) -> tuple[Any, Any]:
     found = []
     for numbers in (0, 2**62):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kernels, "COMPILED_NUMBERS", numbers)
+            patch.setattr(thresholds, "COMPILED_ARRAY_NUMBERS", numbers)
             gradient = bridle.losses.cross_entropy_gradient(*arguments, **options)
             loss = bridle.losses.cross_entropy(*arguments, **options)
             np.testing.assert_array_equal(loss, gradient[0])
@@ -138,7 +139,8 @@ def test_unchecked_indices_out_of_range_are_nan() -> None:
 
 def test_large_problems_are_compiled_and_inputs_left_alone() -> None:
     generator = np.random.default_rng(0)
-    scores = generator.normal(size=(kernels.COMPILED_NUMBERS // 1000 + 1, 1000)).astype(np.float32)
+    rows = thresholds.COMPILED_ARRAY_NUMBERS // 1000 + 1
+    scores = generator.normal(size=(rows, 1000)).astype(np.float32)
     target = generator.integers(0, 1000, len(scores))
     before = scores.copy()
     scores.flags.writeable = False

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import bridle
 import oracle
 from bridle.checks import OnEmpty, Reduction
-from bridle.kernels import reference
+from bridle.kernels.numpy import reference
 from bridle.losses import class_targets
 from problems import INDEX_DTYPES, Problem, problems
 

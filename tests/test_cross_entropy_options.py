@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bridle
-from bridle import InputError, TargetRangeError, kernels
+from bridle import InputError, TargetRangeError
+from bridle.kernels import thresholds
 
 Array = npt.NDArray[Any]
 OUTPUTS = ("loss", "log_prob", "entropy", "logsumexp", "argmax", "correct")
@@ -21,7 +22,7 @@ OUTPUTS = ("loss", "log_prob", "entropy", "logsumexp", "argmax", "correct")
 @pytest.fixture(params=["plain", "compiled"], autouse=True)
 def _kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = {"plain": 2**62, "compiled": 0}[request.param]
-    monkeypatch.setattr(kernels, "COMPILED_NUMBERS", numbers)
+    monkeypatch.setattr(thresholds, "COMPILED_ARRAY_NUMBERS", numbers)
 
 
 def problem(seed: int, rows: int, classes: int, kind: str) -> tuple[Array, Any, Array]:

@@ -188,7 +188,7 @@ def test_the_rules_have_no_circle() -> None:
         ("bridle.losses.binary", "import bridle"),
         ("bridle.losses.binary", "from ..fit import SoftmaxRegression"),
         ("bridle.losses.binary", "from .. import fit"),
-        ("bridle.kernels.reference", "from bridle import checks"),
+        ("bridle.kernels.numpy.reference", "from bridle import checks"),
         ("bridle.judge.evaluation", "def late():\n    from bridle.fit import FitReport"),
         ("bridle.judge.evaluation", "import importlib\nimportlib.import_module('bridle.cli')"),
         ("bridle.judge.evaluation", "if TYPE_CHECKING:\n    from bridle.data import Dataset"),

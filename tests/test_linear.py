@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bridle
-from bridle import InputError, TargetRangeError, kernels
-from bridle.kernels import cpu_filter, products, residual_filter, sparse_products
+from bridle import InputError, TargetRangeError
+from bridle.kernels import choose, products, thresholds
+from bridle.kernels.numba import filtered_products
+from bridle.kernels.numba import residual_filter as compiled_filter
+from bridle.kernels.numpy import residual_filter
 
 Array = npt.NDArray[Any]
 OUTPUTS = ("loss", "log_prob", "entropy", "logsumexp", "argmax", "correct")
@@ -80,7 +83,7 @@ def test_any_combination_of_arguments(
     scores = features @ weight.T + bias
     loss, residual = bridle.cross_entropy_gradient(scores, target, class_weight, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "COMPILED_NUMBERS", 0 if compiled else 2**62)
+        patch.setattr(thresholds, "COMPILED_ARRAY_NUMBERS", 0 if compiled else 2**62)
         given: dict[str, Any] = {"bias": bias, "class_weight": class_weight, **options}
         given["memory_budget"] = block * classes * 8
         found = bridle.linear_cross_entropy_gradient(features, weight, target, **given)
@@ -204,7 +207,7 @@ def test_the_compiled_filter_is_the_plain_one(
     draws = rng.random(rows) if drawn else None
     plain, compiled = residual.copy(), residual.copy()
     kept = residual_filter.filter_rows(plain, threshold, draws)
-    found = cpu_filter.filter_rows(compiled, threshold, draws)
+    found = compiled_filter.filter_rows(compiled, threshold, draws)
     np.testing.assert_array_equal(compiled.astype(float), plain.astype(float))
     np.testing.assert_array_equal(found, kept)
     large = np.abs(residual.astype(float)) >= threshold[:, None]
@@ -231,12 +234,12 @@ def test_the_kept_entries_are_what_the_plain_filter_leaves(
     threshold = level * rng.random(rows)
     draws = rng.random(rows) if drawn else None
     before = residual.copy()
-    entries = cpu_filter.kept_entries(residual, threshold, draws)
+    entries = compiled_filter.kept_entries(residual, threshold, draws)
     np.testing.assert_array_equal(residual, before)
     residual_filter.filter_rows(residual, threshold, draws)
     plain = residual.astype(float)
     counts = (plain != 0).sum(axis=1)
-    one_in = cpu_filter.SPARSE * (2 if kind.itemsize == 2 else 1)
+    one_in = thresholds.FILTER_SPARSE * (2 if kind.itemsize == 2 else 1)
     if counts.max() > columns // one_in + 2:
         assert entries is None
         return
@@ -244,15 +247,16 @@ def test_the_kept_entries_are_what_the_plain_filter_leaves(
     np.testing.assert_array_equal(entries.counts, counts)
     found = in_full(entries, columns)
     np.testing.assert_allclose(found, plain, rtol={2: 2e-2, 4: 1e-6, 8: 1e-14}[kind.itemsize])
-    np.testing.assert_array_equal(in_full(sparse_products.turned(entries, columns), rows), found.T)
+    turned = filtered_products.transposed(entries, columns)
+    np.testing.assert_array_equal(in_full(turned, rows), found.T)
     matrix = rng.normal(size=(columns, 3)).astype(kind)
     out = rng.normal(size=(rows, 3)).astype(entries.values.dtype)
     expected = out + found @ matrix.astype(float)
-    sparse_products.add_products(entries, matrix, out)
+    filtered_products.add_products(entries, matrix, out)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
-def in_full(entries: sparse_products.Entries, columns: int) -> Array:
+def in_full(entries: filtered_products.Entries, columns: int) -> Array:
     """Return the matrix that has these entries."""
     full = np.zeros((len(entries.starts), columns))
     for line, (start, count) in enumerate(zip(entries.starts, entries.counts, strict=True)):
@@ -265,12 +269,12 @@ def in_full(entries: sparse_products.Entries, columns: int) -> Array:
 def test_an_entry_that_is_no_number_is_kept(where: int) -> None:
     residual = np.full((2, 200), 1e-6, np.float32)
     residual[1, where] = np.nan
-    entries = cpu_filter.kept_entries(residual, np.full(2, 1e-3), None)
+    entries = compiled_filter.kept_entries(residual, np.full(2, 1e-3), None)
     assert entries is not None
     np.testing.assert_array_equal(entries.counts, [0, 1])
     found = in_full(entries, 200)
     assert np.isnan(found[1, where])
-    assert cpu_filter.kept_entries(residual, np.full(2, 1e-7), None) is None
+    assert compiled_filter.kept_entries(residual, np.full(2, 1e-7), None) is None
 
 
 def test_an_unbiased_filter_is_right_on_average() -> None:
@@ -300,12 +304,12 @@ def test_entries_that_are_left_are_multiplied_alone(
     kind: str, unbiased: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same gradient comes of going from entry to entry and of a product over all of them."""
-    monkeypatch.setattr(kernels, "worth_compiling", lambda _: True)
+    monkeypatch.setattr(choose, "worth_compiling", lambda _: True)
     features, weight, bias = head(23, 5, 131)
     target = targets(kind, 23, 131)
     found = []
     for sparse in (1, 10**9):  # one in so many entries may be left
-        monkeypatch.setattr(cpu_filter, "SPARSE", sparse)
+        monkeypatch.setattr(thresholds, "FILTER_SPARSE", sparse)
         found.append(
             bridle.linear_cross_entropy_gradient(
                 features,
@@ -318,7 +322,7 @@ def test_entries_that_are_left_are_multiplied_alone(
                 memory_budget=7 * 131 * 8,
             )
         )
-    assert cpu_filter.kept_entries(np.ones((1, 131)), np.zeros(1), None) is None
+    assert compiled_filter.kept_entries(np.ones((1, 131)), np.zeros(1), None) is None
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 

@@ -8,8 +8,8 @@ import numba
 import numpy as np
 import pytest
 
-from bridle.kernels.small_products import multiply
-from bridle.kernels.vectors import VECTOR_BYTES
+from bridle.kernels.numba.small_products import multiply
+from bridle.kernels.numba.vectors import VECTOR_BYTES
 
 GUARD = 7.0
 

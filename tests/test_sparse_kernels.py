@@ -22,7 +22,9 @@ from bridle.fit.readers import sparse as sparse_reader
 from bridle.fit.requests import HessianProduct, Statistics
 from bridle.fit.solvers import newton_cg
 from bridle.fit.solvers.watch import Watch
-from bridle.kernels import cpu_sparse, reference, sparse_reference
+from bridle.kernels.numba import sparse as cpu_sparse
+from bridle.kernels.numpy import reference
+from bridle.kernels.numpy import sparse as sparse_reference
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]

@@ -14,7 +14,8 @@ import oracle
 
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
-from bridle.torch import eager, functional, kernels  # noqa: E402
+from bridle.kernels import thresholds  # noqa: E402
+from bridle.torch import functional  # noqa: E402
 from tensors import DTYPES, array_of, gradient_of  # noqa: E402
 
 INFINITY = float("inf")
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.fixture(params=["plain PyTorch", "compiled kernel"], autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "compiled kernel":
-        monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+        monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
 
 
 @pytest.fixture(params=["eager", "torch.compile"])
@@ -194,8 +195,8 @@ def test_half_precision_scores(
     scores = (5 * torch.randn(700, 301, generator=generator)).to(dtype).requires_grad_()
     target = torch.randint(0, 301, (700,), generator=generator)
     losses = set()
-    for numbers in (eager._BLOCK_NUMBERS["cpu"], 64 * 301, 7 * 301, 301):
-        monkeypatch.setitem(eager._BLOCK_NUMBERS, "cpu", numbers)
+    for numbers in (thresholds.PLAIN_BLOCK_NUMBERS, 64 * 301, 7 * 301, 301):
+        monkeypatch.setattr(thresholds, "PLAIN_BLOCK_NUMBERS", numbers)
         loss, gradient = both(cross_entropy, scores, target)
         assert loss.dtype == np.float32
         assert gradient.dtype == array_of(scores).dtype

@@ -19,6 +19,7 @@ from problems import Problem, problems
 
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
+from bridle.kernels import thresholds  # noqa: E402
 from bridle.torch import functional, kernels  # noqa: E402
 from tensors import DTYPES, array_of, gradient_of, plain_parts, tensor_of  # noqa: E402
 
@@ -33,7 +34,7 @@ REDUCTIONS = st.sampled_from(["mean", "sum", "none"])
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the small problems of a test by each of the kernels there are on a CPU."""
     if request.param == "compiled":
-        monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+        monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
     return str(request.param)
 
 
@@ -92,7 +93,7 @@ def test_cross_entropy_of_the_compiled_kernel_is_that_of_arrays(
     problem: Problem, reduction: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "COMPILED_NUMBERS", 0)
+        patch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
         compare_with_arrays("cross_entropy", problem, {"reduction": reduction})
 
 

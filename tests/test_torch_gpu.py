@@ -50,7 +50,7 @@ def answers(scores: Any, target: Any, options: dict[str, Any], *, inplace: bool 
 
 def compare(device: str, patch: pytest.MonkeyPatch) -> None:
     """Hold the Triton kernels against plain PyTorch, on the CPU by the interpreter."""
-    from bridle.kernels import gpu
+    from bridle.kernels import choose
 
     torch.manual_seed(0)
     for dtype, tolerance in ((torch.float32, 2e-6), (torch.bfloat16, 1e-2)):
@@ -60,9 +60,9 @@ def compare(device: str, patch: pytest.MonkeyPatch) -> None:
             if given.pop("weighted", 0):
                 given["weight"] = torch.rand(37)
             target = target_of(kind, 5, 37)
-            patch.setattr(kernels, "_compiled", lambda _: None)
+            patch.setattr(kernels, "backend_of", lambda _: kernels.PLAIN)
             right = answers(scores, target, given)
-            patch.setattr(kernels, "_compiled", lambda _: gpu)
+            patch.setattr(kernels, "backend_of", lambda _: choose.TRITON)
             given = {
                 name: value.to(device) if isinstance(value, torch.Tensor) else value
                 for name, value in given.items()
@@ -76,7 +76,7 @@ def compare(device: str, patch: pytest.MonkeyPatch) -> None:
 
 def compare_edges(device: str, patch: pytest.MonkeyPatch) -> None:
     """Hold them to the same answers where an answer is NaN, infinite, zero or nothing at all."""
-    from bridle.kernels import gpu
+    from bridle.kernels import choose
 
     torch.manual_seed(0)
     scores = torch.randn(8, 5)
@@ -94,9 +94,9 @@ def compare_edges(device: str, patch: pytest.MonkeyPatch) -> None:
         (scores.half(), target, {"reduction": "none"}),
     ]
     for given, goal, options in cases:
-        patch.setattr(kernels, "_compiled", lambda _: None)
+        patch.setattr(kernels, "backend_of", lambda _: kernels.PLAIN)
         right = answers(given, goal, options)
-        patch.setattr(kernels, "_compiled", lambda _: gpu)
+        patch.setattr(kernels, "backend_of", lambda _: choose.TRITON)
         found = answers(given.to(device), goal.to(device), options)
         tolerance = 1e-3 if given.dtype == torch.float16 else 2e-6
         for one, other in zip(found, right, strict=True):

@@ -13,13 +13,14 @@ from bridle import InputError
 
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
-from bridle.torch import functional, kernels  # noqa: E402
+from bridle.kernels import thresholds  # noqa: E402
+from bridle.torch import functional  # noqa: E402
 
 
 @pytest.fixture(params=["plain PyTorch", "compiled kernel"], autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "compiled kernel":
-        monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+        monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
 
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
 import bridle  # noqa: E402
-from bridle.kernels import cpu_filter  # noqa: E402
+from bridle.kernels import thresholds  # noqa: E402
 from bridle.torch import (  # noqa: E402
     LinearCrossEntropyLoss,
     cross_entropy,
-    kernels,
     linear_cross_entropy,
     products,
 )
@@ -32,7 +31,7 @@ OUTPUTS = ("loss", "log_prob", "entropy", "logsumexp", "argmax", "correct")
 @pytest.fixture(params=["plain PyTorch", "compiled kernel"], autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "compiled kernel":
-        monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+        monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
 
 
 def head(
@@ -576,12 +575,12 @@ def test_entries_that_are_left_are_multiplied_alone(
     dtype: Any, unbiased: bool, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same gradient comes of going from entry to entry and of a product over all of them."""
-    monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+    monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
     features, weight, bias = given = head(rows, 5, 131, dtype)
     target = torch.randint(131, (rows,), generator=torch.Generator().manual_seed(0))
     found = []
     for sparse in (1, 10**9):  # one in so many entries may be left
-        monkeypatch.setattr(cpu_filter, "SPARSE", sparse)
+        monkeypatch.setattr(thresholds, "FILTER_SPARSE", sparse)
         torch.manual_seed(0)
         loss = linear_cross_entropy(
             features,

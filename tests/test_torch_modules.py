@@ -16,13 +16,13 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
 import bridle  # noqa: E402
+from bridle.kernels import thresholds  # noqa: E402
 from bridle.torch import (  # noqa: E402
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     QuadraticLoss,
     causal_lm_loss,
     functional,
-    kernels,
 )
 from tensors import array_of  # noqa: E402
 
@@ -64,7 +64,7 @@ def losses_of_training(criterion: Any, steps: int, dtype: Any = torch.float32) -
 def test_training_takes_the_same_way_as_with_pytorch(
     options: dict[str, Any], compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0 if compiled else 2**17)
+    monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0 if compiled else 2**17)
     right = losses_of_training(torch.nn.CrossEntropyLoss(**options), 200)
     for ours in (CrossEntropyLoss(**options), CrossEntropyLoss(**options, inplace=True)):
         np.testing.assert_allclose(losses_of_training(ours, 200), right, atol=1e-5)

@@ -13,7 +13,8 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
 import bridle  # noqa: E402
-from bridle.torch import BinaryCrossEntropyLoss, CrossEntropyLoss, functional, kernels  # noqa: E402
+from bridle.kernels import thresholds  # noqa: E402
+from bridle.torch import BinaryCrossEntropyLoss, CrossEntropyLoss, functional  # noqa: E402
 from tensors import DTYPES  # noqa: E402
 
 
@@ -37,7 +38,7 @@ LEAST = {"nn.functional.cross_entropy": 21, "log_softmax": 7, "logsumexp": 5}
 @pytest.fixture(params=["plain PyTorch", "compiled kernel"], autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "compiled kernel":
-        monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+        monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
 
 
 def samples_of(name: str, dtype: Any) -> list[Any]:

@@ -12,7 +12,8 @@ import bridle
 
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
-from bridle.torch import functional, kernels  # noqa: E402
+from bridle.kernels import thresholds  # noqa: E402
+from bridle.torch import functional  # noqa: E402
 from tensors import array_of, gradient_of, plain_parts  # noqa: E402
 
 CrossEntropy = Callable[..., Any]
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.fixture(params=["plain PyTorch", "compiled kernel"], autouse=True)
 def _backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "compiled kernel":
-        monkeypatch.setattr(kernels, "COMPILED_NUMBERS", 0)
+        monkeypatch.setattr(thresholds, "COMPILED_TENSOR_NUMBERS", 0)
 
 
 GENERATOR = torch.Generator().manual_seed(3)

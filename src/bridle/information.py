@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.kernels import reference
-from bridle.kernels.reference import accumulator_dtype
+from bridle.kernels.numpy import reference
+from bridle.kernels.numpy.reference import accumulator_dtype
 
 Array = npt.NDArray[Any]
 

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, kernels
-from bridle.kernels import products, residual_filter
-from bridle.kernels.reference import accumulator_dtype
+from bridle import checks
+from bridle.kernels import choose, products
+from bridle.kernels.numpy import residual_filter
+from bridle.kernels.numpy.reference import accumulator_dtype
 from bridle.losses.class_targets import ClassTargets, class_targets
 from bridle.losses.cross_entropy import mean_divisor
 from bridle.losses.head_calls import ARRAYS, takes_head_calls
@@ -269,20 +270,21 @@ def _add_filtered(
 ) -> bool:
     """Add what a filter leaves of a block; or only filter it, where too much is left."""
     draws = None if generator is None else generator.random(len(residual))
-    if not kernels.worth_compiling(residual.size):
+    if not choose.worth_compiling(residual.size):
         residual_filter.filter_rows(residual, threshold, draws)
         return False
-    from bridle.kernels import cpu_filter, sparse_products
+    from bridle.kernels.numba import filtered_products
+    from bridle.kernels.numba import residual_filter as compiled_filter
 
-    entries = cpu_filter.kept_entries(residual, threshold, draws)
+    entries = compiled_filter.kept_entries(residual, threshold, draws)
     if entries is None:
-        cpu_filter.filter_rows(residual, threshold, draws)
+        compiled_filter.filter_rows(residual, threshold, draws)
         return False
-    columns = sparse_products.turned(entries, len(weight))
+    columns = filtered_products.transposed(entries, len(weight))
     d_features, d_weight, d_bias = into
-    sparse_products.add_products(entries, weight, d_features)
-    sparse_products.add_products(columns, features, d_weight)
-    sparse_products.add_products(
+    filtered_products.add_products(entries, weight, d_features)
+    filtered_products.add_products(columns, features, d_weight)
+    filtered_products.add_products(
         columns, np.ones_like(weight, shape=(len(residual), 1)), d_bias[:, None]
     )
     return True
@@ -322,7 +324,7 @@ class _Work(NamedTuple):
         if kind not in (np.float32, np.float64):
             raise checks.InputError.of("features", expected="float64 or narrower", found=kind)
         budget = checks.memory_budget(options.pop("memory_budget", None))
-        step = products.block_rows(len(matrix), kind.itemsize, budget)
+        step = choose.CPU_HEAD.rows(prod(given.shape[:-1]), len(matrix), kind.itemsize, budget)
         reduction, on_empty = options.pop("reduction", "mean"), options.pop("on_empty", "nan")
         normalizer = options.pop("normalizer", None)
         checks.reduction(reduction)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from scipy import special
 
 from bridle import checks
-from bridle.kernels import reference
-from bridle.kernels.reference import Axis
+from bridle.kernels.numpy import reference
+from bridle.kernels.numpy.reference import Axis
 
 Array = npt.NDArray[Any]
 

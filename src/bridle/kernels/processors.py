@@ -9,6 +9,7 @@ whoever is free takes the next; whoever waits sleeps.
 from __future__ import annotations
 
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Part = TypeVar("Part")
 
-_LOAD = Path("/proc/loadavg")
+_LOAD, _MODEL = Path("/proc/loadavg"), Path("/proc/cpuinfo")
 _CGROUPS, _OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # Seconds for which a count is believed.
 _FRESH = 0.02
@@ -42,6 +43,18 @@ def available() -> int:
     else:
         allowed = os.cpu_count() or 1
     return max(1, int(min(allowed, _quota())))
+
+
+@cache
+def maker() -> str:
+    """Return who made the processor, as it says itself: "GenuineIntel", "AuthenticAMD"; or ""."""
+    try:
+        lines = _MODEL.read_text().splitlines()
+    except OSError:
+        text = platform.processor()  # of Windows: "Intel64 Family 6 …, GenuineIntel"
+        return text.rpartition(", ")[2] if ", " in text else ""
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")]
+    return found[0] if found else ""
 
 
 def free() -> int:

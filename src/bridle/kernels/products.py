@@ -15,24 +15,6 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# What the scores of a block may take by default, and the fewest rows that a product is efficient
-# with: for very many classes the second decides.
-DEFAULT_MEMORY = 2**24
-FEWEST_ROWS = 256
-
-
-def block_rows(
-    classes: int, itemsize: int, memory_budget: int | None, fewest: int = FEWEST_ROWS
-) -> int:
-    """Return how many rows' scores are made at a time; without a budget at least ``fewest``.
-
-    >>> block_rows(1000, 4, 8000), block_rows(10**6, 4, None)
-    (2, 256)
-    """
-    if memory_budget is None:
-        return max(fewest, DEFAULT_MEMORY // (classes * itemsize))
-    return max(1, memory_budget // (classes * itemsize))
-
 
 def make_scores(features: Array, weight: Array, bias: Array | None, out: Array) -> None:
     """Set ``out`` (n, C) to ``features @ weight.T + bias``.

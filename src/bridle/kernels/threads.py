@@ -10,12 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from bridle.kernels import thresholds
 from bridle.kernels.processors import available, free, pool
-
-# A call of fewer numbers is done before a second thread has begun.
-NUMBERS_PER_THREAD = 2**16
-# More ranges than threads, so that a thread that was kept waiting does not keep all waiting.
-RANGES_PER_THREAD = 8
 
 
 def for_ranges(
@@ -25,13 +21,15 @@ def for_ranges(
 
     A job's result never depends on its range.
     """
-    threads = min(threads or available(), available(), jobs, numbers // NUMBERS_PER_THREAD)
+    threads = min(
+        threads or available(), available(), jobs, numbers // thresholds.NUMBERS_PER_THREAD
+    )
     if threads > 1:
         threads = min(threads, free())
     if threads <= 1:
         work(0, jobs)
         return
-    pieces = min(jobs, threads * RANGES_PER_THREAD)
+    pieces = min(jobs, threads * thresholds.RANGES_PER_THREAD)
     edges = [jobs * piece // pieces for piece in range(pieces + 1)]
     ranges = iter(list(pairwise(edges)))
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import special
 
 from bridle import checks
-from bridle.kernels.reference import accumulator_dtype
+from bridle.kernels.numpy.reference import accumulator_dtype
 from bridle.losses.reduction import gradient_scale, reduce_losses
 
 Array = npt.NDArray[Any]

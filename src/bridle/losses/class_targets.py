@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.kernels import reference
+from bridle.kernels.numpy import reference
 
 Array = npt.NDArray[Any]
 

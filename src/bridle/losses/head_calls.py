@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from bridle import checks
-from bridle.kernels.reference import accumulator_dtype
+from bridle.kernels.numpy.reference import accumulator_dtype
 from bridle.losses.outputs import CrossEntropyOutputs, LinearGradient
 
 Answer = TypeVar("Answer")

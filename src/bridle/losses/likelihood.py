@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.kernels import reference
+from bridle.kernels.numpy import reference
 from bridle.losses.class_targets import ClassTargets, in_default_layout
 from bridle.losses.cross_entropy import evaluate_class_loss
 from bridle.losses.score_rows import RowLosses

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.kernels.reference import accumulator_dtype
+from bridle.kernels.numpy.reference import accumulator_dtype
 from bridle.losses.reduction import gradient_scale, reduce_losses
 
 Array = npt.NDArray[Any]

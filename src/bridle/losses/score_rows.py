@@ -1,6 +1,6 @@
 """The losses of rows of scores, and their gradients: composed of the kernels' parts.
 
-A row's loss, in the parts of `bridle.kernels.parts` and with ε the label smoothing:
+A row's loss, in the parts of `bridle.kernels.contract` and with ε the label smoothing:
 
     sample_weight · [ (1 − ε) · mass · (log_sum + gap)
                       + ε / allowed · (smooth_weight · log_sum + smooth_gap)
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import kernels
-from bridle.kernels import rows_reference
-from bridle.kernels.parts import RowParts
+from bridle.kernels import choose
+from bridle.kernels.choose import Backend
+from bridle.kernels.contract import RowParts
+from bridle.kernels.numpy import row_kernels as rows_reference
 from bridle.losses.class_targets import ClassTargets
 
 Array = npt.NDArray[Any]
@@ -54,30 +55,14 @@ def rows_of_scores(
 
     The gradient is written to ``out``, which may be the scores, or to memory of its own.
     """
-    kernel = _kernel(problem)
+    kernel = choose.array_backend(problem.scores)
     gradients = None
     if scale is not None:
         gradients = np.empty(problem.scores.shape, problem.scores.dtype) if out is None else out
     found = RowLosses(np.empty(len(problem.scores), problem.compute_dtype), gradients)
-    for rows in problem.blocks() if kernel is rows_reference else _one_block(problem):
+    for rows in problem.blocks() if kernel is choose.REFERENCE else _one_block(problem):
         _evaluate(kernel, problem.some(rows), rows, scale, recipe, found)
     return found
-
-
-def _kernel(problem: ClassTargets) -> Any:
-    """Return the module that reads the scores as they lie, compiled where that pays."""
-    scores = problem.scores
-    known = scores.dtype.name in ("float16", "bfloat16", "float32", "float64")
-    if (
-        kernels.worth_compiling(scores.size)
-        and known
-        and scores.dtype.isnative
-        and scores.strides[1] == scores.itemsize
-    ):
-        from bridle.kernels import cpu
-
-        return cpu
-    return rows_reference
 
 
 def _one_block(problem: ClassTargets) -> Iterator[slice]:
@@ -85,7 +70,7 @@ def _one_block(problem: ClassTargets) -> Iterator[slice]:
 
 
 def _evaluate(
-    kernel: Any, block: ClassTargets, rows: slice, scale: Any, recipe: Recipe, found: RowLosses
+    kernel: Backend, block: ClassTargets, rows: slice, scale: Any, recipe: Recipe, found: RowLosses
 ) -> None:
     """Find the losses and the gradients of a block of rows."""
     known = block.counted & ~block.unknown
@@ -163,7 +148,7 @@ def _target_loss(
         return np.asarray(_times(mass, parts.log_sum[:, None] + gap).sum(axis=1))
     if parts.soft_gap is not None:
         assert parts.soft_mass is not None
-        return _times(parts.soft_mass, parts.log_sum) + parts.soft_gap
+        return np.asarray(_times(parts.soft_mass, parts.log_sum) + parts.soft_gap)
     return _times(_mass(block) if weighted else 1.0, parts.log_sum + parts.target_gap)
 
 

@@ -2,8 +2,8 @@
 
 At a batch of ten samples a small network's arithmetic takes some microseconds, and every call from
 Python about one: so the loop over the batches is compiled, and so are its products
-(`bridle.kernels.small_products`, and `batch_products` for the features, which may be sparse).
-Buffers are made once an epoch.
+(`bridle.kernels.numba.small_products`, and `batch_products` for the features, which may be
+sparse). Buffers are made once an epoch.
 """
 
 from __future__ import annotations
@@ -17,28 +17,27 @@ import numpy.typing as npt
 from numba.core import types
 from scipy import sparse
 
-from bridle.kernels.batch_products import (
+from bridle.kernels.numba.batch_products import (
     SparseRows,
     gathered_width,
     multiply_rows,
     multiply_transposed_rows,
 )
-from bridle.kernels.compiling import (
+from bridle.kernels.numba.compiling import (
     implementation_of,
     inlined,
     is_ready,
     kernel,
-    source_revision,
 )
-from bridle.kernels.exponential import (
+from bridle.kernels.numba.exponential import (
     BIAS_32,
     BIAS_64,
     LOWEST_32,
     LOWEST_64,
     power_exponential,
 )
-from bridle.kernels.machine import add
-from bridle.kernels.small_products import multiply
+from bridle.kernels.numba.machine import add
+from bridle.kernels.numba.small_products import multiply
 from bridle.networks import epoch
 from bridle.networks.epoch import BETA_1, BETA_2, EPSILON, Figures, Rule, Samples, State
 
@@ -449,43 +448,32 @@ def _update(
             squares[place] += _descend(w, gradient, rate)
 
 
-def _entry(revision: str) -> Any:
-    """Return the compiled entry; it closes over ``revision`` for numba's cache to see it."""
-
-    @kernel
-    def run_epoch(
-        settings: Any, sizes: Any, samples: Any, order: Any, state: Any, sums: Any, squares: Any
-    ) -> str:
-        batch_size, layers = settings.batch_size, len(sizes) - 1
-        units, starts = _starts(sizes, gathered_width(samples.features, sizes[0]))
-        classes = sizes[layers]
-        w = state.vector
-        a = np.empty(units[layers + 1] * batch_size, w.dtype)
-        buffers = Buffers(
-            np.empty(units[layers + 1] * batch_size, w.dtype),
-            np.empty(len(w), w.dtype),
-            np.empty(len(w) - starts[1] + units[layers + 1] * batch_size, w.dtype),
-            np.empty(units[layers + 1] * batch_size, w.dtype),
-        )
-        targets = np.empty((batch_size, classes), w.dtype)
-        weights = np.empty(batch_size, w.dtype)
-        for begin in range(0, len(order), batch_size):
-            rows = min(batch_size, len(order) - begin)
-            target, weight = targets[:rows], weights[:rows]
-            chosen = order[begin : begin + rows]
-            _gather(samples, chosen, target, weight)
-            multiply_rows(samples.features, chosen, sizes[0], sizes[1], w, a)
-            _forward(settings.hidden, sizes, starts, units, rows, w, a)
-            scores = _view(a, units[layers] * rows, rows, classes)
-            bias = w[len(w) - classes :]
-            _output_errors(scores, bias, target, weight, settings.last, settings.multilabel, sums)
-            _backward(
-                settings.hidden, sizes, starts, units, samples.features, chosen, w, a, buffers
-            )
-            _update(settings, sizes, starts, state, buffers.gradient, weight.sum(), squares)
-        return revision
-
-    return run_epoch
-
-
-_epoch = _entry(source_revision())
+@kernel
+def _epoch(
+    settings: Any, sizes: Any, samples: Any, order: Any, state: Any, sums: Any, squares: Any
+) -> None:
+    batch_size, layers = settings.batch_size, len(sizes) - 1
+    units, starts = _starts(sizes, gathered_width(samples.features, sizes[0]))
+    classes = sizes[layers]
+    w = state.vector
+    a = np.empty(units[layers + 1] * batch_size, w.dtype)
+    buffers = Buffers(
+        np.empty(units[layers + 1] * batch_size, w.dtype),
+        np.empty(len(w), w.dtype),
+        np.empty(len(w) - starts[1] + units[layers + 1] * batch_size, w.dtype),
+        np.empty(units[layers + 1] * batch_size, w.dtype),
+    )
+    targets = np.empty((batch_size, classes), w.dtype)
+    weights = np.empty(batch_size, w.dtype)
+    for begin in range(0, len(order), batch_size):
+        rows = min(batch_size, len(order) - begin)
+        target, weight = targets[:rows], weights[:rows]
+        chosen = order[begin : begin + rows]
+        _gather(samples, chosen, target, weight)
+        multiply_rows(samples.features, chosen, sizes[0], sizes[1], w, a)
+        _forward(settings.hidden, sizes, starts, units, rows, w, a)
+        scores = _view(a, units[layers] * rows, rows, classes)
+        bias = w[len(w) - classes :]
+        _output_errors(scores, bias, target, weight, settings.last, settings.multilabel, sums)
+        _backward(settings.hidden, sizes, starts, units, samples.features, chosen, w, a, buffers)
+        _update(settings, sizes, starts, state, buffers.gradient, weight.sum(), squares)

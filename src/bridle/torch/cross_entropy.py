@@ -13,6 +13,7 @@ from bridle import checks
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, as_rows, class_rows, in_default_layout
+from bridle.torch.few_scores import loss_of_few_scores
 from bridle.torch.fused import Summed, can_fuse, fused_loss
 from bridle.torch.index_loss import Request, can_serve, index_loss
 from bridle.torch.parts import Options, Parts, accumulator_dtype
@@ -132,6 +133,13 @@ def cross_entropy(
     C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.4.
     B. Zoph et al., *ST-MoE: Designing Stable and Transferable Sparse Expert Models*, 2022 (z-loss).
     """
+    unasked = (weight, sample_weight, normalizer, outputs, axis, dim)
+    if all(each is None for each in unasked) and not inplace and on_empty == "nan":
+        terms_left_out = ((label_smoothing, 0), (z_loss, 0), (softcap, 0), (temperature, 1))
+        if all(type(each) in (int, float) and each == plain for each, plain in terms_left_out):
+            few = loss_of_few_scores(input, target, ignore_index, reduction)
+            if few is not None:
+                return few
     asked = asked_outputs(outputs)
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
     scores = arguments.floating(input, "input")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bridle.kernels import thresholds
 from bridle.torch.parts import (
     Coefficients,
     Options,
@@ -18,10 +19,6 @@ from bridle.torch.parts import (
     some_parts,
     widest_dtype,
 )
-
-# On a CPU few enough to stay in cache.
-_BLOCK_NUMBERS = {"cpu": 2**16}
-_DEVICE_BLOCK_NUMBERS = 2**22
 
 
 def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
@@ -73,7 +70,7 @@ def slope(scores: Tensor, options: Options) -> Tensor | float:
 
 
 def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:
-    """Filter a gradient in place, as `bridle.kernels.residual_filter` does."""
+    """Filter a gradient in place, as `bridle.kernels.numpy.residual_filter` does."""
     size, level = residual.abs().to(widest_dtype(residual)), threshold[:, None]
     small = size < level
     kept = residual.masked_fill(small, 0)
@@ -87,7 +84,8 @@ def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Te
 
 
 def _blocks(scores: Tensor) -> list[slice]:
-    numbers = _BLOCK_NUMBERS.get(scores.device.type, _DEVICE_BLOCK_NUMBERS)
+    on_cpu = scores.device.type == "cpu"
+    numbers = thresholds.PLAIN_BLOCK_NUMBERS if on_cpu else thresholds.PLAIN_DEVICE_BLOCK_NUMBERS
     step = max(1, numbers // scores.shape[1])
     return [slice(begin, begin + step) for begin in range(0, max(len(scores), 1), step)]
 

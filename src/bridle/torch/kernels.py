@@ -1,7 +1,7 @@
-"""Which kernel does the rows: plain PyTorch, numba's for CPU tensors, Triton's for CUDA tensors.
+"""Which kernels do the rows: asked of the registry, and called in its contract.
 
-Several indices a row (sparse distributions) are known here alone: the kernels see the first of
-them, the others are gathered and scattered beside.
+Several class indices a row (sparse distributions) are told to few kernels: the others see the first
+of them, and the rest are gathered and scattered beside.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bridle.kernels import gpu_launch
+from bridle.kernels import choose, thresholds
+from bridle.kernels.choose import Backend
+from bridle.kernels.contract import RowParts
 from bridle.torch import eager
 from bridle.torch.kinds import has_values
 from bridle.torch.parts import (
@@ -26,28 +28,115 @@ from bridle.torch.parts import (
     some_parts,
 )
 
-# Below this many scores PyTorch's own operations take a millisecond or two, and the first call of a
-# process need not load compiled code, nor the first call on a machine compile it for seconds.
-COMPILED_NUMBERS = 2**17
-# A longer row would be summed by PyTorch in an order that depends on the number of threads.
-_SERIAL_COLUMNS = 2**15
+
+def _plain_row_parts(scores: Tensor, target: Tensor, *, weight: Any, **options: Any) -> Parts:
+    return eager.row_parts(scores, target, weight, Options(**options))
+
+
+def _plain_row_gradient(
+    scores: Tensor,
+    _parts: Any,
+    target: Tensor,
+    a: Tensor,
+    *,
+    b: Any,
+    s: Any,
+    t: Any,
+    weight: Any,
+    temperature: float,
+    softcap: float,
+    out: Tensor,
+) -> Tensor:
+    options = Options(temperature=temperature, softcap=softcap)
+    return eager.row_gradient(scores, target, weight, Coefficients(a, b, s, t), options, out)
+
+
+# PyTorch's own operations: the backend of small problems, and of every device that has no other.
+PLAIN = Backend(
+    name="pytorch",
+    devices=frozenset(),  # all
+    dtypes=choose.FLOATS,
+    takes="tensors",
+    row_parts=_plain_row_parts,
+    row_gradient=_plain_row_gradient,
+    head_blocks=choose.DEVICE_HEAD,
+    several_indices=True,
+)
+
+
+class _AsTensors:
+    """Hands tensors to kernels as they are."""
+
+    @staticmethod
+    def given(tensor: Tensor | None) -> Any:
+        return tensor
+
+    @staticmethod
+    def target(target: Tensor) -> Any:
+        return target
+
+    @staticmethod
+    def settings(_scores: Tensor) -> dict[str, Any]:
+        return {}
+
+
+class _AsArrays(_AsTensors):
+    """Hands tensors to kernels as arrays of the same memory."""
+
+    @staticmethod
+    def given(tensor: Tensor | None) -> Any:
+        if tensor is None:
+            return None
+        plain = tensor.detach()
+        if plain.dtype == torch.bfloat16:  # NumPy knows no such dtype, but its bits
+            plain = plain.view(torch.uint16)
+        return plain.numpy()
+
+    @staticmethod
+    def target(target: Tensor) -> Any:
+        # Distributions in bfloat16 are none of NumPy's.
+        return _AsArrays.given(target.float() if target.dtype == torch.bfloat16 else target)
+
+    @staticmethod
+    def settings(scores: Tensor) -> dict[str, Any]:
+        return {"bfloat16": scores.dtype == torch.bfloat16, "threads": torch.get_num_threads()}
+
+
+_HANDED_OVER: dict[str, type[_AsTensors]] = {"arrays": _AsArrays, "tensors": _AsTensors}
+_ARRAYS = _AsArrays
+
+
+def backend_of(scores: Tensor) -> Backend:
+    """Return the backend that does these rows."""
+    if not has_values(scores):
+        return PLAIN
+    shape = scores.shape
+    classes = shape[min(len(shape), 2) - 1] if shape else 1
+    rows = scores.numel() // max(classes, 1)
+    return choose.backend(scores.device.type, _NAMES[scores.dtype], (rows, classes)) or PLAIN
+
+
+_NAMES = {
+    dtype: str(dtype).removeprefix("torch.")
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype)
+}
 
 
 def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
     """Return the parts of each row of scores; see `Parts`."""
-    module = _compiled(scores)
-    if module is None:
-        return eager.row_parts(scores, target, weight, options)
-    several = _has_several_indices(target)
+    backend = backend_of(scores)
+    hand_over = _HANDED_OVER[backend.takes]
+    several = _has_several_indices(target) and not backend.several_indices
     first = target[:, 0].contiguous() if several else target
-    found = module.row_parts(
-        _foreign(module, scores),
-        _target(module, first),
-        weight=_foreign(module, weight),
+    found = backend.row_parts(
+        hand_over.given(scores),
+        hand_over.target(first),
+        weight=hand_over.given(weight),
         **options._asdict(),
-        **_further(module, scores),
+        **hand_over.settings(scores),
     )
-    parts = _ours(found, scores, first)
+    parts = _as_parts(found, scores, first)
     if several:
         parts = parts._replace(gap=_gaps_at(scores, target, parts.maximum, options))
     return parts
@@ -66,11 +155,10 @@ def row_gradient(
 
     Of the parts, ``maximum``, ``log_sum`` and ``gap`` are read.
     """
-    module = _compiled(scores)
-    if module is None:
-        return eager.row_gradient(scores, target, weight, coefficients, options, out)
+    backend = backend_of(scores)
+    hand_over = _HANDED_OVER[backend.takes]
     a, b, s, t = coefficients
-    if _has_several_indices(target):
+    if _has_several_indices(target) and not backend.several_indices:
         beside = None if t is None else _slopes_at(scores, target, options) * t
         first = parts._replace(gap=parts.gap[:, 0])
         plain = Coefficients(a, b, s, None)
@@ -78,31 +166,34 @@ def row_gradient(
         if beside is not None:
             out.scatter_add_(1, target, -beside.to(out.dtype))
         return out
-    module.row_gradient(
-        _foreign(module, scores),
-        _theirs(module, parts),
-        _target(module, target),
-        _of_rows(module, a, scores),
-        b=_of_rows(module, b, scores),
-        s=_of_rows(module, s, scores),
-        t=_of_rows(module, t, scores),
-        weight=_foreign(module, weight),
+    given = hand_over.given
+    backend.row_gradient(
+        given(scores),
+        RowParts(given(parts.maximum), given(parts.log_sum), given(parts.gap)),
+        hand_over.target(target),
+        given(a),
+        b=given(b),
+        s=given(s),
+        t=given(t),
+        weight=given(weight),
         temperature=options.temperature,
         softcap=options.softcap,
-        out=_foreign(module, out),
-        **_further(module, scores),
+        out=given(out),
+        **hand_over.settings(scores),
     )
     return out
 
 
 def is_small(scores: Tensor) -> bool:
     """Tell whether plain PyTorch does the rows at once, and may keep a gradient for backward."""
-    return scores.device.type == "cpu" and _compiled(scores) is None and eager.is_one_block(scores)
+    return (
+        scores.device.type == "cpu" and backend_of(scores) is PLAIN and eager.is_one_block(scores)
+    )
 
 
 def can_fuse(scores: Tensor) -> bool:
     """Tell whether a kernel makes parts and gradient in one pass."""
-    return hasattr(_compiled(scores), "row_parts_and_gradient")
+    return backend_of(scores).row_parts_and_gradient is not None
 
 
 def row_parts_and_gradient(
@@ -118,70 +209,70 @@ def row_parts_and_gradient(
     ``at_target`` (N,) is what the row's loss weighs its class index with, ``spread`` (N,) what it
     spreads over the classes that are not masked. For scores that `can_fuse`.
     """
-    module = _compiled(scores)
-    found = module.row_parts_and_gradient(
-        _foreign(module, scores),
-        _foreign(module, target),
-        _of_rows(module, at_target, scores),
-        s=_of_rows(module, spread, scores),
-        t=_of_rows(module, at_target, scores),
-        weight=_foreign(module, weight),
+    backend = backend_of(scores)
+    assert backend.row_parts_and_gradient is not None
+    hand_over = _HANDED_OVER[backend.takes]
+    given = hand_over.given
+    found = backend.row_parts_and_gradient(
+        given(scores),
+        given(target),
+        given(at_target),
+        s=given(spread),
+        t=given(at_target),
+        weight=given(weight),
         **options._asdict(),
-        out=_foreign(module, scores),
-        **_further(module, scores),
+        out=given(scores),
+        **hand_over.settings(scores),
     )
-    return _ours(found, scores, target)
+    return _as_parts(found, scores, target)
 
 
 def index_kernels(scores: Tensor) -> Any:
     """Return the module whose kernels read class indices themselves, or None."""
-    module = _compiled(scores)
-    if module is None or _takes_arrays(module):
-        return None
-    return import_module("bridle.kernels.gpu_index")
+    load = backend_of(scores).index_loss
+    return None if load is None else load()
 
 
 def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:
     """Filter a gradient in place; return which columns have an entry left.
 
-    See `bridle.kernels.residual_filter`.
+    See `bridle.kernels.numpy.residual_filter`.
     """
     if residual.device.type != "cpu" or not has_values(residual):
         return eager.filter_rows(residual, threshold, draws)
-    module = import_module("bridle.kernels.cpu_filter")
+    module = import_module("bridle.kernels.numba.residual_filter")
     kept = module.filter_rows(
-        _foreign(module, residual),
+        _ARRAYS.given(residual),
         threshold.numpy(),
         None if draws is None else draws.numpy(),
-        **_further(module, residual),
+        **_ARRAYS.settings(residual),
     )
     return torch.from_numpy(kept)
 
 
 def kept_entries(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Any | None:
     """Return what `filter_rows` would leave, as `Entries`; None where a product over all pays."""
-    if residual.device.type != "cpu" or _compiled(residual) is None:
+    if residual.device.type != "cpu" or backend_of(residual) is PLAIN:
         return None
-    module = import_module("bridle.kernels.cpu_filter")
+    module = import_module("bridle.kernels.numba.residual_filter")
     return module.kept_entries(
-        _foreign(module, residual),
+        _ARRAYS.given(residual),
         threshold.numpy(),
         None if draws is None else draws.numpy(),
-        **_further(module, residual),
+        **_ARRAYS.settings(residual),
     )
 
 
-def turned_entries(entries: Any, length: int) -> Any:
+def transposed_entries(entries: Any, length: int) -> Any:
     """Return the entries of the transpose, for lines of ``length`` entries."""
-    return import_module("bridle.kernels.sparse_products").turned(entries, length)
+    return import_module("bridle.kernels.numba.filtered_products").transposed(entries, length)
 
 
 def add_sparse_products(entries: Any, matrix: Tensor, out: Tensor) -> None:
     """Add the product of `kept_entries` with ``matrix`` to ``out``, which may be wider."""
-    module = import_module("bridle.kernels.cpu_filter")
-    sparse = import_module("bridle.kernels.sparse_products")
+    sparse = import_module("bridle.kernels.numba.filtered_products")
     sparse.add_products(
-        entries, _foreign(module, matrix), _foreign(module, out), **_further(module, matrix)
+        entries, _ARRAYS.given(matrix), _ARRAYS.given(out), **_ARRAYS.settings(matrix)
     )
 
 
@@ -193,69 +284,21 @@ def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None
     """
     dtype = dtype or like.dtype
     if not (like.device.type == "cpu" and has_values(like)) or prod(shape) < max(
-        COMPILED_NUMBERS, 1
+        thresholds.COMPILED_TENSOR_NUMBERS, 1
     ):
         return torch.empty(shape, dtype=dtype, device=like.device)
     memory = np.empty(prod(shape) * dtype.itemsize, np.uint8)
     return torch.from_numpy(memory).view(dtype).view(shape)
 
 
-def _compiled(scores: Tensor) -> Any:
-    """Return the module of compiled kernels for these scores, or None for plain PyTorch."""
-    if gpu_launch.serves(scores.device) and has_values(scores):
-        return import_module("bridle.kernels.gpu")
-    if scores.device.type != "cpu" or scores.numel() == 0 or not has_values(scores):
-        return None
-    classes = scores.shape[min(scores.dim(), 2) - 1]
-    if scores.numel() < COMPILED_NUMBERS and classes < _SERIAL_COLUMNS:
-        return None
-    return import_module("bridle.kernels.cpu")
-
-
 def _has_several_indices(target: Tensor) -> bool:
     return target.dim() == 2 and not is_distribution(target)
 
 
-def _takes_arrays(module: Any) -> bool:
-    return bool(module.__name__.startswith("bridle.kernels.cpu"))
-
-
-def _further(module: Any, scores: Tensor) -> dict[str, Any]:
-    if not _takes_arrays(module):
-        return {}
-    return {"bfloat16": scores.dtype == torch.bfloat16, "threads": torch.get_num_threads()}
-
-
-def _foreign(module: Any, tensor: Tensor | None) -> Any:
-    """Return a tensor as the module takes it: an array of the same memory, or itself."""
-    if tensor is None or not _takes_arrays(module):
-        return tensor
-    plain = tensor.detach()
-    if plain.dtype == torch.bfloat16:  # NumPy knows no such dtype, but its bits
-        plain = plain.view(torch.uint16)
-    return plain.numpy()
-
-
-def _of_rows(module: Any, coefficient: Tensor | None, scores: Tensor) -> Any:
-    """Return a coefficient as the module takes it: a GPU's kernels read one for each row."""
-    if coefficient is not None and not _takes_arrays(module):
-        return coefficient.expand(len(scores)).contiguous()
-    return _foreign(module, coefficient)
-
-
-def _target(module: Any, target: Tensor) -> Any:
-    """Return a target as the module takes it: distributions in bfloat16 are none of NumPy's."""
-    if _takes_arrays(module) and target.dtype == torch.bfloat16:
-        target = target.float()
-    return _foreign(module, target)
-
-
-def _theirs(module: Any, parts: Parts) -> Any:
-    read = (parts.maximum, parts.log_sum, parts.gap)
-    return module.RowParts(*(_foreign(module, part) for part in read))
-
-
-def _ours(found: Any, scores: Tensor, target: Tensor) -> Parts:
+def _as_parts(found: RowParts | Parts, scores: Tensor, target: Tensor) -> Parts:
+    """Return what a backend found in this room's names; plain PyTorch uses them itself."""
+    if isinstance(found, Parts):
+        return found
     soft = is_distribution(target)
     named = {
         "gap": found.soft_gap if soft else found.target_gap,

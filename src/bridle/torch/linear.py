@@ -104,8 +104,10 @@ def linear_cross_entropy(
         ``reduction="none"`` a value stands where its label does, and the first are 0.
     memory_budget : int, optional
         Bytes that the scores of a block may take. The result depends on it by rounding alone. By
-        default 16 MiB, or what 256 rows take, and in half precision at least what half as many rows
-        take as there are features; on a GPU what half of the rows take, up to 2³⁰ scores.
+        default 16 MiB (64 MiB of float32 and float64 where PyTorch's library makes the products, as
+        on an Intel processor), or what 256 rows take, and in half precision at least what half as
+        many rows take as there are features; on a GPU what half of the rows take, up to 2 GiB or
+        4,096 rows.
     gradient_filter : float, optional
         Entries of a row's gradient in the scores that are smaller than this share of the row's
         weight (for class indices: probabilities below it) are not multiplied back. None, the

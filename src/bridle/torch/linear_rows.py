@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from bridle.kernels.products import FEWEST_ROWS
-from bridle.kernels.products import block_rows as rows_within
+from bridle.kernels import thresholds
 from bridle.torch import kernels, products
 from bridle.torch.derivatives import (
     Derivatives,
@@ -28,9 +27,6 @@ from bridle.torch.derivatives import (
 from bridle.torch.kinds import has_values, is_batched
 from bridle.torch.parts import Coefficients, Options, Parts, accumulator_dtype, empty_parts
 from bridle.torch.rows import OPTIONS_SCHEMA, PARTS_SCHEMA, constant_parts, map_by_loop
-
-# Where a smaller part of the columns is left by a filter, copying them out pays.
-FEW_COLUMNS = 0.7
 
 
 class Head(NamedTuple):
@@ -71,17 +67,14 @@ def block_rows(head: Head, plan: Plan) -> int:
 
     Found when the work is done: a compiled program serves any number of rows and classes.
     """
-    features, classes, budget = head.features, len(head.weight), plan.memory_budget
-    module = kernels.index_kernels(stand_in(head))
-    if module is not None and budget is None:
-        found: int = module.head_rows(len(features), classes)
-        return found
-    size, fewest = accumulator_dtype(features.dtype).itemsize, FEWEST_ROWS
-    if features.element_size() < 4:
+    features, fewest = head.features, 0
+    if features.device.type == "cpu" and features.element_size() < 4:
         # Half precision is summed up beside, in float32. Of many features, more rows at a time make
         # that rare, and their scores take half of the sum.
-        fewest = max(fewest, features.shape[-1] // 2)
-    return rows_within(classes, size, budget, fewest)
+        fewest = features.shape[-1] // 2
+    size = scores_dtype(features).itemsize
+    rows, classes = len(features), len(head.weight)
+    return products.head_blocks(features).rows(rows, classes, size, plan.memory_budget, fewest)
 
 
 def scores_dtype(features: Tensor) -> torch.dtype:
@@ -160,7 +153,7 @@ class Gradients:
             self._add_entries(block, entries)
             return True
         columns = kernels.filter_rows(residual, threshold, draws).nonzero()[:, 0]
-        if len(columns) < FEW_COLUMNS * residual.shape[1]:
+        if len(columns) < thresholds.FILTER_COLUMNS * residual.shape[1]:
             self._add_columns(block, columns)
             return True
         return False
@@ -171,7 +164,7 @@ class Gradients:
             kernels.add_sparse_products(entries, self._head.weight, self._features[block.rows])
         if self._weight is None and self._bias is None:
             return
-        columns = kernels.turned_entries(entries, block.scores.shape[1])
+        columns = kernels.transposed_entries(entries, block.scores.shape[1])
         if self._weight is not None:
             kernels.add_sparse_products(columns, block.features, self._weight)
         if self._bias is not None:

@@ -1,28 +1,25 @@
 """The three matrix products of a linear head, of tensors; see `bridle.kernels.products`.
 
-On a CPU, float32 and float64 go through that module: measured on an AMD processor, its library
-takes 0.85 of PyTorch's time, and it adds in place. Half precision is PyTorch's, which has the
-processor's own products for it, except that scores are never rounded to it: a loss would lose up
-to 2e-3 of itself. Nor is the residual rounded to float16, below whose range small probabilities
-vanish: on a CPU its products are float32's, which take as long there (on an Intel processor with
-two cores), and on a GPU they are made of a residual that fills that range, see `FLOAT16_UNIT`.
+On a CPU, float32 and float64 go through SciPy's library or PyTorch's, whichever `uses_blas` says.
+Half precision is PyTorch's, which has the processor's own products for it, except that scores are
+never rounded to it: a loss would lose up to 2e-3 of itself. Nor is the residual rounded to float16,
+below whose range small probabilities vanish: on a CPU its products are float32's, which take as
+long there (on an Intel processor with two cores), and on a GPU they are made of a residual that
+fills that range, see `FLOAT16_UNIT`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import torch
 from torch import Tensor
 
-from bridle.kernels import products
+from bridle.kernels import choose, products, thresholds
+from bridle.kernels.processors import maker
 from bridle.torch.kinds import has_values
 
-# Fewer multiplications than this are done before another library has been called.
-FEWEST = 2**24
-# A product in half precision is added to its float32 sum in parts that stay in cache; a matrix is
-# made float32 in such parts.
-PART = 2**21
-# What is made narrower in its own memory goes through so many numbers beside.
-_NARROWED = 2**16
 # From PyTorch 2.8 on a GPU makes products of half precision in float32, or adds them to such sums;
 # AMD's do not.
 _MAKES_WIDE = hasattr(torch.ops.aten.mm, "dtype_out") and torch.version.hip is None
@@ -30,6 +27,31 @@ _ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out") and torch.version.hip is
 # The largest entry of a residual in float16 whose factor is not known yet: its smallest normal
 # number then is a probability of 2.4e-7, and products with a weight below 128 do not overflow.
 FLOAT16_UNIT = 256.0
+
+
+_TORCH_HEAD = choose.HeadBlocks(thresholds.TORCH_HEAD_BYTES, thresholds.HEAD_FEWEST_ROWS)
+
+
+@cache
+def uses_blas() -> bool:
+    """Tell whether SciPy's library makes the products on this machine's CPU, and not PyTorch's.
+
+    PyTorch's is mostly Intel's MKL, which on other makers' processors is slower than the OpenBLAS
+    that SciPy brings: on AMD, SciPy's takes 0.85 of its time; on Intel 1.16 (see `thresholds`).
+    Where PyTorch has another library, a second one would only bring a second
+    set of threads. The choice depends on the machine alone, so that the same call gives the same
+    bits in every process.
+    """
+    has_mkl: Callable[[], bool] = torch.backends.mkl.is_available
+    return has_mkl() and maker() not in ("GenuineIntel", "")
+
+
+def head_blocks(features: Tensor) -> choose.HeadBlocks:
+    """Return how a linear head of such features is cut, which depends on who makes the products."""
+    device, dtype = features.device.type, features.dtype
+    if device == "cpu" and dtype.itemsize >= 4 and not uses_blas():
+        return _TORCH_HEAD
+    return choose.head_blocks(device, str(dtype).removeprefix("torch."))
 
 
 def make_scores(features: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
@@ -54,7 +76,7 @@ def _make_wide_scores(features: Tensor, weight: Tensor, out: Tensor) -> None:
         torch.mm(features, weight.T, out_dtype=out.dtype, out=out)
         return
     wide = features.to(out.dtype)
-    step = max(1, PART // max(weight.shape[1], 1))
+    step = max(1, thresholds.HALF_PART_NUMBERS // max(weight.shape[1], 1))
     for begin in range(0, weight.shape[0], step):
         columns = slice(begin, begin + step)
         torch.mm(wide, weight[columns].to(out.dtype).T, out=out[:, columns])
@@ -78,7 +100,7 @@ def narrowed(residual: Tensor, dtype: torch.dtype) -> Tensor:
         return residual.to(dtype)
     rows, columns = residual.shape
     found = residual.view(dtype)[:, :columns]
-    step = max(1, _NARROWED // columns)
+    step = max(1, thresholds.NARROWED_NUMBERS // columns)
     for begin in range(0, rows, step):
         some = slice(begin, begin + step)
         found[some] = residual[some].to(dtype)  # apart first: the two share their memory
@@ -93,7 +115,7 @@ def multiply_back(residual: Tensor, weight: Tensor, out: Tensor) -> None:
         torch.mm(residual, weight, out=out)
     elif residual.dtype == out.dtype:
         out.zero_()
-        step = max(1, PART // max(weight.shape[1], 1))
+        step = max(1, thresholds.HALF_PART_NUMBERS // max(weight.shape[1], 1))
         for begin in range(0, weight.shape[0], step):
             columns = slice(begin, begin + step)
             out.addmm_(residual[:, columns], weight[columns].to(out.dtype))
@@ -113,7 +135,7 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
         # Added to inside the product: apart, it would take a third as long once more.
         torch.addmm(total, residual.T, features, out_dtype=total.dtype, out=total)
     else:
-        step = max(1, PART // max(features.shape[1], 1))
+        step = max(1, thresholds.HALF_PART_NUMBERS // max(features.shape[1], 1))
         for begin in range(0, len(total), step):
             columns = slice(begin, begin + step)
             total[columns] += residual[:, columns].T @ features
@@ -132,10 +154,11 @@ def adds_inside(total: Tensor) -> bool:
 def _through_blas(left: Tensor, matrix: Tensor, out: Tensor) -> bool:
     return (
         out.device.type == "cpu"
+        and uses_blas()
         and has_values(out)
         and left.dtype == matrix.dtype == out.dtype
         and out.dtype in (torch.float32, torch.float64)
         and matrix.is_contiguous()
         and out.is_contiguous()
-        and len(left) * matrix.numel() >= FEWEST
+        and len(left) * matrix.numel() >= thresholds.BLAS_MULTIPLICATIONS
     )

@@ -31,7 +31,8 @@ from bridle.fit.requests import (
     Values,
     ValueSums,
 )
-from bridle.kernels import reference, sparse_reference
+from bridle.kernels.numpy import reference
+from bridle.kernels.numpy import sparse as sparse_reference
 from bridle.kernels.processors import free, in_order
 from bridle.rows import Features, Rows
 
@@ -286,9 +287,9 @@ def _piece_sums(
 
 
 def _in_one_reading(block: DenseBlock, point: Point) -> ValueSums:
-    from bridle.kernels import cpu_pass
+    from bridle.kernels.numba import dense_pass
 
-    found = cpu_pass.pass_sums(
+    found = dense_pass.pass_sums(
         block.features, point.weight, point.offset, block.target, block.sample_weight
     )
     loss, worst, product, residual = found

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.kernels import reference, sparse_reference
+from bridle.kernels.numpy import reference
+from bridle.kernels.numpy import sparse as sparse_reference
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -52,7 +53,7 @@ class SparseFeatures:
     def add_product(self, matrix: Any, dense: Array, out: Array) -> None:
         """Add ``matrix @ dense`` to ``out``, for a block's ``by_row`` or ``by_feature``."""
         if self.compiled:
-            from bridle.kernels import cpu_sparse
+            from bridle.kernels.numba import sparse as cpu_sparse
 
             cpu_sparse.add_product(matrix, dense, out)
         else:
@@ -63,7 +64,7 @@ class SparseFeatures:
     ) -> None:
         """Add ``Σ s x tᵀ`` of a block to ``product`` (D, K)."""
         if self.compiled and target.ndim == 1:
-            from bridle.kernels import cpu_sparse
+            from bridle.kernels.numba import sparse as cpu_sparse
 
             cpu_sparse.add_by_class(block.by_feature, target, share, product)
         else:
@@ -75,7 +76,7 @@ class SparseFeatures:
     ) -> None:
         """Do what `sparse_reference.add_squares` does."""
         if self.compiled:
-            from bridle.kernels import cpu_sparse
+            from bridle.kernels.numba import sparse as cpu_sparse
 
             cpu_sparse.add_squares(matrix, mean, weight, squares, seen)
         else:
@@ -85,7 +86,7 @@ class SparseFeatures:
         """Do what `reference.residual_in_place` does."""
         if not self.compiled:
             return reference.residual_in_place(scores, target, weight)
-        from bridle.kernels import cpu
+        from bridle.kernels.numba import row_kernels as cpu
 
         share = np.ones(1) if weight is None else weight
         parts = cpu.row_parts_and_gradient(scores, target, share, t=share, out=scores)
@@ -98,7 +99,7 @@ class SparseFeatures:
     ) -> None:
         """Do what `sparse_reference.curve_rows` does."""
         if self.compiled:
-            from bridle.kernels import cpu_sparse
+            from bridle.kernels.numba import sparse as cpu_sparse
 
             cpu_sparse.curve_rows(scores, residual, target, weight)
         else:
@@ -141,6 +142,6 @@ def plain_rows(rows: slice, part: Any) -> StoredRows:
 
 
 def _compiled_rows(rows: slice, part: Any) -> StoredRows:
-    from bridle.kernels import cpu_sparse
+    from bridle.kernels.numba import sparse as cpu_sparse
 
     return StoredRows(rows, cpu_sparse.compressed(part), cpu_sparse.transposed(part))

@@ -31,7 +31,7 @@ from bridle.fit.requests import (
     ValueSums,
     WholeHessian,
 )
-from bridle.kernels import gpu_launch
+from bridle.kernels.triton import launch
 from bridle.rows import Rows
 from bridle.tensors import on_host
 
@@ -197,11 +197,11 @@ def _losses_and_residual(torch: Any, scores: Tensor, target: Tensor) -> tuple[Te
         target = target.to(scores.dtype)
         losses = -(target * log_probability).sum(dim=1)
         return losses, log_probability.exp_().sub_(target)
-    if gpu_launch.serves(scores.device):
-        from bridle.kernels import gpu_index
+    if launch.serves(scores.device):
+        from bridle.kernels.triton import index_loss
 
-        loss = gpu_index.IndexLoss(target, None, None, ignore_index=-1)
-        return gpu_index.losses(scores, loss, out=scores)[0], scores
+        loss = index_loss.IndexLoss(target, None, None, ignore_index=-1)
+        return index_loss.losses(scores, loss, out=scores)[0], scores
     log_probability = torch.log_softmax(scores, dim=1)
     losses = -log_probability.gather(1, target[:, None])[:, 0]
     # Beside a probability near 1, p − 1 would be little more than rounding.

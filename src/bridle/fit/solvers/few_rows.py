@@ -39,7 +39,7 @@ from bridle.fit.requests import (
 )
 from bridle.fit.solvers.watch import Solution, Watch
 from bridle.fit.solvers.whole_hessian import first_choice
-from bridle.kernels import reference
+from bridle.kernels.numpy import reference
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,163 @@
+"""Every measured number that chooses between implementations or says how large a block is.
+
+Each stands with what was measured and the command that measures it again, from the folder above
+``src``. "AMD" is two cores of an AMD EPYC (family 26, AVX-512), "Intel" two of an Intel Xeon (AMX),
+"H200" one NVIDIA H200. Where a number was chosen without a measurement of its own, that is said.
+"""
+
+# --- from how many scores on a compiled kernel serves ---------------------------------------------
+
+# Arrays. Loading numba and a kernel from its cache takes 0.4 s, compiling one 5 s. At 2¹⁷ scores a
+# kernel saves 0.2 ms (1,000 classes) to 1 ms (10 classes) a call over NumPy, at 2²⁰ 1.5 to 10 ms:
+# what a few hundred, or fifty, calls bring in again. AMD, float32.
+#     python benchmarks/losses.py --rounds 5
+COMPILED_ARRAY_NUMBERS = 2**20
+
+# Tensors on a CPU. Below it PyTorch's own operations take a millisecond or two. AMD, float32.
+#     python benchmarks/losses.py --rounds 5
+COMPILED_TENSOR_NUMBERS = 2**17
+
+# A longer row goes to the compiled kernel however few there are: PyTorch would sum it in an order
+# that depends on the number of threads. No measurement: where PyTorch begins to share out a sum.
+SERIAL_COLUMNS = 2**15
+
+# --- how work on a CPU is shared out --------------------------------------------------------------
+
+# A call of fewer numbers is done before a second thread has begun.
+#     python benchmarks/losses.py --rounds 5
+NUMBERS_PER_THREAD = 2**16
+
+# More ranges than threads, so that a thread that another process keeps waiting does not keep all
+# waiting.
+#     python benchmarks/busy.py
+RANGES_PER_THREAD = 8
+
+# --- rows of scores on a CPU (numba) --------------------------------------------------------------
+
+# Wider rows go in blocks of this many columns, whatever the number of threads: a block, which is
+# read twice, stays in cache; a few long rows keep all threads busy; no bit depends on their number.
+#     python benchmarks/losses.py --rounds 5
+BLOCK_COLUMNS = 2**16
+
+# Up to so many classes, rows go side by side, one in each lane: for their parts, and for a gradient
+# alone. Measured from 2 to 256 classes, in all dtypes. AMD.
+#     python benchmarks/losses.py --rounds 5
+LANES_CLASSES = 64
+LANES_GRADIENT_CLASSES = 40
+
+# --- PyTorch's own operations ---------------------------------------------------------------------
+
+# Numbers of a block of rows: on a CPU few enough to stay in cache; elsewhere many enough to fill a
+# device, with no measurement of its own.
+#     python benchmarks/losses.py --rounds 5
+PLAIN_BLOCK_NUMBERS = 2**16
+PLAIN_DEVICE_BLOCK_NUMBERS = 2**22
+
+# --- a linear head --------------------------------------------------------------------------------
+
+# Bytes that the scores of a block take on a CPU, where SciPy's library makes the products: of
+# 2048 × 512 × 32000 in float32 the whole takes 0.95 of PyTorch's three bare products. AMD.
+#     python benchmarks/linear.py --rounds 3
+BLAS_HEAD_BYTES = 2**24
+
+# The same where PyTorch's library makes them: 1.16 of the bare products in blocks of 16 MiB, 1.10
+# of 64 MiB, 0.93 of 128 MiB (SciPy's in blocks of 16 MiB: 1.35). Intel.
+#     python benchmarks/linear.py --rounds 3
+TORCH_HEAD_BYTES = 2**26
+
+# The fewest rows that a product is efficient with; for very many classes this decides. AMD.
+#     python benchmarks/linear.py --rounds 3
+HEAD_FEWEST_ROWS = 256
+
+# Multiplications below which a product is done before another library has been called.
+#     python benchmarks/linear.py --rounds 3
+BLAS_MULTIPLICATIONS = 2**24
+
+# A product in half precision is added to its float32 sum in parts of so many numbers, which stay in
+# cache; a matrix is made float32 in such parts. What is made narrower in its own memory goes
+# through the second number beside. AMD.
+#     python benchmarks/linear.py --rounds 3
+HALF_PART_NUMBERS = 2**21
+NARROWED_NUMBERS = 2**16
+
+# On an accelerator: for at most half of the rows, at most so many bytes of scores (2³⁰ scores in
+# half precision), at least so many rows; a few scores are made at once. H200.
+#     python benchmarks/gpu.py
+DEVICE_HEAD_BYTES = 2**31
+DEVICE_HEAD_ROWS = 4096
+DEVICE_HEAD_FEW_SCORES = 2**24
+
+# --- the gradient filter of a linear head, on a CPU -----------------------------------------------
+
+# Entries that are looked at together: where none is large and none is due, none is looked at alone.
+# Shorter loops are not vectorised by the compiler.
+#     python benchmarks/linear.py --filter --rounds 3
+FILTER_GROUP = 64
+
+# Where more than one entry in so many is left, a product over all of them may be quicker; in half
+# precision, for which processors have faster products, more than one in twice as many. AMD.
+#     python benchmarks/linear.py --filter --rounds 3
+FILTER_SPARSE = 8
+
+# Where a smaller part of the columns is left by a filter, copying them out pays.
+#     python benchmarks/linear.py --filter --rounds 3
+FILTER_COLUMNS = 0.7
+
+# --- passes over features, on a CPU ---------------------------------------------------------------
+
+# Ranges of rows that are summed apart, then together in their order, so that no bit depends on the
+# number of threads; sums of shorter ones would take as long as the rows; all sums together take at
+# most so many bytes. After so many rows a float32 sum goes on in float64. AMD.
+#     python benchmarks/fit.py --data embedding-10 --Cs 1 --limit 60
+PASS_RANGES = 32
+PASS_SHORTEST_RANGE = 128
+PASS_SUM_BYTES = 2**25
+PASS_SUMMED_ROWS = 1024
+
+# What a row of sparse features costs beside its entries: its sums are read and written.
+#     python benchmarks/fit.py --data text-20 --Cs 1 --limit 60
+SPARSE_ROW_AS_ENTRIES = 4
+
+# --- rows of scores on a GPU (Triton) -------------------------------------------------------------
+
+# A tile is of several rows where rows are short. It holds eight scores a thread, four of float64:
+# the compiler for sm_90 then keeps all sums in registers. At twice that, float64 with all options
+# spills thousands of bytes. Read off the compiler's report; not timed.
+TILE_BYTES = 4096
+
+# A wider row is split into blocks of columns, so that few rows still fill the device. Not timed.
+WIDEST_ROW = 2**18
+SPLIT_COLUMNS = 2**16
+
+# --- class indices on a GPU (Triton): chosen by trial on an H200, as benchmarks/gpu.py measured ---
+
+# Rows of up to so many numbers are summed by one thread each, so many rows a program.
+FEW_CLASSES = 16
+FEW_CLASSES_ROWS = 32
+
+# From so many rows a program on, what belongs to a row is worked out by one thread: of 17 to 32
+# classes.
+ROW_A_THREAD_FROM = 16
+
+# Rows of up to so many numbers stay in registers, from the first reading to the gradient.
+WHOLE_COLUMNS = 4096
+
+# A row of up to so many bytes is read again while it is in cache: one program makes its loss and
+# its gradient. Of wider rows, loss and gradient are made apart, by as many programs as there are
+# tiles.
+CACHED_BYTES = 2**17
+
+# Fewer rows than this do not fill a device if each is one program's: those of so many columns are
+# split, by the kernels of `triton.row_kernels`.
+FEW_ROWS = 128
+MANY_COLUMNS = 2**16
+
+# Numbers that a warp holds at a time.
+WARP_NUMBERS = 1024
+
+# Labels that a program sums at a time, and the most programs that do.
+DIVISOR_NUMBERS = 4096
+DIVISOR_PROGRAMS = 512
+
+# Losses that one program sums in a loop; more are summed by PyTorch's own kernel.
+TOTAL_NUMBERS = 2**15

@@ -1,0 +1,1 @@
+"""The kernels for an NVIDIA GPU, compiled by Triton."""

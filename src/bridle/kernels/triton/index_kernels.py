@@ -1,0 +1,654 @@
+"""The Triton kernels that make the loss of class indices, and its gradient; `index_loss` launches.
+
+Where a row is short enough, one program makes both: the second reading of the scores is from
+registers or from the cache. Wider rows take one program for the loss, and many for the gradient.
+
+The scores of a row are read 16 bytes at a time also where the row does not begin at a multiple of
+16 bytes: such a row is PEELED, which means that the few scores before its first and after its last
+such multiple, its *edges*, are read one by one.
+"""
+
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+# A kernel's arguments are Triton's own values, for which there are no types.
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import triton
+import triton.language as tl
+
+from bridle.kernels.triton.index_algebra import (
+    Rows,
+    RowSums,
+    Terms,
+    accuracy_of_gradients,
+    accuracy_of_sums,
+    bent_if,
+    exponential_below,
+    finite,
+    log_sum_of,
+    no_sums,
+    read_target,
+    row_loss,
+    row_slopes,
+    target_score,
+    tile_gradient,
+    with_tile,
+)
+from bridle.kernels.triton.scores import Bending, sum_dtype
+
+
+class Layout(NamedTuple):
+    """Where a program's scores are and their gradient goes.
+
+    Attributes
+    ----------
+    scores, out
+        Pointers to the first score of each row and to its gradient.
+    body, out_body
+        The same of those columns that are read 16 bytes at a time.
+    lead, length
+        How many columns lie before those, and how many they are: all columns but the edges.
+    """
+
+    scores: Any
+    out: Any
+    body: Any
+    out_body: Any
+    lead: Any
+    length: Any
+
+
+@triton.jit
+def _layout(
+    scores,
+    row_stride,
+    out,
+    out_stride,
+    row,
+    classes,
+    ALIGNMENT: tl.constexpr,
+    PEELED: tl.constexpr,
+    SIDE_BY_SIDE: tl.constexpr,
+):
+    """Return the `Layout` of rows (n, 1), or of the one row, a number, of a PEELED program."""
+    # A product with a constant tells the compiler what divides it.
+    first = scores + row * (row_stride // ALIGNMENT * ALIGNMENT)
+    to = out + row * (out_stride // ALIGNMENT * ALIGNMENT)
+    if PEELED:
+        size: tl.constexpr = scores.dtype.element_ty.primitive_bitwidth // 8
+        address = first.to(tl.int64)
+        lead = tl.minimum((16 - address % 16) % 16 // size, classes).to(tl.int32)
+        length = (classes - lead) // (16 // size) * (16 // size)
+        body = tl.multiple_of(first + lead, 16)
+        out_body = tl.multiple_of(to + lead, 16) if SIDE_BY_SIDE else to + lead
+    else:
+        lead, body, out_body = 0, first, to
+        length = classes // ALIGNMENT * ALIGNMENT
+    return Layout(first, to, body, out_body, lead, length)
+
+
+@triton.jit
+def _edge_columns(layout, classes, WIDTH: tl.constexpr):
+    """Return the columns before and after those that are read 16 bytes at a time; C is none."""
+    lane = tl.arange(0, 2 * WIDTH)[None, :]
+    before = tl.where(lane < layout.lead, lane, classes)
+    return tl.where(lane < WIDTH, before, layout.lead + layout.length + lane - WIDTH)
+
+
+@triton.jit
+def _read(scores, inside, terms, dtype: tl.constexpr, BENT: tl.constexpr, CACHE: tl.constexpr = ""):
+    """Return z and dz/dscore; outside lie masked classes, which add nothing."""
+    score = tl.load(scores, mask=inside, other=float("-inf"), eviction_policy=CACHE).to(dtype)
+    return bent_if(score, terms.bending, BENT)
+
+
+@triton.jit
+def _class_weight(weight, column, classes, dtype: tl.constexpr, SMOOTHED: tl.constexpr):
+    value = tl.full([1, 1], 1.0, dtype)
+    if SMOOTHED and weight is not None:
+        value = tl.load(weight + column, mask=column < classes, other=0.0).to(dtype)
+    return value
+
+
+@triton.jit
+def _added(
+    sums,
+    scores,
+    column,
+    inside,
+    terms,
+    BENT: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+    ACCURACY: tl.constexpr,
+    AGAIN: tl.constexpr,
+):
+    """Return the sums with those of some columns, which may be read AGAIN."""
+    cache: tl.constexpr = "evict_last" if AGAIN else ""
+    z, _ = _read(scores, inside, terms, sums.top.dtype, BENT, cache)
+    weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
+    sums, _ = with_tile(sums, z, weight, SMOOTHED, ACCURACY)
+    return sums
+
+
+@triton.jit
+def _sums_by_thread(
+    scores,
+    rows,
+    terms,
+    dtype: tl.constexpr,
+    CLASSES: tl.constexpr,
+    BENT: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+    ACCURACY: tl.constexpr,
+):
+    """Return the sums of rows of few classes, each row by one thread: nothing is exchanged."""
+    top = tl.zeros(rows.index.shape, dtype) - float("inf")
+    for column in tl.static_range(CLASSES):
+        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT, "")
+        top = tl.maximum(top, z)
+    reference = finite(top)
+    others, ties = tl.zeros_like(top), tl.zeros_like(top)
+    gap, mass, count = tl.zeros_like(top), tl.zeros_like(top), tl.zeros_like(top)
+    for column in tl.static_range(CLASSES):
+        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT, "")
+        e = exponential_below(z, reference, ACCURACY)
+        others += tl.where(z == reference, 0.0, e)
+        ties += tl.where(z == reference, 1.0, 0.0)
+        if SMOOTHED:
+            free = z != float("-inf")
+            weight = tl.full([1, 1], 1.0, dtype)
+            if terms.weight is not None:
+                weight = tl.full([1, 1], tl.load(terms.weight + column), dtype)
+            gap += tl.where(free, weight * (reference - z), 0.0)
+            mass += tl.where(free, weight, 0.0)
+            count += tl.where(free, 1.0, 0.0)
+    return RowSums(top, others + (ties - 1.0), gap, mass, count)
+
+
+@triton.jit
+def _rewrite(
+    slopes,
+    scores,
+    out,
+    column,
+    inside,
+    label,
+    terms,
+    BENT: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+    ACCURACY: tl.constexpr,
+):
+    """Read scores (once more) and write their gradient."""
+    z, slope = _read(scores, inside & slopes.active, terms, slopes.own.dtype, BENT, "evict_first")
+    e = exponential_below(z, slopes.reference, ACCURACY)
+    _write(slopes, e, z, slope, out, column, inside, label, terms, BENT, SMOOTHED)
+
+
+@triton.jit
+def _write(
+    slopes,
+    e,
+    z,
+    slope,
+    out,
+    column,
+    inside,
+    label,
+    terms,
+    BENT: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+):
+    weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
+    value = tile_gradient(slopes, e, z, slope, column, label, weight, BENT, SMOOTHED)
+    tl.store(out, value.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["row_count", "ignore_index"])
+def loss_kernel(
+    scores,
+    row_stride,
+    out,
+    out_stride,
+    target,
+    weight,
+    sample_weight,
+    divisor,
+    losses,
+    tops,
+    rests,
+    gaps,
+    masses,
+    counts,
+    row_count,
+    classes,
+    ignore_index,
+    normalizer: tl.float64,
+    smoothing: tl.float64,
+    z_loss: tl.float64,
+    inverse_temperature: tl.float64,
+    softcap: tl.float64,
+    BENT: tl.constexpr,
+    CAPPED: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+    Z_LOSS: tl.constexpr,
+    GRADIENT: tl.constexpr,
+    KEPT: tl.constexpr,
+    ROW_A_THREAD: tl.constexpr,
+    FEW_CLASSES: tl.constexpr,
+    WHOLE: tl.constexpr,
+    PEELED: tl.constexpr,
+    SIDE_BY_SIDE: tl.constexpr,
+    ALIGNMENT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Make the losses of rows, and with GRADIENT the gradient of their sum over the divisor.
+
+    The grid is ``(ceil(row_count / ROWS),)``.
+
+    Parameters
+    ----------
+    scores, row_stride
+        Pointer to scores (N, C) with the classes side by side, and the distance of two rows.
+    out, out_stride
+        As they, the gradient; it may be the scores. Left alone without GRADIENT.
+    target : pointer
+        Class indices (N,) of any integer dtype.
+    weight, sample_weight : pointers or None
+        Class weights (C,) and weights of the rows (N,); None is ones.
+    divisor : pointer or None
+        One number of any dtype: what the losses' sum is divided by, as far as the gradient is
+        concerned.
+    losses, tops, rests, gaps, masses, counts : pointers
+        The answers (N,), in the dtype of the sums: each row's loss, and what backward needs of it,
+        if that is KEPT. The last two are written with SMOOTHED alone.
+    row_count, classes, ignore_index : int
+        N, C, and the target of rows that do not count.
+    normalizer : float
+        Divides the gradient too.
+    smoothing, z_loss, inverse_temperature, softcap : float
+        The terms of the loss.
+    BENT, CAPPED, SMOOTHED, Z_LOSS : bool
+        Which of them there are; CAPPED is of BENT.
+    GRADIENT : bool
+        Whether the gradient is made.
+    KEPT : bool
+        Whether what backward needs is written.
+    ROW_A_THREAD : bool
+        Whether the arithmetic of the rows is shared out to threads anew, through memory.
+    FEW_CLASSES : int
+        The number of classes where each row is summed by one thread, else 0.
+    WHOLE : bool
+        Whether a tile holds whole rows, which then stay in registers.
+    PEELED : bool
+        Whether a row's edges are read one by one; see the module.
+    SIDE_BY_SIDE : bool
+        Whether scores and gradient are equally far from multiples of 16 bytes, in every row.
+    ALIGNMENT : int
+        A power of 2 that divides strides and classes.
+    ROWS, COLUMNS : int
+        The tile, powers of 2; one row where it is not WHOLE.
+    """
+    dtype: tl.constexpr = sum_dtype(scores.dtype.element_ty)
+    of_sums: tl.constexpr = accuracy_of_sums(scores.dtype.element_ty)
+    of_gradients: tl.constexpr = accuracy_of_gradients(scores.dtype.element_ty)
+    edge: tl.constexpr = 128 // scores.dtype.element_ty.primitive_bitwidth
+    terms = Terms(
+        weight,
+        sample_weight,
+        ignore_index,
+        classes,
+        tl.full([1, 1], smoothing, dtype),
+        tl.full([1, 1], z_loss, dtype),
+        Bending(inverse_temperature, softcap if CAPPED else None),
+    )
+    first_row = tl.program_id(0).to(tl.int64) * ROWS
+    row = first_row + tl.arange(0, ROWS)[:, None]
+    rows = Rows(row, row < row_count)
+    layout = _layout(
+        scores,
+        row_stride,
+        out,
+        out_stride,
+        first_row if PEELED else row,
+        classes,
+        ALIGNMENT,
+        PEELED,
+        SIDE_BY_SIDE,
+    )
+    lane = tl.arange(0, COLUMNS)[None, :]
+    # What is needed last is asked for first: the target's score takes two readings, one after the
+    # other, which would be waited for at the end.
+    aim = read_target(target, rows, terms)
+    own = target_score(layout.scores, aim, rows, terms, dtype, BENT)
+    scale = _scale(divisor, normalizer, None, dtype)
+    sums = no_sums(ROWS, dtype, of_sums)
+    if FEW_CLASSES:
+        sums = _sums_by_thread(
+            layout.scores, rows, terms, dtype, FEW_CLASSES, BENT, SMOOTHED, of_sums
+        )
+    elif WHOLE:
+        inside = rows.inside & (lane < layout.length)
+        z, slope = _read(layout.scores + lane, inside, terms, dtype, BENT, "")
+        class_weight = _class_weight(weight, lane, classes, dtype, SMOOTHED)
+        sums, e = with_tile(sums, z, class_weight, SMOOTHED, of_sums)
+    else:
+        if PEELED:
+            edges = _edge_columns(layout, classes, edge)
+            some = rows.inside & (edges < classes)
+            sums = _added(
+                sums, layout.scores + edges, edges, some, terms, BENT, SMOOTHED, of_sums, GRADIENT
+            )
+        for start in range(0, layout.length, COLUMNS):
+            inside = rows.inside & (start + lane < layout.length)
+            column = layout.lead + start + lane
+            sums = _added(
+                sums,
+                layout.body + (start + lane),
+                column,
+                inside,
+                terms,
+                BENT,
+                SMOOTHED,
+                of_sums,
+                GRADIENT,
+            )
+    if KEPT or ROW_A_THREAD:
+        tl.store(tops + row, sums.top, mask=rows.inside)
+        tl.store(rests + row, sums.rest.to(dtype), mask=rows.inside)
+        if SMOOTHED:
+            tl.store(masses + row, sums.mass, mask=rows.inside)
+            tl.store(counts + row, sums.count, mask=rows.inside)
+    if ROW_A_THREAD:
+        # Read back, the numbers of a row are one thread's; now all threads of a row have them, and
+        # each would do all that follows.
+        tl.debug_barrier()
+        nothing = tl.zeros([ROWS, 1], dtype)
+        mass, count = nothing, nothing
+        if SMOOTHED:
+            mass = tl.load(masses + row, mask=rows.inside, other=0.0)
+            count = tl.load(counts + row, mask=rows.inside, other=0.0)
+        top = tl.load(tops + row, mask=rows.inside, other=0.0)
+        rest = tl.load(rests + row, mask=rows.inside, other=0.0)
+        sums = RowSums(top, rest, sums.gap, mass, count)
+    log_sum = log_sum_of(sums)
+    gap = sums.top - own
+    found = row_loss(sums, log_sum, gap, aim, rows, terms, SMOOTHED, Z_LOSS)
+    tl.store(losses + row, found.loss, mask=rows.inside)
+    if KEPT:
+        tl.store(gaps + row, gap, mask=rows.inside)
+    if GRADIENT:
+        slopes = row_slopes(sums, log_sum, gap, found, scale, terms, SMOOTHED, Z_LOSS)
+        if WHOLE and not FEW_CLASSES:
+            # What is not asked for is 0, whatever the row holds.
+            e = tl.where(slopes.active, e, 0.0)
+            if BENT:
+                slope = tl.where(slopes.active, slope, 0.0)
+            _write(
+                slopes,
+                e,
+                z,
+                slope,
+                layout.out + lane,
+                lane,
+                inside,
+                aim.label,
+                terms,
+                BENT,
+                SMOOTHED,
+            )
+        else:
+            # In place, the target's score must have been read before another thread overwrites it.
+            tl.debug_barrier()
+            if PEELED:
+                _rewrite(
+                    slopes,
+                    layout.scores + edges,
+                    layout.out + edges,
+                    edges,
+                    some,
+                    aim.label,
+                    terms,
+                    BENT,
+                    SMOOTHED,
+                    of_gradients,
+                )
+            for start in range(0, layout.length, COLUMNS):
+                inside = rows.inside & (start + lane < layout.length)
+                place = start + lane
+                column = layout.lead + place
+                _rewrite(
+                    slopes,
+                    layout.body + place,
+                    layout.out_body + place,
+                    column,
+                    inside,
+                    aim.label,
+                    terms,
+                    BENT,
+                    SMOOTHED,
+                    of_gradients,
+                )
+        _write_own(slopes, layout, aim, rows.inside, BENT, SMOOTHED)
+
+
+@triton.jit
+def _write_own(slopes, layout, target, inside, BENT: tl.constexpr, SMOOTHED: tl.constexpr):
+    """Write each row's entry at its target, over what its tile has written there.
+
+    So no column is compared with the target, which would be a quarter of all instructions.
+    """
+    if not (BENT or SMOOTHED):
+        tl.debug_barrier()
+        own = slopes.own.to(layout.out.dtype.element_ty)
+        tl.store(layout.out + target.label, own, mask=inside & target.known)
+
+
+@triton.jit(do_not_specialize=["row_count", "ignore_index"])
+def gradient_kernel(
+    scores,
+    row_stride,
+    out,
+    out_stride,
+    target,
+    weight,
+    sample_weight,
+    divisor,
+    cotangent,
+    tops,
+    rests,
+    gaps,
+    masses,
+    counts,
+    row_count,
+    classes,
+    ignore_index,
+    normalizer: tl.float64,
+    smoothing: tl.float64,
+    z_loss: tl.float64,
+    inverse_temperature: tl.float64,
+    softcap: tl.float64,
+    BENT: tl.constexpr,
+    CAPPED: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+    Z_LOSS: tl.constexpr,
+    EACH: tl.constexpr,
+    PEELED: tl.constexpr,
+    SIDE_BY_SIDE: tl.constexpr,
+    ALIGNMENT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Write the gradient of rows whose losses are known; the tiles of a row are side by side.
+
+    The grid is ``(ceil(row_count / ROWS) · ceil(classes / COLUMNS),)``.
+
+    Parameters
+    ----------
+    cotangent : pointer
+        What the losses' gradients are multiplied by: one number, or with EACH one a row (N,).
+    tops, rests, gaps, masses, counts : pointers
+        What `loss_kernel` wrote.
+    EACH : bool
+        Whether each row has a cotangent of its own.
+
+    All others are those of `loss_kernel`.
+    """
+    dtype: tl.constexpr = sum_dtype(scores.dtype.element_ty)
+    accuracy: tl.constexpr = accuracy_of_sums(scores.dtype.element_ty)
+    edge: tl.constexpr = 128 // scores.dtype.element_ty.primitive_bitwidth
+    terms = Terms(
+        weight,
+        sample_weight,
+        ignore_index,
+        classes,
+        tl.full([1, 1], smoothing, dtype),
+        tl.full([1, 1], z_loss, dtype),
+        Bending(inverse_temperature, softcap if CAPPED else None),
+    )
+    tiles = tl.cdiv(classes, COLUMNS)
+    first_row = (tl.program_id(0) // tiles).to(tl.int64) * ROWS
+    row = first_row + tl.arange(0, ROWS)[:, None]
+    tile = tl.program_id(0) % tiles
+    rows = Rows(row, row < row_count)
+    layout = _layout(
+        scores,
+        row_stride,
+        out,
+        out_stride,
+        first_row if PEELED else row,
+        classes,
+        ALIGNMENT,
+        PEELED,
+        SIDE_BY_SIDE,
+    )
+    nothing = tl.zeros([ROWS, 1], dtype)
+    mass, count = nothing, nothing
+    if SMOOTHED:
+        mass = tl.load(masses + row, mask=rows.inside, other=0.0)
+        count = tl.load(counts + row, mask=rows.inside, other=0.0)
+    sums = RowSums(
+        tl.load(tops + row, mask=rows.inside, other=0.0),
+        tl.load(rests + row, mask=rows.inside, other=0.0),
+        nothing,
+        mass,
+        count,
+    )
+    aim = read_target(target, rows, terms)
+    log_sum = log_sum_of(sums)
+    # Not read from the scores: in place, another program may have overwritten the target's.
+    gap = tl.load(gaps + row, mask=rows.inside, other=0.0)
+    found = row_loss(sums, log_sum, gap, aim, rows, terms, SMOOTHED, Z_LOSS)
+    factor = tl.load(cotangent + (row if EACH else 0 * row), mask=rows.inside, other=0.0)
+    scale = _scale(divisor, normalizer, factor, dtype)
+    slopes = row_slopes(sums, log_sum, gap, found, scale, terms, SMOOTHED, Z_LOSS)
+    lane = tile * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    inside = rows.inside & (lane < layout.length)
+    column = layout.lead + lane
+    _rewrite(
+        slopes,
+        layout.body + lane,
+        layout.out_body + lane,
+        column,
+        inside,
+        aim.label,
+        terms,
+        BENT,
+        SMOOTHED,
+        accuracy,
+    )
+    if PEELED:
+        edges = _edge_columns(layout, classes, edge)
+        some = rows.inside & (edges < classes) & (row * 0 + tile == 0)
+        _rewrite(
+            slopes,
+            layout.scores + edges,
+            layout.out + edges,
+            edges,
+            some,
+            aim.label,
+            terms,
+            BENT,
+            SMOOTHED,
+            accuracy,
+        )
+    # The edges are the first tile's.
+    at_edge = (aim.label < layout.lead) | (aim.label >= layout.lead + layout.length)
+    home = tl.where(at_edge, 0, (aim.label - layout.lead) // COLUMNS)
+    _write_own(slopes, layout, aim, rows.inside & (home == tile), BENT, SMOOTHED)
+
+
+@triton.jit
+def _scale(divisor, normalizer, factor, dtype: tl.constexpr):
+    """Return ``factor / (divisor · normalizer)``; a mean over nothing has the gradient 0."""
+    total = tl.full([], normalizer, tl.float64)
+    if divisor is not None:
+        total *= tl.load(divisor)
+    total = total.to(dtype)
+    scale = tl.where(total == 0, 0.0, 1.0 / total)
+    if factor is not None:
+        scale = scale * factor
+    return scale
+
+
+@triton.jit(do_not_specialize=["row_count", "ignore_index", "classes"])
+def divisor_kernel(
+    target, weight, sample_weight, sums, row_count, ignore_index, classes, NUMBERS: tl.constexpr
+):
+    """Sum ``sample_weight · weight[target]`` over rows that count; a program sums its share."""
+    total = tl.zeros([NUMBERS], tl.float64)
+    step = tl.num_programs(0) * NUMBERS
+    for start in range(tl.program_id(0) * NUMBERS, row_count, step):
+        row = start + tl.arange(0, NUMBERS).to(tl.int64)
+        inside = row < row_count
+        label = tl.load(target + row, mask=inside, other=0).to(tl.int64)
+        counts = inside & (label != ignore_index)
+        share = tl.where(counts, 1.0, 0.0).to(tl.float64)
+        if sample_weight is not None:
+            share *= tl.load(sample_weight + row, mask=counts, other=0.0).to(tl.float64)
+        if weight is not None:
+            known = counts & (label >= 0) & (label < classes)
+            share *= tl.load(weight + label, mask=known, other=0.0).to(tl.float64)
+        total += share
+    tl.store(sums + tl.program_id(0), tl.sum(total))
+
+
+@triton.jit(do_not_specialize=["number"])
+def total_kernel(
+    losses,
+    divisor,
+    result,
+    number,
+    normalizer: tl.float64,
+    EMPTY_IS_ZERO: tl.constexpr,
+    NUMBERS: tl.constexpr,
+):
+    """Store the sum of ``number`` losses over divisor and normalizer, made by one program."""
+    total = tl.zeros([NUMBERS], tl.float64)
+    for start in range(0, number, NUMBERS):
+        place = start + tl.arange(0, NUMBERS)
+        total += tl.load(losses + place, mask=place < number, other=0.0).to(tl.float64)
+    below = normalizer
+    if divisor is not None:
+        below *= tl.load(divisor)
+    empty = 0.0 if EMPTY_IS_ZERO else float("nan")
+    value = tl.where(below == 0, empty, tl.sum(total) / tl.where(below == 0, 1.0, below))
+    tl.store(result, value.to(result.dtype.element_ty))
+
+
+@triton.jit
+def scale_kernel(gradient, factor, number, NUMBERS: tl.constexpr):
+    """Multiply a gradient by a factor, unless that is 1: then no number is read.
+
+    A factor of 0 asks for nothing, not even of a row that is broken.
+    """
+    by = tl.load(factor)
+    if by != 1:
+        step = tl.num_programs(0).to(tl.int64) * NUMBERS
+        for start in range(tl.program_id(0).to(tl.int64) * NUMBERS, number, step):
+            place = start + tl.arange(0, NUMBERS)
+            value = tl.load(gradient + place, mask=place < number)
+            scaled = tl.where(by == 0, 0.0, value * by)
+            tl.store(gradient + place, scaled.to(value.dtype), mask=place < number)

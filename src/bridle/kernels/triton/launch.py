@@ -1,0 +1,91 @@
+"""Launches of Triton kernels that cost the host little.
+
+Triton's own dispatcher takes some 80 µs for a kernel of twenty arguments: it binds them, works out
+what of each a program is compiled for, and looks at every global that the kernel mentions. A small
+step has no more than that in all. What has been launched once is launched again by its compiled
+program, found by the properties of the arguments that Triton compiles for.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from bridle.kernels.choose import has_triton
+
+
+def serves(device: Any) -> bool:
+    """Tell whether our kernels run on a device: NVIDIA's, where Triton is installed."""
+    return device.type == "cuda" and has_triton()
+
+
+def next_power_of_2(number: int) -> int:
+    """Return the least power of 2 that is not below a number.
+
+    >>> next_power_of_2(1), next_power_of_2(5)
+    (1, 8)
+    """
+    return int(1 << (number - 1).bit_length())
+
+
+class Launcher:
+    """A kernel of a module, loaded when it is first launched.
+
+    Parameters
+    ----------
+    module, name : str
+        Where the kernel is. Its constants stand behind its arguments.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+        self._programs: dict[Any, Any] = {}
+
+    def __call__(
+        self, programs: int, arguments: tuple[Any, ...], constants: dict[str, Any], warps: int
+    ) -> None:
+        """Launch so many programs on the device of the first argument, a tensor."""
+        torch: Any = sys.modules["torch"]
+        device = arguments[0].get_device()
+        if device >= 0 and device != torch.cuda.current_device():
+            with torch.cuda.device(device):
+                self._launch(device, programs, arguments, constants, warps)
+        else:
+            self._launch(device, programs, arguments, constants, warps)
+
+    def _launch(
+        self,
+        device: int,
+        programs: int,
+        arguments: tuple[Any, ...],
+        constants: dict[str, Any],
+        warps: int,
+    ) -> None:
+        values = tuple(constants.values())
+        key = (device, warps, values, *map(_compiled_for, arguments))
+        known = self._programs.get(key)
+        if known is not None:
+            known[programs, 1, 1](*arguments, *values)
+            return
+        kernel = getattr(import_module(self._module), self._name)
+        assert kernel.arg_names[len(arguments) :] == list(constants)
+        program = kernel[programs, 1, 1](
+            *arguments,
+            **constants,
+            num_warps=warps,
+            # A product and a sum are rounded apart unless a kernel says otherwise, as in the
+            # reference.
+            enable_fp_fusion=False,
+        )
+        if program is not None:  # None from the interpreter
+            self._programs[key] = program.result() if hasattr(program, "result") else program
+
+
+def _compiled_for(argument: Any) -> Any:
+    """Return what Triton compiles for of an argument."""
+    if isinstance(argument, int):
+        return argument == 1, argument % 16 == 0, -(2**31) <= argument < 2**31
+    if argument is None or isinstance(argument, float):
+        return type(argument)
+    return argument.dtype, argument.data_ptr() % 16 == 0
