@@ -23,7 +23,7 @@ def problem(rows: int = 23, classes: int = 7) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("shape", [(1, 2), (23, 7), (64, 10), (5, 997)])
-def test_loss_and_gradient_are_right(shape: tuple[int, int], reduction: str) -> None:
+def test_loss_and_gradient_are_right(shape: tuple[int, int], reduction: Any) -> None:
     """Against the formula in NumPy's long doubles."""
     scores, target = problem(*shape)
     z = scores.numpy().astype(np.longdouble)
@@ -58,7 +58,7 @@ def test_it_is_differentiated_twice() -> None:
     torch.testing.assert_close(found.double(), right, rtol=1e-5, atol=1e-8)
 
 
-UNUSUAL = {
+UNUSUAL: dict[str, Any] = {
     "ignored": lambda z, y: (z, y.index_fill(0, torch.tensor([2]), -100)),
     "unknown": lambda z, y: (z, y.index_fill(0, torch.tensor([2]), 7)),
     "negative": lambda z, y: (z, y.index_fill(0, torch.tensor([2]), -1)),
