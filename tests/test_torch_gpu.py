@@ -109,7 +109,8 @@ def test_over_the_interpreter() -> None:
         "import pytest, test_torch_gpu as t; patch = pytest.MonkeyPatch();"
         "t.compare('cpu', patch); t.compare_edges('cpu', patch)"
     )
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": os.path.dirname(__file__)}
+    places = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": places}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
         capture_output=True,

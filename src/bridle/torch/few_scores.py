@@ -21,20 +21,27 @@ from bridle.torch.rows import is_plain_call
 
 # A smaller loss is the logarithm of a sum so near 1 that float64 keeps fewer digits than float32.
 _SMALLEST_LOSS = 1e-7
+_INTEGERS = {
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+}
 
 
 def loss_of_few_scores(
     scores: Any, target: Any, ignore_index: Any, reduction: Any
 ) -> Tensor | None:
-    """Return the loss of float32 scores (N, C) and indices (N,), or None for the general path.
+    """Return the sum or mean of float32 scores (N, C) and indices (N,); None: the general path.
 
     >>> loss = loss_of_few_scores(torch.tensor([[-1.0, 1.0]]), torch.tensor([1]), -100, "mean")
     >>> round(loss.item(), 4)
     0.1269
     """
-    if not (_is_plain(scores, torch.float32, 2) and _is_plain(target, torch.int64, 1)):
+    if not (_is_plain(scores, 2) and _is_plain(target, 1)):
         return None
-    if reduction not in ("mean", "sum", "none") or type(ignore_index) is not int:
+    if scores.dtype != torch.float32 or target.dtype not in _INTEGERS:
+        return None
+    # The losses of rows alone take the general path: no bit of one depends on the rows beside.
+    if reduction not in ("mean", "sum") or type(ignore_index) is not int:
         return None
     count = scores.shape[0]
     if target.shape[0] != count or scores.numel() == 0 or not kernels.is_small(scores):
@@ -43,6 +50,7 @@ def loss_of_few_scores(
         return None
     if not scores.detach().amin().item() < 0:  # else they may be probabilities
         return None
+    target = target.long()
     log_probability = torch.log_softmax(scores, 1, dtype=torch.float64)
     try:
         loss = torch.nn.functional.nll_loss(
@@ -57,10 +65,9 @@ def loss_of_few_scores(
     return loss.to(torch.float32)
 
 
-def _is_plain(tensor: Any, dtype: torch.dtype, dimensions: int) -> bool:
+def _is_plain(tensor: Any, dimensions: int) -> bool:
     return (
         type(tensor) in (Tensor, torch.nn.Parameter)
-        and tensor.dtype == dtype
         and tensor.dim() == dimensions
         and tensor.device.type == "cpu"
     )
