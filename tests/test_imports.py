@@ -23,14 +23,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": set(),
     "interruption": set(),
     "strict_json": set(),
-    "kernels": set(),
+    "formula": set(),
+    "kernels": {"formula"},
     # the walk
     "tensors": set(),
     "rows": {"checks", "tensors"},
     "probabilities": {"checks", "kernels"},
-    "losses": {"checks", "kernels", "probabilities"},
+    "losses": {"checks", "formula", "kernels", "probabilities"},
     "information": {"checks", "kernels", "probabilities"},
-    "linear": {"checks", "kernels", "losses"},
+    "linear": {"checks", "formula", "kernels", "losses"},
     "experiments": {"checks", "probabilities"},
     # what uses the walk; none of them knows another, but networks what fits share
     "data": {"checks", "rows"},
@@ -41,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "networks": {
         "checks", "estimators", "files", "fit", "kernels", "probabilities", "rows", "tensors",
     },
-    "torch": {"checks", "kernels", "losses"},
+    "torch": {"checks", "formula", "kernels", "losses"},
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "strict_json", "tensors",
     },

@@ -137,7 +137,7 @@ def linear_cross_entropy(
         np.concatenate([piece.losses for piece in pieces]),
         None,
         [part for piece in pieces for part in piece.parts],
-        [each for piece in pieces for each in piece.negative_log],
+        [each for piece in pieces for each in piece.log_probability],
     )
     loss = work.reduce(found.losses)
     if outputs is None:

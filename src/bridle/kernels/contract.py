@@ -64,6 +64,16 @@ class RowParts(NamedTuple):
     soft_gap: Any = None  # Σ w · target · (m − z), of distributions
     soft_mass: Any = None  # Σ w · target, of distributions
 
+    @property
+    def gap(self) -> Any:
+        """That of the target, of whichever kind it is."""
+        return self.target_gap if self.soft_gap is None else self.soft_gap
+
+    @property
+    def mass(self) -> Any:
+        """Σ w · target, of distributions."""
+        return self.soft_mass
+
 
 def merge_parts(pieces: Sequence[RowParts], owner: Array | None = None) -> RowParts:
     """Return the parts of whole rows from those of disjoint ranges of their columns, in order.

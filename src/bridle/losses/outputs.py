@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.formula.outputs import collected
+from bridle.kernels.contract import RowParts
 from bridle.losses.class_targets import ClassTargets
 from bridle.losses.score_rows import RowLosses
 
@@ -81,21 +83,21 @@ def collect_outputs(
         pieces = [getattr(part, name) for part in rows.parts]
         return np.concatenate(pieces) if pieces else np.empty(0, problem.compute_dtype)
 
-    found: dict[str, Any] = {"loss": loss} if "loss" in asked else {}
-    if "log_prob" in asked:
-        pieces = rows.negative_log or [np.empty(0, problem.compute_dtype)]
-        found["log_prob"] = (0 - np.concatenate(pieces)).astype(problem.compute_dtype)
-        found["log_prob"][problem.unknown] = np.nan
+    def log_probability() -> Array:
+        pieces = rows.log_probability or [np.empty(0)]
+        found = np.concatenate(pieces).astype(problem.compute_dtype)
+        found[problem.unknown] = np.nan
+        return found
+
+    parts = RowParts(whole("maximum"), whole("log_sum"))
     if "entropy" in asked:
-        found["entropy"] = whole("log_sum") + whole("mean_gap")
-    if "logsumexp" in asked:
-        found["logsumexp"] = whole("maximum") + whole("log_sum")
-    if "argmax" in asked:
-        found["argmax"] = whole("argmax").astype(np.int64)
-    if "correct" in asked:
-        found["correct"] = whole("argmax") == problem.target_class()
-    nothing = {"argmax": -1, "correct": False}
-    for name in found.keys() - {"loss"}:
-        values = np.where(problem.counted, found[name], nothing.get(name, 0))
-        found[name] = values.astype(found[name].dtype).reshape(problem.loss_shape)[()]
-    return CrossEntropyOutputs(**found)
+        parts = parts._replace(mean_gap=whole("mean_gap"))
+    if not asked.isdisjoint(("argmax", "correct")):
+        parts = parts._replace(argmax=whole("argmax").astype(np.int64))
+    found: dict[str, Any] = {
+        name: values.reshape(problem.loss_shape)[()]
+        for name, values in collected(
+            np, asked, parts, log_probability, problem.target_class, problem.counted
+        ).items()
+    }
+    return CrossEntropyOutputs(loss=loss if "loss" in asked else None, **found)

@@ -1,13 +1,7 @@
 """The losses of rows of scores, and their gradients: composed of the kernels' parts.
 
-A row's loss, in the parts of `bridle.kernels.contract` and with ε the label smoothing:
-
-    sample_weight · [ (1 − ε) · mass · (log_sum + gap)
-                      + ε / allowed · (smooth_weight · log_sum + smooth_gap)
-                      + z_loss · (maximum + log_sum)² ]
-
-and its gradient is the kernels' one formula, with the coefficients that `_coefficients` states. Few
-scores go to the plain kernels in blocks of rows, many to the compiled ones.
+What a loss is made of is `bridle.formula.row_loss`. Few scores go to the plain kernels in blocks of
+rows, many to the compiled ones.
 """
 
 from __future__ import annotations
@@ -19,6 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridle.formula import bending
+from bridle.formula.outputs import log_probability
+from bridle.formula.row_loss import Terms, coefficients, row_loss, weighted
 from bridle.kernels import choose
 from bridle.kernels.choose import Backend
 from bridle.kernels.contract import RowParts
@@ -45,7 +42,7 @@ class RowLosses:
     losses: Array
     gradients: Array | None
     parts: list[RowParts] = field(default_factory=list)
-    negative_log: list[Array] = field(default_factory=list)  # −log p of the targets, unweighted
+    log_probability: list[Array] = field(default_factory=list)  # of the targets, unweighted
 
 
 def rows_of_scores(
@@ -95,9 +92,10 @@ def _evaluate(
         argmax=not recipe.asked.isdisjoint(("argmax", "correct")),
         **bend,
     )
-    gap = _gap(block, parts, recipe)
-    losses = _losses(block, parts, gap, share, recipe)
-    found.losses[rows] = block.settle(losses)
+    gap, mass = _gap(block, parts, recipe), _mass(block)
+    terms = Terms(wide.type(block.label_smoothing), recipe.z_loss)
+    losses = weighted(np, share, row_loss(np, parts, gap, mass, terms))
+    found.losses[rows] = block.settle(losses.astype(block.compute_dtype))
     if recipe.asked:
         found.parts.append(parts)
     if "log_prob" in recipe.asked:
@@ -105,16 +103,18 @@ def _evaluate(
         if parts.soft_gap is not None and block.weight is not None:
             # The parts of distributions are weighted: the plain ones take a pass of their own.
             plain = kernel.row_parts(block.scores, target, **(bend | {"weight": None}))
-        found.negative_log.append(_target_loss(block, plain, gap, weighted=False))
+        own = gap if block.columns is not None else plain.gap
+        unweighted = _mass(block, weighted=False)
+        found.log_probability.append(log_probability(np, plain, own, unweighted))
     if found.gradients is None:
         return
     gradients = found.gradients[rows]
-    a, s, t = _coefficients(block, parts, share * wide.type(scale), recipe)
+    a, _, s, t = coefficients(np, parts, mass, terms, share * wide.type(scale))
     if block.columns is None:
         kernel.row_gradient(block.scores, parts, target, a, s=s, t=t, out=gradients, **bend)
     else:
         places = np.arange(len(gradients))[:, None], block.columns
-        less = _at_columns(block, block.columns, t, recipe).astype(gradients.dtype)
+        less = _less_at_columns(block, t, recipe).astype(gradients.dtype)
         kernel.row_gradient(block.scores, parts, target, a, s=s, out=gradients, **bend)
         np.subtract.at(gradients, places, less)
     # The kernels left exact zeros where nothing counts; only what was not checked is broken.
@@ -130,97 +130,32 @@ def _kernel_target(block: ClassTargets, known: Array) -> Array:
     return indices.astype(np.int64, copy=False)
 
 
-def _gap(block: ClassTargets, parts: RowParts, recipe: Recipe) -> Array | None:
-    """Return how far sparse targets' scores are below the maximum; None for other targets."""
+def _gap(block: ClassTargets, parts: RowParts, recipe: Recipe) -> Array:
+    """Return the parts' gap, or how far sparse targets' scores are below the maximum (N, k)."""
     if block.columns is None:
-        return None
-    chosen = np.take_along_axis(block.scores, block.columns, axis=1)
-    z = rows_reference.bent(chosen, recipe.temperature, recipe.softcap)
+        return np.asarray(parts.gap)
+    chosen = rows_reference.widened(np.take_along_axis(block.scores, block.columns, axis=1))
+    z = bending.bent(np, chosen, recipe.temperature, recipe.softcap)
     return np.asarray(parts.maximum[:, None] - z)
 
 
-def _target_loss(
-    block: ClassTargets, parts: RowParts, gap: Array | None, *, weighted: bool = True
-) -> Array:
-    """Return ``Σ mass · (−log p)`` of the targets, weighted by class or not."""
-    if gap is not None:
-        mass = _sparse_mass(block) if weighted else block.target
-        return np.asarray(_times(mass, parts.log_sum[:, None] + gap).sum(axis=1))
-    if parts.soft_gap is not None:
-        assert parts.soft_mass is not None
-        return np.asarray(_times(parts.soft_mass, parts.log_sum) + parts.soft_gap)
-    return _times(_mass(block) if weighted else 1.0, parts.log_sum + parts.target_gap)
+def _mass(block: ClassTargets, *, weighted: bool = True) -> Array | None:
+    """Return what the targets' −log p count, class weights included or not; None: 1, or the parts'.
 
-
-def _sparse_mass(block: ClassTargets) -> Array:
-    """Return the class-weighted probabilities (N, k) of sparse targets."""
-    wide = block.target.astype(block.compute_dtype, copy=False)
-    if block.weight is None:
-        return wide
-    assert block.columns is not None
-    return np.asarray(wide * block.weight[block.columns])
-
-
-def _mass(block: ClassTargets) -> Array | float:
-    """Return what the target's −log p is weighed with, by class weights alone."""
+    Of sparse targets (N, k), of class indices (N,).
+    """
+    weight = block.weight if weighted else None
     if block.columns is not None:
-        return np.asarray(_sparse_mass(block).sum(axis=1))
-    if block.target.ndim == 2:
         wide = block.target.astype(block.compute_dtype, copy=False)
-        if block.weight is None:
-            return np.asarray(wide.sum(axis=1))
-        # Not by `@`, whose order of summation depends on the number of rows.
-        return np.asarray(np.einsum("nc,c->n", wide, block.weight))
-    if block.weight is None:
-        return 1.0
+        return wide if weight is None else np.asarray(wide * weight[block.columns])
+    if weight is None or block.target.ndim == 2:
+        return None
     known = block.counted & ~block.unknown
-    return np.asarray(block.weight[np.where(known, block.target, 0)])
+    return np.asarray(weight[np.where(known, block.target, 0)])
 
 
-def _losses(
-    block: ClassTargets, parts: RowParts, gap: Array | None, share: Array, recipe: Recipe
-) -> Array:
-    loss = _target_loss(block, parts, gap)
-    smoothing = share.dtype.type(block.label_smoothing)
-    if smoothing:
-        assert parts.allowed is not None
-        spread = smoothing / np.maximum(parts.allowed, 1)
-        smooth = spread * (parts.smooth_weight * parts.log_sum + parts.smooth_gap)
-        loss = _times(1 - smoothing, loss) + smooth
-    if recipe.z_loss:
-        loss = loss + recipe.z_loss * (parts.maximum + parts.log_sum) ** 2
-    return np.asarray(_times(share, loss), block.compute_dtype)
-
-
-def _coefficients(
-    block: ClassTargets, parts: RowParts, share: Array, recipe: Recipe
-) -> tuple[Array, Array | None, Array]:
-    """Return (a, s, t) for a gradient of ``share`` times the loss."""
-    smoothing = share.dtype.type(block.label_smoothing)
-    own = (1 - smoothing) * share
-    massive = own * _mass(block)
-    slope, spread = massive, None
-    if smoothing:
-        assert parts.allowed is not None
-        spread = smoothing * share / np.maximum(parts.allowed, 1)
-        slope = slope + spread * parts.smooth_weight
-    if recipe.z_loss:
-        pull = 2 * recipe.z_loss * (parts.maximum + parts.log_sum).astype(np.float64)
-        slope = slope + np.where(share == 0, 0.0, share * pull)
-    # Of distributions the kernel multiplies t by the class weights itself.
-    return slope, spread, own if block.target.ndim == 2 else massive
-
-
-def _at_columns(block: ClassTargets, columns: Array, t: Array, recipe: Recipe) -> Array:
+def _less_at_columns(block: ClassTargets, t: Array, recipe: Recipe) -> Array:
     """Return what the gradient of sparse targets has less at their columns."""
-    chosen = np.take_along_axis(block.scores, columns, axis=1)
-    slope = rows_reference.slope(chosen, recipe.temperature, recipe.softcap)
-    return np.asarray(t[:, None] * _sparse_mass(block) * slope)
-
-
-def _times(mass: Array | float, loss: Array) -> Array:
-    """Multiply, with 0 · inf = 0 and 0 · NaN = NaN: no mass asks nothing, a broken row says so."""
-    nothing = np.asarray(mass) == 0
-    if nothing.any():
-        loss = np.where(nothing & np.isinf(loss), 0, loss)
-    return np.asarray(mass * loss)
+    assert block.columns is not None
+    chosen = rows_reference.widened(np.take_along_axis(block.scores, block.columns, axis=1))
+    return np.asarray(t * bending.slope(np, chosen, recipe.temperature, recipe.softcap))

@@ -36,6 +36,17 @@ class ClassRows(NamedTuple):
         """Whether the targets are distributions, dense or sparse."""
         return self.mass is not None or self.target.is_floating_point()
 
+    def mass_of_targets(self) -> Tensor | None:
+        """Return what the targets' −log p count, see `bridle.formula.row_loss.row_loss`.
+
+        Of sparse distributions (N, k), of class indices (N,); None: 1, or what the parts say.
+        """
+        if self.weight is None or self.target.is_floating_point():
+            return self.mass
+        if self.mass is not None:
+            return self.mass * self.weight[self.target]
+        return self.weight[self.target.clamp(min=0)]
+
 
 def class_rows(
     input: Tensor,

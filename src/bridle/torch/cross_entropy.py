@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.formula.outputs import collected, log_probability
+from bridle.formula.row_loss import Terms, row_loss, weighted
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, as_rows, class_rows, in_default_layout
@@ -19,14 +21,6 @@ from bridle.torch.index_loss import Request, can_serve, index_loss
 from bridle.torch.parts import Options, Parts, accumulator_dtype
 from bridle.torch.reduction import ordered_sum, reduce_losses
 from bridle.torch.rows import row_parts
-
-
-class Terms(NamedTuple):
-    """The options that say what a row's loss is made of."""
-
-    label_smoothing: float
-    z_loss: float
-    z_share: Tensor | None = None  # what z-loss is multiplied by beside; None: nothing
 
 
 def cross_entropy(
@@ -225,21 +219,9 @@ def _by_index_kernels(scores: Tensor, request: Request) -> Tensor:
 
 def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
     """Return the loss (N,) of each row, 0 where it is not counted."""
-    smoothing = terms.label_smoothing
-    loss = _target_loss(rows, parts) if smoothing < 1 else None
-    if smoothing:
-        loss = None if loss is None else loss * (1 - smoothing)
-        share = smoothing / parts.allowed.clamp(min=1)
-        smooth = share * (parts.smooth_weight * parts.log_sum + parts.smooth_gap)
-        loss = smooth if loss is None else loss + smooth
-    assert loss is not None
-    if terms.z_loss:
-        z_loss = terms.z_loss * (parts.maximum + parts.log_sum) ** 2
-        loss = loss + (z_loss if terms.z_share is None else terms.z_share * z_loss)
+    loss: Tensor = row_loss(torch, parts, parts.gap, rows.mass_of_targets(), terms)
     if rows.sample_weight is not None:
-        # A row without weight does not count, even if it is broken.
-        broken = (rows.sample_weight == 0) & ~loss.isfinite()
-        loss = rows.sample_weight * loss.masked_fill(broken, 0)
+        loss = weighted(torch, rows.sample_weight, loss)
     if rows.unknown is not None:
         loss = loss * torch.where(rows.unknown, torch.nan, 1.0)
     return loss if rows.counted is None else torch.where(rows.counted, loss, 0)
@@ -286,26 +268,6 @@ def _own_memory(rows: Tensor) -> Tensor:
     return rows.contiguous() if overlapping else rows
 
 
-def _target_loss(rows: ClassRows, parts: Parts, *, weighted: bool = True) -> Tensor:
-    """Return ``Σ_c mass_c · (−log p_c)`` without smoothing, weighted by class or not."""
-    if rows.mass is not None:
-        mass = rows.mass
-        if weighted and rows.weight is not None:
-            mass = mass * rows.weight[rows.target]
-        return _weighted(mass, parts.log_sum[:, None] + parts.gap).sum(dim=1)
-    if rows.target.is_floating_point():
-        return parts.mass * parts.log_sum + parts.gap
-    loss = parts.log_sum + parts.gap
-    if weighted and rows.weight is not None:
-        loss = _weighted(rows.weight[rows.target.clamp(min=0)], loss)
-    return loss
-
-
-def _weighted(mass: Tensor, values: Tensor) -> Tensor:
-    """Multiply, with 0 · inf = 0: what has no mass asks nothing."""
-    return mass * values.masked_fill((mass == 0) & values.isinf(), 0)
-
-
 def collect_outputs(
     asked: frozenset[str],
     loss: Tensor,
@@ -314,33 +276,22 @@ def collect_outputs(
     unweighted: Callable[[], Parts],
 ) -> CrossEntropyOutputs:
     """Return what was asked for; ``unweighted`` finds the parts again, without class weights."""
-    found: dict[str, Tensor] = {"loss": loss} if "loss" in asked else {}
-    if "log_prob" in asked:
+
+    def log_probability_of() -> Tensor:
         plain = parts
         if rows.weight is not None and rows.target.is_floating_point():
             # The parts of distributions are weighted: the plain ones take a pass of their own.
             plain = unweighted()
-        found["log_prob"] = 0 - _target_loss(rows, plain, weighted=False)
-        if rows.unknown is not None:
-            found["log_prob"] = found["log_prob"].masked_fill(rows.unknown, torch.nan)
-    if "entropy" in asked:
-        found["entropy"] = parts.log_sum + parts.mean_gap
-    if "logsumexp" in asked:
-        found["logsumexp"] = parts.maximum + parts.log_sum
-    if "argmax" in asked:
-        found["argmax"] = parts.argmax
-    if "correct" in asked:
-        found["correct"] = parts.argmax == _target_class(rows)
-    return CrossEntropyOutputs(**{name: _settled(name, part, rows) for name, part in found.items()})
+        found: Tensor = log_probability(torch, plain, plain.gap, rows.mass)
+        return found if rows.unknown is None else found.masked_fill(rows.unknown, torch.nan)
 
-
-def _settled(name: str, values: Tensor, rows: ClassRows) -> Tensor:
-    if name == "loss":
-        return values
-    if rows.counted is not None:
-        nothing = {"argmax": -1, "correct": False}.get(name, 0)
-        values = torch.where(rows.counted, values, nothing)
-    return values.view(rows.loss_shape)
+    found: dict[str, Tensor] = {
+        name: values.view(rows.loss_shape)
+        for name, values in collected(
+            torch, asked, parts, log_probability_of, lambda: _target_class(rows), rows.counted
+        ).items()
+    }
+    return CrossEntropyOutputs(loss=loss if "loss" in asked else None, **found)
 
 
 def _target_class(rows: ClassRows) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bridle.formula.row_loss import asked_of_parts
 from bridle.torch.eager import active, bent, slope, smooth_parts, subtract_target, target_gap
 from bridle.torch.parts import (
     Coefficients,
@@ -29,13 +30,14 @@ def coefficients(
 ) -> Coefficients:
     """Return what the cotangents of the parts ask of the gradient's rows."""
     _, to_log_sum, to_gap, _, to_smooth_gap, _, _, to_mean_gap, _ = cotangents
-    a, b = torch.zeros_like(log_sum) if to_log_sum is None else to_log_sum, None
-    if options.entropy and to_mean_gap is not None:
-        b = -to_mean_gap
-        # A row that asks for no entropy may well hold a NaN.
-        a = a + torch.where(b == 0, 0, b * (log_sum + mean_gap + 1))
-    s = to_smooth_gap if options.smoothing else None
-    return Coefficients(a, b, s, to_gap)
+    return asked_of_parts(
+        torch,
+        torch.zeros_like(log_sum) if to_log_sum is None else to_log_sum,
+        to_gap,
+        to_smooth_gap if options.smoothing else None,
+        to_mean_gap if options.entropy else None,
+        log_sum + mean_gap if options.entropy else None,
+    )
 
 
 def differentiable_parts(

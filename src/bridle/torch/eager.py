@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bridle.formula import bending
 from bridle.kernels import thresholds
 from bridle.torch.parts import (
     Coefficients,
@@ -55,18 +56,14 @@ def is_one_block(scores: Tensor) -> bool:
 
 def bent(scores: Tensor, options: Options) -> Tensor:
     """Return ``z = cap(scores) / temperature``, −inf where a class is masked."""
-    z = scores
-    if options.softcap:
-        capped = options.softcap * torch.tanh(scores / options.softcap)
-        z = capped.masked_fill(scores == -torch.inf, -torch.inf)
-    return z if options.temperature == 1.0 else z / options.temperature
+    z: Tensor = bending.bent(torch, scores, *options.bending)
+    return z
 
 
 def slope(scores: Tensor, options: Options) -> Tensor | float:
     """Return ``dz / dscores``."""
-    if not options.softcap:
-        return 1 / options.temperature
-    return (1 - torch.tanh(scores / options.softcap) ** 2) / options.temperature
+    found: Tensor | float = bending.slope(torch, scores, *options.bending)
+    return found
 
 
 def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Tensor:

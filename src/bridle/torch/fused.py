@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.formula.row_loss import Terms, coefficients, known_coefficients
 from bridle.torch import eager, kernels
 from bridle.torch.class_rows import ClassRows
 from bridle.torch.derivatives import Derivatives, differentiable_gradient
@@ -60,7 +61,7 @@ class _Fused(torch.autograd.Function):
         ctx: Any, scores: Tensor, rows: ClassRows, options: Options, summed: Summed
     ) -> Tensor:
         ctx.options, ctx.inplace, ctx.gradient = options, summed.inplace, None
-        shares = _shares(rows, summed.divisor)
+        shares = row_shares(rows, summed.divisor)
         if summed.inplace and _is_known_in_time(scores):
             parts = _parts_and_gradient(rows, shares, options, summed.label_smoothing)
             # Who kept these scores for a backward of their own is told, instead of reading a
@@ -141,14 +142,13 @@ def _is_known_in_time(scores: Tensor) -> bool:
 def _parts_and_gradient(
     rows: ClassRows, shares: Tensor, options: Options, label_smoothing: float
 ) -> Parts:
-    at_target = _at_target(rows, shares, label_smoothing)
-    spread = shares * label_smoothing if label_smoothing else None
+    at_target, spread = known_coefficients(rows.mass_of_targets(), Terms(label_smoothing), shares)
     return kernels.row_parts_and_gradient(
         rows.scores.detach(), rows.target, rows.weight, at_target, spread, options
     )
 
 
-def _shares(rows: ClassRows, divisor: Tensor | float) -> Tensor:
+def row_shares(rows: ClassRows, divisor: Tensor | float) -> Tensor:
     """Return what each row's loss counts in the result, or what all do; NaN of unknown targets."""
     dtype, device = accumulator_dtype(rows.scores.dtype), rows.scores.device
     if isinstance(divisor, Tensor):
@@ -163,22 +163,13 @@ def _shares(rows: ClassRows, divisor: Tensor | float) -> Tensor:
     return shares if rows.counted is None else torch.where(rows.counted, shares, 0)
 
 
-def _at_target(rows: ClassRows, shares: Tensor, label_smoothing: float) -> Tensor:
-    at_target = shares * (1 - label_smoothing) if label_smoothing else shares
-    if rows.weight is not None:
-        at_target = at_target * rows.weight[rows.target.clamp(min=0)]
-    return at_target
-
-
 def _coefficients(
     rows: ClassRows, parts: Parts, shares: Tensor, label_smoothing: float
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return a, s and t of the gradient (see `Coefficients`) for a factor of 1; t None is a."""
-    t = _at_target(rows, shares, label_smoothing)
-    if not label_smoothing:
-        return t, None, None
-    s = shares * label_smoothing / parts.allowed.clamp(min=1)
-    return t + s * parts.smooth_weight, s, t
+    terms = Terms(label_smoothing)
+    a, _, s, t = coefficients(torch, parts, rows.mass_of_targets(), terms, shares)
+    return a, s, None if t is a else t
 
 
 def _derivatives(asked: Coefficients, rows: int) -> Derivatives:

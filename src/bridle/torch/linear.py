@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.formula.row_loss import Coefficients, Terms, coefficients
 from bridle.losses.head_calls import takes_head_calls
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments, kernels, products
 from bridle.torch.arguments import TENSORS
 from bridle.torch.class_rows import ClassRows, class_rows
 from bridle.torch.cross_entropy import (
-    Terms,
     collect_outputs,
     divisor_and_terms,
     refuse_options,
     row_losses,
 )
-from bridle.torch.derivatives import coefficients
+from bridle.torch.fused import row_shares
 from bridle.torch.kinds import is_batched, is_known_here, refuse_pieces
 from bridle.torch.linear_rows import (
     Gradients,
@@ -225,7 +225,7 @@ class _LinearLoss(torch.autograd.Function):
         for block in blocks(head, plan):
             some = _some(rows, block.rows)
             parts = kernels.row_parts(block.scores, some.target, some.weight, options)
-            asked = _asked_of(parts, some, options, terms, divisor)
+            asked = _asked_of(parts, some, terms, divisor)
             kernels.row_gradient(
                 block.scores, parts, some.target, some.weight, asked, options, block.scores
             )
@@ -332,21 +332,10 @@ def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(next(found) if each is not None and each.requires_grad else None for each in given)
 
 
-def _asked_of(
-    parts: Parts, rows: ClassRows, options: Options, terms: Terms, divisor: Tensor | float
-) -> Any:
-    """Return what a block's losses ask of its gradient: the derivative of their composition."""
-    leaves = Parts(*(part.requires_grad_(part.is_floating_point()) for part in parts))
-    with torch.enable_grad():
-        total = row_losses(rows, leaves, terms).sum()
-        floating = [part for part in leaves if part.requires_grad]
-        found = iter(
-            torch.autograd.grad(total, floating, _share(divisor, total), allow_unused=True)
-        )
-    cotangents = tuple(next(found) if part.requires_grad else None for part in leaves)
-    for part in parts:
-        part.requires_grad_(False)
-    return coefficients(cotangents, parts.log_sum, parts.mean_gap, options)
+def _asked_of(parts: Parts, rows: ClassRows, terms: Terms, divisor: Tensor | float) -> Coefficients:
+    """Return what a block's losses ask of its gradient."""
+    found = coefficients(torch, parts, rows.mass_of_targets(), terms, row_shares(rows, divisor))
+    return found._replace(a=found.a.expand(rows.target.shape[0]))
 
 
 def _share(divisor: Tensor | float, like: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from bridle.formula.row_loss import Coefficients as Coefficients
+
 
 class Options(NamedTuple):
     """Which parts are wanted, and how scores are bent before the softmax."""
@@ -29,6 +31,11 @@ class Options(NamedTuple):
     argmax: bool = False
     temperature: float = 1.0
     softcap: float = 0.0
+
+    @property
+    def bending(self) -> tuple[float, float]:
+        """What `bridle.formula.bending` takes."""
+        return self.temperature, self.softcap
 
 
 class Parts(NamedTuple):
@@ -47,30 +54,6 @@ class Parts(NamedTuple):
     allowed: Tensor  # (N,) their number
     mean_gap: Tensor  # (N,) Σ softmax(z) · (m − z)
     argmax: Tensor  # (N,) the lowest class with z = m
-
-
-class Coefficients(NamedTuple):
-    """What each row of a gradient is made with, (N,) each; ``t`` is as the gap, None is zeros.
-
-    One number, (1,), stands for the same in all rows.
-
-    With p the softmax, the gradient of a row is
-
-        [p_c · (a + b · log p_c) − s · w_c · [c not masked] − t · [c = target]] · dz_c / dscores_c
-
-    and of distributions the last term is ``t · w_c · target_c``.
-    """
-
-    a: Tensor
-    b: Tensor | None
-    s: Tensor | None
-    t: Tensor | None
-
-    def of_rows(self, rows: slice) -> Coefficients:
-        """Return those of some rows."""
-        a, b, s, t = (each if each is None or each.shape[0] == 1 else each[rows] for each in self)
-        assert a is not None
-        return Coefficients(a, b, s, t)
 
 
 def is_distribution(target: Tensor) -> bool:

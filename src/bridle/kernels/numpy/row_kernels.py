@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridle.formula import bending
 from bridle.kernels.contract import RowParts
 from bridle.kernels.numpy.reference import accumulator_dtype, shifted_parts
 
@@ -40,7 +41,7 @@ def row_parts(
     >>> print(f"{loss[0]:.6f}")
     1.407606
     """
-    z = bent(scores, temperature, softcap)
+    z = bending.bent(np, widened(scores), temperature, softcap)
     maximum, shifted, log_sum = shifted_parts(z)
     gap = -shifted
     broken = np.where(np.isnan(log_sum[:, 0]), np.nan, 0.0)
@@ -96,7 +97,7 @@ def row_gradient(
     rows = (len(scores),)  # one coefficient may stand for all
     a = np.broadcast_to(a, rows)
     b, s, t = (None if each is None else np.broadcast_to(each, rows) for each in (b, s, t))
-    z = bent(scores, temperature, softcap)
+    z = bending.bent(np, widened(scores), temperature, softcap)
     _, shifted, log_sum = shifted_parts(z)
     with np.errstate(invalid="ignore"):
         log_p = shifted - log_sum
@@ -112,7 +113,7 @@ def row_gradient(
         d -= np.asarray(t)[:, None] * _weighted(target.astype(z.dtype), weight)
     elif t is not None:
         _subtract_target(d, (p, log_p), target, widened(np.asarray(a)), widened(np.asarray(t)))
-    d *= slope(scores, temperature, softcap)
+    d *= bending.slope(np, widened(scores), temperature, softcap)
     if target.ndim == 1:
         d[(target < -1) | (target >= scores.shape[1])] = np.nan
     given = [np.asarray(each) for each in (a, b, s, t) if each is not None]
@@ -125,24 +126,6 @@ def widened(values: Array) -> Array:
     """Return float64, or what is wider, in C order: how a row is summed depends on no layout."""
     kind = np.result_type(np.float64, accumulator_dtype(values.dtype))
     return values.astype(kind, order="C", copy=False)
-
-
-def bent(scores: Array, temperature: float, softcap: float) -> Array:
-    """Return ``z = softcap · tanh(scores / softcap) / temperature`` in float64.
-
-    What is not finite stays as it is: −inf is a masked class, and +inf an error.
-    """
-    z = widened(scores)
-    if softcap > 0:
-        z = np.where(np.isfinite(z), softcap * np.tanh(z / softcap), z)
-    return z / temperature
-
-
-def slope(scores: Array, temperature: float, softcap: float) -> Array | float:
-    """Return ``dz / dscores``."""
-    if softcap == 0:
-        return 1 / temperature
-    return np.asarray((1 - np.tanh(widened(scores) / softcap) ** 2) / temperature)
 
 
 def _weighted(mass: Array, weight: Array | None) -> Array:

@@ -1,0 +1,14 @@
+"""What a row's loss is made of, given the parts that a kernel returns: the algebra, once.
+
+Ordinary operations on (N,) vectors that NumPy and PyTorch spell alike. The first argument of each
+function, ``xp``, is one of the two modules; a kernel's parts (see `bridle.kernels.contract`) have
+the same names in both worlds.
+
+================= ================================================================================
+file              subject
+================= ================================================================================
+``bending.py``    softcap and temperature: the scores that the softmax sees, and their slope
+``row_loss.py``   a row's loss, and what its gradient asks of each part, term beside term
+``outputs.py``    what else the parts tell: entropy, log-sum-exp, log-probability
+================= ================================================================================
+"""
