@@ -36,6 +36,9 @@ def loss_of_few_scores(
     >>> round(loss.item(), 4)
     0.1269
     """
+    # First, so that a compiler sees none of the questions below: they would fix the sizes.
+    if not is_plain_call():
+        return None
     if not (_is_plain(scores, 2) and _is_plain(target, 1)):
         return None
     if scores.dtype != torch.float32 or target.dtype not in _INTEGERS:
@@ -46,7 +49,7 @@ def loss_of_few_scores(
     count = scores.shape[0]
     if target.shape[0] != count or scores.numel() == 0 or not kernels.is_small(scores):
         return None
-    if not is_plain_call() or is_batched(scores) or torch.is_autocast_enabled("cpu"):
+    if is_batched(scores) or torch.is_autocast_enabled("cpu"):
         return None
     if not scores.detach().amin().item() < 0:  # else they may be probabilities
         return None
