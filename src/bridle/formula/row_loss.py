@@ -89,8 +89,8 @@ def target_slopes(parts: Any, mass: Any, share: Any) -> tuple[Any, Any]:
 
 def smoothing_loss(parts: Any, label_smoothing: Any) -> Any:
     """Return ``ε / allowed · (smooth_weight · log_sum + smooth_gap)``."""
-    spread = label_smoothing / parts.allowed.clip(min=1)
-    return spread * (parts.smooth_weight * parts.log_sum + parts.smooth_gap)
+    total = parts.smooth_weight * parts.log_sum + parts.smooth_gap
+    return label_smoothing * total / parts.allowed.clip(min=1)
 
 
 def smoothing_slopes(parts: Any, label_smoothing: Any, share: Any) -> tuple[Any, Any]:

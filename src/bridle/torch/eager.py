@@ -161,7 +161,7 @@ def block_gradient(
     a, b, s, t = coefficients
     if p is None:
         p = torch.softmax(bent(wide, options), dim=1)
-    result = p * a[:, None]
+    result: Tensor = p * a[:, None]
     if b is not None:
         z = bent(scores.to(widest_dtype(scores)), options)
         log_p = torch.log_softmax(z, dim=1)
@@ -190,7 +190,7 @@ def subtract_target(result: Tensor, target: Tensor, weight: Tensor | None, t: Te
 
 def active(coefficients: Coefficients) -> Tensor:
     """Tell which rows have any coefficient: the others' gradient is 0, whatever they hold."""
-    found = coefficients.a != 0
+    found: Tensor = coefficients.a != 0
     for each in (coefficients.b, coefficients.s, coefficients.t):
         if each is not None and each is not coefficients.a:
             found = found | (each != 0 if each.dim() == 1 else (each != 0).any(dim=1))

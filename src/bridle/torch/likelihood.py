@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.formula.row_loss import Terms
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, class_rows, in_default_layout
-from bridle.torch.cross_entropy import Terms, divisor_and_terms, refuse_options, row_losses
+from bridle.torch.cross_entropy import divisor_and_terms, refuse_options, row_losses
 from bridle.torch.eager import smooth_parts
 from bridle.torch.parts import Options, Parts, accumulator_dtype, empty_parts
 from bridle.torch.reduction import reduce_losses
