@@ -31,7 +31,7 @@ from bridle.fit.requests import (
     ValueSums,
     WholeHessian,
 )
-from bridle.kernels.triton import launch
+from bridle.kernels import choose
 from bridle.rows import Rows
 from bridle.tensors import on_host
 
@@ -197,11 +197,12 @@ def _losses_and_residual(torch: Any, scores: Tensor, target: Tensor) -> tuple[Te
         target = target.to(scores.dtype)
         losses = -(target * log_probability).sum(dim=1)
         return losses, log_probability.exp_().sub_(target)
-    if launch.serves(scores.device):
-        from bridle.kernels.triton import index_loss
-
-        loss = index_loss.IndexLoss(target, None, None, ignore_index=-1)
-        return index_loss.losses(scores, loss, out=scores)[0], scores
+    dtype, shape = str(scores.dtype).removeprefix("torch."), tuple(scores.shape)
+    backend = choose.backend(scores.device.type, dtype, shape)
+    if backend is not None and backend.index_loss is not None:
+        module = backend.index_loss()
+        loss = module.IndexLoss(target, None, None, ignore_index=-1)
+        return module.losses(scores, loss, out=scores)[0], scores
     log_probability = torch.log_softmax(scores, dim=1)
     losses = -log_probability.gather(1, target[:, None])[:, 0]
     # Beside a probability near 1, p − 1 would be little more than rounding.
