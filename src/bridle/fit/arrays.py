@@ -69,13 +69,14 @@ def stacked(weight: Array, intercept: Array) -> Array:
     return sys.modules["torch"].cat([weight, intercept[None].to(weight.dtype)])
 
 
+def nothing(like: Array) -> Any:
+    """Return the number 0, on the device of an array."""
+    return zeros((), like) if is_tensor(like) else 0.0
+
+
 def larger(left: Any, right: Any) -> Any:
     """Return the larger of two numbers, or NaN; on their device."""
-    for value, other in ((left, right), (right, left)):
-        if is_tensor(value):
-            torch = sys.modules["torch"]
-            return torch.maximum(value, torch.as_tensor(other, device=value.device).to(value.dtype))
-    return max(left, right)
+    return sys.modules["torch"].maximum(left, right) if is_tensor(left) else max(left, right)
 
 
 def target_sum(target: Array, classes: int, share: Array) -> Array:

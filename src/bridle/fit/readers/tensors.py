@@ -160,8 +160,8 @@ class TensorReader(Reader):
         with _products_in(question.point.precision, self.features.device):
             total: ValueSums = self.summed(question)
         # The one wait of a pass: both numbers at once.
-        both = [arrays.beside(each, self.facts.like) for each in (total.loss, total.worst_loss)]
-        total.loss, total.worst_loss = sys.modules["torch"].stack(both).tolist()
+        both = sys.modules["torch"].stack([total.loss, total.worst_loss])
+        total.loss, total.worst_loss = both.tolist()
         return total  # type: ignore[return-value]  # the request's sums
 
     def blocks(self, question: Question[Any]) -> Iterator[TensorBlock]:

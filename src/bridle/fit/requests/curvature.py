@@ -240,10 +240,12 @@ class HessianProduct(Request[ValueSums]):
     def empty(self, like: Array) -> ValueSums:
         weight, offset = self.direction.weight, self.direction.offset
         product = arrays.in_dtype_of(arrays.zeros(weight.shape, like), weight)
-        return ValueSums(0.0, 0.0, arrays.zeros(len(offset), like), product)
+        none = arrays.nothing(like)
+        return ValueSums(none, none, arrays.zeros(len(offset), like), product)
 
     def sums(self, block: Block) -> ValueSums:
         change = block.bent(block.scores(self.direction), self.point)
-        return ValueSums(0.0, 0.0, arrays.column_sums(change), block.transposed_product(change))
+        none = arrays.nothing(change)
+        return ValueSums(none, none, arrays.column_sums(change), block.transposed_product(change))
 
     merge = Values.merge

@@ -38,7 +38,8 @@ class Values(Request[ValueSums]):
     def empty(self, like: Array) -> ValueSums:
         classes = len(self.point.offset)
         shape = (len(self.point.weight), classes)
-        return ValueSums(0.0, 0.0, arrays.zeros(classes, like), arrays.zeros(shape, like))
+        none = arrays.nothing(like)
+        return ValueSums(none, none, arrays.zeros(classes, like), arrays.zeros(shape, like))
 
     def sums(self, block: Block) -> ValueSums:
         block = block.counted()
@@ -64,7 +65,8 @@ class InterceptValues(Values):
 
     def empty(self, like: Array) -> ValueSums:
         classes = len(self.point.offset)
-        return ValueSums(0.0, 0.0, arrays.zeros(classes, like), arrays.zeros((0, classes), like))
+        none = arrays.nothing(like)
+        return ValueSums(none, none, arrays.zeros(classes, like), arrays.zeros((0, classes), like))
 
     def sums(self, block: Block) -> ValueSums:
         losses, residual = block.residual(self.point)
