@@ -77,7 +77,7 @@ def _combination(reader: ReaderAtHand, question: Combination) -> Array:
 
 def _gram(reader: ReaderAtHand, question: Gram) -> Array:
     count, width = reader.features.shape
-    gram = np.empty((count, count))
+    gram = np.empty((count, count), question.kind)
     with threads.large(count**2 * width):
         for rows, block in _whole_blocks(reader):
             for others, other in _whole_blocks(reader):
@@ -97,14 +97,20 @@ def _whole_blocks(reader: ReaderAtHand) -> Iterator[tuple[slice, Features]]:
 
 
 def _products(question: Gram, block: Array, other: Array) -> Array:
-    total = np.zeros((len(block), len(other)))
+    total = np.zeros((len(block), len(other)), question.kind)
     width = max(1, _CENTRED_NUMBERS // max(len(block), 1))
     for begin in range(0, block.shape[1], width):
         part = slice(begin, begin + width)
-        shift, scale = question.shift[part], question.scale[part]
-        left = block[:, part] - shift
-        if not np.all(scale == 1):
-            left /= scale
+        left = _scaled(question, block[:, part], part)
         # The product of an array with itself is half the work.
-        total += left @ (left if other is block else (other[:, part] - shift) / scale).T
+        total += left @ (left if other is block else _scaled(question, other[:, part], part)).T
     return total
+
+
+def _scaled(question: Gram, features: Array, part: slice) -> Array:
+    """Return some columns of rows u, centred before they are rounded."""
+    scale = question.scale[part]
+    centred = features - question.shift[part]
+    if not np.all(scale == 1):
+        centred /= scale
+    return centred.astype(question.kind, copy=False)

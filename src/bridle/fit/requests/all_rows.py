@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from bridle.fit.requests.base import OfAllRows, Point
@@ -29,10 +30,11 @@ class RowTargets(OfAllRows[Targets]):
 
 @dataclass(frozen=True)
 class Gram(OfAllRows[Array]):
-    """The products of all rows u with each other (N, N), in float64."""
+    """The products of all rows u with each other (N, N), in a dtype."""
 
     shift: Array
     scale: Array
+    kind: np.dtype[Any]
 
     def columns(self, width: int) -> int:
         return width
