@@ -13,8 +13,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
+from bridle.cli.flag_names import in_flags
 from bridle.cli.messages import about, tell_user
-from bridle.cli.network_options import NetworkOptions, in_flags
+from bridle.cli.options.network import NetworkOptions
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
 from bridle.networks import Epoch, NetworkClassifier, compiled, settings
@@ -28,6 +29,8 @@ Array = npt.NDArray[Any]
 
 _USUAL_COST = {"sigmoid": "cross_entropy", "softmax": "log_likelihood"}
 
+_STANDARD, _OF_SIZE_1 = "mean 0, deviation 1", "root mean square 1"
+
 
 class Units(NamedTuple):
     """``(x − mean) / scale`` of the features has about unit size, as a network wants it.
@@ -38,6 +41,14 @@ class Units(NamedTuple):
 
     mean: Array
     scale: Array
+    description: str = "as they are"
+
+    @property
+    def line(self) -> str:
+        """What a report says of them, and which option changes it."""
+        as_they_are = self.description == "as they are"
+        other = "--standardize scales them" if as_they_are else "--no-standardize: as they are"
+        return f"  features: {self.description} ({other})"
 
     def of(self, features: Rows) -> Features:
         """Return the features in these units."""
@@ -65,7 +76,7 @@ def units_of(features: Rows, dataset: Dataset, standardize: bool | None) -> Unit
     """
     values, width = numbers(features), features.shape[1]
     if standardize is None and dataset.pixels:
-        return Units(np.zeros(width), np.full(width, 255.0))
+        return Units(np.zeros(width), np.full(width, 255.0), "pixels as 0 to 1")
     if standardize is False:
         return Units(np.zeros(width), np.ones(width))
     if not sparse.issparse(values):
@@ -73,8 +84,23 @@ def units_of(features: Rows, dataset: Dataset, standardize: bool | None) -> Unit
     words = sum(len(each.words) for each in dataset.reading.texts)
     left = _standard(values[:, : width - words if words else 0].toarray())
     right = values[:, len(left.mean) :]
-    scale = np.ones(words) if words and standardize is None else _root_mean_square(right)
-    return Units(np.append(left.mean, np.zeros(len(scale))), np.append(left.scale, scale))
+    as_they_are = bool(words) and standardize is None
+    scale = np.ones(words) if as_they_are else _root_mean_square(right)
+    return Units(
+        np.append(left.mean, np.zeros(len(scale))),
+        np.append(left.scale, scale),
+        _described(words, width, as_they_are=as_they_are),
+    )
+
+
+def _described(words: int, width: int, *, as_they_are: bool) -> str:
+    """Return what the units of sparse features are, of which the last may be words."""
+    if not words:
+        return _OF_SIZE_1
+    others = "" if words == width else f", others {_STANDARD}"
+    if as_they_are:
+        return f"words as they are{others}" if others else "as they are"
+    return f"words {_OF_SIZE_1}{others}"
 
 
 def _standard(values: Array) -> Units:
@@ -83,7 +109,7 @@ def _standard(values: Array) -> Units:
     # Rounding leaves a constant a deviation, and a mean that is not quite the constant.
     constant = values.min(axis=0) == values.max(axis=0)
     mean[constant], scale[constant] = values[0, constant], 1.0
-    return Units(mean, np.where(scale > 0, scale, 1.0))
+    return Units(mean, np.where(scale > 0, scale, 1.0), _STANDARD)
 
 
 def _root_mean_square(values: Features) -> Array:
