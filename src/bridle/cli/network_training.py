@@ -30,6 +30,7 @@ Array = npt.NDArray[Any]
 _USUAL_COST = {"sigmoid": "cross_entropy", "softmax": "log_likelihood"}
 
 _STANDARD, _OF_SIZE_1 = "mean 0, deviation 1", "root mean square 1"
+_AS_THEY_ARE = "as they are"
 
 
 class Units(NamedTuple):
@@ -41,14 +42,15 @@ class Units(NamedTuple):
 
     mean: Array
     scale: Array
-    description: str = "as they are"
+    description: str = _AS_THEY_ARE
+    # The option that gives other units, where the user has said nothing.
+    otherwise: str = ""
 
     @property
     def line(self) -> str:
-        """What a report says of them, and which option changes it."""
-        as_they_are = self.description == "as they are"
-        other = "--standardize scales them" if as_they_are else "--no-standardize: as they are"
-        return f"  features: {self.description} ({other})"
+        """What a report says of them, in 80 columns."""
+        otherwise = f" ({self.otherwise})" if self.otherwise else ""
+        return f"  features: {self.description}{otherwise}"
 
     def of(self, features: Rows) -> Features:
         """Return the features in these units."""
@@ -75,16 +77,32 @@ def units_of(features: Rows, dataset: Dataset, standardize: bool | None) -> Unit
     root mean square and not centred, which would make it dense.
     """
     values, width = numbers(features), features.shape[1]
-    if standardize is None and dataset.pixels:
-        return Units(np.zeros(width), np.full(width, 255.0), "pixels as 0 to 1")
+    if standardize is None:
+        return _usual(values, dataset, width)
     if standardize is False:
         return Units(np.zeros(width), np.ones(width))
+    return _scaled(values, dataset, width, words_too=True)
+
+
+def _usual(values: Features, dataset: Dataset, width: int) -> Units:
+    """Return the units where the user has said nothing, with the option that gives others."""
+    if dataset.pixels:
+        otherwise = f"--standardize: {_STANDARD}"
+        return Units(np.zeros(width), np.full(width, 255.0), "pixels as 0 to 1", otherwise)
+    found = _scaled(values, dataset, width, words_too=False)
+    if not dataset.reading.texts:
+        return found._replace(otherwise=f"--no-standardize: {_AS_THEY_ARE}")
+    alone = found.description == _AS_THEY_ARE
+    return found._replace(otherwise=f"--standardize: {_OF_SIZE_1 if alone else 'all'}")
+
+
+def _scaled(values: Features, dataset: Dataset, width: int, *, words_too: bool) -> Units:
     if not sparse.issparse(values):
         return _standard(values)
     words = sum(len(each.words) for each in dataset.reading.texts)
     left = _standard(values[:, : width - words if words else 0].toarray())
     right = values[:, len(left.mean) :]
-    as_they_are = bool(words) and standardize is None
+    as_they_are = bool(words) and not words_too
     scale = np.ones(words) if as_they_are else _root_mean_square(right)
     return Units(
         np.append(left.mean, np.zeros(len(scale))),
@@ -99,7 +117,7 @@ def _described(words: int, width: int, *, as_they_are: bool) -> str:
         return _OF_SIZE_1
     others = "" if words == width else f", others {_STANDARD}"
     if as_they_are:
-        return f"words as they are{others}" if others else "as they are"
+        return f"words {_AS_THEY_ARE}{others}" if others else _AS_THEY_ARE
     return f"words {_OF_SIZE_1}{others}"
 
 

@@ -59,8 +59,8 @@ def fit(
     scoring: Annotated[
         str | None,
         typer.Option(
-            help=f"With --Cs: {DEFAULT_SCORING}, accuracy, or another score of scikit-learn. "
-            f"{DEFAULT_SCORING} if not given.",
+            help=f"With --Cs: the score that chooses, {DEFAULT_SCORING} if not given, accuracy or "
+            "another of scikit-learn's.",
             metavar="NAME",
             show_default=False,
             rich_help_panel=CLASSIFIER,
