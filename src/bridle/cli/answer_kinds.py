@@ -66,7 +66,7 @@ class Judged:
     rounded: bool = False
 
 
-def settle(values: Array, options: Options, place: Callable[[int], str], source: str) -> Judged:
+def as_judged(values: Array, options: Options, place: Callable[[int], str], source: str) -> Judged:
     """Return answers (N, C), or (N,) of the second of two classes, and what they are.
 
     Raises

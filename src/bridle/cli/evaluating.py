@@ -96,7 +96,7 @@ def _of_answers(
         found = _by_name(dataset, dataset.table, target, options)
     else:
         found = _by_place(dataset, options)
-    judged = answer_kinds.settle(found.values, options, found.place, dataset.source)
+    judged = answer_kinds.as_judged(found.values, options, found.place, dataset.source)
     with about(dataset.source):
         evaluation = judge(
             judged.values, found.truth, classes=found.classes, kind=judged.kind or "auto"
