@@ -783,7 +783,7 @@ def test_labels_of_any_spelling_survive_the_chain(
 
 def test_what_a_network_predicts_is_judged(command: Command, tmp_path: Path) -> None:
     arguments = ("--hidden", "3", "--epochs", "2", "--out", tmp_path, "--quiet")
-    assert command("fit", "iris", *arguments).code == 0
+    assert command("train", "iris", *arguments).code == 0
     assert command("predict", tmp_path, "iris", "--out", tmp_path / "p.csv") == (0, "", "")
     found = figures(command("evaluate", tmp_path / "p.csv", "--json"))
     by_model = figures(command("evaluate", "--model", tmp_path, "iris", "--json"))

@@ -193,6 +193,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "top_5_accuracy",
         "brier_score",
         "expected_calibration_error",
+        "total_weight",
         "reliability",
         "per_class",
         "confusion_matrix",
@@ -1096,7 +1097,9 @@ def test_names_that_are_no_unicode(tmp_path: Path) -> None:
 # --- help and wrong usage ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [[], ["fit"], ["predict"], ["evaluate"]], ids=str)
+@pytest.mark.parametrize(
+    "name", [[], ["fit"], ["train"], ["compare"], ["predict"], ["evaluate"]], ids=str
+)
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_has_an_example_that_can_be_copied(
     command: Command, name: list[str], option: str
@@ -1301,12 +1304,14 @@ def test_a_best_c_at_the_end_of_the_grid_is_told(command: Command) -> None:
         (["--Cs", "1,-1"], "Cs: expected a number above 0"),
         (["--Cs", "1,2", "--C", "1"], "--C: expected without --Cs"),
         (["--Cs", "1,2", "--scoring", "roc_auc"], "scoring: roc_auc at C=1 in fold 0: "),
-        (["--Cs", "1,2", "--hidden", "3"], "--hidden: expected without --Cs"),
+        (["--Cs", "1,2", "--hidden", "3"], "--hidden: bridle fit has no such option, bridle train"),
         (["--Cs", "1,2", "--checkpoint", "x"], "--checkpoint: expected without --Cs"),
         (["--Cs", "1,2", "--cv", "1"], "--cv: expected 2 folds or more, found 1"),
         (["--Cs", "1,2", "--cv", "500"], "n_splits=500"),
         (["--Cs", "1,2", "--scoring", "beauty"], "--scoring: expected neg_log_loss"),
-        (["--cv", "3"], "--cv, --scoring: expected with --Cs"),
+        (["--cv", "3"], "--cv: expected with --Cs, found it alone"),
+        (["--cv", "5"], "--cv: expected with --Cs, found it alone"),
+        (["--scoring", "neg_log_loss"], "--scoring: expected with --Cs, found it alone"),
     ],
 )
 def test_a_sweep_that_cannot_be(command: Command, arguments: list[str], message: str) -> None:
@@ -1329,8 +1334,8 @@ def test_a_checkpoint_is_kept_and_gone_on_from(command: Command, tmp_path: Path)
     code, out, error = command("fit", "wine", "--checkpoint", path)
     assert (code, out) == (2, "")
     assert "expected a checkpoint of 3 classes and 13 features" in error
-    code, _, error = command("fit", "iris", "--hidden", "3", "--checkpoint", path)
-    assert (code, error) == (2, "bridle: --checkpoint: expected without --hidden\n")
+    line = refused(command("train", "iris", "--hidden", "3", "--checkpoint", path))
+    assert "--checkpoint: bridle train has no such option, bridle fit has it" in line
 
 
 def test_a_fit_that_goes_on_says_so(command: Command, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_a_small_comparison_compiles_nothing(tmp_path: Path) -> None:
 
 
 def test_a_compilation_is_told_once_for_a_machine(tmp_path: Path) -> None:
-    arguments = ("fit", "digits", "--hidden", "2", "--epochs", "90", "--batch-size", "32")
+    arguments = ("train", "digits", "--hidden", "2", "--epochs", "90", "--batch-size", "32")
     first = process(tmp_path, *arguments)
     assert first.stderr.startswith("bridle: compiling the training for this machine, once")
     assert first.stderr.count("\n") == 1

@@ -74,6 +74,20 @@ def test_every_option_of_a_command_is_completed(name: str) -> None:
     assert completions(f"bridle {name} {longest[:-1]}") == [longest]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("bridle train iris --solver a", ["adam"]),
+        ("bridle train iris --init s", ["scaled", "standard_normal"]),
+        ("bridle train iris --activation ", ["sigmoid", "tanh", "relu", "identity"]),
+        ("bridle train iris --output so", ["softmax"]),
+        ("bridle compare iris --cost quadratic --cost c", ["cross_entropy"]),
+    ],
+)
+def test_names_that_an_option_takes_are_completed(words: str, expected: list[str]) -> None:
+    assert completions(words) == expected
+
+
 def test_other_shells_are_told_too() -> None:
     done = run(_BRIDLE_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="bridle evaluate --prob")
     assert done.returncode == 0

@@ -292,7 +292,7 @@ def test_distributions_in_files_stay_what_they_are(
 ) -> None:
     targets = ONE_HOT[np.random.default_rng(0).permutation(150)].astype(float)
     np.savez(tmp_path / "data.npz", X=X, y=targets)
-    command = ["fit", str(tmp_path / "data.npz"), "--hidden", "4", "--cost", "cross_entropy"]
+    command = ["train", str(tmp_path / "data.npz"), "--hidden", "4", "--cost", "cross_entropy"]
     assert run([*command, "--epochs", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["model"]["multilabel"] is False

@@ -1,23 +1,24 @@
-"""The command: fit · compare · predict · evaluate. It sits on top, and nothing of ours imports it.
+"""The command: fit · train · compare · predict · evaluate. It sits on top; nothing imports it.
 
 ======================= ==============================================================
 file                    subject
 ======================= ==============================================================
-``app.py``              arguments and their help; errors become one line and a code
-``fitting.py``          ``bridle fit``
-``comparing.py``        ``bridle compare``
-``predicting.py``       ``bridle predict``
-``evaluating.py``       ``bridle evaluate``
+``app.py``              the commands together; errors become one line and a code
+``commands/``           the commands, one a file: their options and their help
+``options/``            the options that several commands share, by subject
+``fitting.py``          the work of ``bridle fit``
+``training.py``         the work of ``bridle train``
+``comparing.py``        the work of ``bridle compare``
+``predicting.py``       the work of ``bridle predict``
+``evaluating.py``       the work of ``bridle evaluate``
+``reporting.py``        a fitted model is judged, written and reported
 ``answer_columns.py``   which columns of a table are answers, by name
 ``answer_words.py``     what people call such columns
 ``answer_kinds.py``     whether answers are probabilities, scores, per cent, …
 ``sampling.py``         what is learnt from and what is judged on
-``help_panels.py``      the help of many options, by subject
-``array_names.py``      which arrays of a file are meant
 ``splitting.py``        which samples are held out
-``reading_options.py``  the options of how files are read
-``network_options.py``  the options of a network
 ``network_training.py`` a network trained on samples in whatever units
+``flag_names.py``       the library's parameters by the names that are typed
 ``curves.py``           a picture of trainings side by side
 ``sweeping.py``         fit at several C: the best by cross-validation, and its table
 ``progress.py``         the live line of a fit

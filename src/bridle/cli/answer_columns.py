@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,12 @@ from bridle.cli import answer_words
 from bridle.cli.outputs import inert
 from bridle.data import columns, files
 from bridle.data.columns import Table
+from bridle.data.numbers import whole_column
 from bridle.judge import kinds
 
 Array = npt.NDArray[Any]
+
+_PERCENT = "%"
 
 
 @dataclass(frozen=True)
@@ -395,9 +399,32 @@ def column_of(table: Table, name: str) -> Array | None:
         return None
 
 
+def without_percent_signs(table: Table) -> Table:
+    """Return a table in which ``7.6%`` is the number 7.6, where the user says it is per cent."""
+
+    def read(name: str) -> Array:
+        column = table.read(name)
+        if not _has_percent_signs(column):
+            return column
+        bare = np.empty(len(column), object)
+        bare[:] = [text.strip().removesuffix(_PERCENT).rstrip() for text in column.tolist()]
+        typed = whole_column(bare, table.reading)
+        return bare if typed is None else typed
+
+    return replace(table, read=cache(read))
+
+
+def _has_percent_signs(column: Array) -> bool:
+    return column.dtype == object and any(
+        re.fullmatch(r"[^A-Za-z]*[0-9][^A-Za-z]*%\s*", text) for text in column.tolist()
+    )
+
+
 def _is_numeric(table: Table, name: str) -> bool:
     column = column_of(table, name)
-    return column is not None and column.ndim == 1 and column.dtype.kind in "iuf"
+    if column is None or column.ndim != 1:
+        return False
+    return column.dtype.kind in "iuf" or _has_percent_signs(column)
 
 
 def numbers(table: Table, names: Sequence[str]) -> Array:
@@ -405,6 +432,12 @@ def numbers(table: Table, names: Sequence[str]) -> Array:
     found = []
     for name in names:
         column = table.read(name)
+        if _has_percent_signs(column):
+            raise files.broken(
+                table.file,
+                f"column {files.quoted(name)} is spelled with the sign %: --percent takes the "
+                "answers as per cent",
+            )
         if column.dtype == object:
             column = columns.numbers_only(table, name)
         if column.ndim != 1:

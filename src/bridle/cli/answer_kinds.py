@@ -66,7 +66,7 @@ class Judged:
     rounded: bool = False
 
 
-def settle(values: Array, options: Options, place: Callable[[int], str], source: str) -> Judged:
+def as_judged(values: Array, options: Options, place: Callable[[int], str], source: str) -> Judged:
     """Return answers (N, C), or (N,) of the second of two classes, and what they are.
 
     Raises
@@ -79,6 +79,8 @@ def settle(values: Array, options: Options, place: Callable[[int], str], source:
     if options.percent:
         values = values / 100.0
     if options.normalize:
+        if (options.percent or options.kind is not None) and not _are_fractions(values):
+            return _refused_range(values, options, place)
         return _normalized(values, place)
     low, high = _range(values)
     slack = checks.sum_tolerance(values.dtype.name, values.shape[-1])
@@ -97,6 +99,11 @@ def settle(values: Array, options: Options, place: Callable[[int], str], source:
         return Judged(values, "probabilities")
     note = f"probabilities rounded to {sums.rounded}: used as they are, not divided by their sums"
     return Judged(values, "probabilities", note, rounded=True)
+
+
+def _are_fractions(values: Array) -> bool:
+    low, high = _range(values)
+    return low >= 0 and high <= 1 + checks.sum_tolerance(values.dtype.name, values.shape[-1])
 
 
 def _range(values: Array) -> tuple[float, float]:

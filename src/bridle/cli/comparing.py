@@ -12,25 +12,24 @@ from bridle import checks, interruption, strict_json
 from bridle.cli import outputs
 from bridle.cli.curves import check_picture, draw
 from bridle.cli.messages import one_line
-from bridle.cli.network_options import NetworkOptions
 from bridle.cli.network_training import classifier, live_epochs, trained, units_of
-from bridle.cli.sampling import Source, check_source, samples_of
+from bridle.cli.options.network import NetworkOptions
+from bridle.cli.options.output import Printing
+from bridle.cli.sampling import Source, samples_of
 from bridle.networks import Epoch
 
 _LAYERS_A_LINE = 3
 
 
 @dataclass(frozen=True)
-class Plan(Source):
-    """The command's arguments."""
+class Options:
+    """What is compared: the options as typed."""
 
     costs: Sequence[str]
     network: NetworkOptions
     standardize: bool | None
     accuracy: float | None
     out: Path | None
-    json: bool
-    quiet: bool
 
 
 @dataclass(frozen=True)
@@ -48,59 +47,69 @@ class Run:
     history: list[Epoch]
 
 
-def compare(plan: Plan) -> None:
+def compare(source: Source, options: Options, printing: Printing) -> None:
     """Load, split, train under each cost, print and draw."""
-    _check(plan)
-    untrained = [classifier(plan.network.with_cost(cost)) for cost in plan.costs]
-    dataset = plan.load()
+    _check(options)
+    untrained = [classifier(options.network.with_cost(cost)) for cost in options.costs]
+    dataset = source.load()
     interruption.raise_again()
-    train, judged = samples_of(plan, dataset)
-    units = units_of(train.features, dataset, plan.standardize)
-    histories, wanted = [], not (plan.json or plan.quiet)
+    train, judged = samples_of(source, dataset)
+    units = units_of(train.features, dataset, options.standardize)
+    histories, wanted = [], printing.for_people
     for model in untrained:
         with live_epochs(model.cost, wanted=wanted) as watch:
             fitted = trained(model, train, judged, units, watch, wanted=wanted)
         histories.append(fitted.history_)
     goal = min(_accuracies(each)[-1] for each in histories)
-    goal = goal if plan.accuracy is None else plan.accuracy
+    goal = goal if options.accuracy is None else options.accuracy
     runs = [
         _run(model.cost, model.output, history, goal)
         for model, history in zip(untrained, histories, strict=True)
     ]
-    failure = _failure_to_draw(plan, dataset.source, judged.role, runs)
-    if plan.json:
-        print(strict_json.to_text({"accuracy": goal, "runs": runs}, indent=2))
-    elif not plan.quiet:
-        layers = f"{train.features.shape[1]}-{plan.network.hidden.replace(',', '-')}"
+    failure = _failure_to_draw(options, dataset.source, judged.role, runs)
+    if printing.json:
+        found = {
+            "accuracy": goal,
+            "notes": dataset.notes,
+            "features": units.description,
+            "runs": runs,
+        }
+        print(strict_json.to_text(found, indent=2))
+    elif printing.for_people:
+        layers = f"{train.features.shape[1]}-{options.network.hidden.replace(',', '-')}"
         counts = f"{len(train.target)} samples, {len(judged.target)} {judged.role}"
         print(one_line(f"{dataset.source}: {counts}; network {layers}-{_classes(untrained[0])}"))
+        for note in dataset.notes:
+            print(f"  {one_line(note)}")
+        print(units.line)
         print(f"\n{_table(runs, goal, judged.role)}")
         if failure is None:
-            _print_ending(plan.out)
+            _print_ending(options.out)
     if failure is not None:
         raise failure
 
 
-def _failure_to_draw(plan: Plan, source: str, role: str, runs: Sequence[Run]) -> OSError | None:
-    if plan.out is None:
+def _failure_to_draw(
+    options: Options, source: str, role: str, runs: Sequence[Run]
+) -> OSError | None:
+    if options.out is None:
         return None
     named = [(f"{run.cost} ({run.output})", run.history) for run in runs]
     try:
-        draw(plan.out, f"{source}: {plan.network.hidden} hidden", role, named)
+        draw(options.out, f"{source}: {options.network.hidden} hidden", role, named)
     except OSError as error:
         return error
     return None
 
 
-def _check(plan: Plan) -> None:
-    check_source(plan)
-    if plan.accuracy is not None:
-        checks.fraction(plan.accuracy, "--accuracy")
-    if len(set(plan.costs)) < len(plan.costs):
+def _check(options: Options) -> None:
+    if options.accuracy is not None:
+        checks.fraction(options.accuracy, "--accuracy")
+    if len(set(options.costs)) < len(options.costs):
         raise checks.InputError("--cost: expected each cost once")
-    if plan.out is not None:
-        check_picture(plan.out)
-        outputs.check_file(plan.out)
+    if options.out is not None:
+        check_picture(options.out)
+        outputs.check_file(options.out)
 
 
 def _classes(model: Any) -> int:

@@ -96,7 +96,7 @@ def _of_answers(
         found = _by_name(dataset, dataset.table, target, options)
     else:
         found = _by_place(dataset, options)
-    judged = answer_kinds.settle(found.values, options, found.place, dataset.source)
+    judged = answer_kinds.as_judged(found.values, options, found.place, dataset.source)
     with about(dataset.source):
         evaluation = judge(
             judged.values, found.truth, classes=found.classes, kind=judged.kind or "auto"
@@ -122,10 +122,11 @@ def _labels(dataset: Dataset) -> Array:
 def _by_name(dataset: Dataset, table: Table, target: str | None, options: Options) -> Answers:
     name, truth, note = _truth(dataset, table, target)
     names = [each for each in table.names if each != name]
+    spelled = answer_columns.without_percent_signs(table) if options.percent else table
     match = answer_columns.find(
-        table, names, np.unique(truth).tolist(), options.answers, options.total
+        spelled, names, np.unique(truth).tolist(), options.answers, options.total
     )
-    values = answer_columns.numbers(table, match.names)
+    values = answer_columns.numbers(spelled, match.names)
     ids = next((each for each in names if is_id(each) and each not in match.names), None)
     left_out = [each for each in names if each not in match.names]
     return Answers(
@@ -141,8 +142,6 @@ def _by_name(dataset: Dataset, table: Table, target: str | None, options: Option
 def _truth(dataset: Dataset, table: Table, target: str | None) -> tuple[str | None, Array, str]:
     """Return the column of the truth, if it is one, the labels, and what was decided."""
     if dataset.target is not None:
-        if target is not None:
-            raise checks.InputError("--labels: expected without --target, found both")
         if dataset.target.ndim != 1:
             raise checks.InputError(
                 f"--labels: expected a label a row, found probabilities of "
@@ -187,7 +186,7 @@ def _truth_name(table: Table) -> str:
 
 
 def _are_labels(table: Table, name: str) -> bool:
-    column = answer_columns.column_of(table, name)
+    column = table.texts(name) if name in table.dates else answer_columns.column_of(table, name)
     if column is None or column.ndim != 1:
         return False
     # A column of text holds numbers as floats, labels that are integers among them.
@@ -207,9 +206,10 @@ def _column_of_labels(table: Table, name: str) -> Array:
     def where(row: int) -> str:
         return f"{table.place(row)}, {place}"
 
+    labels = columns.raw_labels(table, name)
     if not table.typed:
-        return targets.from_spelling(table.texts(name), table.file, where, table.reading)
-    found = targets.as_target(table.read(name), table.file, where, table.reading)
+        return targets.from_spelling(labels, table.file, where, table.reading)
+    found = targets.as_target(labels, table.file, where, table.reading)
     if found.ndim != 1:
         raise files.broken(table.file, f"{place}: expected a label a row, found probabilities")
     return found

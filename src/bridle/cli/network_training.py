@@ -13,8 +13,9 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
+from bridle.cli.flag_names import in_flags
 from bridle.cli.messages import about, tell_user
-from bridle.cli.network_options import NetworkOptions, in_flags
+from bridle.cli.options.network import NetworkOptions
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
 from bridle.networks import Epoch, NetworkClassifier, compiled, settings
@@ -28,6 +29,9 @@ Array = npt.NDArray[Any]
 
 _USUAL_COST = {"sigmoid": "cross_entropy", "softmax": "log_likelihood"}
 
+_STANDARD, _OF_SIZE_1 = "mean 0, deviation 1", "root mean square 1"
+_AS_THEY_ARE = "as they are"
+
 
 class Units(NamedTuple):
     """``(x − mean) / scale`` of the features has about unit size, as a network wants it.
@@ -38,6 +42,15 @@ class Units(NamedTuple):
 
     mean: Array
     scale: Array
+    description: str = _AS_THEY_ARE
+    # The option that gives other units, where the user has said nothing.
+    otherwise: str = ""
+
+    @property
+    def line(self) -> str:
+        """What a report says of them, in 80 columns."""
+        otherwise = f" ({self.otherwise})" if self.otherwise else ""
+        return f"  features: {self.description}{otherwise}"
 
     def of(self, features: Rows) -> Features:
         """Return the features in these units."""
@@ -64,17 +77,48 @@ def units_of(features: Rows, dataset: Dataset, standardize: bool | None) -> Unit
     root mean square and not centred, which would make it dense.
     """
     values, width = numbers(features), features.shape[1]
-    if standardize is None and dataset.pixels:
-        return Units(np.zeros(width), np.full(width, 255.0))
+    if standardize is None:
+        return _usual(values, dataset, width)
     if standardize is False:
         return Units(np.zeros(width), np.ones(width))
+    return _scaled(values, dataset, width, words_too=True)
+
+
+def _usual(values: Features, dataset: Dataset, width: int) -> Units:
+    """Return the units where the user has said nothing, with the option that gives others."""
+    if dataset.pixels:
+        otherwise = f"--standardize: {_STANDARD}"
+        return Units(np.zeros(width), np.full(width, 255.0), "pixels as 0 to 1", otherwise)
+    found = _scaled(values, dataset, width, words_too=False)
+    if not dataset.reading.texts:
+        return found._replace(otherwise=f"--no-standardize: {_AS_THEY_ARE}")
+    alone = found.description == _AS_THEY_ARE
+    return found._replace(otherwise=f"--standardize: {_OF_SIZE_1 if alone else 'all'}")
+
+
+def _scaled(values: Features, dataset: Dataset, width: int, *, words_too: bool) -> Units:
     if not sparse.issparse(values):
         return _standard(values)
     words = sum(len(each.words) for each in dataset.reading.texts)
     left = _standard(values[:, : width - words if words else 0].toarray())
     right = values[:, len(left.mean) :]
-    scale = np.ones(words) if words and standardize is None else _root_mean_square(right)
-    return Units(np.append(left.mean, np.zeros(len(scale))), np.append(left.scale, scale))
+    as_they_are = bool(words) and not words_too
+    scale = np.ones(words) if as_they_are else _root_mean_square(right)
+    return Units(
+        np.append(left.mean, np.zeros(len(scale))),
+        np.append(left.scale, scale),
+        _described(words, width, as_they_are=as_they_are),
+    )
+
+
+def _described(words: int, width: int, *, as_they_are: bool) -> str:
+    """Return what the units of sparse features are, of which the last may be words."""
+    if not words:
+        return _OF_SIZE_1
+    others = "" if words == width else f", others {_STANDARD}"
+    if as_they_are:
+        return f"words {_AS_THEY_ARE}{others}" if others else _AS_THEY_ARE
+    return f"words {_OF_SIZE_1}{others}"
 
 
 def _standard(values: Array) -> Units:
@@ -83,7 +127,7 @@ def _standard(values: Array) -> Units:
     # Rounding leaves a constant a deviation, and a mean that is not quite the constant.
     constant = values.min(axis=0) == values.max(axis=0)
     mean[constant], scale[constant] = values[0, constant], 1.0
-    return Units(mean, np.where(scale > 0, scale, 1.0))
+    return Units(mean, np.where(scale > 0, scale, 1.0), _STANDARD)
 
 
 def _root_mean_square(values: Features) -> Array:

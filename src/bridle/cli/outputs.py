@@ -250,7 +250,7 @@ def features_of(model: Model) -> dict[str, Any]:
 
 
 def load_model(path: Path) -> Model:
-    """Read a model from its file, or from the folder that ``bridle fit`` wrote it to."""
+    """Read a model from its file, or from the folder that a fit or a training wrote it to."""
     file = path / MODEL if path.is_dir() else path
     network = model_file.format_of(file) == network_file.FORMAT
     model = NetworkClassifier.load(file) if network else SoftmaxRegression.load(file)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli.messages import about
 from bridle.cli.splitting import holdout_split
-from bridle.data import Dataset, Reading, Selection
+from bridle.data import Dataset, Reading, Selection, files
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -41,11 +41,55 @@ class Source:
             target=self.target,
             labels=self.labels,
             arrays=self.arrays,
-            reading=self.reading,
+            reading=self._told(self.data, self.labels, beside=(self.test, self.test_labels)),
             selection=self.selection,
             training_rows=None if self.test is not None else self._training_rows,
             wants_test=self.test is None and self.holdout is None,
         )
+
+    def told_of_test(self) -> Reading:
+        """Return what was told of how files are read, without what the fit's files alone heed."""
+        assert self.test is not None
+        return self._told(self.test, self.test_labels, beside=(self.data, self.labels))
+
+    def _told(
+        self, source: str, labels: str | None, *, beside: tuple[str | None, str | None]
+    ) -> Reading:
+        other, other_labels = beside
+        if other is None or self.reading == Reading():
+            return self.reading
+        heeded = data.heeded_options(source, labels)
+        elsewhere = data.heeded_options(other, other_labels) - heeded
+        return self.reading.without(elsewhere)
+
+    def check(self) -> None:
+        """Refuse arguments that exclude each other, or that nothing would heed."""
+        arrays = self.arrays or {}
+        tests = [f"--arrays {role}=…" for role in ("X_test", "y_test") if role in arrays]
+        for option, given, other, excluded in (
+            ("--holdout", self.holdout is not None, "--test", self.test is not None),
+            ("--target", self.target is not None, "--labels", self.labels is not None),
+            ("--arrays y=…", "y" in arrays, "--labels", self.labels is not None),
+            (", ".join(tests), bool(tests), "--holdout", self.holdout is not None),
+            (
+                "--arrays y_test=…",
+                "y_test" in arrays,
+                "--test-labels",
+                self.test_labels is not None,
+            ),
+        ):
+            if given and excluded:
+                raise checks.InputError(f"{option}: expected without {other}, found both")
+        if self.target is not None and self.target in self.selection.keep:
+            raise checks.InputError(f"--keep: {files.quoted(self.target)} is the target")
+        if self.test is None and self.test_labels is not None:
+            raise checks.InputError("--test-labels: expected with --test, found it alone")
+        if self.test is None and "y_test" in arrays and "X_test" not in arrays:
+            raise checks.InputError("--arrays y_test=…: expected with X_test=…, found it alone")
+        if self.holdout is not None and not 0 <= self.holdout < 1:
+            raise checks.InputError(
+                f"--holdout: expected a share in [0, 1), found {self.holdout:g}"
+            )
 
     @property
     def share(self) -> float:
@@ -66,16 +110,6 @@ class Samples:
     target: Array
     ids: list[int | str]
     role: str
-
-
-def check_source(source: Source) -> None:
-    """Refuse arguments that exclude each other."""
-    if source.test is not None and source.holdout is not None:
-        raise checks.InputError("--holdout: expected without --test, found both")
-    if source.test is None and source.test_labels is not None:
-        raise checks.InputError("--test-labels: expected with --test, found it alone")
-    if source.holdout is not None and not 0 <= source.holdout < 1:
-        raise checks.InputError(f"--holdout: expected a share in [0, 1), found {source.holdout:g}")
 
 
 def samples_of(source: Source, dataset: Dataset) -> tuple[Samples, Samples]:
@@ -133,7 +167,7 @@ def _test_samples(source: Source, test_data: str, dataset: Dataset) -> Samples:
         arrays=_test_arrays(source.arrays),
         feature_names=dataset.feature_names,
         width=dataset.features.shape[1],
-        reading=source.reading,
+        reading=source.told_of_test(),
         fitted=dataset.reading,
         usual_target=dataset.target_name,
     )

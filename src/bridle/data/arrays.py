@@ -23,7 +23,7 @@ _TARGET_SHARD = re.compile(r"(?:y|labels?|targets?)(?=[-_.]|$)(.*)", re.IGNORECA
 
 def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
     """Load ``.npy`` features; among shards, ``y_000.npy`` holds the labels of ``X_000.npy``."""
-    parts.refuse_target_name(request, "an .npy array")
+    parts.refuse_target_name(request, "an .npy array", has_labels=len(paths) > 1)
     pairs = _pairs(paths) if len(paths) > 1 else [(paths[0], None)]
     loaded, shape = [], ()
     for features, labels in pairs:

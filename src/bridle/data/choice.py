@@ -126,6 +126,17 @@ def _check_selection(table: Table, request: Request) -> None:
                 raise columns.absent(option, table, name)
             if name == request.target and option != "--keep":
                 raise checks.InputError(f"{option}: {files.quoted(name)} is the target")
+    for option, names in (
+        ("--keep", selection.keep),
+        ("--categorical", selection.categorical),
+        ("--text", selection.text),
+    ):
+        outside = set(names).difference(selection.columns)
+        if selection.columns and outside:
+            raise checks.InputError(
+                f"{option}: {files.quoted(min(outside))} is not among --columns, which are the "
+                "only ones to learn from"
+            )
     for option, names, other, excluded in (
         ("--text", selection.text, "--categorical", selection.categorical),
         ("--columns", selection.columns, "--drop", selection.drop),
@@ -228,7 +239,7 @@ def _asked_for(table: Table, name: str, needed: bool) -> str | None:
 
 
 def _check_last(table: Table, name: str) -> None:
-    column = table.read(name)
+    column = columns.raw_labels(table, name) if name in table.dates else table.read(name)
     start = (
         f"no column is called {', '.join(TARGET_NAMES)}, and the last one, {files.quoted(name)},"
     )

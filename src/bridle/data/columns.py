@@ -30,7 +30,9 @@ class Table:
     ``read`` returns one column: numbers or booleans ``(N,)``, an embedding ``(N, k)``, or texts
     (as objects). ``texts`` returns it as it is spelled, blanks around aside. ``place`` says where a
     row stands. Where the file declares no types (``typed`` is false), a column of texts may be one
-    of numbers with a fault in it. The numbers of ``images`` are pixels in bytes.
+    of numbers with a fault in it. The numbers of ``images`` are pixels in bytes. ``dates`` are no
+    features: only their spelling can be asked for. Where columns are ``chosen_by_user``, advice may
+    name the options for that.
     """
 
     file: str
@@ -43,6 +45,8 @@ class Table:
     reading: Reading = field(default_factory=Reading)
     notes: tuple[str, ...] = ()
     images: frozenset[str] = frozenset()
+    dates: frozenset[str] = frozenset()
+    chosen_by_user: bool = True
 
     def is_missing(self, text: str) -> bool:
         """Tell whether a text is none; where types are declared, only an empty one is."""
@@ -103,6 +107,8 @@ def joined(tables: Sequence[Table]) -> Table:
         reading=first.reading,
         notes=(f"{len(tables)} shards, {first.file} first", *first.notes),
         images=first.images,
+        dates=first.dates,
+        chosen_by_user=first.chosen_by_user,
     )
 
 
@@ -140,6 +146,11 @@ def taken(table: Table, rows: Array) -> Table:
     )
 
 
+def raw_labels(table: Table, name: str) -> Array:
+    """Return a column for labels: as it is spelled, where no types are declared, or it is dates."""
+    return table.texts(name) if not table.typed or name in table.dates else table.read(name)
+
+
 def kind_of(column: Array) -> str:
     """Return what a column holds, in words."""
     if column.dtype == object:
@@ -149,7 +160,7 @@ def kind_of(column: Array) -> str:
 
 def gaps(table: Table, name: str, *, as_texts: bool) -> Array:
     """Return for each row whether its value is missing; ``as_texts``: whatever it looks like."""
-    spelled = as_texts and not table.typed
+    spelled = as_texts and (not table.typed or name in table.dates)
     column = table.texts(name) if spelled else table.read(name)
     if column.dtype == object:
         among_numbers = not spelled and are_numbers(table, name)
@@ -228,7 +239,9 @@ def with_gaps(table: Table, name: str) -> Array:
     strange = np.isnan(found) & [not table.is_missing_number(text) for text in values]
     if strange.any():
         row = int(np.argmax(strange[codes]))
-        raise table.fault(row, name, f"text in a numeric column: {_explained(column[row], name)}")
+        raise table.fault(
+            row, name, f"text in a numeric column: {_explained(column[row], table, name)}"
+        )
     return np.asarray(found[codes])
 
 
@@ -242,12 +255,14 @@ def _known_numbers(table: Table, values: Sequence[str]) -> Array:
     return np.array([by_text.get(text, np.nan) for text in values], np.float64)
 
 
-def _explained(text: str, name: str) -> str:
+def _explained(text: str, table: Table, name: str) -> str:
     mark = numbers.mark_of(text)
     if mark is not None and "," in text:
         mark = f"{mark}: --decimal , or --thousands , tells"
-    why = mark or f"--categorical {name} if the numbers are categories as well"
-    return f"{files.quoted(text)} ({why})"
+    why = mark
+    if why is None and table.chosen_by_user:
+        why = f"--categorical {name} if the numbers are categories as well"
+    return files.quoted(text) + (f" ({why})" if why else "")
 
 
 def _finite(table: Table, name: str, column: Array) -> Array:

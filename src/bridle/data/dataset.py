@@ -12,7 +12,7 @@ from scipy import sparse
 
 from bridle.data import files, labels, targets
 from bridle.data.columns import Table
-from bridle.data.parts import Features, Part, Request, refuse_reading
+from bridle.data.parts import Features, Part, Request
 from bridle.data.reading import Reading
 from bridle.data.shards import shard_of_row
 from bridle.rows import Rows
@@ -73,9 +73,6 @@ class Dataset:
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
     """Lay the arrays of one or several files below each other; labels come from them or a file."""
-    refuse_reading(request, "no table", "na", "decimal", "thousands")
-    if not parts[0].pads_with_zeros:
-        refuse_reading(request, "no svmlight file", "index_base")
     features = Rows(_of_one_width(parts, request.expected_width))
     target, label_notes = _target(parts, request, len(features))
     ids = None if parts[0].ids is None else tuple(name for part in parts for name in part.ids or ())

@@ -63,7 +63,7 @@ def load_delimited(paths: Sequence[Path], request: Request) -> Dataset:
             encoding=layout.encoding,
             comment=layout.comment,
         )
-    return to_dataset([_joined(shards, request.told.over(likely))], request)
+    return to_dataset([_joined(shards, request, request.told.over(likely))], request)
 
 
 def _shard(path: Path, request: Request, likely: Reading) -> _Shard:
@@ -189,7 +189,7 @@ def _named_columns(layout: Layout, frame: Any) -> tuple[tuple[str, ...], tuple[s
     return tuple(names), tuple(notes)
 
 
-def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
+def _joined(shards: Sequence[_Shard], request: Request, reading: Reading) -> Table:
     """Return one table of all the files, with one set of types."""
     first = shards[0]
     for shard in shards[1:]:
@@ -224,6 +224,7 @@ def _joined(shards: Sequence[_Shard], reading: Reading) -> Table:
         typed=False,
         reading=reading,
         notes=(*shown, *first.notes, *notes),
+        chosen_by_user=request.chooses_columns,
     )
 
 

@@ -10,11 +10,9 @@ from bridle.data.dataset import Dataset
 from bridle.data.parts import (
     Request,
     refuse_labels,
-    refuse_reading,
     refuse_selection,
     refuse_target_name,
 )
-from bridle.data.reading import FILE_OPTIONS
 from bridle.rows import Rows
 
 _LOADERS = {
@@ -33,7 +31,6 @@ def load_embedded(request: Request) -> Dataset:
     refuse_labels(request, "an embedded set")
     refuse_target_name(request, "an embedded set")
     refuse_selection(request, "an embedded set")
-    refuse_reading(request, "an embedded set", *FILE_OPTIONS)
     content = getattr(datasets, _LOADERS[request.source])()
     names = tuple(str(name) for name in content.feature_names)
     _check_names(request, names)

@@ -17,31 +17,56 @@ from bridle.data.parts import Request
 from bridle.data.sets import Set, load_sets, parted
 
 
+@dataclasses.dataclass(frozen=True)
+class _Content:
+    """The files of a folder by what they are: idx, shards of data, images by class, or flat."""
+
+    idx: list[Path]
+    shards: dict[Path, Reader]
+    classed: list[Path]
+    flat: list[Path]
+
+
 def load_folder(folder: Path, request: Request) -> Dataset:
     """Load what a folder holds; files of other kinds (a README) are passed over."""
+    found = _content(folder, request)
+    if not found.idx and not found.shards and (sets := _sets_of_folders(folder)):
+        if request.need_target and found.classed:
+            raise _sets_as_classes(folder, sets)
+        return load_sets(folder, sets, request)
+    if not found.shards or found.idx or found.classed:
+        parts.refuse_arrays(request, "a folder of images")
+        parts.refuse_selection(request, "a folder of images")
+    if found.idx:
+        chosen, notes = mnist.find_images(found.idx, str(folder))
+        dataset = mnist.load_idx([chosen], request)
+        return dataclasses.replace(dataset, notes=(*notes, *dataset.notes))
+    if found.classed:
+        pictures = found.classed if request.need_target else [*found.flat, *found.classed]
+        return images.load_images(folder, pictures, request)
+    if found.flat and not found.shards:
+        return _load_flat(folder, found.flat, request)
+    return _load_shards(folder, found.shards, request)
+
+
+def readers_in(folder: Path, request: Request) -> set[Reader]:
+    """Return the readers of what a folder holds, that of each set where it holds several."""
+    found = _content(folder, request)
+    if found.idx or found.classed or (found.flat and not found.shards):
+        return {mnist.load_idx if found.idx else images.load_image}
+    if found.shards:
+        return set(found.shards.values())
+    inner = [path for path in folder.iterdir() if _is_folder(path)]
+    return {reader for path in inner for reader in readers_in(path, request)}
+
+
+def _content(folder: Path, request: Request) -> _Content:
     with files.parsing(folder, "a folder"):
         listed = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         content = [path for path in listed if path.is_file() and not _is_labels(path, request)]
         classed, flat = images.image_files(folder), images.flat_files(folder)
     pairs = [path for path in content if idx.is_idx(path)]
-    shards = _shards(content, beside_data=bool(flat))
-    if not pairs and not shards and (sets := _sets_of_folders(folder)):
-        if request.need_target and classed:
-            raise _sets_as_classes(folder, sets)
-        return load_sets(folder, sets, request)
-    if not shards or pairs or classed:
-        parts.refuse_arrays(request, "a folder of images")
-        parts.refuse_selection(request, "a folder of images")
-    if pairs:
-        chosen, notes = mnist.find_images(pairs, str(folder))
-        dataset = mnist.load_idx([chosen], request)
-        return dataclasses.replace(dataset, notes=(*notes, *dataset.notes))
-    if classed:
-        pictures = classed if request.need_target else [*flat, *classed]
-        return images.load_images(folder, pictures, request)
-    if flat and not shards:
-        return _load_flat(folder, flat, request)
-    return _load_shards(folder, shards, request)
+    return _Content(pairs, _shards(content, beside_data=bool(flat)), classed, flat)
 
 
 def _sets_as_classes(folder: Path, sets: dict[str, Set]) -> Exception:

@@ -42,7 +42,7 @@ def read(request: Request, count: int, table: Table | None = None) -> tuple[Arra
     labels, reading = str(request.labels), replace(request.reading, na="error")
     path = Path(labels)
     notes: tuple[str, ...] = (f"target: labels of {labels}",)
-    if not files.unpacked_name(path).endswith(_TEXT_ENDINGS):
+    if not is_text(path):
         raw = _array(path)
         found = len(raw) if raw.ndim else 1
         if found != count:
@@ -67,6 +67,11 @@ def read(request: Request, count: int, table: Table | None = None) -> tuple[Arra
         texts, labels, lambda row: f"{labels}: line {lines[row].number}", reading
     )
     return target, (*notes, *column_notes)
+
+
+def is_text(path: Path) -> bool:
+    """Tell by its name whether a file of labels is one of text."""
+    return files.unpacked_name(path).endswith(_TEXT_ENDINGS)
 
 
 def _array(path: Path) -> Array:

@@ -44,13 +44,14 @@ def _table(path: Path, request: Request) -> Table:
     twice = next((name for name in names if content.column_names.count(name) > 1), None)
     if twice is not None:
         raise files.broken(path, f"two columns are called {files.quoted(twice)}")
+    dates = frozenset(name for name in names if _is_date(content.field(name).type))
     pictures = frozenset(name for name in names if _holds_images(content.field(name).type))
     dropped = [name for name in content.column_names if name.startswith(_PANDAS_INDEX)]
     read = cache(
         lambda name: (
             _pixels(path, name, content.column(name), request)
             if name in pictures
-            else _column(path, name, content.column(name), request.reading)
+            else _column(path, name, content.column(name), request)
         )
     )
     return Table(
@@ -64,6 +65,8 @@ def _table(path: Path, request: Request) -> Table:
         reading=request.reading,
         notes=tuple(f"column {name!r} is a saved index: not used" for name in dropped),
         images=pictures,
+        dates=dates,
+        chosen_by_user=request.chooses_columns,
     )
 
 
@@ -72,11 +75,13 @@ def _texts(column: Any) -> Array:
     return np.array(["" if value is None else str(value) for value in values], object)
 
 
-def _column(path: Path, name: str, column: Any, reading: Reading) -> Array:
+def _column(path: Path, name: str, column: Any, request: Request) -> Array:
     """Return a column; where gaps may be, NaN or an empty text stands for a missing value."""
     from pyarrow import types
 
-    place, gaps = f"column {files.quoted(name)}", reading.na not in (None, "error")
+    reading, place = request.reading, f"column {files.quoted(name)}"
+    gaps = reading.na not in (None, "error")
+    advice = f"; --drop {name} leaves it out" if request.chooses_columns else ""
     with files.parsing(path, "parquet"):
         if types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
@@ -84,7 +89,7 @@ def _column(path: Path, name: str, column: Any, reading: Reading) -> Array:
             column = column.cast("float64")
         kind = column.type
         if types.is_null(kind):
-            raise files.broken(path, f"{place}: no row has a value; --drop {name} leaves it out")
+            raise files.broken(path, f"{place}: no row has a value{advice}")
         can_have_gaps = gaps and (_is_number(kind) or _is_text(kind))
         if (
             column.null_count
@@ -98,9 +103,7 @@ def _column(path: Path, name: str, column: Any, reading: Reading) -> Array:
             return np.array([text or "" for text in column.to_pylist()], object)
         if not _is_number(kind):
             expected = "expected numbers, texts, lists of numbers, or images as {bytes, path}"
-            raise files.broken(
-                path, f"{place} is of type {kind}, {expected}; --drop {name} leaves it out"
-            )
+            raise files.broken(path, f"{place} is of type {kind}, {expected}{advice}")
         if column.null_count:  # booleans too become numbers, so that NaN can be among them
             column = column.cast("float64")
         return np.asarray(column.to_numpy())
@@ -180,6 +183,12 @@ def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _is_date(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_temporal(kind) and not types.is_duration(kind))
 
 
 def _is_number(kind: Any) -> bool:

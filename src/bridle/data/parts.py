@@ -45,6 +45,11 @@ class Request:
         return self.width is not None or self.feature_names is not None
 
     @property
+    def chooses_columns(self) -> bool:
+        """Whether the user says which columns are learnt from: in a fit alone."""
+        return not (self.has_model or self.as_table)
+
+    @property
     def likely(self) -> Reading:
         """How the files of the fit were read; nothing is known while there is no model."""
         return self.fitted or Reading()
@@ -74,9 +79,12 @@ class Part:
     pads_with_zeros: bool = False
 
 
-def refuse_target_name(request: Request, kind: str) -> None:
-    """Refuse the name of a target where nothing has names; a prediction does not mind."""
-    if request.target is not None and request.need_target:
+def refuse_target_name(request: Request, kind: str, *, has_labels: bool = True) -> None:
+    """Refuse the name of a target where nothing has names.
+
+    A prediction does not mind, where the data have no labels that could be taken for that target.
+    """
+    if request.target is not None and (request.need_target or has_labels):
         raise checks.InputError(
             f"target: {request.source} is {kind} and has no column {files.quoted(request.target)}"
         )
@@ -102,14 +110,6 @@ def refuse_selection(request: Request, kind: str) -> None:
             f"{files.quoted(request.likely.texts[0].column)}, whose texts the model reads, found "
             f"{kind}"
         )
-
-
-def refuse_reading(request: Request, kind: str, *names: str) -> None:
-    """Refuse what was told of how to read other files than this one is."""
-    told = next((name for name in names if getattr(request.told, name) is not None), None)
-    if told is not None:
-        option = told.replace("_", "-")
-        raise checks.InputError(f"--{option}: {request.source} is {kind}, to which it says nothing")
 
 
 def refuse_arrays(request: Request, kind: str) -> None:

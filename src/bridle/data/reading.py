@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -97,6 +97,11 @@ class Reading:
     def over(self, other: Reading) -> Reading:
         """Return what this reading says, and the other's word where it is silent."""
         return replace(other, **self._said())
+
+    def without(self, names: Iterable[str]) -> Reading:
+        """Return the same without what it says of some options of files."""
+        silent: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, **silent)
 
     def is_missing(self, text: str) -> bool:
         """Tell whether a text stands for a missing value."""

@@ -25,7 +25,7 @@ def is_sparse(archive: Archive) -> bool:
 
 def load_sparse(archives: Sequence[Archive], request: Request) -> Dataset:
     """Load sparse ``.npz`` matrices; their labels lie in a file of their own."""
-    parts.refuse_target_name(request, "a sparse matrix")
+    parts.refuse_target_name(request, "a sparse matrix", has_labels=False)
     loaded = []
     for archive in archives:
         if not is_sparse(archive):

@@ -15,7 +15,7 @@ from bridle import checks
 from bridle.data import choice, columns, encoding, files, labels, missing, targets, text
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
-from bridle.data.parts import Request, refuse_labels, refuse_reading
+from bridle.data.parts import Request, refuse_labels
 from bridle.data.words import TextColumn
 from bridle.rows import Rows
 
@@ -30,7 +30,6 @@ _NAME_OF_ROWS = re.compile(
 def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
     """Choose target, names of rows and features among the columns; tables lie below each other."""
     table = columns.joined(tables)
-    refuse_reading(request, "a table", "index_base")
     if request.as_table:
         return _as_table(table, request)
     refuse_labels(request, "a table")
@@ -148,6 +147,7 @@ def _target(
 
 
 def _labels(table: Table, name: str, place: Callable[[int], str]) -> Array:
+    found = columns.raw_labels(table, name)
     if table.typed:
-        return targets.as_target(table.read(name), table.file, place, table.reading)
-    return targets.from_spelling(table.texts(name), table.file, place, table.reading)
+        return targets.as_target(found, table.file, place, table.reading)
+    return targets.from_spelling(found, table.file, place, table.reading)

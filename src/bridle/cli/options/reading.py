@@ -1,15 +1,12 @@
-"""The options of how files are read, shared by all commands."""
+"""The options of how files are read, and of which columns of a table are used."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from bridle.cli.help_panels import COLUMNS, READING
+from bridle.cli.options.panels import COLUMNS, READING
 from bridle.data import Reading, Selection
 
 
@@ -179,35 +176,3 @@ def selection(
         categorical=tuple(categorical or ()),
         text=tuple(text or ()),
     )
-
-
-def with_options(
-    **builders: Callable[..., Any],
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of ``builders``, and pass it what they build from those.
-
-    A command that is declared as ``fit(…, reading, selection)`` gets the options of `reading` and
-    `selection` in the place of these two arguments.
-    """
-    options = {name: inspect.signature(build, eval_str=True) for name, build in builders.items()}
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True)
-        parameters = [each for each in own.parameters.values() if each.name not in builders]
-        for signature in options.values():
-            parameters += signature.parameters.values()
-        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
-
-        @functools.wraps(command)
-        def run(**given: Any) -> None:
-            for name, build in builders.items():
-                told = {option: given.pop(option) for option in options[name].parameters}
-                given[name] = build(**told)
-            command(**given)
-
-        # typer reads a command's options off these two.
-        run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        return run
-
-    return decorate

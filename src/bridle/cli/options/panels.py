@@ -13,9 +13,12 @@ READING = "How files are read"
 ANSWERS = "Answers"
 CLASSIFIER = "Softmax classifier"
 NETWORK = "Network"
+TRAINING = "Training"
 OUTPUT = "Output"
 _OTHERS = "Options"
-_ORDER = (ARGUMENTS, DATA, ANSWERS, COLUMNS, READING, CLASSIFIER, NETWORK, OUTPUT)
+# Longer names (--standardize / --no-standardize) stand on a line of their own.
+_WIDEST = 24
+_ORDER = (ARGUMENTS, DATA, ANSWERS, COLUMNS, READING, CLASSIFIER, NETWORK, TRAINING, OUTPUT)
 
 
 class PanelledCommand(TyperCommand):
@@ -34,7 +37,7 @@ class PanelledCommand(TyperCommand):
         for title in (*_ORDER, _OTHERS):
             if title in panels:
                 with formatter.section(title):
-                    formatter.write_dl(panels[title])
+                    formatter.write_dl(panels[title], col_max=_WIDEST)
 
 
 def _panel_of(parameter: Any) -> str:

@@ -1,0 +1,121 @@
+"""The options of ``bridle fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridle import checks
+from bridle.cli.options.groups import with_options
+from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import folder as folder_options
+from bridle.cli.options.output import printing as printing_options
+from bridle.cli.options.panels import CLASSIFIER
+from bridle.cli.options.source import source as source_options
+from bridle.cli.sampling import Source
+
+EXAMPLES = (
+    "bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
+    "bridle fit embeddings.npz --Cs clip --cv 5",
+)
+DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
+DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
+
+
+@with_options(source=source_options, folder=folder_options, printing=printing_options)
+def fit(
+    *,
+    source: Source,
+    C: Annotated[
+        float | None,
+        typer.Option(
+            "--C",
+            help="Inverse strength of the penalty; inf: none. 1 if not given.",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    Cs: Annotated[
+        str | None,
+        typer.Option(
+            "--Cs",
+            help="Choose C by cross-validation: numbers with commas between, or clip or dinov2, "
+            "whose authors' values they are.",
+            metavar="VALUES",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    cv: Annotated[
+        int | None,
+        typer.Option(
+            help=f"With --Cs: how many folds, each with all classes. {DEFAULT_FOLDS} if not given.",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    scoring: Annotated[
+        str | None,
+        typer.Option(
+            help=f"With --Cs: the score that chooses, {DEFAULT_SCORING} if not given, accuracy or "
+            "another of scikit-learn's.",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    standardize: Annotated[
+        bool | None,
+        typer.Option(
+            "--standardize/--no-standardize",
+            help="Penalise features as if scaled to deviation 1. On, unless they are pixels, which "
+            "are penalised as if scaled to 0 … 1, or there are words, which are as they are.",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    tol: Annotated[
+        float,
+        typer.Option(
+            help="The proven relative gap to the optimum to end at.", rich_help_panel=CLASSIFIER
+        ),
+    ] = DEFAULT_TOL,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep the best weights here every half minute, and go on from them if they are "
+            "there.",
+            metavar="FILE",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a fit of dense features is made: cuda for a GPU, through PyTorch. What "
+            "holds the features must hold some more of that size.",
+            metavar="DEVICE",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    folder: Folder,
+    printing: Printing,
+) -> None:
+    """Fit a softmax classifier to its exact optimum, and report it."""
+    if Cs is None:
+        for option, given in (("--cv", cv), ("--scoring", scoring)):
+            if given is not None:
+                raise checks.InputError(f"{option}: expected with --Cs, found it alone")
+    from bridle.cli import fitting
+    from bridle.cli.sweeping import Sweep
+
+    sweep = None
+    if Cs is not None:
+        folds = DEFAULT_FOLDS if cv is None else cv
+        sweep = Sweep(Cs, folds, DEFAULT_SCORING if scoring is None else scoring)
+    options = fitting.Options(C, sweep, standardize, tol, checkpoint, device)
+    fitting.fit(source, options, folder, printing)

@@ -1,0 +1,44 @@
+"""``bridle train``: data in; a network, its figures and a report out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridle import interruption
+from bridle.cli import outputs, reporting
+from bridle.cli.network_training import Units, classifier, live_epochs, trained, units_of
+from bridle.cli.options.network import NetworkOptions
+from bridle.cli.options.output import Folder, Printing
+from bridle.cli.reporting import Fitted
+from bridle.cli.sampling import Source, samples_of
+from bridle.networks import NetworkClassifier
+
+
+def train(
+    source: Source,
+    options: NetworkOptions,
+    standardize: bool | None,
+    folder: Folder,
+    printing: Printing,
+) -> None:
+    """Load, split, train, judge, print and write."""
+    untrained = classifier(options)
+    reporting.check_folder(folder)
+    dataset = source.load()
+    interruption.raise_again()
+    samples, judged = samples_of(source, dataset)
+    units = units_of(samples.features, dataset, standardize)
+    with live_epochs("training", wanted=printing.for_people) as watch:
+        model = trained(untrained, samples, judged, units, watch, wanted=printing.for_people)
+    reporting.remember_data(model, dataset)
+    figures = {
+        "model": model.get_params(),
+        "fit": {"features": units.description, "history": model.history_},
+    }
+    fitted = Fitted(model, dataset, samples, judged, source.test, figures, _lines(model, units))
+    reporting.report(fitted, folder, printing)
+
+
+def _lines(model: NetworkClassifier, units: Units) -> Iterator[str]:
+    yield units.line
+    yield outputs.training_line(model)
