@@ -24,9 +24,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import bridle
 from asking import evaluated, stated
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV
+from bridle.estimators import NetworkClassifier
 from bridle.fit.problem.gap import duality_gap
 from bridle.fit.problem.targets import WeightlessClassWarning
-from bridle.networks import NetworkClassifier
 from bridle.rows import Rows
 
 

@@ -32,14 +32,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "information": {"checks", "kernels", "probabilities"},
     "linear": {"checks", "kernels", "losses"},
     "experiments": {"checks", "probabilities"},
-    # what uses the walk; none of them knows another, but networks what fits share
+    # what uses the walk; none of them knows another, but the estimators what they are the faces of
     "data": {"checks", "rows"},
     "fit": {"checks", "kernels", "probabilities", "rows", "strict_json", "tensors"},
+    "networks": {"checks", "kernels", "probabilities", "rows"},
     "estimators": {
-        "checks", "files", "fit", "kernels", "losses", "probabilities", "rows", "tensors",
-    },
-    "networks": {
-        "checks", "estimators", "files", "fit", "kernels", "probabilities", "rows", "tensors",
+        "checks", "files", "fit", "losses", "networks", "probabilities", "rows", "tensors",
     },
     "torch": {"checks", "kernels", "losses"},
     "judge": {
@@ -60,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "probabilities",
     },
 }  # fmt: skip
-LATE = {"estimators", "judge", "networks"}
+LATE = {"estimators", "judge"}
 
 # What `import bridle` must never load: each takes longer than the rest together, or is optional.
 HEAVY = {

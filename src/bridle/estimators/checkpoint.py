@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks
+from bridle import checks, files
 from bridle.estimators import model_file
 
 Array = npt.NDArray[Any]
 
-_FORMAT = "bridle.Checkpoint"
-_VERSION = 1
 # Seconds between two writings: what an interruption without warning costs at most.
 _EVERY = 30.0
 
@@ -42,7 +40,7 @@ class Checkpoint:
         """
         if not self._path.exists():
             return None
-        tensors, description = model_file.read(self._path, _FORMAT, _VERSION)
+        tensors, description = model_file.CHECKPOINT.read(self._path)
         try:
             coef, intercept = tensors["coef"], tensors["intercept"]
             classes, _ = model_file.classes_and_names(description)
@@ -69,5 +67,5 @@ class Checkpoint:
         """Write weights (D, K) and an intercept, whole or not at all."""
         tensors = {"coef": np.ascontiguousarray(weight.T), "intercept": intercept}
         description = model_file.class_description(self._classes)
-        model_file.write(self._path, _FORMAT, _VERSION, description, tensors)
+        files.write_whole(self._path, model_file.CHECKPOINT.to_bytes(description, tensors))
         self._written = time.monotonic()

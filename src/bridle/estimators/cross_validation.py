@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
 from bridle.estimators.path import Fit, Path, fit_together, strengths
-from bridle.estimators.prediction import SoftmaxClassifier
+from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.estimators.softmax_regression import SoftmaxRegression, warn_unless_optimal
 from bridle.fit.problem.layout import Layout
 from bridle.fit.problem.objective import build_objective
@@ -30,7 +30,6 @@ from bridle.fit.problem.targets import (
     ClassWeight,
     FitTarget,
     WeightlessClassWarning,
-    fit_target,
     known_target,
     warn_of_weightless,
     weighted,
@@ -172,7 +171,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         routed = self._routed("fit", sample_weight, params)
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
-        everything = fit_target(y, sample_weight, self.class_weight, len(features))
+        everything = self._targets(y, sample_weight, len(features))
         if everything.target.ndim == 2:
             raise checks.InputError("y: expected labels, found distributions: no folds of classes")
         warn_of_weightless(everything)

@@ -11,15 +11,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators import model_file
 from bridle.estimators.checkpoint import Checkpoint
-from bridle.estimators.prediction import SoftmaxClassifier
+from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
+from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.layout import Layout
 from bridle.fit.problem.objective import Objective, build_objective
-from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
+from bridle.fit.problem.targets import ClassWeight, warn_of_weightless
 from bridle.fit.readers import reader_of
 from bridle.fit.report import FitReport, shown_gap
 from bridle.fit.solvers import watch
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 Progress = Callable[[int, float, float, float], None]
 
 
-class SoftmaxRegression(SoftmaxClassifier):
+class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
     r"""Softmax (multinomial logistic) regression, fitted to its proven optimum.
 
     Minimises, over weights ``W`` (D, K) and an unpenalised intercept ``b`` (K,),
@@ -103,8 +103,10 @@ class SoftmaxRegression(SoftmaxClassifier):
     4.4.
     """
 
+    _format = model_file.SOFTMAX_REGRESSION
+
     fit_report_: FitReport
-    reading_: dict[str, Any]  # how the command read the files of the fit
+    n_iter_: int
 
     def __init__(
         self,
@@ -170,8 +172,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
         features = self._features(X, reset=True)
-        y, sample_weight = on_host(y), on_host(sample_weight)
-        found = fit_target(y, sample_weight, self.class_weight, len(features))
+        found = self._targets(y, sample_weight, len(features))
         warn_of_weightless(found)
         layout = Layout(found.counted, checks.flag(self.symmetric, "symmetric"))
         counted = found.without(~layout.counted)
@@ -206,38 +207,36 @@ class SoftmaxRegression(SoftmaxClassifier):
         self.coef_, self.intercept_ = layout.fitted(weight, intercept)
         self.n_iter_ = max(1, solution.iterations)
         self.fit_report_ = FitReport.of(
-            solution, time.perf_counter() - started, counted.classes, self._names()
+            solution, time.perf_counter() - started, counted.classes, self._names() or None
         )
         warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model as safetensors with JSON metadata; see `load`.
+    def _contents(self) -> tuple[Description, Tensors]:
+        description = {"iterations": self.n_iter_, "fit_report": self.fit_report_.to_dict()}
+        return description, {
+            "coef": np.ascontiguousarray(self.coef_),
+            "intercept": self.intercept_,
+        }
 
-        Raises
-        ------
-        InputError
-            Classes that are not plain scalars.
-        """
-        check_is_fitted(self)
-        model_file.save(self, path)
+    def _restore(self, description: Description, tensors: Tensors) -> None:
+        self.coef_, self.intercept_ = tensors["coef"], tensors["intercept"]
+        self.n_features_in_ = self.coef_.shape[-1]
+        self.n_iter_ = int(description["iterations"])
+        self.fit_report_ = FitReport.from_dict(description["fit_report"])
+
+    def _fits_together(self) -> bool:
+        one_vector = self.classes_.shape == (2,) and not self.symmetric
+        rows = (1,) if one_vector else self.classes_.shape
+        return self.coef_.ndim == 2 and self.intercept_.shape == self.coef_.shape[:1] == rows
+
+    def _plain_parameters(self) -> Description:
+        # JSON knows no infinity.
+        return {**super()._plain_parameters(), "C": repr(float(self.C))}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> SoftmaxRegression:
-        """Read a model that `save` wrote; nothing in the file is executed.
-
-        Raises
-        ------
-        InputError
-            No such file, or none that holds a model of ours.
-        """
-        model = cls()
-        model_file.restore(model, path)
-        return model
-
-    def _names(self) -> list[str] | None:
-        names = getattr(self, "feature_names_in_", None)
-        return None if names is None else [str(name) for name in names]
+    def _parameters(cls, plain: Description) -> dict[str, Any]:
+        return {**super()._parameters(plain), "C": float(plain["C"])}
 
     def _start(
         self, objective: Objective, classes: Array, layout: Layout, kept: Checkpoint | None

@@ -116,6 +116,12 @@ class FitReport:
         """Return the fields in JSON's own types; an unknown gap is the string ``"Infinity"``."""
         return dict(strict_json.plain(self))
 
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> FitReport:
+        """Return the report whose `to_dict` that was."""
+        infinite = {name: float(value) for name, value in plain.items() if value == "Infinity"}
+        return cls(**{**plain, **infinite})
+
 
 def _described(separation: Separation, classes: Array, names: list[str] | None) -> str:
     """Return the two classes, and the features that the direction is mostly made of."""

@@ -18,7 +18,7 @@ from bridle.fit.problem.targets import (
 )
 
 if TYPE_CHECKING:
-    from bridle.networks.classifier import NetworkClassifier
+    from bridle.estimators.network_classifier import NetworkClassifier
 
 Array = npt.NDArray[Any]
 
