@@ -19,10 +19,9 @@ from bridle.cli.progress import live_line
 from bridle.cli.sampling import Samples, Source, check_source, samples_of
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
-from bridle.estimators import SoftmaxRegression
+from bridle.estimators import NetworkClassifier, SoftmaxRegression
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
-from bridle.networks import NetworkClassifier
 
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier

@@ -17,7 +17,8 @@ from bridle.cli.messages import about, tell_user
 from bridle.cli.network_options import NetworkOptions, in_flags
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
-from bridle.networks import Epoch, NetworkClassifier, compiled, settings
+from bridle.estimators import NetworkClassifier, network_settings
+from bridle.networks import Epoch, compiled
 from bridle.networks.costs import COSTS, USUAL_OUTPUT
 from bridle.networks.progress import line
 from bridle.networks.samples import numbers
@@ -116,7 +117,7 @@ def classifier(options: NetworkOptions) -> NetworkClassifier:
         random_state=options.seed,
     )
     with in_flags():
-        settings.plan(model, has_validation=True)
+        network_settings.plan(model, has_validation=True)
     return model
 
 
