@@ -5,6 +5,7 @@ file                        subject
 =========================== ======================================================================
 ``base.py``                 what all classifiers share: features and targets in, classes out
 ``softmax_classifier.py``   what those with linear scores share
+``problem.py``              what all fits to an optimum begin with: objective and reader
 ``softmax_regression.py``   the classifier that is fitted to its proven optimum
 ``path.py``                 the same problem at many strengths of its penalty
 ``cross_validation.py``     the best of them by cross-validation

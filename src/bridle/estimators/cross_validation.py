@@ -22,10 +22,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
 from bridle.estimators.path import Fit, Path, fit_together, strengths
+from bridle.estimators.problem import problem_of
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.estimators.softmax_regression import SoftmaxRegression, warn_unless_optimal
-from bridle.fit.problem.layout import Layout
-from bridle.fit.problem.objective import build_objective
 from bridle.fit.problem.targets import (
     ClassWeight,
     FitTarget,
@@ -34,7 +33,6 @@ from bridle.fit.problem.targets import (
     warn_of_weightless,
     weighted,
 )
-from bridle.fit.readers import reader_of
 from bridle.fit.readers.block_sizes import default_memory
 from bridle.fit.report import FitReport
 from bridle.rows import Features, Rows
@@ -340,7 +338,7 @@ class _Fold:
         test: Array,
         memory_budget: int,
     ) -> None:
-        features, labels, everyones, weight, to_scorer = data
+        features, labels, target_of_all, weight, to_scorer = data
         self._number = number
         self._search, self._features, self._labels = search, features.take(test), labels[test]
         weighed = {} if weight is None else {"sample_weight": weight}
@@ -350,44 +348,38 @@ class _Fold:
         }
         share = None if weight is None else weight[train]
         classes = search.classes_
-        share = weighted(everyones[train], share, search.class_weight, classes)
-        layout = Layout(
-            FitTarget(classes, everyones[train], share).counted,
-            checks.flag(search.symmetric, "symmetric"),
-        )
-        if not layout.counted.any():
+        share = weighted(target_of_all[train], share, search.class_weight, classes)
+        learned = FitTarget(classes, target_of_all[train], share).counted
+        if not learned.any():
             raise checks.InputError(f"cv: fold {number} has no training sample with weight")
-        self._warn_of_missing(layout, everyones, weight, test)
-        target, counted = everyones[train], share
+        self._warn_of_missing(learned, target_of_all, weight, test)
+        target, counted = target_of_all[train], share
         if features.is_sparse or len(train) < _LARGE_FOLD * len(labels):
             features = features.take(train)
         else:
             # With a weight of 0 for the rows held out, all folds are fitted in the same passes.
-            target = everyones
+            target = target_of_all
             counted = np.bincount(train, counted, len(labels)).astype(np.float64)
-        found = FitTarget(classes, target, counted).without(~layout.counted)
-        reader = reader_of(
-            features, found.target, found.sample_weight, len(found.classes), memory_budget
-        )
-        objective = build_objective(
-            reader,
-            len(found.classes),
-            C=1.0,
+        problem = problem_of(
+            features,
+            FitTarget(classes, target, counted),
             fit_intercept=search.fit_intercept,
-            standardize=checks.flag_or_positive(search.standardize, "standardize"),
+            standardize=search.standardize,
+            symmetric=search.symmetric,
+            memory_budget=memory_budget,
         )
         tol = checks.positive(search.tol, "tol")
         max_iter = checks.count(search.max_iter, "max_iter")
-        self.path = Path(reader, objective, found.classes, layout, tol, max_iter)
+        self.path = Path(problem, tol, max_iter)
 
     def _warn_of_missing(
-        self, layout: Layout, target: Array, weight: Array | None, test: Array
+        self, learned: Array, target: Array, weight: Array | None, test: Array
     ) -> None:
         """Say which class the fold cannot learn; refuse it where its score would be infinite."""
         counts = np.ones(len(target), bool) if weight is None else weight > 0
-        present = np.bincount(target[counts], minlength=len(layout.counted))
-        judged = np.bincount(target[test][counts[test]], minlength=len(layout.counted))
-        missing = ~layout.counted & (present > 0)
+        present = np.bincount(target[counts], minlength=len(learned))
+        judged = np.bincount(target[test][counts[test]], minlength=len(learned))
+        missing = ~learned & (present > 0)
         if not missing.any():
             return
         classes = self._search.classes_

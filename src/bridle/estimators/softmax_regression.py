@@ -16,11 +16,11 @@ from bridle import checks
 from bridle.estimators import model_file
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
+from bridle.estimators.problem import problem_of
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.layout import Layout
-from bridle.fit.problem.objective import Objective, build_objective
+from bridle.fit.problem.objective import Objective
 from bridle.fit.problem.targets import ClassWeight, warn_of_weightless
-from bridle.fit.readers import reader_of
 from bridle.fit.report import FitReport, shown_gap
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
@@ -174,27 +174,21 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         features = self._features(X, reset=True)
         found = self._targets(y, sample_weight, len(features))
         warn_of_weightless(found)
-        layout = Layout(found.counted, checks.flag(self.symmetric, "symmetric"))
-        counted = found.without(~layout.counted)
-        reader = reader_of(
+        problem = problem_of(
             features,
-            counted.target,
-            counted.sample_weight,
-            len(counted.classes),
-            checks.memory_budget(self.memory_budget),
-        )
-        objective = build_objective(
-            reader,
-            len(counted.classes),
-            C=layout.strength(C),
+            found,
             fit_intercept=self.fit_intercept,
-            standardize=checks.flag_or_positive(self.standardize, "standardize"),
+            standardize=self.standardize,
+            symmetric=self.symmetric,
+            memory_budget=self.memory_budget,
         )
+        objective, layout = problem.at(C), problem.layout
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint(checkpoint, counted.classes, features.shape[1])
+            kept = Checkpoint(checkpoint, problem.classes, features.shape[1])
+        start = self._start(objective, found.classes, layout, kept)
         solution = solve(
-            Task(objective, reader, self._start(objective, found.classes, layout, kept)),
+            Task(objective, problem.reader, start),
             tol=tol,
             max_iter=checks.count(self.max_iter, "max_iter"),
             progress=_timed(progress or (_print_step if self.verbose else None), started),
@@ -207,7 +201,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         self.coef_, self.intercept_ = layout.fitted(weight, intercept)
         self.n_iter_ = max(1, solution.iterations)
         self.fit_report_ = FitReport.of(
-            solution, time.perf_counter() - started, counted.classes, self._names() or None
+            solution, time.perf_counter() - started, problem.classes, self._names() or None
         )
         warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
