@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interruption": set(),
     "strict_json": set(),
     "kernels": set(),
+    "progress": set(),
     # the walk
     "tensors": set(),
     "rows": {"checks", "tensors"},
@@ -35,9 +36,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what uses the walk; none of them knows another, but the estimators what they are the faces of
     "data": {"checks", "rows"},
     "fit": {"checks", "kernels", "probabilities", "rows", "strict_json", "tensors"},
-    "networks": {"checks", "kernels", "probabilities", "rows"},
+    "networks": {"checks", "kernels", "probabilities", "progress", "rows"},
     "estimators": {
-        "checks", "files", "fit", "losses", "networks", "probabilities", "rows", "tensors",
+        "checks", "files", "fit", "losses", "networks", "probabilities", "progress", "rows",
+        "tensors",
     },
     "torch": {"checks", "kernels", "losses"},
     "judge": {
@@ -46,7 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # on top; nobody imports them
     "cli": {
         "__init__", "checks", "data", "estimators", "files", "fit", "information",
-        "interruption", "judge", "kernels", "losses", "networks", "probabilities", "rows",
+        "interruption", "judge", "kernels", "losses", "networks", "probabilities", "progress",
+        "rows",
         "strict_json",
     },
     "__main__": {"cli", "checks"},

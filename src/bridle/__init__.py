@@ -19,6 +19,7 @@ room            what is in it
 `data`          files become arrays: `data.load`
 `experiments`   what a text on cost functions shows, to be repeated
 `rows`          features in blocks of rows
+`progress`      what is told of a fit while it runs
 `checks`        the errors, and what raises them
 =============== ==================================================================================
 """
@@ -117,7 +118,7 @@ _LATE = {
     "evaluate": "bridle.judge",
     "softmax_regression_path": "bridle.estimators",
 }
-_LATE_ROOMS = {"data", "estimators", "experiments", "fit", "judge", "networks", "rows"}
+_LATE_ROOMS = {"data", "estimators", "experiments", "fit", "judge", "networks", "progress", "rows"}
 
 
 def __getattr__(name: str) -> Any:

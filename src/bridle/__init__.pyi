@@ -23,6 +23,7 @@ from bridle import linear as linear
 from bridle import losses as losses
 from bridle import networks as networks
 from bridle import probabilities as probabilities
+from bridle import progress as progress
 from bridle import rows as rows
 from bridle import torch as torch
 from bridle.checks import InputError as InputError

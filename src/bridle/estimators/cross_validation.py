@@ -35,14 +35,13 @@ from bridle.fit.problem.targets import (
 )
 from bridle.fit.readers.block_sizes import default_memory
 from bridle.fit.report import FitReport
+from bridle.progress import Listener, Reporter
 from bridle.rows import Features, Rows
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 Splitter: TypeAlias = Any  # int, or what scikit-learn's `check_cv` takes
 Scoring = str | Callable[..., float]
-# (number of fits done, number of folds, C, mean score so far), after each C of all folds
-Progress = Callable[[int, int, float, float], None]
 
 # The first step of CLIP's search in its grid of 97: two decades.
 _COARSEST_STEP = 16
@@ -144,7 +143,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         y: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
         *,
-        progress: Progress | None = None,
+        progress: Listener | None = None,
         **params: Any,
     ) -> Self:
         """Choose ``C``, and fit all data with it.
@@ -154,7 +153,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         X, y, sample_weight
             As in `SoftmaxRegression.fit`; ``y`` holds labels.
         progress : callable, optional
-            Called after each C with ``(how many are done, folds, C, its mean score)``.
+            Called with a `bridle.progress.Progress` after each ``C`` that all folds were fitted at.
         **params
             ``groups`` of the samples, for a splitter such as `GroupKFold`. Where scikit-learn's
             metadata routing is enabled, whatever the splitter or the scorer requests.
@@ -165,6 +164,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             As `SoftmaxRegression.fit`; a class that a fold holds out and has not learned, where
             that makes the score infinite. Else a warning says which.
         """
+        reporter = Reporter(progress, verbose=self.verbose)
         values = strengths(self.Cs)
         routed = self._routed("fit", sample_weight, params)
         features = self._features(X, reset=True)
@@ -181,9 +181,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             _fit(folds, batch)
             for C in batch:
                 found[C] = np.array([fold.score(C) for fold in folds])
-                if progress is not None or self.verbose:
-                    told = progress or _print_score
-                    told(len(found), len(folds), C, float(found[C].mean()))
+                reporter.after_strength(len(found), len(folds), C, float(found[C].mean()))
             for fold in folds:
                 fold.path.keep_only({_best(found), *list(found)[-2:]})
         self.Cs_ = np.array(sorted(found))
@@ -479,7 +477,3 @@ def _search(
         best = values.index(_best(found))
         around = [place for place in (best - step, best + step) if 0 <= place < len(values)]
         yield [values[place] for place in around if values[place] not in found]
-
-
-def _print_score(done: int, folds: int, C: float, score: float) -> None:
-    print(f"{done:3d}   C {C:.3g}   mean score {score:.6f} of {folds} folds", flush=True)

@@ -19,8 +19,7 @@ from bridle.fit.problem.targets import ClassWeight, FitTarget
 from bridle.networks import backpropagation, parameters, samples, training
 from bridle.networks.backpropagation import Layer
 from bridle.networks.epoch import Samples, State, new_state
-from bridle.networks.progress import print_line
-from bridle.networks.training import Epoch, Watch
+from bridle.progress import Epoch, Listener, Reporter
 from bridle.rows import Features
 from bridle.tensors import on_host
 
@@ -181,7 +180,7 @@ class NetworkClassifier(SavedClassifier):
         sample_weight: npt.ArrayLike | None = None,
         *,
         validation: Validation | None = None,
-        watch: Watch | Sequence[Watch] = (),
+        progress: Listener | None = None,
     ) -> Self:
         """Train for `max_epochs`, or until early stopping or `tol` end it.
 
@@ -196,8 +195,8 @@ class NetworkClassifier(SavedClassifier):
             In a batch that holds all samples, weight k is the same as k copies.
         validation : (X, y), optional
             Samples to judge after each epoch, in place of a share of the first.
-        watch : callable or sequence of them, optional
-            Called with each `Epoch` as it ends.
+        progress : callable, optional
+            Called after each epoch with a `bridle.progress.Progress`.
 
         Raises
         ------
@@ -205,6 +204,7 @@ class NetworkClassifier(SavedClassifier):
             A cost without meaning for the output, features that are not finite, fewer than two
             classes, several labels a sample for softmax, a learning rate too high, …
         """
+        reporter = Reporter(progress, verbose=self.verbose)
         plan = settings.plan(self, has_validation=validation is not None)
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
@@ -223,7 +223,7 @@ class NetworkClassifier(SavedClassifier):
             learnt, judged = samples.split(learnt, self.validation_fraction, random)
         work = plan.training(sizes, self.max_epochs, len(learnt.weight))
         start = training.judge(work, learnt, state.vector)[0]
-        history = training.train(work, learnt, judged, state, random, self._watchers(watch))
+        history = training.train(work, learnt, judged, state, random, reporter)
         training.warn_of_divergence(work, learnt, start, history[-1].cost)
         self._random, self.history_, self.multilabel_ = random, history, multilabel
         self._keep(found.classes, sizes, state)
@@ -236,18 +236,19 @@ class NetworkClassifier(SavedClassifier):
         classes: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
         *,
-        watch: Watch | Sequence[Watch] = (),
+        progress: Listener | None = None,
     ) -> Self:
         """Go over some samples once, from where the last call or fit ended.
 
         Parameters
         ----------
-        X, y, sample_weight, watch
+        X, y, sample_weight, progress
             As in `fit`.
         classes : array_like, (K,), optional
             All labels there will be; needed in the first call unless ``y`` holds all of them. The
             first call also decides whether samples have several labels.
         """
+        reporter = Reporter(progress, verbose=self.verbose)
         plan = settings.plan(self, has_validation=True)
         first = not hasattr(self, "coefs_")
         features = self._features(X, reset=first)
@@ -277,9 +278,7 @@ class NetworkClassifier(SavedClassifier):
         training_plan = plan.training(
             sizes, 1, len(learnt.weight), len(self.history_) + 1, to_the_end=True
         )
-        self.history_ += training.train(
-            training_plan, learnt, None, state, self._random, self._watchers(watch)
-        )
+        self.history_ += training.train(training_plan, learnt, None, state, self._random, reporter)
         self.multilabel_ = multilabel
         self._keep(known, sizes, state)
         return self
@@ -399,10 +398,6 @@ class NetworkClassifier(SavedClassifier):
         self.coefs_ = [layer.weight for layer in layers]
         self.intercepts_ = [layer.bias for layer in layers]
         self.n_iter_ = len(self.history_)
-
-    def _watchers(self, watch: Watch | Sequence[Watch]) -> list[Watch]:
-        given = [watch] if callable(watch) else list(watch)
-        return [print_line, *given] if self.verbose else given
 
 
 def _samples(values: Features, found: FitTarget) -> Samples:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.networks import backpropagation
-from bridle.networks.training import Epoch
+from bridle.progress import Epoch
 
 if TYPE_CHECKING:
     from bridle.estimators.network_classifier import NetworkClassifier

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -21,14 +19,14 @@ from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.layout import Layout
 from bridle.fit.problem.objective import Objective
 from bridle.fit.problem.targets import ClassWeight, warn_of_weightless
-from bridle.fit.report import FitReport, shown_gap
+from bridle.fit.report import FitReport
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
+from bridle.progress import Listener, Reporter, shown_gap
 from bridle.rows import Features
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
-Progress = Callable[[int, float, float, float], None]
 
 
 class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
@@ -139,7 +137,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         y: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
         *,
-        progress: Progress | None = None,
+        progress: Listener | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit to the optimum.
@@ -154,8 +152,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         sample_weight : array_like, (N,), optional
             Weight k is the same as k copies of the sample.
         progress : callable, optional
-            Called after each pass over the data with ``(passes, lowest objective, bound on its
-            relative gap, seconds)``.
+            Called after each pass over the data with a `bridle.progress.Progress`.
         checkpoint : path, optional
             A file that keeps the best weights every half minute, and from which a fit goes on if
             it is there. It is left behind at the end.
@@ -168,7 +165,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             Features that are not finite, fewer than two classes, weights below 0, …, each with
             the first bad row.
         """
-        started = time.perf_counter()
+        reporter = Reporter(progress, verbose=self.verbose)
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
         features = self._features(X, reset=True)
@@ -191,7 +188,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             Task(objective, problem.reader, start),
             tol=tol,
             max_iter=checks.count(self.max_iter, "max_iter"),
-            progress=_timed(progress or (_print_step if self.verbose else None), started),
+            after_pass=reporter.after_pass if reporter.is_heard else None,
             keep=None if kept is None else _keeper(kept, objective),
         )
         weight, intercept = objective.in_feature_units(solution.point.parameters)
@@ -201,7 +198,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         self.coef_, self.intercept_ = layout.fitted(weight, intercept)
         self.n_iter_ = max(1, solution.iterations)
         self.fit_report_ = FitReport.of(
-            solution, time.perf_counter() - started, problem.classes, self._names() or None
+            solution, reporter.seconds, problem.classes, self._names() or None
         )
         warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
@@ -249,27 +246,12 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         )
 
 
-def _timed(progress: Progress | None, started: float) -> watch.Progress | None:
-    if progress is None:
-        return None
-
-    def told(passes: int, objective: float, gap: float) -> None:
-        progress(passes, objective, gap, time.perf_counter() - started)
-
-    return told
-
-
 def _keeper(kept: Checkpoint, objective: Objective) -> watch.Keep:
     def keep(parameters: Array) -> None:
         if kept.due:
             kept.save(*(on_host(each) for each in objective.in_feature_units(parameters)))
 
     return keep
-
-
-def _print_step(passes: int, objective: float, gap: float, seconds: float) -> None:
-    told = shown_gap(gap, digits=2)
-    print(f"pass {passes:4d}   objective {objective:.9f}   gap {told}   {seconds:.1f} s")
 
 
 def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:

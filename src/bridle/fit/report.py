@@ -20,21 +20,6 @@ Stopped = Literal[
 ]
 
 
-# What a gap is known to, relative to the objective: float64 sums tell no less.
-_ROUNDING = 1e-15
-
-
-def shown_gap(relative_gap: float, digits: int = 1) -> str:
-    """Return a relative gap in words; one that rounding makes, negative ones too, as that.
-
-    >>> shown_gap(1e-3), shown_gap(-5e-8), shown_gap(float("inf"))
-    ('1.0e-03', 'at rounding', 'unknown')
-    """
-    if not np.isfinite(relative_gap):
-        return "unknown"
-    return f"{relative_gap:.{digits}e}" if relative_gap > _ROUNDING else "at rounding"
-
-
 @dataclass(frozen=True)
 class FitReport:
     """How a fit ended, and how close to the optimum it is.

@@ -13,10 +13,9 @@ file                    subject
 ``compiled.py``         the same in compiled code
 ``training.py``         epoch after epoch: figures, early stopping
 ``samples.py``          features and targets, as an epoch wants them
-``progress.py``         an epoch in a line
 ======================= ==========================================================================
 """
 
-from bridle.networks.training import Epoch
+from bridle.progress import Epoch
 
 __all__ = ["Epoch"]
