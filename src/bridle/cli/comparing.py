@@ -58,8 +58,8 @@ def compare(plan: Plan) -> None:
     units = units_of(train.features, dataset, plan.standardize)
     histories, wanted = [], not (plan.json or plan.quiet)
     for model in untrained:
-        with live_epochs(model.cost, wanted=wanted) as watch:
-            fitted = trained(model, train, judged, units, watch, wanted=wanted)
+        with live_epochs(model.cost, wanted=wanted) as progress:
+            fitted = trained(model, train, judged, units, progress, wanted=wanted)
         histories.append(fitted.history_)
     goal = min(_accuracies(each)[-1] for each in histories)
     goal = goal if plan.accuracy is None else plan.accuracy

@@ -164,8 +164,8 @@ def _trained(
 ) -> NetworkClassifier:
     units = network_training.units_of(train.features, dataset, plan.standardize)
     wanted = not (plan.json or plan.quiet)
-    with network_training.live_epochs("training", wanted=wanted) as watch:
-        return network_training.trained(model, train, judged, units, watch, wanted=wanted)
+    with network_training.live_epochs("training", wanted=wanted) as progress:
+        return network_training.trained(model, train, judged, units, progress, wanted=wanted)
 
 
 def _fitted_to_optimum(plan: Plan, dataset: Dataset, train: Samples) -> SoftmaxRegression:

@@ -18,11 +18,11 @@ from bridle.cli.network_options import NetworkOptions, in_flags
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
 from bridle.estimators import NetworkClassifier, network_settings
-from bridle.networks import Epoch, compiled
+from bridle.networks import compiled
 from bridle.networks.costs import COSTS, USUAL_OUTPUT
-from bridle.networks.progress import line
 from bridle.networks.samples import numbers
-from bridle.networks.training import Watch, sparing_the_compiler
+from bridle.networks.training import sparing_the_compiler
+from bridle.progress import Listener, Progress
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
@@ -126,7 +126,7 @@ def trained(
     train: Samples,
     judged: Samples,
     units: Units,
-    watch: list[Watch],
+    progress: Listener | None,
     *,
     wanted: bool,
 ) -> NetworkClassifier:
@@ -136,7 +136,7 @@ def trained(
             units.of(train.features),
             train.target,
             validation=(units.of(judged.features), judged.target),
-            watch=watch,
+            progress=progress,
         )
     _fold_in(units, model)
     return model
@@ -171,16 +171,16 @@ class _ToUser(logging.Handler):
 
 
 @contextmanager
-def live_epochs(label: str, *, wanted: bool) -> Iterator[list[Watch]]:
+def live_epochs(label: str, *, wanted: bool) -> Iterator[Listener | None]:
     """Show the last epoch while a network trains, on a terminal only."""
     if not wanted or not sys.stderr.isatty():
-        yield []
+        yield None
         return
     from rich.console import Console
 
     with Console(stderr=True).status(label) as status:
 
-        def show(epoch: Epoch) -> None:
-            status.update(f"{label}   {line(epoch)}")
+        def show(event: Progress) -> None:
+            status.update(f"{label}   {event.line()}")
 
-        yield [show]
+        yield show

@@ -22,8 +22,8 @@ from bridle.data import Reading, label_kind
 from bridle.estimators import NetworkClassifier, SoftmaxRegression
 from bridle.estimators import load_model as model_of_file
 from bridle.fit import FitReport
-from bridle.fit.report import shown_gap
 from bridle.judge import Evaluation
+from bridle.progress import shown_gap
 
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
