@@ -78,7 +78,10 @@ def refuse_target_name(request: Request, kind: str) -> None:
     """Refuse the name of a target where nothing has names; a prediction does not mind."""
     if request.target is not None and request.need_target:
         raise checks.InputError(
-            f"target: {request.source} is {kind} and has no column {files.quoted(request.target)}"
+            f"target: {request.source} is {kind} and has no column {files.quoted(request.target)}",
+            argument="target",
+            expected=f"a table with the column {files.quoted(request.target)}",
+            found=kind,
         )
 
 
@@ -87,7 +90,10 @@ def refuse_labels(request: Request, kind: str) -> None:
     if request.labels is not None:
         raise checks.InputError(
             f"labels: {request.source} is {kind} and holds its own labels, "
-            f"found {files.quoted(request.labels)}"
+            f"found {files.quoted(request.labels)}",
+            argument="labels",
+            expected="None where the data hold their own labels",
+            found=files.quoted(request.labels),
         )
 
 
@@ -95,12 +101,20 @@ def refuse_selection(request: Request, kind: str) -> None:
     """Refuse a choice of columns, or a model that reads one's texts, where there is no table."""
     told = [f"--{each.name}" for each in fields(Selection) if getattr(request.selection, each.name)]
     if told:
-        raise checks.InputError(f"{', '.join(told)}: expected a table, {request.source} is {kind}")
-    if request.likely.texts:
         raise checks.InputError(
-            f"{request.source}: expected a table with the column "
-            f"{files.quoted(request.likely.texts[0].column)}, whose texts the model reads, found "
-            f"{kind}"
+            f"{', '.join(told)}: expected a table, {request.source} is {kind}",
+            argument=", ".join(told),
+            expected="a table",
+            found=kind,
+        )
+    if request.likely.texts:
+        raise checks.InputError.of(
+            str(request.source),
+            expected=(
+                f"a table with the column {files.quoted(request.likely.texts[0].column)}, whose "
+                "texts the model reads"
+            ),
+            found=kind,
         )
 
 
@@ -109,7 +123,11 @@ def refuse_reading(request: Request, kind: str, *names: str) -> None:
     told = next((name for name in names if getattr(request.told, name) is not None), None)
     if told is not None:
         option = told.replace("_", "-")
-        raise checks.InputError(f"--{option}: {request.source} is {kind}, to which it says nothing")
+        raise checks.InputError(
+            f"--{option}: {request.source} is {kind}, to which it says nothing",
+            argument=f"--{option}",
+            found=kind,
+        )
 
 
 def refuse_arrays(request: Request, kind: str) -> None:
@@ -117,7 +135,10 @@ def refuse_arrays(request: Request, kind: str) -> None:
     if request.arrays:
         raise checks.InputError(
             f"--arrays: expected an .npz or .safetensors file of named arrays, {request.source} "
-            f"is {kind}"
+            f"is {kind}",
+            argument="--arrays",
+            expected="an .npz or .safetensors file of named arrays",
+            found=kind,
         )
 
 

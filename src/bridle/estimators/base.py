@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,8 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
 
     def predict(self, X: Features) -> Array:
         """Return each sample's most probable class; ties go to the first."""
-        return np.asarray(self.classes_[probabilities.predicted_class(self._scores(X))])
+        scores = self._scores(X)
+        return np.asarray(self.classes_[probabilities.predicted_class(scores)])
 
     def predict_proba(self, X: Features) -> Array:
         """Return the class probabilities (N, K), in the order of ``classes_``."""
@@ -51,9 +51,15 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
         """Return the logarithms of the probabilities (N, K), right far below underflow too."""
         return np.asarray(probabilities.log_softmax(self._logarithms(self._scores(X))))
 
-    @abstractmethod
     def _scores(self, X: Features) -> Array:
-        """Return a score for each class (N, K): the higher, the more probable."""
+        """Return a score for each class (N, K): the higher, the more probable.
+
+        Raises
+        ------
+        NotFittedError
+            There was no fit.
+        """
+        raise NotImplementedError
 
     def _logarithms(self, scores: Array) -> Array:
         """Return what the probabilities are the softmax of."""

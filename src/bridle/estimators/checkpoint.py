@@ -48,9 +48,10 @@ class Checkpoint:
             raise checks.InputError(f"{self._path}: no readable checkpoint ({error})") from None
         expected = (len(self._classes), self._width)
         if coef.shape != expected or intercept.shape != expected[:1]:
-            raise checks.InputError(
-                f"{self._path}: expected a checkpoint of {expected[0]} classes and {expected[1]} "
-                f"features, found weights of shape {coef.shape}"
+            raise checks.InputError.of(
+                str(self._path),
+                expected=f"a checkpoint of {expected[0]} classes and {expected[1]} features",
+                found=f"weights of shape {coef.shape}",
             )
         if not np.array_equal(classes, self._classes):
             raise checks.InputError(f"{self._path}: the checkpoint is of a fit with other classes")

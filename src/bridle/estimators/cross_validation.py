@@ -171,7 +171,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         y, sample_weight = on_host(y), on_host(sample_weight)
         everything = self._targets(y, sample_weight, len(features))
         if everything.target.ndim == 2:
-            raise checks.InputError("y: expected labels, found distributions: no folds of classes")
+            raise checks.InputError.of(
+                "y", expected="labels", found="distributions: no folds of classes"
+            )
         warn_of_weightless(everything)
         self.classes_ = everything.classes
         data = (features, np.asarray(y).reshape(-1), everything.target)
@@ -263,9 +265,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             splitter = check_cv(self.cv, labels, classifier=True)
             splits = list(splitter.split(np.zeros(len(labels)), labels, **to_splitter))
         except (TypeError, ValueError) as error:
-            raise checks.InputError(f"cv: {error}") from None
+            raise checks.InputError(f"cv: {error}", argument="cv") from None
         if not splits:
-            raise checks.InputError("cv: expected at least one fold, found none")
+            raise checks.InputError.of("cv", expected="at least one fold", found="none")
         budget = checks.memory_budget(self.memory_budget) or default_memory(features)
         share = max(1, budget // len(splits))  # they are fitted at the same time
         for number, (train, test) in enumerate(splits):
@@ -286,7 +288,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         if strangers:
             raise checks.InputError(
                 f"{strangers[0]}: {method} takes it where scikit-learn's metadata routing is "
-                "enabled, and the splitter or the scorer requests it"
+                "enabled, and the splitter or the scorer requests it",
+                argument=strangers[0],
             )
         groups = params.get("groups")
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -349,7 +352,12 @@ class _Fold:
         share = weighted(target_of_all[train], share, search.class_weight, classes)
         learned = FitTarget(classes, target_of_all[train], share).counted
         if not learned.any():
-            raise checks.InputError(f"cv: fold {number} has no training sample with weight")
+            raise checks.InputError(
+                f"cv: fold {number} has no training sample with weight",
+                argument="cv",
+                expected="a training sample with weight in every fold",
+                found=f"none in fold {number}",
+            )
         self._warn_of_missing(learned, target_of_all, weight, test)
         target, counted = target_of_all[train], share
         if features.is_sparse or len(train) < _LARGE_FOLD * len(labels):
@@ -395,7 +403,10 @@ class _Fold:
             raise checks.InputError(
                 f"cv: class {classes[first]!s} has {samples}, {why}: its log loss would be "
                 "infinite. Add samples of the class, merge it with another or leave it out; or "
-                "choose a scoring that stays finite, as 'accuracy'"
+                "choose a scoring that stays finite, as 'accuracy'",
+                argument="cv",
+                expected="a training sample of every class in every fold",
+                found=f"none of class {classes[first]!s} in fold {self._number}",
             )
         warnings.warn(
             f"cv: fold {self._number} has no training sample of class {classes[first]!s}, which "
@@ -431,9 +442,14 @@ class _Fold:
         try:
             score = float(scorer(model, self._features, self._labels, **self._to_scorer))
         except (TypeError, ValueError) as error:
-            raise checks.InputError(f"{where}: {error}") from error
+            raise checks.InputError(f"{where}: {error}", argument="scoring") from error
         if math.isnan(score):
-            raise checks.InputError(f"{where}: expected a number, found NaN")
+            raise checks.InputError(
+                f"{where}: expected a number, found NaN",
+                argument="scoring",
+                expected="a number",
+                found="NaN",
+            )
         return score
 
 

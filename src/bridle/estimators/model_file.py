@@ -51,7 +51,7 @@ class Format(NamedTuple):
         if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
             raise checks.InputError(f"{path}: expected real weights")
         if any(np.isnan(tensor).any() for tensor in tensors.values()):
-            raise checks.InputError(f"{path}: expected weights that are numbers, found NaN")
+            raise checks.InputError.of(str(path), expected="weights that are numbers", found="NaN")
         return tensors, description
 
 
@@ -124,7 +124,7 @@ def _plain_classes(classes: Array) -> list[Any]:
     ]
     for label in plain:
         if not isinstance(label, str | int | float | bool):
-            raise checks.InputError(
-                f"classes_: expected numbers, booleans or text to save, found {label!r}"
+            raise checks.InputError.of(
+                "classes_", expected="numbers, booleans or text to save", found=repr(label)
             )
     return plain

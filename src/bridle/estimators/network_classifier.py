@@ -259,7 +259,12 @@ class NetworkClassifier(SavedClassifier):
             classes = targets.classes_of(y)
         known = self.classes_ if classes is None else np.unique(np.asarray(classes))
         if not first and not np.array_equal(known, self.classes_):
-            raise checks.InputError("classes: expected those of the first call, or None")
+            raise checks.InputError(
+                "classes: expected those of the first call, or None",
+                argument="classes",
+                expected="those of the first call, or None",
+                found=str(known.tolist()),
+            )
         values = samples.numbers(features)
         if not first:
             values = values.astype(self.coefs_[0].dtype, copy=False)
@@ -381,7 +386,10 @@ class NetworkClassifier(SavedClassifier):
     def _continued(self, sizes: tuple[int, ...]) -> State:
         if not self._fits(self.classes_, sizes):
             raise checks.InputError(
-                "hidden_layer_sizes: partial_fit expected those of the weights there are"
+                "hidden_layer_sizes: partial_fit expected those of the weights there are",
+                argument="hidden_layer_sizes",
+                expected="those of the weights there are",
+                found=repr(self.hidden_layer_sizes),
             )
         vector = self._vector()
         if not hasattr(self, "_state"):

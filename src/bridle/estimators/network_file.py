@@ -60,7 +60,12 @@ def plain_parameters(plain: dict[str, Any]) -> dict[str, Any]:
     """Return parameters that only a network has in JSON's types too."""
     random = plain["random_state"]
     if random is not None and not isinstance(random, int):
-        raise checks.InputError("random_state: expected a number or None to save")
+        raise checks.InputError(
+            "random_state: expected a number or None to save",
+            argument="random_state",
+            expected="a number or None to save",
+            found=type(random).__name__,
+        )
     sizes = plain["hidden_layer_sizes"]
     given = [sizes] if isinstance(sizes, int) else sizes
     return {**plain, "hidden_layer_sizes": [int(size) for size in given]}

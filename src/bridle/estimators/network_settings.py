@@ -35,9 +35,10 @@ class Checked:
     def of_targets(self, *, multilabel: bool) -> Checked:
         """Return the same for one label a sample or for several, which softmax cannot tell."""
         if multilabel and self.kind.output != "sigmoid":
-            raise checks.InputError(
-                f"output: expected 'sigmoid' for several labels a sample (multilabel), found "
-                f"{self.kind.output!r}"
+            raise checks.InputError.of(
+                "output",
+                expected="'sigmoid' for several labels a sample (multilabel)",
+                found=repr(self.kind.output),
             )
         return replace(self, kind=self.kind._replace(multilabel=multilabel))
 
@@ -74,10 +75,13 @@ def plan(model: NetworkClassifier, *, has_validation: bool) -> Checked:
     momentum = checks.fraction(model.momentum, "momentum")
     if momentum == 1 or share == 1:
         name = "momentum" if momentum == 1 else "validation_fraction"
-        raise checks.InputError(f"{name}: expected a number below 1, found 1")
+        raise checks.InputError.of(name, expected="a number below 1", found="1")
     if model.early_stopping and share == 0 and not has_validation:
         raise checks.InputError(
-            "early_stopping: expected validation_fraction above 0, or validation samples"
+            "early_stopping: expected validation_fraction above 0, or validation samples",
+            argument="early_stopping",
+            expected="validation_fraction above 0, or validation samples",
+            found=repr(model.early_stopping),
         )
     return Checked(
         kind=kind,

@@ -154,14 +154,14 @@ def strengths(Cs: str | int | npt.ArrayLike) -> Array:
     if isinstance(Cs, str):
         if Cs not in PRESETS:
             names = ", ".join(sorted(PRESETS))
-            raise checks.InputError(f"Cs: expected numbers or one of {names}, found {Cs!r}")
+            raise checks.InputError.of("Cs", expected=f"numbers or one of {names}", found=repr(Cs))
         return PRESETS[Cs].copy()
     if isinstance(Cs, int | np.integer) and not isinstance(Cs, bool):
         return np.logspace(-4, 4, checks.count(int(Cs), "Cs"))
     values = np.asarray(Cs)
     if values.ndim != 1 or len(values) == 0:
-        raise checks.InputError(
-            f"Cs: expected one number or more in a row, found shape {values.shape}"
+        raise checks.InputError.of(
+            "Cs", expected="one number or more in a row", found=f"shape {values.shape}"
         )
     return np.array([checks.positive(value, "Cs", infinite=True) for value in values.tolist()])
 

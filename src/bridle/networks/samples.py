@@ -73,7 +73,10 @@ def split(
     )
     if len(held) == 0:
         raise checks.InputError(
-            f"validation_fraction: {fraction:g} of each class is no sample: expected a larger one"
+            f"validation_fraction: {fraction:g} of each class is no sample: expected a larger one",
+            argument="validation_fraction",
+            expected="a larger one",
+            found=f"{fraction:g}",
         )
     kept = np.setdiff1d(np.arange(len(classes)), held, assume_unique=True)
     return take(samples, kept), take(samples, np.sort(held))

@@ -203,7 +203,10 @@ def _epoch(
     if not (np.isfinite(figures.cost) and np.isfinite(state.vector).all()):
         raise checks.InputError(
             f"learning_rate: {plan.rule.learning_rate:g} made the weights grow beyond all numbers "
-            f"in epoch {number}; choose a lower one, or scale the features"
+            f"in epoch {number}; choose a lower one, or scale the features",
+            argument="learning_rate",
+            expected="a lower one",
+            found=f"{plan.rule.learning_rate:g}",
         )
     judged = (None, None) if validation is None else judge(plan, validation, state.vector)
     return Epoch(
