@@ -46,6 +46,7 @@ from bridle.fit.precision import Precision
 from bridle.fit.problem.objective import build_objective
 from bridle.fit.readers import reader_of
 from bridle.fit.requests import Point, Values
+from bridle.progress import Progress
 from bridle.rows import Rows
 from measuring import (
     Call,
@@ -89,13 +90,9 @@ def measure_ours(folder: Path, name: str, C: float, optimum: float) -> dict[str,
     before = processor_seconds()
     proving = SoftmaxRegression(C=C, tol=1e-5)
     memory = extra_memory(partial(proving.fit, X, y))
-    told: list[tuple[float, int, float]] = []
-    began = time.perf_counter()
-
-    def progress(passes: int, objective: float, *_: float) -> None:
-        told.append((time.perf_counter() - began, passes, objective))
-
-    model = SoftmaxRegression(C=C, tol=GAPS[-1]).fit(X, y, progress=progress)
+    events: list[Progress] = []
+    model = SoftmaxRegression(C=C, tol=GAPS[-1]).fit(X, y, progress=events.append)
+    told = [(event.seconds, event.step, event.value) for event in events]
     others = share_of_others(before)
     firsts = {
         str(gap): next(((s, p) for s, p, value in told if value <= optimum * (1 + gap)), None)

@@ -28,7 +28,7 @@ PACKAGE = Path(bridle.__file__).parent
 STUB = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
 ROOMS = [
     "checks", "data", "estimators", "experiments", "fit", "information", "judge", "linear",
-    "losses", "networks", "probabilities", "rows",
+    "losses", "networks", "probabilities", "progress", "rows",
 ]  # fmt: skip
 FUNCTIONS = [
     name for name in bridle.__all__

@@ -24,9 +24,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import bridle
 from asking import evaluated, stated
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV
+from bridle.estimators import NetworkClassifier
 from bridle.fit.problem.gap import duality_gap
 from bridle.fit.problem.targets import WeightlessClassWarning
-from bridle.networks import NetworkClassifier
+from bridle.progress import Progress
 from bridle.rows import Rows
 
 
@@ -658,23 +659,25 @@ class TestInScikitLearn:
 
     def test_progress_is_told(self) -> None:
         X, y = random_problem(18)
-        told: list[tuple[int, float, float, float]] = []
-        SoftmaxRegression().fit(X, y, progress=lambda *step: told.append(step))
-        assert told[-1][2] <= 1e-6
+        told: list[Progress] = []
+        SoftmaxRegression().fit(X, y, progress=told.append)
+        gaps = [event.gap for event in told if event.gap is not None]
+        assert len(gaps) == len(told)
+        assert gaps[-1] <= 1e-6
         # The statistics are a pass; the start, whose weights are 0, needs none.
-        assert [step[0] for step in told] == list(range(1, len(told) + 1))
-        for falling in (1, 2):
-            column = [step[falling] for step in told]
-            assert column == sorted(column, reverse=True)
-        assert told[-1][3] > 0
+        assert [event.step for event in told] == list(range(1, len(told) + 1))
+        for falling in (gaps, [event.value for event in told]):
+            assert falling == sorted(falling, reverse=True)
+        assert told[-1].seconds > 0
+        assert {event.unit for event in told} == {"pass"}
 
     def test_an_interruption_ends_at_the_best_point(self) -> None:
         X, y = load_digits(return_X_y=True)
         told: list[float] = []
 
-        def interrupt(passes: int, objective: float, *_: float) -> None:
-            told.append(objective)
-            if passes == 9:
+        def interrupt(event: Progress) -> None:
+            told.append(event.value)
+            if event.step == 9:
                 raise KeyboardInterrupt
 
         with pytest.warns(ConvergenceWarning, match="interrupted after 9 passes"):
@@ -691,8 +694,8 @@ class TestCheckpoint:
         X, y = load_digits(return_X_y=True)
         y = np.array([f"digit {label}" for label in y])
 
-        def interrupt(passes: int, *_: float) -> None:
-            if passes == 15:
+        def interrupt(event: Progress) -> None:
+            if event.step == 15:
                 raise SystemExit
 
         with pytest.raises(SystemExit):

@@ -28,9 +28,9 @@ X, y = np.load("X.npy", mmap_mode="r"), np.load("y.npy")
 before, told = peak(), []
 warnings.simplefilter("ignore")
 model = SoftmaxRegression(max_iter=3, tol=1e-3, memory_budget=2**26)
-model.fit(X, y, progress=lambda *step: told.append(step))
+model.fit(X, y, progress=told.append)
 scores = model.decision_function(X[:10])
-print(json.dumps([before, peak(), len(told), model.fit_report_.objective, told[0][1]]))
+print(json.dumps([before, peak(), len(told), model.fit_report_.objective, told[0].value]))
 """
 
 

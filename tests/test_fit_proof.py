@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from bridle import SoftmaxRegression
+from bridle.progress import Progress
 
 Array = npt.NDArray[Any]
 
@@ -307,12 +308,8 @@ def test_classes_far_apart_in_float32(C: float) -> None:
 def test_verbose_says_at_rounding_for_a_gap_that_rounding_makes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from bridle.estimators.softmax_regression import _print_step
-
-    for gap in (-3e-9, 0.0, 1e-17):
-        _print_step(7, 0.25, gap, 1.5)
-    _print_step(8, 0.25, 1.25e-3, 1.5)
-    lines = capsys.readouterr().out.splitlines()
+    lines = [Progress("pass", 7, 0.25, 1.5, gap=gap).line() for gap in (-3e-9, 0.0, 1e-17)]
+    lines.append(Progress("pass", 8, 0.25, 1.5, gap=1.25e-3).line())
     assert lines[:3] == ["pass    7   objective 0.250000000   gap at rounding   1.5 s"] * 3
     assert lines[3] == "pass    8   objective 0.250000000   gap 1.25e-03   1.5 s"
     X = np.random.default_rng(3).normal(size=(40, 3))

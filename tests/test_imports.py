@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "strict_json": set(),
     "formula": set(),
     "kernels": {"formula"},
+    "progress": set(),
     # the walk
     "tensors": set(),
     "rows": {"checks", "tensors"},
@@ -33,14 +34,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "information": {"checks", "kernels", "probabilities"},
     "linear": {"checks", "formula", "kernels", "losses"},
     "experiments": {"checks", "probabilities"},
-    # what uses the walk; none of them knows another, but networks what fits share
+    # what uses the walk; none of them knows another, but the estimators what they are the faces of
     "data": {"checks", "rows"},
     "fit": {"checks", "kernels", "probabilities", "rows", "strict_json", "tensors"},
+    "networks": {"checks", "kernels", "probabilities", "progress", "rows"},
     "estimators": {
-        "checks", "files", "fit", "kernels", "losses", "probabilities", "rows", "tensors",
-    },
-    "networks": {
-        "checks", "estimators", "files", "fit", "kernels", "probabilities", "rows", "tensors",
+        "checks", "files", "fit", "losses", "networks", "probabilities", "progress", "rows",
+        "tensors",
     },
     "torch": {"checks", "formula", "kernels", "losses"},
     "judge": {
@@ -49,7 +49,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # on top; nobody imports them
     "cli": {
         "__init__", "checks", "data", "estimators", "files", "fit", "information",
-        "interruption", "judge", "kernels", "losses", "networks", "probabilities", "rows",
+        "interruption", "judge", "kernels", "losses", "networks", "probabilities", "progress",
+        "rows",
         "strict_json",
     },
     "__main__": {"cli", "checks"},
@@ -61,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "probabilities",
     },
 }  # fmt: skip
-LATE = {"estimators", "judge", "networks"}
+LATE = {"estimators", "judge"}
 
 # What `import bridle` must never load: each takes longer than the rest together, or is optional.
 HEAVY = {

@@ -20,10 +20,11 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.utils.estimator_checks import check_estimator
 
 from bridle import InputError, NetworkClassifier
-from bridle.networks import Epoch, backpropagation, epoch, parameters
+from bridle.networks import backpropagation, epoch, parameters
 from bridle.networks.compiled import Kind, compiled_epoch
 from bridle.networks.costs import PAIRS
 from bridle.networks.epoch import Rule, Samples
+from bridle.progress import Progress
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -246,12 +247,15 @@ def test_early_stopping_ends_at_the_best_epoch() -> None:
     assert len(costs) - 1 - int(np.argmin(np.array(costs, float))) == 3
 
 
-def test_history_and_watchers_see_the_same() -> None:
+def test_history_and_listeners_see_the_same() -> None:
     X, y = digits()
-    seen: list[Epoch] = []
-    model = quick(max_epochs=3).fit(X, y, validation=(X[:50], y[:50]), watch=seen.append)
-    assert seen == model.history_
-    last = seen[-1]
+    told: list[Progress] = []
+    model = quick(max_epochs=3).fit(X, y, validation=(X[:50], y[:50]), progress=told.append)
+    assert [event.epoch for event in told] == model.history_
+    assert [(event.unit, event.step) for event in told] == [("epoch", n) for n in (1, 2, 3)]
+    last = model.history_[-1]
+    assert told[-1].value == last.cost
+    assert told[-1].seconds >= sum(epoch.seconds for epoch in model.history_)
     assert len(last.gradient_norms) == 2
     assert all(norm > 0 for norm in last.gradient_norms)
     assert 0 < last.output_derivative < 0.25
@@ -261,8 +265,14 @@ def test_history_and_watchers_see_the_same() -> None:
 
 
 def test_verbose_prints_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    quick(max_epochs=2, verbose=1).fit(*digits())
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    told: list[Progress] = []
+    model = quick(max_epochs=2, verbose=1).fit(*digits(), progress=told.append)
+    assert capsys.readouterr().out.splitlines() == [event.line() for event in told]
+    assert told[1].line().startswith(f"epoch   2   cost {model.history_[1].cost:.4f}   accuracy ")
+    told.clear()
+    model.partial_fit(*digits(), progress=told.append)
+    assert [event.line() for event in told] == capsys.readouterr().out.splitlines()
+    assert [event.step for event in told] == [3]
 
 
 @pytest.mark.parametrize("hidden", [(), (1,), (3, 1, 2), 5])

@@ -28,6 +28,7 @@ from bridle.estimators.path import PRESETS
 from bridle.fit.problem.targets import WeightlessClassWarning
 from bridle.fit.readers import dense
 from bridle.fit.solvers import metric, quasi_newton
+from bridle.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -227,19 +228,34 @@ class TestCrossValidation:
         model = SoftmaxRegressionCV([10.0, 1.0, 100.0], scoring="accuracy").fit(X, y)
         assert model.C_ == 1.0
 
+    def test_verbose_prints_what_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        X, y = load_iris(return_X_y=True)
+        told: list[Progress] = []
+        model = SoftmaxRegressionCV([0.1, 1.0], cv=3, verbose=1, refit=False)
+        model.fit(X, y, progress=told.append)
+        assert capsys.readouterr().out.splitlines() == [event.line() for event in told]
+        score = model.scores_.mean(axis=0)[0]
+        seconds = f"{told[0].seconds:.1f}"
+        line = f"  1   C 0.1   mean score {score:.6f} of 3 folds   {seconds} s"
+        assert told[0].line() == line
+
     def test_clips_search_goes_from_coarse_to_fine(self) -> None:
         X, y = load_wine(return_X_y=True)
-        told: list[tuple[int, int, float, float]] = []
+        told: list[Progress] = []
         model = SoftmaxRegressionCV("clip", standardize=True, cv=3)
-        model.fit(X, y, progress=lambda *step: told.append(step))
+        model.fit(X, y, progress=told.append)
         grid = PRESETS["clip"]
         tried = np.searchsorted(grid, model.Cs_ * (1 - 1e-9))
         assert set(range(0, 97, 16)) <= set(tried.tolist())
         assert 7 < len(tried) <= 7 + 2 * 4
         best = int(np.searchsorted(grid, model.C_ * (1 - 1e-9)))
         assert {best - 1, best + 1} <= set(tried.tolist())
-        assert [step[0] for step in told] == list(range(1, len(tried) + 1))
-        assert {step[1] for step in told} == {3}
+        assert [event.step for event in told] == list(range(1, len(tried) + 1))
+        assert {(event.unit, event.folds, event.gap) for event in told} == {("C", 3, None)}
+        means = dict(zip(model.Cs_.tolist(), model.scores_.mean(axis=0).tolist(), strict=True))
+        assert {event.C: event.value for event in told} == pytest.approx(means)
+        seconds = [event.seconds for event in told]
+        assert seconds == sorted(seconds)
 
     def test_weights_are_repetitions(self) -> None:
         X, y = load_iris(return_X_y=True)

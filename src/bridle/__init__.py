@@ -12,12 +12,14 @@ room            what is in it
 `losses`        losses of class targets, of single answers, of outputs, and their gradients
 `linear`        the cross-entropy of a linear head, whose scores are never held
 `torch`         the same for tensors under autograd, and modules; needs PyTorch
-`fit`           the last layer at its exact optimum: estimators, paths, reports
-`networks`      classifiers with hidden layers
+`fit`           how the last layer's exact optimum is found and proven; reports
+`estimators`    the classifiers of scikit-learn's kind, and their files: `load_model`
+`networks`      hidden layers: backpropagation, costs, an epoch
 `judge`         how good answers are: figures, calibration, surprising samples
 `data`          files become arrays: `data.load`
 `experiments`   what a text on cost functions shows, to be repeated
 `rows`          features in blocks of rows
+`progress`      what is told of a fit while it runs
 `checks`        the errors, and what raises them
 =============== ==================================================================================
 """
@@ -109,14 +111,14 @@ surprisal = takes_tensors(information.surprisal)
 _LATE = {
     "Evaluation": "bridle.judge",
     "FitReport": "bridle.fit",
-    "NetworkClassifier": "bridle.networks",
+    "NetworkClassifier": "bridle.estimators",
     "SoftmaxPath": "bridle.estimators",
     "SoftmaxRegression": "bridle.estimators",
     "SoftmaxRegressionCV": "bridle.estimators",
     "evaluate": "bridle.judge",
     "softmax_regression_path": "bridle.estimators",
 }
-_LATE_ROOMS = {"data", "estimators", "experiments", "fit", "judge", "networks", "rows"}
+_LATE_ROOMS = {"data", "estimators", "experiments", "fit", "judge", "networks", "progress", "rows"}
 
 
 def __getattr__(name: str) -> Any:

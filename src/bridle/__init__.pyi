@@ -23,6 +23,7 @@ from bridle import linear as linear
 from bridle import losses as losses
 from bridle import networks as networks
 from bridle import probabilities as probabilities
+from bridle import progress as progress
 from bridle import rows as rows
 from bridle import torch as torch
 from bridle.checks import InputError as InputError
@@ -30,6 +31,7 @@ from bridle.checks import MissingExtraError as MissingExtraError
 from bridle.checks import OnEmpty, Reduction, Unit
 from bridle.checks import TargetRangeError as TargetRangeError
 from bridle.dispatch import TensorLike
+from bridle.estimators import NetworkClassifier as NetworkClassifier
 from bridle.estimators import SoftmaxPath as SoftmaxPath
 from bridle.estimators import SoftmaxRegression as SoftmaxRegression
 from bridle.estimators import SoftmaxRegressionCV as SoftmaxRegressionCV
@@ -42,7 +44,6 @@ from bridle.losses import CrossEntropyOutputs as CrossEntropyOutputs
 from bridle.losses import binary_cross_entropy_gradient as binary_cross_entropy_gradient
 from bridle.losses import cross_entropy_gradient as cross_entropy_gradient
 from bridle.losses import quadratic_loss_gradient as quadratic_loss_gradient
-from bridle.networks import NetworkClassifier as NetworkClassifier
 
 __version__: str
 

@@ -63,7 +63,11 @@ class Rows:
     def __init__(self, parts: Sequence[Features], index: Array | None = None) -> None:
         self._parts = [_stored(part) for part in parts]
         if not self._parts or any(part.ndim != 2 for part in self._parts):
-            raise checks.InputError("features: expected at least one two-dimensional array")
+            raise checks.InputError(
+                "features: expected at least one two-dimensional array",
+                argument="features",
+                expected="at least one two-dimensional array",
+            )
         widths = {part.shape[1] for part in self._parts}
         if len(widths) > 1:
             raise checks.InputError.of("features", expected="one width", found=sorted(widths))
@@ -119,7 +123,12 @@ class Rows:
             there = torch.empty(self.shape, dtype=getattr(torch, dtype.name), device=device)
         except (RuntimeError, AssertionError) as error:  # PyTorch's own words are many lines
             found = str(error).partition("\n")[0]
-            raise checks.InputError(f"device: expected one that PyTorch has: {found}") from None
+            raise checks.InputError(
+                f"device: expected one that PyTorch has: {found}",
+                argument="device",
+                expected="one that PyTorch has",
+                found=str(device),
+            ) from None
         for rows, block in self.blocks(len(self), dtype):
             there[rows] = torch.from_numpy(np.ascontiguousarray(block))
         return Rows([there])
@@ -331,7 +340,9 @@ def _check_whole(mapped: tuple[Any, int, str] | None) -> None:
     found = mapping.size()
     if found < needed:
         raise checks.InputError(
-            f"{name}: was cut short while it was read: expected {needed} bytes, found {found}"
+            f"{name}: was cut short while it was read: expected {needed} bytes, found {found}",
+            expected=f"{needed} bytes",
+            found=f"{found} bytes",
         )
 
 

@@ -57,8 +57,8 @@ def compare(source: Source, options: Options, printing: Printing) -> None:
     units = units_of(train.features, dataset, options.standardize)
     histories, wanted = [], printing.for_people
     for model in untrained:
-        with live_epochs(model.cost, wanted=wanted) as watch:
-            fitted = trained(model, train, judged, units, watch, wanted=wanted)
+        with live_epochs(model.cost, wanted=wanted) as progress:
+            fitted = trained(model, train, judged, units, progress, wanted=wanted)
         histories.append(fitted.history_)
     goal = min(_accuracies(each)[-1] for each in histories)
     goal = goal if options.accuracy is None else options.accuracy

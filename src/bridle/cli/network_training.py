@@ -18,11 +18,12 @@ from bridle.cli.messages import about, tell_user
 from bridle.cli.options.network import NetworkOptions
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
-from bridle.networks import Epoch, NetworkClassifier, compiled, settings
+from bridle.estimators import NetworkClassifier, network_settings
+from bridle.networks import compiled
 from bridle.networks.costs import COSTS, USUAL_OUTPUT
-from bridle.networks.progress import line
 from bridle.networks.samples import numbers
-from bridle.networks.training import Watch, sparing_the_compiler
+from bridle.networks.training import sparing_the_compiler
+from bridle.progress import Listener, Progress
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
@@ -160,7 +161,7 @@ def classifier(options: NetworkOptions) -> NetworkClassifier:
         random_state=options.seed,
     )
     with in_flags():
-        settings.plan(model, has_validation=True)
+        network_settings.plan(model, has_validation=True)
     return model
 
 
@@ -169,7 +170,7 @@ def trained(
     train: Samples,
     judged: Samples,
     units: Units,
-    watch: list[Watch],
+    progress: Listener | None,
     *,
     wanted: bool,
 ) -> NetworkClassifier:
@@ -179,7 +180,7 @@ def trained(
             units.of(train.features),
             train.target,
             validation=(units.of(judged.features), judged.target),
-            watch=watch,
+            progress=progress,
         )
     _fold_in(units, model)
     return model
@@ -214,16 +215,16 @@ class _ToUser(logging.Handler):
 
 
 @contextmanager
-def live_epochs(label: str, *, wanted: bool) -> Iterator[list[Watch]]:
+def live_epochs(label: str, *, wanted: bool) -> Iterator[Listener | None]:
     """Show the last epoch while a network trains, on a terminal only."""
     if not wanted or not sys.stderr.isatty():
-        yield []
+        yield None
         return
     from rich.console import Console
 
     with Console(stderr=True).status(label) as status:
 
-        def show(epoch: Epoch) -> None:
-            status.update(f"{label}   {line(epoch)}")
+        def show(event: Progress) -> None:
+            status.update(f"{label}   {event.line()}")
 
-        yield [show]
+        yield show

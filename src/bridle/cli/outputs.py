@@ -19,12 +19,11 @@ import numpy.typing as npt
 
 from bridle import checks, files, strict_json
 from bridle.data import Reading, label_kind
-from bridle.estimators import SoftmaxRegression, model_file
+from bridle.estimators import NetworkClassifier, SoftmaxRegression
+from bridle.estimators import load_model as model_of_file
 from bridle.fit import FitReport
-from bridle.fit.report import shown_gap
 from bridle.judge import Evaluation
-from bridle.networks import NetworkClassifier
-from bridle.networks import model_file as network_file
+from bridle.progress import shown_gap
 
 Array = npt.NDArray[Any]
 Model = SoftmaxRegression | NetworkClassifier
@@ -208,9 +207,7 @@ def _check_writable(place: str, folder: Path) -> None:
 def write_fit(folder: Path, model: Model, metrics: dict[str, Any], predictions: str) -> None:
     """Write the model, its metrics and its predictions: all of them, or nothing."""
     contents = {
-        folder / MODEL: network_file.content(model)
-        if isinstance(model, NetworkClassifier)
-        else model_file.content(model),
+        folder / MODEL: model.to_bytes(),
         folder / METRICS: _encoded(strict_json.to_text(metrics, indent=2) + "\n"),
         folder / PREDICTIONS: _encoded(predictions),
     }
@@ -252,8 +249,7 @@ def features_of(model: Model) -> dict[str, Any]:
 def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that a fit or a training wrote it to."""
     file = path / MODEL if path.is_dir() else path
-    network = model_file.format_of(file) == network_file.FORMAT
-    model = NetworkClassifier.load(file) if network else SoftmaxRegression.load(file)
+    model = model_of_file(file)
     if isinstance(model, NetworkClassifier) and model.multilabel_:
         raise checks.InputError(
             f"{file}: a network of several labels a sample; the command judges one, the library "

@@ -9,13 +9,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from bridle.estimators.cross_validation import Progress as SweepProgress
-from bridle.estimators.softmax_regression import Progress
-from bridle.fit.report import shown_gap
+from bridle.progress import Listener, Progress, shown_gap
 
 
 @contextmanager
-def live_line(tol: float, *, penalised: bool, wanted: bool) -> Iterator[Progress | None]:
+def live_line(tol: float, *, penalised: bool, wanted: bool) -> Iterator[Listener | None]:
     """Show the pass, the objective, the gap and the time left while a fit runs."""
     if not wanted or not sys.stderr.isatty():
         yield None
@@ -28,8 +26,10 @@ def live_line(tol: float, *, penalised: bool, wanted: bool) -> Iterator[Progress
     estimate = TimeLeft(math.sqrt(tol) if penalised else tol)
     with Console(stderr=True).status("reading the data once") as status:
 
-        def show(passes: int, objective: float, gap: float, seconds: float) -> None:
-            status.update(step_line(passes, objective, gap, estimate.seconds(seconds, gap)))
+        def show(event: Progress) -> None:
+            gap = math.inf if event.gap is None else event.gap
+            left = estimate.seconds(event.seconds, gap)
+            status.update(step_line(event.step, event.value, gap, left))
 
         yield show
 
@@ -48,7 +48,7 @@ def step_line(passes: int, objective: float, gap: float, left: float | None) -> 
 
 
 @contextmanager
-def live_sweep(scoring: str, *, wanted: bool) -> Iterator[SweepProgress | None]:
+def live_sweep(scoring: str, *, wanted: bool) -> Iterator[Listener | None]:
     """Show the last C that all folds were fitted at."""
     if not wanted or not sys.stderr.isatty():
         yield None
@@ -58,9 +58,10 @@ def live_sweep(scoring: str, *, wanted: bool) -> Iterator[SweepProgress | None]:
     sign = -1 if is_cost(scoring) else 1
     with Console(stderr=True).status("reading the data once for each fold") as status:
 
-        def show(done: int, folds: int, C: float, score: float) -> None:
-            told = f"{name_of_score(scoring)} {sign * score:.6f}"
-            status.update(f"{done} done, of {folds} folds each   C {C:.3g}   {told}")
+        def show(event: Progress) -> None:
+            told = f"{name_of_score(scoring)} {sign * event.value:.6f}"
+            done = f"{event.step} done, of {event.folds} folds each"
+            status.update(f"{done}   C {event.C:.3g}   {told}")
 
         yield show
 

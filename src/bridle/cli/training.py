@@ -11,7 +11,7 @@ from bridle.cli.options.network import NetworkOptions
 from bridle.cli.options.output import Folder, Printing
 from bridle.cli.reporting import Fitted
 from bridle.cli.sampling import Source, samples_of
-from bridle.networks import NetworkClassifier
+from bridle.estimators import NetworkClassifier
 
 
 def train(

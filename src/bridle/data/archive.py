@@ -189,7 +189,10 @@ def _asked_for(archive: Archive, request: Request) -> str | None:
         return request.target if request.target in archive.names else None
     raise checks.InputError(
         f"target: {archive.file} has no array {files.quoted(request.target)}, "
-        f"found {files.listing(archive.names)}{files.suggestion(request.target, archive.names)}"
+        f"found {files.listing(archive.names)}{files.suggestion(request.target, archive.names)}",
+        argument="target",
+        expected=f"the array {files.quoted(request.target)}",
+        found=files.listing(archive.names),
     )
 
 
@@ -197,12 +200,15 @@ def _named(
     archive: Archive, request: Request, arrays: Mapping[str, str]
 ) -> tuple[Choice, Choice | None]:
     if request.target is not None and "y" in arrays:
-        raise checks.InputError("--target: expected without --arrays y=…, found both")
+        raise checks.InputError.of("--target", expected="without --arrays y=…", found="both")
     for name in arrays.values():
         if name not in archive.names:
             raise checks.InputError(
                 f"--arrays: {archive.file} has no array {files.quoted(name)}, found "
-                f"{files.listing(archive.names)}{files.suggestion(name, archive.names)}"
+                f"{files.listing(archive.names)}{files.suggestion(name, archive.names)}",
+                argument="--arrays",
+                expected=f"the array {files.quoted(name)}",
+                found=files.listing(archive.names),
             )
     target = arrays.get("y")
     if "X" not in arrays:

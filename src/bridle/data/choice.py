@@ -125,7 +125,12 @@ def _check_selection(table: Table, request: Request) -> None:
             if name not in table.names:
                 raise columns.absent(option, table, name)
             if name == request.target and option != "--keep":
-                raise checks.InputError(f"{option}: {files.quoted(name)} is the target")
+                raise checks.InputError(
+                    f"{option}: {files.quoted(name)} is the target",
+                    argument=option,
+                    expected="columns of features",
+                    found=f"the target {files.quoted(name)}",
+                )
     for option, names in (
         ("--keep", selection.keep),
         ("--categorical", selection.categorical),
@@ -135,7 +140,10 @@ def _check_selection(table: Table, request: Request) -> None:
         if selection.columns and outside:
             raise checks.InputError(
                 f"{option}: {files.quoted(min(outside))} is not among --columns, which are the "
-                "only ones to learn from"
+                "only ones to learn from",
+                argument=option,
+                expected="some of --columns",
+                found=files.quoted(min(outside)),
             )
     for option, names, other, excluded in (
         ("--text", selection.text, "--categorical", selection.categorical),
@@ -146,8 +154,8 @@ def _check_selection(table: Table, request: Request) -> None:
     ):
         both = set(names) & set(excluded)
         if both:
-            raise checks.InputError(
-                f"{option}: expected without {other}, found {files.quoted(min(both))} in both"
+            raise checks.InputError.of(
+                option, expected=f"without {other}", found=f"{files.quoted(min(both))} in both"
             )
 
 

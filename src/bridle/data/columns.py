@@ -73,7 +73,10 @@ def absent(argument: str, table: Table, name: str) -> checks.InputError:
     """Return the error of an argument that names a column which is not there."""
     return checks.InputError(
         f"{argument}: {table.file} has no column {files.quoted(name)}, found "
-        f"{files.listing(table.names)}{files.suggestion(name, table.names)}"
+        f"{files.listing(table.names)}{files.suggestion(name, table.names)}",
+        argument=argument,
+        expected=f"the column {files.quoted(name)}",
+        found=files.listing(table.names),
     )
 
 

@@ -86,7 +86,10 @@ def refuse_target_name(request: Request, kind: str, *, has_labels: bool = True) 
     """
     if request.target is not None and (request.need_target or has_labels):
         raise checks.InputError(
-            f"target: {request.source} is {kind} and has no column {files.quoted(request.target)}"
+            f"target: {request.source} is {kind} and has no column {files.quoted(request.target)}",
+            argument="target",
+            expected=f"a table with the column {files.quoted(request.target)}",
+            found=kind,
         )
 
 
@@ -95,7 +98,10 @@ def refuse_labels(request: Request, kind: str) -> None:
     if request.labels is not None:
         raise checks.InputError(
             f"labels: {request.source} is {kind} and holds its own labels, "
-            f"found {files.quoted(request.labels)}"
+            f"found {files.quoted(request.labels)}",
+            argument="labels",
+            expected="None where the data hold their own labels",
+            found=files.quoted(request.labels),
         )
 
 
@@ -103,12 +109,20 @@ def refuse_selection(request: Request, kind: str) -> None:
     """Refuse a choice of columns, or a model that reads one's texts, where there is no table."""
     told = [f"--{each.name}" for each in fields(Selection) if getattr(request.selection, each.name)]
     if told:
-        raise checks.InputError(f"{', '.join(told)}: expected a table, {request.source} is {kind}")
-    if request.likely.texts:
         raise checks.InputError(
-            f"{request.source}: expected a table with the column "
-            f"{files.quoted(request.likely.texts[0].column)}, whose texts the model reads, found "
-            f"{kind}"
+            f"{', '.join(told)}: expected a table, {request.source} is {kind}",
+            argument=", ".join(told),
+            expected="a table",
+            found=kind,
+        )
+    if request.likely.texts:
+        raise checks.InputError.of(
+            str(request.source),
+            expected=(
+                f"a table with the column {files.quoted(request.likely.texts[0].column)}, whose "
+                "texts the model reads"
+            ),
+            found=kind,
         )
 
 
@@ -117,7 +131,10 @@ def refuse_arrays(request: Request, kind: str) -> None:
     if request.arrays:
         raise checks.InputError(
             f"--arrays: expected an .npz or .safetensors file of named arrays, {request.source} "
-            f"is {kind}"
+            f"is {kind}",
+            argument="--arrays",
+            expected="an .npz or .safetensors file of named arrays",
+            found=kind,
         )
 
 

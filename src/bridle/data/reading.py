@@ -158,13 +158,18 @@ def _check(reading: Reading) -> None:
         or reading.delimiter in '"\n\r\0'
     ):
         expected = "one sign of ASCII, or comma, semicolon, tab, pipe or blanks"
-        raise checks.InputError(f"delimiter: expected {expected}, found {reading.delimiter!r}")
+        raise checks.InputError.of("delimiter", expected=expected, found=repr(reading.delimiter))
     if reading.thousands is not None and (
         len(reading.thousands) != 1 or reading.thousands.isalnum() or reading.thousands in "+-"
     ):
-        raise checks.InputError(f"thousands: expected one sign, found {reading.thousands!r}")
+        raise checks.InputError.of("thousands", expected="one sign", found=repr(reading.thousands))
     if reading.thousands is not None and reading.thousands == reading.decimal:
-        raise checks.InputError(f"thousands: {reading.thousands!r} is the decimal sign as well")
+        raise checks.InputError(
+            f"thousands: {reading.thousands!r} is the decimal sign as well",
+            argument="thousands",
+            expected="another sign than the decimal one",
+            found=repr(reading.thousands),
+        )
     if reading.encoding is not None:
         _check_encoding(reading.encoding)
     numbers = all(
@@ -172,7 +177,11 @@ def _check(reading: Reading) -> None:
         for name, value in reading.fills.items()
     )
     if not numbers:
-        raise checks.InputError("fills: expected a finite number for each column")
+        raise checks.InputError(
+            "fills: expected a finite number for each column",
+            argument="fills",
+            expected="a finite number for each column",
+        )
 
 
 def _check_texts(reading: Reading) -> None:
@@ -180,22 +189,28 @@ def _check_texts(reading: Reading) -> None:
     for name in texts:
         value = getattr(reading, name)
         if value is not None and not isinstance(value, str):
-            raise checks.InputError(f"{name}: expected a text, found {value!r}")
+            raise checks.InputError.of(name, expected="a text", found=repr(value))
     spellings = reading.na_spellings
     if spellings is not None:
         if not all(isinstance(each, str) for each in spellings):
-            raise checks.InputError("na-spellings: expected texts")
+            raise checks.InputError(
+                "na-spellings: expected texts", argument="na-spellings", expected="texts"
+            )
         plain = tuple(each.strip().lower() for each in spellings)
         object.__setattr__(reading, "na_spellings", plain)
     if not isinstance(reading.fills, Mapping):
-        raise checks.InputError("fills: expected a number for each column")
+        raise checks.InputError(
+            "fills: expected a number for each column",
+            argument="fills",
+            expected="a number for each column",
+        )
 
 
 def _one_of(value: object, name: str, choices: tuple[object, ...]) -> None:
     same = [choice for choice in choices if value == choice and type(value) is type(choice)]
     if value is not None and not same:
         listed = " or ".join(str(choice) for choice in choices)
-        raise checks.InputError(f"{name}: expected {listed}, found {value!r}")
+        raise checks.InputError.of(name, expected=listed, found=repr(value))
 
 
 def _check_encoding(name: str) -> None:
@@ -206,7 +221,10 @@ def _check_encoding(name: str) -> None:
     except LookupError as error:
         raise checks.InputError(
             f"encoding: {name!r} is no encoding of text that Python knows, as utf-8, latin-1 or "
-            f"cp1252 are"
+            f"cp1252 are",
+            argument="encoding",
+            expected="an encoding of text that Python knows",
+            found=repr(name),
         ) from error
 
 

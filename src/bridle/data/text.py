@@ -51,7 +51,10 @@ def choose(table: Table, candidates: Sequence[str], asked_for: Sequence[str]) ->
     for name in asked_for:
         if name not in candidates:
             raise checks.InputError(
-                f"--text: column {files.quoted(name)} of {table.file} is no feature"
+                f"--text: column {files.quoted(name)} of {table.file} is no feature",
+                argument="--text",
+                expected="a column of features",
+                found=files.quoted(name),
             )
     return [name for name in candidates if name in asked_for or _is_prose(table, name)]
 

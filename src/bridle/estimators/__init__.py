@@ -3,22 +3,34 @@
 =========================== ======================================================================
 file                        subject
 =========================== ======================================================================
+``base.py``                 what all classifiers share: features and targets in, classes out
+``softmax_classifier.py``   what those with linear scores share
+``problem.py``              what all fits to an optimum begin with: objective and reader
 ``softmax_regression.py``   the classifier that is fitted to its proven optimum
 ``path.py``                 the same problem at many strengths of its penalty
 ``cross_validation.py``     the best of them by cross-validation
-``prediction.py``           what a fitted classifier answers
+``network_classifier.py``   the classifier with hidden layers
+``network_settings.py``     its parameters and arguments, checked
+``network_targets.py``      what its targets are: labels, distributions, several labels a sample
+``network_file.py``         what only its file holds
+``classifier_file.py``      a fitted classifier on disk
+``model_file.py``           what every file of ours is, by format
+``loading.py``              a classifier from its file, whichever it is
 ``checkpoint.py``           a long fit's best weights, from which another run goes on
-``model_file.py``           a fitted model on disk
 =========================== ======================================================================
 """
 
 from bridle.estimators.cross_validation import SoftmaxRegressionCV
+from bridle.estimators.loading import load_model
+from bridle.estimators.network_classifier import NetworkClassifier
 from bridle.estimators.path import SoftmaxPath, softmax_regression_path
 from bridle.estimators.softmax_regression import SoftmaxRegression
 
 __all__ = [
+    "NetworkClassifier",
     "SoftmaxPath",
     "SoftmaxRegression",
     "SoftmaxRegressionCV",
+    "load_model",
     "softmax_regression_path",
 ]

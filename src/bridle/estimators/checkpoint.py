@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks
+from bridle import checks, files
 from bridle.estimators import model_file
 
 Array = npt.NDArray[Any]
 
-_FORMAT = "bridle.Checkpoint"
-_VERSION = 1
 # Seconds between two writings: what an interruption without warning costs at most.
 _EVERY = 30.0
 
@@ -42,7 +40,7 @@ class Checkpoint:
         """
         if not self._path.exists():
             return None
-        tensors, description = model_file.read(self._path, _FORMAT, _VERSION)
+        tensors, description = model_file.CHECKPOINT.read(self._path)
         try:
             coef, intercept = tensors["coef"], tensors["intercept"]
             classes, _ = model_file.classes_and_names(description)
@@ -50,9 +48,10 @@ class Checkpoint:
             raise checks.InputError(f"{self._path}: no readable checkpoint ({error})") from None
         expected = (len(self._classes), self._width)
         if coef.shape != expected or intercept.shape != expected[:1]:
-            raise checks.InputError(
-                f"{self._path}: expected a checkpoint of {expected[0]} classes and {expected[1]} "
-                f"features, found weights of shape {coef.shape}"
+            raise checks.InputError.of(
+                str(self._path),
+                expected=f"a checkpoint of {expected[0]} classes and {expected[1]} features",
+                found=f"weights of shape {coef.shape}",
             )
         if not np.array_equal(classes, self._classes):
             raise checks.InputError(f"{self._path}: the checkpoint is of a fit with other classes")
@@ -69,5 +68,5 @@ class Checkpoint:
         """Write weights (D, K) and an intercept, whole or not at all."""
         tensors = {"coef": np.ascontiguousarray(weight.T), "intercept": intercept}
         description = model_file.class_description(self._classes)
-        model_file.write(self._path, _FORMAT, _VERSION, description, tensors)
+        files.write_whole(self._path, model_file.CHECKPOINT.to_bytes(description, tensors))
         self._written = time.monotonic()

@@ -22,30 +22,26 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
 from bridle.estimators.path import Fit, Path, fit_together, strengths
-from bridle.estimators.prediction import SoftmaxClassifier
+from bridle.estimators.problem import problem_of
+from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.estimators.softmax_regression import SoftmaxRegression, warn_unless_optimal
-from bridle.fit.problem.layout import Layout
-from bridle.fit.problem.objective import build_objective
 from bridle.fit.problem.targets import (
     ClassWeight,
     FitTarget,
     WeightlessClassWarning,
-    fit_target,
     known_target,
     warn_of_weightless,
     weighted,
 )
-from bridle.fit.readers import reader_of
 from bridle.fit.readers.block_sizes import default_memory
 from bridle.fit.report import FitReport
+from bridle.progress import Listener, Reporter
 from bridle.rows import Features, Rows
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 Splitter: TypeAlias = Any  # int, or what scikit-learn's `check_cv` takes
 Scoring = str | Callable[..., float]
-# (number of fits done, number of folds, C, mean score so far), after each C of all folds
-Progress = Callable[[int, int, float, float], None]
 
 # The first step of CLIP's search in its grid of 97: two decades.
 _COARSEST_STEP = 16
@@ -147,7 +143,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         y: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
         *,
-        progress: Progress | None = None,
+        progress: Listener | None = None,
         **params: Any,
     ) -> Self:
         """Choose ``C``, and fit all data with it.
@@ -157,7 +153,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         X, y, sample_weight
             As in `SoftmaxRegression.fit`; ``y`` holds labels.
         progress : callable, optional
-            Called after each C with ``(how many are done, folds, C, its mean score)``.
+            Called with a `bridle.progress.Progress` after each ``C`` that all folds were fitted at.
         **params
             ``groups`` of the samples, for a splitter such as `GroupKFold`. Where scikit-learn's
             metadata routing is enabled, whatever the splitter or the scorer requests.
@@ -168,13 +164,16 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             As `SoftmaxRegression.fit`; a class that a fold holds out and has not learned, where
             that makes the score infinite. Else a warning says which.
         """
+        reporter = Reporter(progress, verbose=self.verbose)
         values = strengths(self.Cs)
         routed = self._routed("fit", sample_weight, params)
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
-        everything = fit_target(y, sample_weight, self.class_weight, len(features))
+        everything = self._targets(y, sample_weight, len(features))
         if everything.target.ndim == 2:
-            raise checks.InputError("y: expected labels, found distributions: no folds of classes")
+            raise checks.InputError.of(
+                "y", expected="labels", found="distributions: no folds of classes"
+            )
         warn_of_weightless(everything)
         self.classes_ = everything.classes
         data = (features, np.asarray(y).reshape(-1), everything.target)
@@ -184,9 +183,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             _fit(folds, batch)
             for C in batch:
                 found[C] = np.array([fold.score(C) for fold in folds])
-                if progress is not None or self.verbose:
-                    told = progress or _print_score
-                    told(len(found), len(folds), C, float(found[C].mean()))
+                reporter.after_strength(len(found), len(folds), C, float(found[C].mean()))
             for fold in folds:
                 fold.path.keep_only({_best(found), *list(found)[-2:]})
         self.Cs_ = np.array(sorted(found))
@@ -268,9 +265,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             splitter = check_cv(self.cv, labels, classifier=True)
             splits = list(splitter.split(np.zeros(len(labels)), labels, **to_splitter))
         except (TypeError, ValueError) as error:
-            raise checks.InputError(f"cv: {error}") from None
+            raise checks.InputError(f"cv: {error}", argument="cv") from None
         if not splits:
-            raise checks.InputError("cv: expected at least one fold, found none")
+            raise checks.InputError.of("cv", expected="at least one fold", found="none")
         budget = checks.memory_budget(self.memory_budget) or default_memory(features)
         share = max(1, budget // len(splits))  # they are fitted at the same time
         for number, (train, test) in enumerate(splits):
@@ -291,7 +288,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         if strangers:
             raise checks.InputError(
                 f"{strangers[0]}: {method} takes it where scikit-learn's metadata routing is "
-                "enabled, and the splitter or the scorer requests it"
+                "enabled, and the splitter or the scorer requests it",
+                argument=strangers[0],
             )
         groups = params.get("groups")
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -341,7 +339,7 @@ class _Fold:
         test: Array,
         memory_budget: int,
     ) -> None:
-        features, labels, everyones, weight, to_scorer = data
+        features, labels, target_of_all, weight, to_scorer = data
         self._number = number
         self._search, self._features, self._labels = search, features.take(test), labels[test]
         weighed = {} if weight is None else {"sample_weight": weight}
@@ -351,44 +349,43 @@ class _Fold:
         }
         share = None if weight is None else weight[train]
         classes = search.classes_
-        share = weighted(everyones[train], share, search.class_weight, classes)
-        layout = Layout(
-            FitTarget(classes, everyones[train], share).counted,
-            checks.flag(search.symmetric, "symmetric"),
-        )
-        if not layout.counted.any():
-            raise checks.InputError(f"cv: fold {number} has no training sample with weight")
-        self._warn_of_missing(layout, everyones, weight, test)
-        target, counted = everyones[train], share
+        share = weighted(target_of_all[train], share, search.class_weight, classes)
+        learned = FitTarget(classes, target_of_all[train], share).counted
+        if not learned.any():
+            raise checks.InputError(
+                f"cv: fold {number} has no training sample with weight",
+                argument="cv",
+                expected="a training sample with weight in every fold",
+                found=f"none in fold {number}",
+            )
+        self._warn_of_missing(learned, target_of_all, weight, test)
+        target, counted = target_of_all[train], share
         if features.is_sparse or len(train) < _LARGE_FOLD * len(labels):
             features = features.take(train)
         else:
             # With a weight of 0 for the rows held out, all folds are fitted in the same passes.
-            target = everyones
+            target = target_of_all
             counted = np.bincount(train, counted, len(labels)).astype(np.float64)
-        found = FitTarget(classes, target, counted).without(~layout.counted)
-        reader = reader_of(
-            features, found.target, found.sample_weight, len(found.classes), memory_budget
-        )
-        objective = build_objective(
-            reader,
-            len(found.classes),
-            C=1.0,
+        problem = problem_of(
+            features,
+            FitTarget(classes, target, counted),
             fit_intercept=search.fit_intercept,
-            standardize=checks.flag_or_positive(search.standardize, "standardize"),
+            standardize=search.standardize,
+            symmetric=search.symmetric,
+            memory_budget=memory_budget,
         )
         tol = checks.positive(search.tol, "tol")
         max_iter = checks.count(search.max_iter, "max_iter")
-        self.path = Path(reader, objective, found.classes, layout, tol, max_iter)
+        self.path = Path(problem, tol, max_iter)
 
     def _warn_of_missing(
-        self, layout: Layout, target: Array, weight: Array | None, test: Array
+        self, learned: Array, target: Array, weight: Array | None, test: Array
     ) -> None:
         """Say which class the fold cannot learn; refuse it where its score would be infinite."""
         counts = np.ones(len(target), bool) if weight is None else weight > 0
-        present = np.bincount(target[counts], minlength=len(layout.counted))
-        judged = np.bincount(target[test][counts[test]], minlength=len(layout.counted))
-        missing = ~layout.counted & (present > 0)
+        present = np.bincount(target[counts], minlength=len(learned))
+        judged = np.bincount(target[test][counts[test]], minlength=len(learned))
+        missing = ~learned & (present > 0)
         if not missing.any():
             return
         classes = self._search.classes_
@@ -406,7 +403,10 @@ class _Fold:
             raise checks.InputError(
                 f"cv: class {classes[first]!s} has {samples}, {why}: its log loss would be "
                 "infinite. Add samples of the class, merge it with another or leave it out; or "
-                "choose a scoring that stays finite, as 'accuracy'"
+                "choose a scoring that stays finite, as 'accuracy'",
+                argument="cv",
+                expected="a training sample of every class in every fold",
+                found=f"none of class {classes[first]!s} in fold {self._number}",
             )
         warnings.warn(
             f"cv: fold {self._number} has no training sample of class {classes[first]!s}, which "
@@ -442,9 +442,14 @@ class _Fold:
         try:
             score = float(scorer(model, self._features, self._labels, **self._to_scorer))
         except (TypeError, ValueError) as error:
-            raise checks.InputError(f"{where}: {error}") from error
+            raise checks.InputError(f"{where}: {error}", argument="scoring") from error
         if math.isnan(score):
-            raise checks.InputError(f"{where}: expected a number, found NaN")
+            raise checks.InputError(
+                f"{where}: expected a number, found NaN",
+                argument="scoring",
+                expected="a number",
+                found="NaN",
+            )
         return score
 
 
@@ -488,7 +493,3 @@ def _search(
         best = values.index(_best(found))
         around = [place for place in (best - step, best + step) if 0 <= place < len(values)]
         yield [values[place] for place in around if values[place] not in found]
-
-
-def _print_score(done: int, folds: int, C: float, score: float) -> None:
-    print(f"{done:3d}   C {C:.3g}   mean score {score:.6f} of {folds} folds", flush=True)

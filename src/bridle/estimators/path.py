@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.estimators.base import rows_of
+from bridle.estimators.problem import Problem, problem_of
 from bridle.estimators.softmax_regression import warn_unless_optimal
-from bridle.fit.problem.layout import Layout
-from bridle.fit.problem.objective import Objective, build_objective
 from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
-from bridle.fit.readers import Reader, reader_of
 from bridle.fit.report import FitReport
 from bridle.fit.solvers.memory import Memory
 from bridle.fit.solvers.solve import Task, solve_together
@@ -118,28 +117,21 @@ def softmax_regression_path(
     Coordinate Descent*, 2010, for warm starts along a path.
     """
     values = strengths(Cs)
-    checks.unmasked(X, "X")
-    features = X if isinstance(X, Rows) else Rows([X if hasattr(X, "ndim") else np.asarray(X)])
+    features = rows_of(X)
+    if features is None:
+        features = Rows([X if hasattr(X, "ndim") else np.asarray(X)])
     found = fit_target(on_host(y), on_host(sample_weight), class_weight, len(features))
     warn_of_weightless(found)
-    layout = Layout(found.counted, checks.flag(symmetric, "symmetric"))
-    counted = found.without(~layout.counted)
-    reader = reader_of(
+    problem = problem_of(
         features,
-        counted.target,
-        counted.sample_weight,
-        len(counted.classes),
-        checks.memory_budget(memory_budget),
-    )
-    objective = build_objective(
-        reader,
-        len(counted.classes),
-        C=1.0,
+        found,
         fit_intercept=fit_intercept,
-        standardize=checks.flag_or_positive(standardize, "standardize"),
+        standardize=standardize,
+        symmetric=symmetric,
+        memory_budget=memory_budget,
     )
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
-    path = Path(reader, objective, counted.classes, layout, tol, max_iter)
+    path = Path(problem, tol, max_iter)
     fits = dict(path.fits(np.unique(values)))
     for C, fit in fits.items():
         warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
@@ -162,14 +154,14 @@ def strengths(Cs: str | int | npt.ArrayLike) -> Array:
     if isinstance(Cs, str):
         if Cs not in PRESETS:
             names = ", ".join(sorted(PRESETS))
-            raise checks.InputError(f"Cs: expected numbers or one of {names}, found {Cs!r}")
+            raise checks.InputError.of("Cs", expected=f"numbers or one of {names}", found=repr(Cs))
         return PRESETS[Cs].copy()
     if isinstance(Cs, int | np.integer) and not isinstance(Cs, bool):
         return np.logspace(-4, 4, checks.count(int(Cs), "Cs"))
     values = np.asarray(Cs)
     if values.ndim != 1 or len(values) == 0:
-        raise checks.InputError(
-            f"Cs: expected one number or more in a row, found shape {values.shape}"
+        raise checks.InputError.of(
+            "Cs", expected="one number or more in a row", found=f"shape {values.shape}"
         )
     return np.array([checks.positive(value, "Cs", infinite=True) for value in values.tolist()])
 
@@ -185,20 +177,10 @@ class Fit:
 
 
 class Path:
-    """An objective whose penalty is varied; it remembers the optima it has been to."""
+    """A problem whose penalty is varied; it remembers the optima it has been to."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        objective: Objective,
-        classes: Array,
-        layout: Layout,
-        tol: float,
-        max_iter: int,
-    ) -> None:
-        self._reader = reader
-        self._objective, self._classes, self._layout = objective, classes, layout
-        self._tol, self._max_iter = tol, max_iter
+    def __init__(self, problem: Problem, tol: float, max_iter: int) -> None:
+        self._problem, self._tol, self._max_iter = problem, tol, max_iter
         self._known: dict[float, Fit] = {}
         self._memory = Memory()
 
@@ -215,19 +197,19 @@ class Path:
 
     def learn_from(self, other: Path) -> None:
         """Begin with the metric of another path, over nearly the same rows."""
-        if self._memory.metric is None and self._objective.shape == other._objective.shape:
+        if self._memory.metric is None and self._shape == other._shape:
             self._memory.metric = other._memory.metric
 
     def keep_only(self, Cs: set[float]) -> None:
         """Forget all other optima: many of them would take more memory than the data."""
         self._known = {C: fit for C, fit in self._known.items() if C in Cs}
 
-    def _objective_at(self, C: float) -> Objective:
-        strength = self._layout.strength(C)
-        return replace(self._objective, alpha=1.0 / (strength * self._objective.total_weight))
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._problem.objective.shape
 
     def _shares_passes_with(self, other: Path) -> bool:
-        return self._reader.shares_passes_with(other._reader)
+        return self._problem.reader.shares_passes_with(other._problem.reader)
 
     def _start(self, C: float) -> Array:
         """Return where the optimum may be: on the line through the two nearest, in log C."""
@@ -242,7 +224,7 @@ class Path:
         return np.asarray(nearest + part * (self._known[near[1]].parameters - nearest))
 
     def _zeros(self) -> Array:
-        return np.zeros(self._objective.shape)
+        return np.zeros(self._shape)
 
 
 def fit_together(paths: Sequence[Path], Cs: Sequence[float]) -> None:
@@ -266,12 +248,12 @@ def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
         # Of several fits of one path, the first adds to what it has learned.
         memory = path._memory.copy() if id(path) in taken else path._memory
         taken.add(id(path))
-        tasks.append(Task(path._objective_at(C), path._reader, path._start(C), memory))
+        tasks.append(Task(path._problem.at(C), path._problem.reader, path._start(C), memory))
     tol, max_iter = waiting[0][0]._tol, waiting[0][0]._max_iter
     solutions = solve_together(tasks, tol=tol, max_iter=max_iter)
     seconds = time.perf_counter() - started  # that all of them took together
     for (path, C), task, solution in zip(waiting, tasks, solutions, strict=True):
         weight, intercept = task.objective.in_feature_units(solution.point.parameters)
-        report = FitReport.of(solution, seconds, path._classes)
-        fitted = path._layout.fitted(weight, intercept)
+        report = FitReport.of(solution, seconds, path._problem.classes)
+        fitted = path._problem.layout.fitted(weight, intercept)
         path._known[C] = Fit(solution.point.parameters, *fitted, report)

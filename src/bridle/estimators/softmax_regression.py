@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators import model_file
 from bridle.estimators.checkpoint import Checkpoint
-from bridle.estimators.prediction import SoftmaxClassifier
+from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
+from bridle.estimators.problem import problem_of
+from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.layout import Layout
-from bridle.fit.problem.objective import Objective, build_objective
-from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
-from bridle.fit.readers import reader_of
-from bridle.fit.report import FitReport, shown_gap
+from bridle.fit.problem.objective import Objective
+from bridle.fit.problem.targets import ClassWeight, warn_of_weightless
+from bridle.fit.report import FitReport
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
+from bridle.progress import Listener, Reporter, shown_gap
 from bridle.rows import Features
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
-Progress = Callable[[int, float, float, float], None]
 
 
-class SoftmaxRegression(SoftmaxClassifier):
+class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
     r"""Softmax (multinomial logistic) regression, fitted to its proven optimum.
 
     Minimises, over weights ``W`` (D, K) and an unpenalised intercept ``b`` (K,),
@@ -103,8 +101,10 @@ class SoftmaxRegression(SoftmaxClassifier):
     4.4.
     """
 
+    _format = model_file.SOFTMAX_REGRESSION
+
     fit_report_: FitReport
-    reading_: dict[str, Any]  # how the command read the files of the fit
+    n_iter_: int
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         y: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
         *,
-        progress: Progress | None = None,
+        progress: Listener | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit to the optimum.
@@ -152,8 +152,7 @@ class SoftmaxRegression(SoftmaxClassifier):
         sample_weight : array_like, (N,), optional
             Weight k is the same as k copies of the sample.
         progress : callable, optional
-            Called after each pass over the data with ``(passes, lowest objective, bound on its
-            relative gap, seconds)``.
+            Called after each pass over the data with a `bridle.progress.Progress`.
         checkpoint : path, optional
             A file that keeps the best weights every half minute, and from which a fit goes on if
             it is there. It is left behind at the end.
@@ -166,37 +165,30 @@ class SoftmaxRegression(SoftmaxClassifier):
             Features that are not finite, fewer than two classes, weights below 0, …, each with
             the first bad row.
         """
-        started = time.perf_counter()
+        reporter = Reporter(progress, verbose=self.verbose)
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
         features = self._features(X, reset=True)
-        y, sample_weight = on_host(y), on_host(sample_weight)
-        found = fit_target(y, sample_weight, self.class_weight, len(features))
+        found = self._targets(y, sample_weight, len(features))
         warn_of_weightless(found)
-        layout = Layout(found.counted, checks.flag(self.symmetric, "symmetric"))
-        counted = found.without(~layout.counted)
-        reader = reader_of(
+        problem = problem_of(
             features,
-            counted.target,
-            counted.sample_weight,
-            len(counted.classes),
-            checks.memory_budget(self.memory_budget),
-        )
-        objective = build_objective(
-            reader,
-            len(counted.classes),
-            C=layout.strength(C),
+            found,
             fit_intercept=self.fit_intercept,
-            standardize=checks.flag_or_positive(self.standardize, "standardize"),
+            standardize=self.standardize,
+            symmetric=self.symmetric,
+            memory_budget=self.memory_budget,
         )
+        objective, layout = problem.at(C), problem.layout
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint(checkpoint, counted.classes, features.shape[1])
+            kept = Checkpoint(checkpoint, problem.classes, features.shape[1])
+        start = self._start(objective, found.classes, layout, kept)
         solution = solve(
-            Task(objective, reader, self._start(objective, found.classes, layout, kept)),
+            Task(objective, problem.reader, start),
             tol=tol,
             max_iter=checks.count(self.max_iter, "max_iter"),
-            progress=_timed(progress or (_print_step if self.verbose else None), started),
+            after_pass=reporter.after_pass if reporter.is_heard else None,
             keep=None if kept is None else _keeper(kept, objective),
         )
         weight, intercept = objective.in_feature_units(solution.point.parameters)
@@ -206,38 +198,36 @@ class SoftmaxRegression(SoftmaxClassifier):
         self.coef_, self.intercept_ = layout.fitted(weight, intercept)
         self.n_iter_ = max(1, solution.iterations)
         self.fit_report_ = FitReport.of(
-            solution, time.perf_counter() - started, counted.classes, self._names()
+            solution, reporter.seconds, problem.classes, self._names() or None
         )
         warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model as safetensors with JSON metadata; see `load`.
+    def _contents(self) -> tuple[Description, Tensors]:
+        description = {"iterations": self.n_iter_, "fit_report": self.fit_report_.to_dict()}
+        return description, {
+            "coef": np.ascontiguousarray(self.coef_),
+            "intercept": self.intercept_,
+        }
 
-        Raises
-        ------
-        InputError
-            Classes that are not plain scalars.
-        """
-        check_is_fitted(self)
-        model_file.save(self, path)
+    def _restore(self, description: Description, tensors: Tensors) -> None:
+        self.coef_, self.intercept_ = tensors["coef"], tensors["intercept"]
+        self.n_features_in_ = self.coef_.shape[-1]
+        self.n_iter_ = int(description["iterations"])
+        self.fit_report_ = FitReport.from_dict(description["fit_report"])
+
+    def _fits_together(self) -> bool:
+        one_vector = self.classes_.shape == (2,) and not self.symmetric
+        rows = (1,) if one_vector else self.classes_.shape
+        return self.coef_.ndim == 2 and self.intercept_.shape == self.coef_.shape[:1] == rows
+
+    def _plain_parameters(self) -> Description:
+        # JSON knows no infinity.
+        return {**super()._plain_parameters(), "C": repr(float(self.C))}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> SoftmaxRegression:
-        """Read a model that `save` wrote; nothing in the file is executed.
-
-        Raises
-        ------
-        InputError
-            No such file, or none that holds a model of ours.
-        """
-        model = cls()
-        model_file.restore(model, path)
-        return model
-
-    def _names(self) -> list[str] | None:
-        names = getattr(self, "feature_names_in_", None)
-        return None if names is None else [str(name) for name in names]
+    def _parameters(cls, plain: Description) -> dict[str, Any]:
+        return {**super()._parameters(plain), "C": float(plain["C"])}
 
     def _start(
         self, objective: Objective, classes: Array, layout: Layout, kept: Checkpoint | None
@@ -256,27 +246,12 @@ class SoftmaxRegression(SoftmaxClassifier):
         )
 
 
-def _timed(progress: Progress | None, started: float) -> watch.Progress | None:
-    if progress is None:
-        return None
-
-    def told(passes: int, objective: float, gap: float) -> None:
-        progress(passes, objective, gap, time.perf_counter() - started)
-
-    return told
-
-
 def _keeper(kept: Checkpoint, objective: Objective) -> watch.Keep:
     def keep(parameters: Array) -> None:
         if kept.due:
             kept.save(*(on_host(each) for each in objective.in_feature_units(parameters)))
 
     return keep
-
-
-def _print_step(passes: int, objective: float, gap: float, seconds: float) -> None:
-    told = shown_gap(gap, digits=2)
-    print(f"pass {passes:4d}   objective {objective:.9f}   gap {told}   {seconds:.1f} s")
 
 
 def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:

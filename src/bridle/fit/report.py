@@ -20,21 +20,6 @@ Stopped = Literal[
 ]
 
 
-# What a gap is known to, relative to the objective: float64 sums tell no less.
-_ROUNDING = 1e-15
-
-
-def shown_gap(relative_gap: float, digits: int = 1) -> str:
-    """Return a relative gap in words; one that rounding makes, negative ones too, as that.
-
-    >>> shown_gap(1e-3), shown_gap(-5e-8), shown_gap(float("inf"))
-    ('1.0e-03', 'at rounding', 'unknown')
-    """
-    if not np.isfinite(relative_gap):
-        return "unknown"
-    return f"{relative_gap:.{digits}e}" if relative_gap > _ROUNDING else "at rounding"
-
-
 @dataclass(frozen=True)
 class FitReport:
     """How a fit ended, and how close to the optimum it is.
@@ -115,6 +100,12 @@ class FitReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields in JSON's own types; an unknown gap is the string ``"Infinity"``."""
         return dict(strict_json.plain(self))
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> FitReport:
+        """Return the report whose `to_dict` that was."""
+        infinite = {name: float(value) for name, value in plain.items() if value == "Infinity"}
+        return cls(**{**plain, **infinite})
 
 
 def _described(separation: Separation, classes: Array, names: list[str] | None) -> str:

@@ -1,5 +1,7 @@
 """Networks of several layers: the same data, the same network, another cost.
 
+The classifier around them is `bridle.NetworkClassifier`, in ``estimators/``.
+
 ======================= ==========================================================================
 file                    subject
 ======================= ==========================================================================
@@ -10,16 +12,10 @@ file                    subject
 ``epoch.py``            once over the samples, batch by batch, in plain NumPy: the truth
 ``compiled.py``         the same in compiled code
 ``training.py``         epoch after epoch: figures, early stopping
-``classifier.py``       the scikit-learn classifier around them
-``settings.py``         its parameters and arguments, checked
-``targets.py``          what its targets are: labels, distributions, several labels a sample
 ``samples.py``          features and targets, as an epoch wants them
-``progress.py``         an epoch in a line
-``model_file.py``       a fitted network on disk
 ======================= ==========================================================================
 """
 
-from bridle.networks.classifier import NetworkClassifier
-from bridle.networks.training import Epoch
+from bridle.progress import Epoch
 
-__all__ = ["Epoch", "NetworkClassifier"]
+__all__ = ["Epoch"]

@@ -71,7 +71,12 @@ def last_layer(output: str, cost: str) -> LastLayer:
     checks.one_of(cost, "cost", COSTS)
     if (output, cost) in _WITHOUT_MEANING:
         reason = _WITHOUT_MEANING[output, cost]
-        raise checks.InputError(f"cost: {cost!r} has no meaning for output={output!r}: {reason}")
+        raise checks.InputError(
+            f"cost: {cost!r} has no meaning for output={output!r}: {reason}",
+            argument="cost",
+            expected=f"a cost for output={output!r}",
+            found=repr(cost),
+        )
     return _PAIRS[output, cost]
 
 

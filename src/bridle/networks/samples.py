@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.fit.problem.targets import FitTarget
 from bridle.networks.epoch import Samples
 from bridle.rows import Features, Rows
 
@@ -27,10 +26,14 @@ def numbers(features: Rows, name: str = "X") -> Features:
     return values
 
 
-def of_target(features: Features, found: FitTarget) -> Samples:
-    """Return samples to learn from; those of weight 0 are as if they were not there."""
-    dtype = features.dtype
-    target, weight = found.target, found.sample_weight
+def from_arrays(
+    features: Features, target: Array, sample_weight: Array | None, classes: int
+) -> Samples:
+    """Return samples to learn from; those of weight 0 are as if they were not there.
+
+    The target holds class indices (N,) or distributions (N, K).
+    """
+    dtype, weight = features.dtype, sample_weight
     if weight is None:
         weight = np.ones(features.shape[0])
     elif (weight == 0).any():
@@ -39,7 +42,7 @@ def of_target(features: Features, found: FitTarget) -> Samples:
     return Samples(
         features=features,
         labels=np.zeros(0, np.int64) if soft else target.astype(np.int64),
-        distributions=np.zeros((0, len(found.classes)), dtype)
+        distributions=np.zeros((0, classes), dtype)
         if not soft
         else np.ascontiguousarray(target, dtype),
         weight=weight.astype(dtype),
@@ -70,7 +73,10 @@ def split(
     )
     if len(held) == 0:
         raise checks.InputError(
-            f"validation_fraction: {fraction:g} of each class is no sample: expected a larger one"
+            f"validation_fraction: {fraction:g} of each class is no sample: expected a larger one",
+            argument="validation_fraction",
+            expected="a larger one",
+            found=f"{fraction:g}",
         )
     kept = np.setdiff1d(np.arange(len(classes)), held, assume_unique=True)
     return take(samples, kept), take(samples, np.sort(held))

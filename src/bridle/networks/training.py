@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from bridle.networks import backpropagation, parameters
 from bridle.networks.compiled import Kind, compiled_epoch, prepare
 from bridle.networks.epoch import Figures, Rule, Samples, State, plain_epoch, target_rows
 from bridle.networks.samples import take
+from bridle.progress import Epoch, Reporter
 
 Array = npt.NDArray[Any]
 
@@ -39,42 +40,6 @@ _PRODUCTS_A_WEIGHT = 2**6
 _compiler_is_spared: ContextVar[bool] = ContextVar("compiler_is_spared", default=False)
 # Epochs in a row without a lower cost that end a training with a `tol`.
 _UNCHANGED = 10
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch showed.
-
-    Attributes
-    ----------
-    epoch : int
-        1 for the first.
-    cost, accuracy : float
-        Means over the training samples, each taken before the update of its own batch; the cost is
-        without penalty.
-    validation_cost, validation_accuracy : float or None
-        Means over the validation samples at the epoch's end; None if there are none.
-    gradient_norms : tuple of float
-        For each layer the Euclidean norm of the objective's gradient by its weights and biases:
-        root mean square over the batches.
-    output_derivative : float
-        Mean σ′ of the output layer, ``a (1 − a)``, over the training samples: near 0, the outputs
-        are saturated.
-    seconds : float
-        Time of the epoch, validation included.
-    """
-
-    epoch: int
-    cost: float
-    accuracy: float
-    validation_cost: float | None
-    validation_accuracy: float | None
-    gradient_norms: tuple[float, ...]
-    output_derivative: float
-    seconds: float
-
-
-Watch = Callable[[Epoch], object]
 
 
 @dataclass(frozen=True)
@@ -96,7 +61,7 @@ def train(
     validation: Samples | None,
     state: State,
     random: np.random.RandomState,
-    watch: Sequence[Watch],
+    reporter: Reporter,
 ) -> list[Epoch]:
     """Train in place; with early stopping, end at the weights of the best epoch.
 
@@ -120,8 +85,7 @@ def train(
         for number in range(plan.first_epoch, plan.first_epoch + plan.max_epochs):
             found = _epoch(plan, number, samples, validation, state, random, run)
             history.append(found)
-            for each in watch:
-                each(found)
+            reporter.after_epoch(found)
             if plan.patience and found.validation_cost is not None:
                 if best is None or found.validation_cost < best[0]:
                     best = (found.validation_cost, number, state.vector.copy())
@@ -239,7 +203,10 @@ def _epoch(
     if not (np.isfinite(figures.cost) and np.isfinite(state.vector).all()):
         raise checks.InputError(
             f"learning_rate: {plan.rule.learning_rate:g} made the weights grow beyond all numbers "
-            f"in epoch {number}; choose a lower one, or scale the features"
+            f"in epoch {number}; choose a lower one, or scale the features",
+            argument="learning_rate",
+            expected="a lower one",
+            found=f"{plan.rule.learning_rate:g}",
         )
     judged = (None, None) if validation is None else judge(plan, validation, state.vector)
     return Epoch(

@@ -49,7 +49,12 @@ def beside(values: Any, tensor: Tensor, name: str = "target") -> Tensor:
         return torch.as_tensor(values, device=tensor.device)
     except (TypeError, ValueError, RuntimeError):
         found = f"found {type(values).__name__} {str(values)[:40]}"
-        raise checks.InputError(f"{name}: expected a tensor or an array, {found}") from None
+        raise checks.InputError(
+            f"{name}: expected a tensor or an array, {found}",
+            argument=name,
+            expected="a tensor or an array",
+            found=found,
+        ) from None
 
 
 def may_look(check: bool | None, tensor: Tensor) -> bool:

@@ -88,7 +88,12 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Any) -> Any:
         (factor,) = cotangents
         if ctx.inplace and torch.is_grad_enabled():
-            raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
+            raise checks.InputError(
+                "inplace: expected one backward pass, not a derivative of it",
+                argument="inplace",
+                expected="one backward pass",
+                found="a derivative of it",
+            )
         if ctx.gradient is not None:
             gradient, ctx.gradient = ctx.gradient, False
             if gradient is False:

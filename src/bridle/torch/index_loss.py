@@ -145,7 +145,12 @@ class _IndexLoss(torch.autograd.Function):
         (factor,) = cotangents
         reduced: Reduced = ctx.reduced
         if reduced.inplace and torch.is_grad_enabled():
-            raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
+            raise checks.InputError(
+                "inplace: expected one backward pass, not a derivative of it",
+                argument="inplace",
+                expected="one backward pass",
+                found="a derivative of it",
+            )
         gradient, ctx.gradient = ctx.gradient, False
         if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
             if is_batched(factor):

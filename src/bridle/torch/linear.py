@@ -375,8 +375,8 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
         bias = arguments.floating(bias, "bias")
     checks.linear_head(tuple(features.shape), tuple(weight.shape))
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
-        raise checks.InputError(
-            f"bias: expected shape ({weight.shape[0]},), found {tuple(bias.shape)}"
+        raise checks.InputError.of(
+            "bias", expected=f"shape ({weight.shape[0]},)", found=tuple(bias.shape)
         )
     given = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
     device = features.device.type
@@ -386,7 +386,7 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
     dtypes = {each.dtype for each in given if each is not None}
     if len(dtypes) > 1:
         names = " and ".join(sorted(map(str, dtypes)))
-        raise checks.InputError(f"weight: expected the dtype of the features, found {names}")
+        raise checks.InputError.of("weight", expected="the dtype of the features", found=names)
     return given, tuple(features.shape[:-1])
 
 
@@ -403,9 +403,13 @@ def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
         return given.reshape(-1, classes)
     if shape == loss_shape:
         return given.reshape(-1)
-    raise checks.InputError(
-        f"target: expected class indices of shape {loss_shape}, or distributions of shape "
-        f"{(*loss_shape, classes)}, found {shape}"
+    raise checks.InputError.of(
+        "target",
+        expected=(
+            f"class indices of shape {loss_shape}, or distributions of shape "
+            f"{(*loss_shape, classes)}"
+        ),
+        found=shape,
     )
 
 
@@ -415,8 +419,8 @@ def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
     if tuple(given.shape) == loss_shape[:1]:
         given = given.reshape(given.shape + (1,) * (len(loss_shape) - 1)).expand(loss_shape)
     elif tuple(given.shape) != loss_shape:
-        raise checks.InputError(
-            f"sample_weight: expected shape {loss_shape}, found {tuple(given.shape)}"
+        raise checks.InputError.of(
+            "sample_weight", expected=f"shape {loss_shape}", found=tuple(given.shape)
         )
     return given.reshape(-1)
 

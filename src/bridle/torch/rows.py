@@ -114,7 +114,12 @@ class _RowPartsInPlace(_RowParts):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> Any:
         if torch.is_grad_enabled():
-            raise checks.InputError("inplace: expected one backward pass, not a derivative of it")
+            raise checks.InputError(
+                "inplace: expected one backward pass, not a derivative of it",
+                argument="inplace",
+                expected="one backward pass",
+                found="a derivative of it",
+            )
         return _backward(ctx, cotangents, _gradient_in_place)
 
 

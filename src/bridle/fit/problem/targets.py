@@ -58,11 +58,18 @@ def fit_target(
 ) -> FitTarget:
     """Check ``y`` and the weights of ``count`` samples."""
     if y is None:
-        raise checks.InputError("y: fit requires y to be passed, but the target y is None")
+        raise checks.InputError(
+            "y: fit requires y to be passed, but the target y is None",
+            argument="y",
+            expected="labels or distributions",
+            found="None",
+        )
     labels = checks.labels(y, "y")
     if len(labels.shape) == 0 or len(labels) != count:
-        raise checks.InputError(
-            f"y: expected one entry for each of {count} samples of X, found shape {labels.shape}"
+        raise checks.InputError.of(
+            "y",
+            expected=f"one entry for each of {count} samples of X",
+            found=f"shape {labels.shape}",
         )
     weight = None
     if sample_weight is not None:
@@ -73,7 +80,9 @@ def fit_target(
         found = _labels(labels, weight, class_weight)
     if found.sample_weight is not None and not found.sample_weight.any():
         raise checks.InputError(
-            "class_weight: expected a weight above 0 for a class that has samples with weight"
+            "class_weight: expected a weight above 0 for a class that has samples with weight",
+            argument="class_weight",
+            expected="a weight above 0 for a class that has samples with weight",
         )
     return found
 
@@ -89,26 +98,32 @@ def known_target(
     """Check ``y`` against sorted classes that are known; some of them may have no sample here."""
     labels = checks.labels(y, name)
     if labels.ndim == 0 or len(labels) != count:
-        raise checks.InputError(
-            f"{name}: expected one entry for each of {count} samples, found shape {labels.shape}"
+        raise checks.InputError.of(
+            name, expected=f"one entry for each of {count} samples", found=f"shape {labels.shape}"
         )
     weight = None if sample_weight is None else sample_weights(sample_weight, count)
     if labels.ndim == 2 and labels.shape[1] > 1:
         found = _distributions(labels, weight, class_weight)
         if len(found.classes) != len(classes):
-            raise checks.InputError(
-                f"{name}: expected {len(classes)} columns, found {len(found.classes)}"
+            raise checks.InputError.of(
+                name, expected=f"{len(classes)} columns", found=len(found.classes)
             )
         return FitTarget(classes, found.target, weight)
     column = column_or_1d(labels, warn=True)
     unknown = ~np.isin(column, classes)
     if unknown.any():
         row = int(np.argmax(unknown))
-        raise checks.InputError(f"{name}: row {row} is {column[row]!s}, none of the classes")
+        raise checks.InputError(
+            f"{name}: row {row} is {column[row]!s}, none of the classes",
+            argument=name,
+            expected="one of the classes",
+            found=str(column[row]),
+            row=row,
+        )
     target = np.searchsorted(classes, column)
     if isinstance(class_weight, str):
-        raise checks.InputError(
-            f"class_weight: expected a dict or None for part of the data, found {class_weight!r}"
+        raise checks.InputError.of(
+            "class_weight", expected="a dict or None for part of the data", found=repr(class_weight)
         )
     return FitTarget(classes, target, weighted(target, weight, class_weight, classes))
 
@@ -117,7 +132,9 @@ def every_class_counts(found: FitTarget) -> None:
     """Refuse a class without weight."""
     if not found.counted.all():
         empty = found.classes[np.argmin(found.counted)]
-        raise checks.InputError(f"y: expected weight in every class, found none in class {empty!s}")
+        raise checks.InputError.of(
+            "y", expected="weight in every class", found=f"none in class {empty!s}"
+        )
 
 
 def warn_of_weightless(found: FitTarget, where: str = "y") -> None:
@@ -150,8 +167,8 @@ def _class_factors(
 ) -> Array:
     if isinstance(class_weight, str):
         if class_weight != "balanced":
-            raise checks.InputError(
-                f'class_weight: expected a dict, "balanced" or None, found {class_weight!r}'
+            raise checks.InputError.of(
+                "class_weight", expected='a dict, "balanced" or None', found=repr(class_weight)
             )
         mass = _mass(target, len(classes), weight)
         counted = mass > 0
@@ -159,8 +176,8 @@ def _class_factors(
         even = mass.sum() / max(int(counted.sum()), 1)
         return np.asarray(np.divide(even, mass, out=np.zeros(len(classes)), where=counted))
     if not isinstance(class_weight, Mapping):
-        raise checks.InputError(
-            f'class_weight: expected a dict, "balanced" or None, found {class_weight!r}'
+        raise checks.InputError.of(
+            "class_weight", expected='a dict, "balanced" or None', found=repr(class_weight)
         )
     places = {label: place for place, label in enumerate(classes.tolist())}
     given = {
@@ -171,7 +188,12 @@ def _class_factors(
     if strangers and not places.keys() <= given.keys():
         # With a weight for every class there is, others do no harm.
         listed = ", ".join(map(str, classes[:5])) + (", …" if len(classes) > 5 else "")
-        raise checks.InputError(f"class_weight: {strangers[0]!r} is none of the classes: {listed}")
+        raise checks.InputError(
+            f"class_weight: {strangers[0]!r} is none of the classes: {listed}",
+            argument="class_weight",
+            expected=f"one of the classes: {listed}",
+            found=repr(strangers[0]),
+        )
     return np.array([given.get(label, 1.0) for label in places])
 
 
@@ -181,10 +203,10 @@ def _labels(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTar
         check_classification_targets(labels)
         classes, target = np.unique(labels, return_inverse=True)
     except (TypeError, ValueError) as error:  # labels of several types have no order
-        raise checks.InputError(f"y: {error}") from None
+        raise checks.InputError(f"y: {error}", argument="y") from None
     if len(classes) < 2:
-        raise checks.InputError(
-            f"y: expected at least two classes, found one class, {classes[0]!s}"
+        raise checks.InputError.of(
+            "y", expected="at least two classes", found=f"one class, {classes[0]!s}"
         )
     return FitTarget(classes, target, weighted(target, weight, class_weight, classes))
 
@@ -192,7 +214,10 @@ def _labels(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTar
 def _distributions(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
     if class_weight is not None:
         raise checks.InputError(
-            "class_weight: expected None where y holds probabilities; scale sample_weight instead"
+            "class_weight: expected None where y holds probabilities; scale sample_weight instead",
+            argument="class_weight",
+            expected="None where y holds probabilities",
+            found=repr(class_weight),
         )
     values = checks.floating(y, "y")
     checks.probability_rows(values, "y")
@@ -207,7 +232,12 @@ def sample_weights(sample_weight: npt.ArrayLike, count: int) -> Array:
     full = np.full(count, float(array)) if array.ndim == 0 else array
     checked = checks.weights(full, "sample_weight", (count,), check=True).astype(np.float64)
     if not checked.any():
-        raise checks.InputError("sample_weight: expected a weight above 0, all weights are zero")
+        raise checks.InputError(
+            "sample_weight: expected a weight above 0, all weights are zero",
+            argument="sample_weight",
+            expected="a weight above 0",
+            found="zeros",
+        )
     return checked
 
 

@@ -21,7 +21,7 @@ from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.requests import Question, Steps
 from bridle.fit.solvers import few_rows, newton_cg, quasi_newton
 from bridle.fit.solvers.memory import Memory
-from bridle.fit.solvers.watch import Keep, Progress, Solution, Watch
+from bridle.fit.solvers.watch import AfterPass, Keep, Solution, Watch
 from bridle.fit.solvers.whole_hessian import first_choice, last_resort
 from bridle.tensors import on_host
 
@@ -52,14 +52,14 @@ def solve(
     *,
     tol: float,
     max_iter: int,
-    progress: Progress | None = None,
+    after_pass: AfterPass | None = None,
     keep: Keep | None = None,
 ) -> Solution:
     """Minimise an objective until the gap, relative to it, is at most ``tol``.
 
     An interruption (Ctrl-C) ends it at the best point seen.
     """
-    watch = Watch(task.objective, progress, keep)
+    watch = Watch(task.objective, after_pass, keep)
     try:
         with task.reader.threads():
             return _run([task], [_steps(watch, task, tol, max_iter)])[0]

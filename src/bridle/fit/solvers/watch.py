@@ -16,7 +16,7 @@ from bridle.fit.requests import Separation
 
 Array = npt.NDArray[Any]
 # (passes, lowest objective, bound on its relative gap), after each pass
-Progress = Callable[[int, float, float], None]
+AfterPass = Callable[[int, float, float], None]
 Keep = Callable[[Array], None]  # the best parameters, after each pass that found better ones
 
 
@@ -37,7 +37,7 @@ class Watch:
     """Counts passes, remembers the best point, and tells of them."""
 
     def __init__(
-        self, objective: Objective, progress: Progress | None = None, keep: Keep | None = None
+        self, objective: Objective, after_pass: AfterPass | None = None, keep: Keep | None = None
     ) -> None:
         self.objective = objective
         self.passes = 1  # the statistics were the first
@@ -45,7 +45,7 @@ class Watch:
         self.best: Evaluation | None = None
         self.estimate = np.inf  # of the gap, where there is no bound
         self._least = 0.0  # no objective is below
-        self._progress, self._keep = progress, keep
+        self._after_pass, self._keep = after_pass, keep
 
     def saw(self, point: Evaluation) -> Evaluation:
         """Take note of a point after a pass, and return it."""
@@ -53,10 +53,10 @@ class Watch:
             self.best = point
             if self._keep is not None:
                 self._keep(point.parameters)
-        if self._progress is not None:
+        if self._after_pass is not None:
             self._least = max(self._least, point.value - duality_gap(self.objective, point))
             gap = self.best.value - self._least if self.objective.alpha > 0 else self.estimate
-            self._progress(self.passes, self.best.value, gap / self.best.value)
+            self._after_pass(self.passes, self.best.value, gap / self.best.value)
         return point
 
     def solution(self, point: Evaluation, stopped: Stopped, gap: float | None = None) -> Solution:

@@ -18,7 +18,7 @@ from bridle.fit.problem.targets import (
 )
 
 if TYPE_CHECKING:
-    from bridle.networks.classifier import NetworkClassifier
+    from bridle.estimators.network_classifier import NetworkClassifier
 
 Array = npt.NDArray[Any]
 
@@ -100,20 +100,26 @@ def _sets_of_labels(
     if model.class_weight is not None:
         raise checks.InputError(
             "class_weight: expected None where y holds several labels a sample; scale "
-            "sample_weight instead"
+            "sample_weight instead",
+            argument="class_weight",
+            expected="None where y holds several labels a sample",
+            found=repr(model.class_weight),
         )
     matrix = y.toarray() if sparse.issparse(y) else checks.labels(y, name)
     if matrix.ndim != 2 or matrix.shape[1] < 2 or len(matrix) != count:
-        raise checks.InputError(
-            f"{name}: expected 0 or 1 for each of {count} samples and each of two or more classes, "
-            f"found shape {matrix.shape}"
+        raise checks.InputError.of(
+            name,
+            expected=f"0 or 1 for each of {count} samples and each of two or more classes",
+            found=f"shape {matrix.shape}",
         )
     strange = np.asarray((matrix != 0) & (matrix != 1))
     if strange.any():
         row, column = (int(place[0]) for place in np.nonzero(strange))
-        raise checks.InputError(
-            f"{name}: expected 0 or 1 for each class, found {matrix[row, column]!s} at row {row}, "
-            f"column {column}"
+        raise checks.InputError.of(
+            name,
+            expected="0 or 1 for each class",
+            found=f"{matrix[row, column]!s} at row {row}, column {column}",
+            row=row,
         )
     weight = None if sample_weight is None else sample_weights(sample_weight, count)
     return FitTarget(np.arange(matrix.shape[1]), matrix.astype(bool), weight)
@@ -121,9 +127,10 @@ def _sets_of_labels(
 
 def _of_known_classes(found: FitTarget, classes: Array, name: str) -> FitTarget:
     if not np.array_equal(found.classes, classes):
-        raise checks.InputError(
-            f"{name}: expected 0 or 1 for each of the {len(classes)} classes {classes[:5].tolist()}"
-            f", found columns for the classes 0 to {len(found.classes) - 1}"
+        raise checks.InputError.of(
+            name,
+            expected=f"0 or 1 for each of the {len(classes)} classes {classes[:5].tolist()}",
+            found=f"columns for the classes 0 to {len(found.classes) - 1}",
         )
     return found
 
@@ -132,9 +139,11 @@ def _refuse_sets_of_labels(model: NetworkClassifier, y: Any, name: str) -> None:
     """Refuse rows of zeros and ones that are no distributions, and say what they may be."""
     advice = "output='sigmoid'" if model.output == "softmax" else "multilabel=True"
     if sparse.issparse(y):
-        raise checks.InputError(
-            f"{name}: expected a dense array, found a sparse matrix; several labels a sample take "
-            f"{advice}"
+        raise checks.InputError.of(
+            name,
+            expected="a dense array",
+            found="a sparse matrix",
+            hint=f"; several labels a sample take {advice}",
         )
     labels = checks.labels(y, name)
     if not _is_indicator(labels):
@@ -144,7 +153,11 @@ def _refuse_sets_of_labels(model: NetworkClassifier, y: Any, name: str) -> None:
         row = int(np.argmax(sizes != 1))
         raise checks.InputError(
             f"{name}: row {row} has {sizes[row]} labels, expected one; several labels a sample "
-            f"take {advice}"
+            f"take {advice}",
+            argument=name,
+            expected="one label a sample",
+            found=f"{sizes[row]} labels",
+            row=row,
         )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,10 +12,9 @@ from bridle import checks
 from bridle.networks import backpropagation, parameters, training
 from bridle.networks.compiled import Kind
 from bridle.networks.epoch import SOLVERS, Rule
-from bridle.rows import Features, Rows
 
 if TYPE_CHECKING:
-    from bridle.networks.classifier import NetworkClassifier
+    from bridle.estimators.network_classifier import NetworkClassifier
 
 _PATIENCE = 10
 
@@ -36,9 +35,10 @@ class Checked:
     def of_targets(self, *, multilabel: bool) -> Checked:
         """Return the same for one label a sample or for several, which softmax cannot tell."""
         if multilabel and self.kind.output != "sigmoid":
-            raise checks.InputError(
-                f"output: expected 'sigmoid' for several labels a sample (multilabel), found "
-                f"{self.kind.output!r}"
+            raise checks.InputError.of(
+                "output",
+                expected="'sigmoid' for several labels a sample (multilabel)",
+                found=repr(self.kind.output),
             )
         return replace(self, kind=self.kind._replace(multilabel=multilabel))
 
@@ -75,10 +75,13 @@ def plan(model: NetworkClassifier, *, has_validation: bool) -> Checked:
     momentum = checks.fraction(model.momentum, "momentum")
     if momentum == 1 or share == 1:
         name = "momentum" if momentum == 1 else "validation_fraction"
-        raise checks.InputError(f"{name}: expected a number below 1, found 1")
+        raise checks.InputError.of(name, expected="a number below 1", found="1")
     if model.early_stopping and share == 0 and not has_validation:
         raise checks.InputError(
-            "early_stopping: expected validation_fraction above 0, or validation samples"
+            "early_stopping: expected validation_fraction above 0, or validation samples",
+            argument="early_stopping",
+            expected="validation_fraction above 0, or validation samples",
+            found=repr(model.early_stopping),
         )
     return Checked(
         kind=kind,
@@ -90,25 +93,6 @@ def plan(model: NetworkClassifier, *, has_validation: bool) -> Checked:
         patience=_patience(model.early_stopping),
         tol=None if model.tol is None else checks.at_least_zero(model.tol, "tol"),
     )
-
-
-def features_of(
-    model: NetworkClassifier, X: Features, validate: Callable[..., Any], *, reset: bool
-) -> Rows:
-    """Return the features as rows, and hold their number and names against the model's."""
-    if isinstance(X, Rows):
-        if reset:
-            model.n_features_in_ = X.shape[1]
-            model.__dict__.pop("feature_names_in_", None)
-        elif X.shape[1] != model.n_features_in_:
-            expected = f"{model.n_features_in_} features"
-            raise checks.InputError(f"X: expected {expected}, found {X.shape[1]}")
-        return X
-    checks.unmasked(X, "X")
-    values = validate(
-        model, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
-    )
-    return Rows([values])
 
 
 def _hidden(sizes: Sequence[int] | int) -> tuple[int, ...]:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, probabilities
-from bridle.fit.problem.targets import ClassWeight
-from bridle.networks import (
-    backpropagation,
-    model_file,
-    parameters,
-    progress,
-    samples,
-    settings,
-    targets,
-    training,
-)
+from bridle.estimators import model_file, network_file
+from bridle.estimators import network_settings as settings
+from bridle.estimators import network_targets as targets
+from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
+from bridle.fit.problem.targets import ClassWeight, FitTarget
+from bridle.networks import backpropagation, parameters, samples, training
 from bridle.networks.backpropagation import Layer
 from bridle.networks.epoch import Samples, State, new_state
-from bridle.networks.training import Epoch, Watch
-from bridle.rows import Features, Rows
+from bridle.progress import Epoch, Listener, Reporter
+from bridle.rows import Features
+from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 Targets = Any  # labels or a matrix, dense or sparse
@@ -36,7 +30,7 @@ Validation = tuple[Features, Targets]
 _PREDICTED_ROWS = 1024  # at a time
 
 
-class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+class NetworkClassifier(SavedClassifier):
     r"""A network of fully connected layers, trained by backpropagation in batches.
 
     Minimises, over the weights ``w`` and biases of all layers,
@@ -123,11 +117,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     *Adam: a method for stochastic optimization*, 2015.
     """
 
-    classes_: Array
+    _format = model_file.NETWORK_CLASSIFIER
+    _kind = "network"
+
     coefs_: list[Array]
-    reading_: dict[str, Any]  # how the command read the files of the fit
     intercepts_: list[Array]
     history_: list[Epoch]
+    multilabel_: bool
+    n_iter_: int
     _random: np.random.RandomState
     _state: State
 
@@ -183,7 +180,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         sample_weight: npt.ArrayLike | None = None,
         *,
         validation: Validation | None = None,
-        watch: Watch | Sequence[Watch] = (),
+        progress: Listener | None = None,
     ) -> Self:
         """Train for `max_epochs`, or until early stopping or `tol` end it.
 
@@ -198,8 +195,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             In a batch that holds all samples, weight k is the same as k copies.
         validation : (X, y), optional
             Samples to judge after each epoch, in place of a share of the first.
-        watch : callable or sequence of them, optional
-            Called with each `Epoch` as it ends.
+        progress : callable, optional
+            Called after each epoch with a `bridle.progress.Progress`.
 
         Raises
         ------
@@ -207,8 +204,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             A cost without meaning for the output, features that are not finite, fewer than two
             classes, several labels a sample for softmax, a learning rate too high, …
         """
+        reporter = Reporter(progress, verbose=self.verbose)
         plan = settings.plan(self, has_validation=validation is not None)
         features = self._features(X, reset=True)
+        y, sample_weight = on_host(y), on_host(sample_weight)
         multilabel = targets.is_multilabel(self, y)
         plan = plan.of_targets(multilabel=multilabel)
         found = targets.whole_target(self, y, sample_weight, len(features), multilabel=multilabel)
@@ -216,7 +215,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         random = check_random_state(self.random_state)
         sizes = (values.shape[1], *plan.hidden_layer_sizes, len(found.classes))
         state = self._start(found.classes, sizes, random, values.dtype)
-        learnt = samples.of_target(values, found)
+        learnt = _samples(values, found)
         judged = None
         if validation is not None:
             judged = self._validation(validation, found.classes, values.dtype, multilabel)
@@ -224,7 +223,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             learnt, judged = samples.split(learnt, self.validation_fraction, random)
         work = plan.training(sizes, self.max_epochs, len(learnt.weight))
         start = training.judge(work, learnt, state.vector)[0]
-        history = training.train(work, learnt, judged, state, random, self._watchers(watch))
+        history = training.train(work, learnt, judged, state, random, reporter)
         training.warn_of_divergence(work, learnt, start, history[-1].cost)
         self._random, self.history_, self.multilabel_ = random, history, multilabel
         self._keep(found.classes, sizes, state)
@@ -237,35 +236,42 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         classes: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
         *,
-        watch: Watch | Sequence[Watch] = (),
+        progress: Listener | None = None,
     ) -> Self:
         """Go over some samples once, from where the last call or fit ended.
 
         Parameters
         ----------
-        X, y, sample_weight, watch
+        X, y, sample_weight, progress
             As in `fit`.
         classes : array_like, (K,), optional
             All labels there will be; needed in the first call unless ``y`` holds all of them. The
             first call also decides whether samples have several labels.
         """
+        reporter = Reporter(progress, verbose=self.verbose)
         plan = settings.plan(self, has_validation=True)
         first = not hasattr(self, "coefs_")
         features = self._features(X, reset=first)
+        y, sample_weight = on_host(y), on_host(sample_weight)
         multilabel = targets.is_multilabel(self, y) if first else self.multilabel_
         plan = plan.of_targets(multilabel=multilabel)
         if first and classes is None:
             classes = targets.classes_of(y)
         known = self.classes_ if classes is None else np.unique(np.asarray(classes))
         if not first and not np.array_equal(known, self.classes_):
-            raise checks.InputError("classes: expected those of the first call, or None")
+            raise checks.InputError(
+                "classes: expected those of the first call, or None",
+                argument="classes",
+                expected="those of the first call, or None",
+                found=str(known.tolist()),
+            )
         values = samples.numbers(features)
         if not first:
             values = values.astype(self.coefs_[0].dtype, copy=False)
         found = targets.partial_target(
             self, y, sample_weight, known, len(features), multilabel=multilabel
         )
-        learnt = samples.of_target(values, found)
+        learnt = _samples(values, found)
         if not hasattr(self, "_random"):
             self._random = check_random_state(self.random_state)
         sizes = (values.shape[1], *plan.hidden_layer_sizes, len(known))
@@ -277,9 +283,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         training_plan = plan.training(
             sizes, 1, len(learnt.weight), len(self.history_) + 1, to_the_end=True
         )
-        self.history_ += training.train(
-            training_plan, learnt, None, state, self._random, self._watchers(watch)
-        )
+        self.history_ += training.train(training_plan, learnt, None, state, self._random, reporter)
         self.multilabel_ = multilabel
         self._keep(known, sizes, state)
         return self
@@ -289,53 +293,27 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
 
         For several labels a sample, 1 where the probability is above ½, else 0: integers (N, K).
         """
-        scores = self._scores(X)
+        check_is_fitted(self)
         if self.multilabel_:
-            return np.asarray((scores > 0).astype(np.int64))
-        return np.asarray(self.classes_[probabilities.predicted_class(scores)])
+            return np.asarray((self._scores(X) > 0).astype(np.int64))
+        return super().predict(X)
 
     def predict_proba(self, X: Features) -> Array:
         """Return the class probabilities (N, K); sigmoid outputs are divided by their sum.
 
         For several labels a sample they are not: each is the probability of its own class.
         """
-        scores = self._scores(X)
+        check_is_fitted(self)
         if self.multilabel_:
-            return np.asarray(probabilities.sigmoid(scores))
-        return np.asarray(probabilities.softmax(self._logarithms(scores)))
+            return np.asarray(probabilities.sigmoid(self._scores(X)))
+        return super().predict_proba(X)
 
     def predict_log_proba(self, X: Features) -> Array:
         """Return the logarithms of the class probabilities (N, K), right far below underflow."""
-        logarithms = self._logarithms(self._scores(X))
-        return logarithms if self.multilabel_ else np.asarray(probabilities.log_softmax(logarithms))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model as safetensors with JSON metadata; see `load`.
-
-        Raises
-        ------
-        InputError
-            Classes that are not plain scalars, a `random_state` that is no number.
-        """
         check_is_fitted(self)
-        model_file.save(self, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> NetworkClassifier:
-        """Read a model that `save` wrote; nothing in the file is executed.
-
-        Raises
-        ------
-        InputError
-            No such file, or none that holds a network of ours.
-        """
-        model = cls()
-        model_file.restore(model, path)
-        return model
-
-    def _logarithms(self, scores: Array) -> Array:
-        # The softmax of ln a is a / Σ a, and never 0 / 0.
-        return scores if self.output == "softmax" else np.asarray(probabilities.log_sigmoid(scores))
+        if self.multilabel_:
+            return self._logarithms(self._scores(X))
+        return super().predict_log_proba(X)
 
     def _scores(self, X: Features) -> Array:
         check_is_fitted(self)
@@ -352,23 +330,40 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             scores[rows] = backpropagation.forward(net, layers, block).scores
         return scores
 
+    def _logarithms(self, scores: Array) -> Array:
+        # The softmax of ln a is a / Σ a, and never 0 / 0.
+        return scores if self.output == "softmax" else np.asarray(probabilities.log_sigmoid(scores))
+
+    def _contents(self) -> tuple[Description, Tensors]:
+        return network_file.contents(self)
+
+    def _restore(self, description: Description, tensors: Tensors) -> None:
+        network_file.restore(self, description, tensors)
+
+    def _fits_together(self) -> bool:
+        return network_file.fits_together(self)
+
+    def _plain_parameters(self) -> Description:
+        return network_file.plain_parameters(super()._plain_parameters())
+
+    @classmethod
+    def _parameters(cls, plain: Description) -> dict[str, Any]:
+        parameters = super()._parameters(plain)
+        return {**parameters, "hidden_layer_sizes": tuple(parameters["hidden_layer_sizes"])}
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = self.output == "sigmoid" and self.multilabel is not False
         return tags
-
-    def _features(self, X: Features, *, reset: bool) -> Rows:
-        return settings.features_of(self, X, validate_data, reset=reset)
 
     def _validation(
         self, given: Validation, classes: Array, dtype: np.dtype[Any], multilabel: bool
     ) -> Samples:
-        X, y = given
+        X, y = given[0], on_host(given[1])
         features = self._features(X, reset=False)
         values = samples.numbers(features, "validation").astype(dtype)
         found = targets.validation_target(self, y, classes, len(features), multilabel=multilabel)
-        return samples.of_target(values, found)
+        return _samples(values, found)
 
     def _start(
         self,
@@ -391,7 +386,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
     def _continued(self, sizes: tuple[int, ...]) -> State:
         if not self._fits(self.classes_, sizes):
             raise checks.InputError(
-                "hidden_layer_sizes: partial_fit expected those of the weights there are"
+                "hidden_layer_sizes: partial_fit expected those of the weights there are",
+                argument="hidden_layer_sizes",
+                expected="those of the weights there are",
+                found=repr(self.hidden_layer_sizes),
             )
         vector = self._vector()
         if not hasattr(self, "_state"):
@@ -409,6 +407,6 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         self.intercepts_ = [layer.bias for layer in layers]
         self.n_iter_ = len(self.history_)
 
-    def _watchers(self, watch: Watch | Sequence[Watch]) -> list[Watch]:
-        given = [watch] if callable(watch) else list(watch)
-        return [progress.print_line, *given] if self.verbose else given
+
+def _samples(values: Features, found: FitTarget) -> Samples:
+    return samples.from_arrays(values, found.target, found.sample_weight, len(found.classes))
