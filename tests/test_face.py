@@ -284,7 +284,7 @@ def test_dim_is_axis(name: str, tensors: bool) -> None:
     given: list[Any] = [p]
     if name in ("kl_divergence", "cross_entropy_of"):
         given = [p, p[:, ::-1].copy()]
-    elif name in ("cross_entropy", "cross_entropy_gradient", "nll"):
+    elif name in ("cross_entropy", "cross_entropy_gradient", "nll") or name.startswith("focal"):
         given = [p if name == "nll" else np.log(p) * 2, np.array([0, 1, 3])]
     if tensors:
         import torch

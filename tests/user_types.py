@@ -43,6 +43,8 @@ def arrays() -> None:
     assert_type(bridle.nll(p, target, sample_weight=[1, 2], normalizer=3, dim=1), Array)
     assert_type(bridle.likelihood(p, target), Array)
     assert_type(bridle.log_likelihood(p, target), Array)
+    assert_type(bridle.focal_loss(scores, target, gamma=1.5), Array)
+    assert_type(bridle.focal_loss_gradient(scores, target), Pair)
     assert_type(bridle.binary_cross_entropy([0.5], [1], pos_weight=2.0), Array)
     assert_type(bridle.binary_cross_entropy_gradient([0.5], [1]), Pair)
     assert_type(bridle.quadratic_loss(p, p, reduction="sum"), Array)

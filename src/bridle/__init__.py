@@ -43,6 +43,7 @@ from bridle.losses import (
     CrossEntropyOutputs,
     binary_cross_entropy_gradient,
     cross_entropy_gradient,
+    focal_loss_gradient,
     quadratic_loss_gradient,
 )
 
@@ -66,6 +67,8 @@ __all__ = [
     "cross_entropy_of",
     "entropy",
     "evaluate",
+    "focal_loss",
+    "focal_loss_gradient",
     "kl_divergence",
     "likelihood",
     "linear_cross_entropy",
@@ -90,6 +93,7 @@ binary_cross_entropy = takes_tensors(losses.binary_cross_entropy)
 cross_entropy = takes_tensors(losses.cross_entropy, inplace=False)
 cross_entropy_of = takes_tensors(information.cross_entropy_of)
 entropy = takes_tensors(information.entropy)
+focal_loss = takes_tensors(losses.focal_loss)
 kl_divergence = takes_tensors(information.kl_divergence)
 likelihood = takes_tensors(losses.likelihood)
 linear_cross_entropy = takes_tensors(

@@ -43,6 +43,7 @@ from bridle.linear import linear_cross_entropy_gradient as linear_cross_entropy_
 from bridle.losses import CrossEntropyOutputs as CrossEntropyOutputs
 from bridle.losses import binary_cross_entropy_gradient as binary_cross_entropy_gradient
 from bridle.losses import cross_entropy_gradient as cross_entropy_gradient
+from bridle.losses import focal_loss_gradient as focal_loss_gradient
 from bridle.losses import quadratic_loss_gradient as quadratic_loss_gradient
 
 __version__: str
@@ -65,6 +66,8 @@ __all__ = [
     "cross_entropy_of",
     "entropy",
     "evaluate",
+    "focal_loss",
+    "focal_loss_gradient",
     "kl_divergence",
     "likelihood",
     "linear_cross_entropy",
@@ -234,6 +237,38 @@ def entropy(
     axis: int = -1,
     dim: int | None = None,
     unit: Unit = "nats",
+    check: bool = True,
+) -> Array: ...
+@overload
+def focal_loss(
+    input: TensorLike[T],
+    target: Beside,
+    weight: Beside | None = None,
+    *,
+    gamma: float = 2.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    sample_weight: Beside | None = None,
+    normalizer: Beside | None = None,
+    on_empty: OnEmpty = "nan",
+    axis: int | None = None,
+    dim: int | None = None,
+    check: bool | None = None,
+) -> T: ...
+@overload
+def focal_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    *,
+    gamma: float = 2.0,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    sample_weight: ArrayLike | None = None,
+    normalizer: float | None = None,
+    on_empty: OnEmpty = "nan",
+    axis: int | None = None,
+    dim: int | None = None,
     check: bool = True,
 ) -> Array: ...
 @overload

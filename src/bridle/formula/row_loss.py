@@ -9,6 +9,7 @@ where ``T = Σ_c mass_c · (−log p_c)`` is the target's own term:
 
     mass · (log_sum + gap)         of class indices; several of a row are added up
     mass · log_sum + gap           of distributions, whose gap is weighted by the kernel
+    mass · focal(log_sum + gap)    of one class index, where γ > 0 (see `bridle.formula.focal`)
 
 Its gradient in the scores is the kernels' one formula (see `Coefficients`). Of a sum over rows each
 of which counts ``share``, the coefficients are the derivatives by ``log_sum``, ``smooth_gap`` and
@@ -19,13 +20,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from bridle.formula.focal import focal, focal_slope
+
 
 class Terms(NamedTuple):
-    """What a row's loss has beside the target's own term."""
+    """What a row's loss has beside the target's own term, and what that is bent by."""
 
     label_smoothing: Any = 0.0  # ε
     z_loss: float = 0.0  # ζ
     z_share: Any = None  # what the z-loss is multiplied by beside; None: nothing
+    gamma: float = 0.0  # γ of the focal term, of one class index a row
 
 
 class Coefficients(NamedTuple):
@@ -63,13 +67,15 @@ def times(xp: Any, mass: Any, values: Any) -> Any:
 # --- the target's own term -----------------------------------------------------------------------
 
 
-def target_loss(xp: Any, parts: Any, gap: Any, mass: Any) -> Any:
+def target_loss(xp: Any, parts: Any, gap: Any, mass: Any, gamma: float = 0.0) -> Any:
     """Return ``T``: of indices (N,) or (N, k) with their masses (None: 1), or of distributions."""
     if gap.ndim == 2:
         return times(xp, mass, parts.log_sum[:, None] + gap).sum(1)
     if is_some(parts.mass):
         return times(xp, parts.mass, parts.log_sum) + gap
     loss = parts.log_sum + gap
+    if gamma:
+        loss = focal(xp, loss, gamma)
     return loss if mass is None else times(xp, mass, loss)
 
 
@@ -133,7 +139,7 @@ def row_loss(xp: Any, parts: Any, gap: Any, mass: Any, terms: Terms) -> Any:
     smoothing = terms.label_smoothing
     loss = None
     if smoothing < 1:
-        loss = target_loss(xp, parts, gap, mass)
+        loss = target_loss(xp, parts, gap, mass, terms.gamma)
     if smoothing:
         smooth = smoothing_loss(parts, smoothing)
         loss = smooth if loss is None else (1 - smoothing) * loss + smooth
@@ -150,7 +156,10 @@ def coefficients(xp: Any, parts: Any, mass: Any, terms: Terms, share: Any) -> Co
     Coefficients(a=array([1.]), b=None, s=None, t=array([1.]))
     """
     smoothing, s = terms.label_smoothing, None
-    a, t = target_slopes(parts, mass, (1 - smoothing) * share if smoothing else share)
+    own = (1 - smoothing) * share if smoothing else share
+    if terms.gamma:
+        own = own * focal_slope(xp, parts.log_sum + parts.gap, terms.gamma)
+    a, t = target_slopes(parts, mass, own)
     if smoothing:
         more, s = smoothing_slopes(parts, smoothing, share)
         a = a + more

@@ -33,6 +33,7 @@ class Recipe:
     softcap: float = 0.0
     temperature: float = 1.0
     asked: frozenset[str] = frozenset()
+    gamma: float = 0.0  # of the focal term
 
 
 @dataclass
@@ -93,7 +94,7 @@ def _evaluate(
         **bend,
     )
     gap, mass = _gap(block, parts, recipe), _mass(block)
-    terms = Terms(wide.type(block.label_smoothing), recipe.z_loss)
+    terms = Terms(wide.type(block.label_smoothing), recipe.z_loss, gamma=recipe.gamma)
     losses = weighted(np, share, row_loss(np, parts, gap, mass, terms))
     found.losses[rows] = block.settle(losses.astype(block.compute_dtype))
     if recipe.asked:

@@ -6,6 +6,7 @@ from bridle import checks
 from bridle.losses.outputs import CrossEntropyOutputs
 from bridle.torch.binary import binary_cross_entropy
 from bridle.torch.cross_entropy import cross_entropy
+from bridle.torch.focal import focal_loss
 from bridle.torch.information import (
     cross_entropy_of,
     entropy,
@@ -33,6 +34,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_of",
     "entropy",
+    "focal_loss",
     "kl_divergence",
     "likelihood",
     "linear_cross_entropy",
