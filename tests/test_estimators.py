@@ -119,9 +119,12 @@ def test_a_file_says_which_model_it_holds(make: Callable[[], Any], tmp_path: Pat
 
 def test_parameters_of_numpy_are_plain_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    SoftmaxRegression(C=np.float32(2), standardize=np.float32(4), max_iter=np.int64(50)).fit(
-        X, y
-    ).save(path)
+    scalars: dict[str, Any] = {
+        "C": np.float32(2),
+        "standardize": np.float32(4),
+        "max_iter": np.int64(50),
+    }
+    SoftmaxRegression(**scalars).fit(X, y).save(path)
     found = SoftmaxRegression.load(path)
     assert (found.C, found.standardize, found.max_iter) == (2.0, 4.0, 50)
     assert type(found.standardize) is float
@@ -176,13 +179,14 @@ def test_an_event_is_one_for_all() -> None:
     assert not Reporter().is_heard
 
 
+NO_LABELS: Any = None
 ROW_OF_TWO = np.array([[0, 1, 0]] * 12 + [[1, 1, 0]] + [[1, 0, 0]] * 137)
 STRANGE = np.where(np.arange(300).reshape(150, 2) == 13, 5, 0)
 
 # What raises an error, and the argument, what was expected, what was found and the row.
 FIELDS: list[tuple[Callable[[], Any], tuple[str, str | None, str | None, int | None]]] = [
     (
-        lambda: SoftmaxRegression().fit(X, None),
+        lambda: SoftmaxRegression().fit(X, NO_LABELS),
         ("y", "labels or distributions", "None", None),
     ),
     (
