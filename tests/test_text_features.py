@@ -169,7 +169,7 @@ def test_text_can_be_told(tmp_path: Path) -> None:
         ),
         (
             {"selection": Selection(text=("review",), drop=("review",))},
-            "--text: column 'review' of {} is no feature",
+            "--text: expected without --drop, found 'review' in both",
         ),
         (
             {"selection": Selection(text=("review",), categorical=("review",))},
