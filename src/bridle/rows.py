@@ -124,7 +124,7 @@ class Rows:
             there[rows] = torch.from_numpy(np.ascontiguousarray(block))
         return Rows([there])
 
-    def beside(self, values: Any) -> Any:
+    def on_device_of(self, values: Any) -> Any:
         """Return values (an array, a tensor, None) on the device, where `are_tensors`."""
         if values is None or not self.are_tensors:
             return values

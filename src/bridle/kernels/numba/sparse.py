@@ -168,7 +168,7 @@ def add_product(
     for_ranges(work, len(matrix.edges) - 1, numbers, threads)
 
 
-def curve_rows(
+def multiply_by_hessian(
     scores: Array,
     residual: Array,
     target: Array,
@@ -181,7 +181,7 @@ def curve_rows(
     Examples
     --------
     >>> scores = np.array([[1.0, 0.0]])
-    >>> curve_rows(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
+    >>> multiply_by_hessian(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
     >>> scores
     array([[ 0.25, -0.25]])
     """
@@ -194,7 +194,7 @@ def curve_rows(
 
     def work(first: int, last: int) -> None:
         mass = np.empty(columns, scores.dtype)
-        _curve_rows(*flat, index, soft, shares, mass, first, last)
+        _multiply_by_hessian(*flat, index, soft, shares, mass, first, last)
 
     for_ranges(work, rows, rows * columns, threads)
 
@@ -258,7 +258,7 @@ def _add_squares(
 
 
 @kernel
-def _curve_rows(
+def _multiply_by_hessian(
     scores: Any, residual: Any, index: Any, soft: Any, weight: Any, mass: Any, first: int, last: int
 ) -> None:
     columns = len(mass)
@@ -273,11 +273,11 @@ def _curve_rows(
         else:
             target = index[row]
             mass[target] = residual[begin + target] + share
-        _curve(scores[begin:end], mass, share)
+        _multiply_row_by_hessian(scores[begin:end], mass, share)
 
 
 @inlined
-def _curve(z: Any, mass: Any, share: float) -> None:
+def _multiply_row_by_hessian(z: Any, mass: Any, share: float) -> None:
     """Set ``z`` to ``mass · (z − mean)``, with the mean under ``mass / share``."""
     top = 0
     for k in range(len(mass)):

@@ -23,7 +23,9 @@ def add_product(matrix: Any, dense: Array, out: Array) -> None:
     out += matrix @ dense
 
 
-def curve_rows(scores: Array, residual: Array, target: Array, weight: Array | None) -> None:
+def multiply_by_hessian(
+    scores: Array, residual: Array, target: Array, weight: Array | None
+) -> None:
     """Multiply each row of scores by the Hessian of its loss, ``s (diag p − p pᵀ)``, in place.
 
     The probabilities are those of the residual ``s (p − t)``: ``s p`` is the residual plus ``s t``,
@@ -43,7 +45,7 @@ def curve_rows(scores: Array, residual: Array, target: Array, weight: Array | No
     Examples
     --------
     >>> scores = np.array([[1.0, 0.0]])
-    >>> curve_rows(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
+    >>> multiply_by_hessian(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
     >>> scores
     array([[ 0.25, -0.25]])
     """
