@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from bridle import checks
-from bridle.losses.head_calls import World
+from bridle.losses.head_calls import ArrayLibrary
 from bridle.torch.kinds import has_values, refuse_pieces
 
 Array = npt.NDArray[Any]
-TENSORS = World(
+TENSORS = ArrayLibrary(
     lambda parts: torch.stack(parts, dim=-1),
     lambda values, count, fill: torch.nn.functional.pad(values, (count, 0), value=fill),
 )

@@ -141,7 +141,7 @@ def cross_entropy_of(
     return _in_unit((mass * surprise).sum(dim=-1), unit).to(dtype)
 
 
-class _Side(NamedTuple):
+class _Distribution(NamedTuple):
     """One of two distributions, classes last, in the dtype that sums are kept in."""
 
     values: Tensor
@@ -165,7 +165,7 @@ def _pair(
     logarithms: tuple[bool, bool],
     mask: Tensor | None,
     check: bool | None,
-) -> tuple[_Side, _Side, torch.dtype]:
+) -> tuple[_Distribution, _Distribution, torch.dtype]:
     """Return both distributions, broadcast to one shape, and the dtype of the answer."""
     given = arguments.floating(p, "p"), arguments.floating(arguments.beside(q, p, "q"), "q")
     pair = [_classes_last(each, axis, name) for each, name in zip(given, "pq", strict=True)]
@@ -187,7 +187,8 @@ def _pair(
     dtype = torch.promote_types(*(each.dtype for each in given))
     wide = accumulator_dtype(dtype)
     first, second = (
-        _Side(values.to(wide), is_log) for values, is_log in zip(pair, logarithms, strict=True)
+        _Distribution(values.to(wide), is_log)
+        for values, is_log in zip(pair, logarithms, strict=True)
     )
     return first, second, dtype
 
