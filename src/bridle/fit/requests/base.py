@@ -154,7 +154,7 @@ class Request(Question[Sums]):
         """Return the sums over two disjoint sets of rows; ``one`` may be reused."""
 
 
-# What asks for sums, one after the other, and returns a result: whoever drives several of them can
+# What asks for sums, one after the other, and returns a result: whatever drives several of them can
 # answer all in one pass.
 Steps = Generator[Question[Any], Any, Result]
 

@@ -64,8 +64,10 @@ def multiply_by_hessian(
     scores *= mass
 
 
-def add_squares(matrix: Any, mean: Array, weight: Array, squares: Array, seen: Array) -> None:
-    """Add ``Σ_e s_e (x_e − mean)²`` of each row's entries to ``squares``, ``Σ_e s_e`` to ``seen``.
+def add_squares(
+    matrix: Any, mean: Array, weight: Array, squares: Array, stored_weight: Array
+) -> None:
+    """Add each row's ``Σ_e s_e (x_e − mean)²`` to ``squares`` and ``Σ_e s_e`` to ``stored_weight``.
 
     Parameters
     ----------
@@ -79,13 +81,13 @@ def add_squares(matrix: Any, mean: Array, weight: Array, squares: Array, seen: A
     Examples
     --------
     >>> from scipy import sparse
-    >>> squares, seen = np.zeros(1), np.zeros(1)
+    >>> squares, stored_weight = np.zeros(1), np.zeros(1)
     >>> matrix = sparse.csr_array([[3.0, 0.0]])
-    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, seen)
-    >>> squares, seen
+    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, stored_weight)
+    >>> squares, stored_weight
     (array([8.]), array([2.]))
     """
     row = np.repeat(np.arange(len(mean)), np.diff(matrix.indptr))
     share = weight[matrix.indices]
     squares += np.bincount(row, share * (matrix.data - mean[row]) ** 2, len(mean))
-    seen += np.bincount(row, share, len(mean))
+    stored_weight += np.bincount(row, share, len(mean))
