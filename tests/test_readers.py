@@ -44,7 +44,7 @@ class InThirds(Reader):
             place = reader_of(Rows([X[begin:end]]), y[begin:end], own, classes)
             place.first_row = begin
             self._places.append(place)
-        # Nobody has all rows at hand: what is no sum is not asked.
+        # No reader has all rows: only sums are asked for.
         known: Any = {"count": len(y), "all_rows_on_host": False, "keeps_residuals": False}
         self.facts = replace(self._places[0].facts, **known)
         self.memory_budget = 2**24

@@ -270,7 +270,7 @@ def _add_filtered(
     threshold: Array,
     generator: np.random.Generator | None,
 ) -> bool:
-    """Filter a block and add its products; False if too many entries are left to add it here."""
+    """Filter a block and add its products; False if too many entries are left for that."""
     draws = None if generator is None else generator.random(len(residual))
     if not choose.worth_compiling(residual.size):
         residual_filter.filter_rows(residual, threshold, draws)

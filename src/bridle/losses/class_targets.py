@@ -151,7 +151,7 @@ class ClassTargets:
 
 
 class DefaultLayout(NamedTuple):
-    """Scores and target in the default layout; ``place``: the axis that the classes had, if another."""
+    """Scores and target in the default layout; ``place``: the axis the classes had, if another."""
 
     values: Array
     target: Any

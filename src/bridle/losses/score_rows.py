@@ -48,7 +48,7 @@ class RowLosses:
 def rows_of_scores(
     problem: ClassTargets,
     scale: Any,
-    loss_options: LossOptions = LossOptions(),  # noqa: B008 - immutable
+    loss_options: LossOptions = LossOptions(),
     out: Array | None = None,
 ) -> RowLosses:
     """Return each row's loss and, given the factor that it takes, its gradient.
