@@ -32,7 +32,7 @@ class LimitReachedError(Exception):
 
 
 class Trace:
-    """Points and their times, kept in a file so that they weigh on nobody's memory."""
+    """Points and their times, kept in a file so that they count in no measured memory."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -81,7 +81,7 @@ def true_objective(X: Any, y: Array, C: float, weight: Array, intercept: Array) 
 def run(peer: Peer, X: Any, y: Array, C: float, limit: float) -> tuple[Trace, str]:
     """Run a peer for so many seconds at most; return its points, and how it ended."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tolerances that nobody reaches
+        warnings.simplefilter("ignore")  # of tolerances that are not reached
         with _time_limit(30):  # what is done only once in a process
             peer(X[:2000], y[:2000] % 2, C, Trace())
         trace = Trace()

@@ -1,4 +1,4 @@
-"""A device that nobody has kernels for: everything works there, by PyTorch's own operations.
+"""A device without kernels: everything works there, by PyTorch's own operations.
 
 The device is PyTorch's place for foreign ones (``privateuseone``), and its memory is the host's: a
 tensor on it holds another, of which every operation is made. What asks for the host's memory in

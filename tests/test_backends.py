@@ -1,4 +1,4 @@
-"""The registry of backends, and a device that nobody has kernels for."""
+"""The registry of backends, and a device without kernels."""
 
 from __future__ import annotations
 

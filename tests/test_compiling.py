@@ -1,4 +1,4 @@
-"""Nobody waits for a compiler in vain, nor in silence."""
+"""What is compiled, when, and what the cache on disk holds: no needless or silent compilation."""
 
 from __future__ import annotations
 
@@ -127,6 +127,17 @@ def test_an_edited_helper_in_another_file_is_compiled_anew(tmp_path: Path) -> No
     assert edited != text
     helper.write_text(edited, encoding="utf-8")
     assert answer_of(GRADIENT, tmp_path) == "1.0 -1.0"
+
+
+def test_a_cache_that_names_a_class_of_older_sources_is_no_error(tmp_path: Path) -> None:
+    shutil.copytree(Path(bridle.__file__).parent, tmp_path / "bridle")
+    assert answer_of(GRADIENT, tmp_path) == "0.5 -0.5"
+    arguments = tmp_path / "bridle/kernels/numba/arguments.py"
+    assert "class JobParts" in arguments.read_text(encoding="utf-8")
+    for path in (tmp_path / "bridle/kernels/numba").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("JobParts", "PartsOfJobs"), encoding="utf-8")
+    assert answer_of(GRADIENT, tmp_path) == "0.5 -0.5"
 
 
 def test_an_edited_constant_of_a_network_is_compiled_anew(tmp_path: Path) -> None:

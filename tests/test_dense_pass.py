@@ -84,8 +84,8 @@ def test_a_fits_pass_chooses_it_and_gets_the_same(storage: str, monkeypatch: Any
         return real(*given)
 
     monkeypatch.setattr(block_sizes, "_KERNEL_NUMBERS", 0)
-    real = dense._in_one_reading
-    monkeypatch.setattr(dense, "_in_one_reading", seen)
+    real = dense._one_pass_sums
+    monkeypatch.setattr(dense, "_one_pass_sums", seen)
     found = reader.answer(request)
     assert asked
     assert found.loss == pytest.approx(plain.loss, rel=1e-6)

@@ -208,7 +208,7 @@ def test_more_than_two_to_the_31_numbers() -> None:
     assert blocks[-1].stop == rows
     assert problem.normalizer() == rows
     last = slice(rows - 2, rows)
-    losses = rows_of_scores(problem.some(last), None).losses
+    losses = rows_of_scores(problem.take(last), None).losses
     right = oracle.logsumexp(oracle.long(scores[0])) - np.array([0, 5])
     oracle.assert_close(losses, right, np.float32)
 

@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "strict_json", "tensors",
     },
-    # on top; nobody imports them
+    # on top: no room imports them
     "cli": {
         "__init__", "checks", "data", "estimators", "files", "fit", "information",
         "interruption", "judge", "kernels", "losses", "networks", "probabilities", "progress",
@@ -141,7 +141,7 @@ def test_imports_go_in_one_direction() -> None:
     assert found == []
 
 
-# Within the fit: whoever asks knows no rows, and whoever answers knows nobody who asks.
+# Within the fit: solvers, which ask, know no rows; readers, which answer, know no solver.
 FIT_MAY_IMPORT = {
     "problem": {"arrays", "precision", "problem", "requests"},
     "requests": {"arrays", "precision", "requests"},

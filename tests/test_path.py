@@ -346,7 +346,7 @@ class TestCrossValidation:
         with pytest.warns(UserWarning, match="least populated class|no training sample of class 2"):
             model = SoftmaxRegressionCV([1.0], cv=3, scoring="accuracy").fit(X, y)
         assert (model.scores_ > 0.9).all()
-        # Of no weight, it is in nobody's way.
+        # A row of no weight changes nothing.
         with pytest.warns(UserWarning, match="least populated class|class 2 has no weight"):
             model = SoftmaxRegressionCV([1.0], cv=3).fit(X, y, (y != 2).astype(float))
         assert np.isfinite(model.scores_).all()

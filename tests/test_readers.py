@@ -44,8 +44,8 @@ class InThirds(Reader):
             place = reader_of(Rows([X[begin:end]]), y[begin:end], own, classes)
             place.first_row = begin
             self._places.append(place)
-        # Nobody has all rows at hand: what is no sum is not asked.
-        known: Any = {"count": len(y), "at_hand": False, "keeps_residuals": False}
+        # No reader has all rows: only sums are asked for.
+        known: Any = {"count": len(y), "all_rows_on_host": False, "keeps_residuals": False}
         self.facts = replace(self._places[0].facts, **known)
         self.memory_budget = 2**24
 
@@ -180,9 +180,9 @@ def test_the_sums_are_what_their_formulas_say(thin: bool) -> None:
     direction = point._replace(weight=change, offset=np.zeros(3))
     product = reader.answer(HessianProduct(point, direction))
     z = x @ change
-    bent = weight[:, None] * p * (z - (p * z).sum(axis=1, keepdims=True))
-    np.testing.assert_allclose(product.product, x.T @ bent, atol=1e-9)
-    np.testing.assert_allclose(product.residual, bent.sum(axis=0), atol=1e-9)
+    residual_change = weight[:, None] * p * (z - (p * z).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(product.product, x.T @ residual_change, atol=1e-9)
+    np.testing.assert_allclose(product.residual, residual_change.sum(axis=0), atol=1e-9)
 
 
 def test_without_weights_no_pass_is_needed() -> None:

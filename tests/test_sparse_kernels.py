@@ -125,12 +125,14 @@ class TestCurvature:
         p = residual / np.where(share > 0, share, 1)[:, None] + soft
         exact = share[:, None] * (p * scores - p * (p * scores).sum(axis=1, keepdims=True))
         for dtype, precision in (("float64", 1e-12), ("float32", 1e-5)):
-            for curve in (cpu_sparse.curve_rows, sparse_reference.curve_rows):
+            for curve in (cpu_sparse.multiply_by_hessian, sparse_reference.multiply_by_hessian):
                 given_scores = scores.astype(dtype)
                 curve(given_scores, residual, target, weight)
                 np.testing.assert_allclose(given_scores, exact, atol=precision)
 
-    @pytest.mark.parametrize("curve", [cpu_sparse.curve_rows, sparse_reference.curve_rows])
+    @pytest.mark.parametrize(
+        "curve", [cpu_sparse.multiply_by_hessian, sparse_reference.multiply_by_hessian]
+    )
     def test_a_sure_row_keeps_its_digits(self, curve: Any) -> None:
         # p = (1 − 1e-9, 1e-9): p (z − z̄) is 1e-9 · 3, which 1 − p alone no float32 can tell.
         scores = np.array([[5.0, 2.0]], np.float32)

@@ -324,7 +324,7 @@ def test_kernels_that_divide_by_one_number_get_no_z_loss_with_class_weights(
         return SimpleNamespace(serves=lambda rows, classes: rows > 0 < classes)
 
     monkeypatch.setattr(kernels, "index_kernels", reads_indices)
-    request = index_loss.Request(
+    request = index_loss.LossCall(
         target=torch.tensor([0, 1]),
         weight=torch.ones(3) if "weight" in options else None,
         sample_weight=None,

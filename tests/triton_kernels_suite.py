@@ -417,7 +417,7 @@ def test_blocks_do_not_change_what_a_row_is(classes: int, monkeypatch: pytest.Mo
 
 @pytest.fixture(scope="module")
 def far_memory() -> Tensor:
-    """Memory that nobody touches costs nothing: 4 GB are reserved, some thousand pages are used."""
+    """Untouched memory costs nothing: 4 GB are reserved, some thousand pages are used."""
     try:
         return torch.empty(2**31 + 8, dtype=torch.float16, device=DEVICE)
     except RuntimeError as error:

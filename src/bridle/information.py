@@ -178,7 +178,7 @@ def cross_entropy_of(
 ) -> Array:
     """Return ``H(p, q) = −Σ_c p_c log q_c = H(p) + KL(p ‖ q)`` of two distributions.
 
-    The mean surprisal of one who believes ``q`` where ``p`` is true.
+    The mean surprisal under the prediction ``q`` of what is drawn from ``p``.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def perplexity(cross_entropy: npt.ArrayLike, *, unit: checks.Unit = "nats") -> A
         return np.asarray(result).astype(values.dtype, copy=False)[()]
 
 
-class _Side(NamedTuple):
+class _Distribution(NamedTuple):
     """One of two distributions, classes last; 0 and −inf where a mask leaves it out."""
 
     probability: Array
@@ -261,7 +261,7 @@ def _pair(
     mask: npt.ArrayLike | None,
     *,
     check: bool,
-) -> tuple[_Side, _Side, np.dtype[Any]]:
+) -> tuple[_Distribution, _Distribution, np.dtype[Any]]:
     """Return both distributions in the dtype that sums are kept in, and that of the answer."""
     pair = [
         _classes_last(checks.floating(values, name), name, axis)
@@ -274,7 +274,7 @@ def _pair(
     first, second = np.broadcast_arrays(*pair)
     if mask is not None:
         kept = _kept_entries(mask, first.shape, axis)
-        pair = [np.where(kept, values, _nothing(values, is_log=is_log))
+        pair = [np.where(kept, values, _no_probability(values, is_log=is_log))
                 for values, is_log in zip((first, second), logarithms, strict=True)]  # fmt: skip
         if check:
             rows = np.asarray(kept.any(axis=-1))
@@ -284,11 +284,11 @@ def _pair(
     dtype = first.dtype
     if second.dtype != dtype:  # float16 and bfloat16 have no dtype in common but a wider one
         dtype = np.result_type(accumulator_dtype(dtype), accumulator_dtype(second.dtype))
-    sides = [
-        _side(_wide(values, dtype), is_log=is_log)
+    distributions = [
+        _distribution(_wide(values, dtype), is_log=is_log)
         for values, is_log in zip((first, second), logarithms, strict=True)
     ]
-    return sides[0], sides[1], dtype
+    return distributions[0], distributions[1], dtype
 
 
 def _classes_last(array: Array, name: str, axis: int) -> Array:
@@ -296,12 +296,16 @@ def _classes_last(array: Array, name: str, axis: int) -> Array:
     return np.moveaxis(array, axis, -1)
 
 
-def _side(values: Array, *, is_log: bool) -> _Side:
+def _distribution(values: Array, *, is_log: bool) -> _Distribution:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return _Side(np.exp(values), values) if is_log else _Side(values, np.log(values))
+        return (
+            _Distribution(np.exp(values), values)
+            if is_log
+            else _Distribution(values, np.log(values))
+        )
 
 
-def _nothing(values: Array, *, is_log: bool) -> Any:
+def _no_probability(values: Array, *, is_log: bool) -> Any:
     """Return what stands for no probability."""
     return values.dtype.type(-np.inf if is_log else 0)
 

@@ -28,7 +28,7 @@ from bridle.losses.outputs import (
     collect_outputs,
 )
 from bridle.losses.reduction import gradient_scale, reduce_losses
-from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
+from bridle.losses.score_rows import LossOptions, RowLosses, rows_of_scores
 
 Array = npt.NDArray[Any]
 
@@ -128,10 +128,10 @@ def linear_cross_entropy(
         "memory_budget": memory_budget,
         "check": check,
     }
-    work = _Work.of(features, weight, target, asked, options)
+    call = _HeadCall.of(features, weight, target, asked, options)
     pieces = [
-        rows_of_scores(replace(work.problem.some(rows), scores=scores), None, work.recipe)
-        for rows, _, scores in work.blocks()
+        rows_of_scores(replace(call.problem.take(rows), scores=scores), None, call.loss_options)
+        for rows, _, scores in call.blocks()
     ]
     found = RowLosses(
         np.concatenate([piece.losses for piece in pieces]),
@@ -139,13 +139,13 @@ def linear_cross_entropy(
         [part for piece in pieces for part in piece.parts],
         [each for piece in pieces for each in piece.log_probability],
     )
-    loss = work.reduce(found.losses)
+    loss = call.reduce(found.losses)
     if outputs is None:
         return loss
-    collected = collect_outputs(asked, loss, work.problem, found)
+    collected = collect_outputs(asked, loss, call.problem, found)
     return CrossEntropyOutputs(
         *(
-            value if value is None or name == "loss" else work.spread(value, name)
+            value if value is None or name == "loss" else call.to_positions(value, name)
             for name, value in collected._asdict().items()
         )
     )
@@ -232,31 +232,33 @@ def linear_cross_entropy_gradient(
         "memory_budget": memory_budget,
         "check": check,
     }
-    work = _Work.of(features, weight, target, frozenset(), options)
+    call = _HeadCall.of(features, weight, target, frozenset(), options)
     threshold = 0.0
     if gradient_filter is not None:
         threshold = checks.fraction(gradient_filter, "gradient_filter")
     generator = np.random.default_rng(random_state) if unbiased else None
-    losses = np.empty(len(work.problem.scores), work.problem.compute_dtype)
-    d_features = np.zeros(work.features.shape, work.weight.dtype)
-    d_weight = np.zeros_like(work.weight)
-    d_bias = np.zeros_like(work.weight, shape=len(d_weight))
-    scale = gradient_scale(work.divisor, work.reduction)
-    for rows, block, scores in work.blocks():
-        problem = replace(work.problem.some(rows), scores=scores)
-        losses[rows] = rows_of_scores(problem, scale, work.recipe, out=scores).losses
-        into = (d_features[rows], d_weight, d_bias)
-        level = threshold * float(scale) * problem.row_weight()
-        if threshold and _add_filtered(scores, block, work.weight, into, level, generator):
+    losses = np.empty(len(call.problem.scores), call.problem.compute_dtype)
+    d_features = np.zeros(call.features.shape, call.weight.dtype)
+    d_weight = np.zeros_like(call.weight)
+    d_bias = np.zeros_like(call.weight, shape=len(d_weight))
+    scale = gradient_scale(call.divisor, call.reduction)
+    for rows, block, scores in call.blocks():
+        problem = replace(call.problem.take(rows), scores=scores)
+        losses[rows] = rows_of_scores(problem, scale, call.loss_options, out=scores).losses
+        gradients = (d_features[rows], d_weight, d_bias)
+        row_threshold = threshold * float(scale) * problem.row_weight()
+        if threshold and _add_filtered(
+            scores, block, call.weight, gradients, row_threshold, generator
+        ):
             continue
-        products.multiply_back(scores, work.weight, d_features[rows])
+        products.multiply_back(scores, call.weight, d_features[rows])
         products.add_products(scores, block, d_weight)
         d_bias += scores.sum(axis=0, dtype=np.float64)
     return LinearGradient(
-        work.reduce(losses),
-        work.spread_features(d_features),
-        d_weight.astype(work.given_weight.dtype, copy=False),
-        None if work.bias is None else d_bias.astype(work.bias_dtype, copy=False),
+        call.reduce(losses),
+        call.features_to_positions(d_features),
+        d_weight.astype(call.original_weight.dtype, copy=False),
+        None if call.bias is None else d_bias.astype(call.bias_dtype, copy=False),
     )
 
 
@@ -264,11 +266,11 @@ def _add_filtered(
     residual: Array,
     features: Array,
     weight: Array,
-    into: tuple[Array, Array, Array],
+    gradients: tuple[Array, Array, Array],
     threshold: Array,
     generator: np.random.Generator | None,
 ) -> bool:
-    """Add what a filter leaves of a block; or only filter it, where too much is left."""
+    """Filter a block and add its products; False if too many entries are left for that."""
     draws = None if generator is None else generator.random(len(residual))
     if not choose.worth_compiling(residual.size):
         residual_filter.filter_rows(residual, threshold, draws)
@@ -281,7 +283,7 @@ def _add_filtered(
         compiled_filter.filter_rows(residual, threshold, draws)
         return False
     columns = filtered_products.transposed(entries, len(weight))
-    d_features, d_weight, d_bias = into
+    d_features, d_weight, d_bias = gradients
     filtered_products.add_products(entries, weight, d_features)
     filtered_products.add_products(columns, features, d_weight)
     filtered_products.add_products(
@@ -290,21 +292,21 @@ def _add_filtered(
     return True
 
 
-class _Work(NamedTuple):
+class _HeadCall(NamedTuple):
     """A checked call: its rows, those that are not ignored, and how they become an answer."""
 
     features: Array  # (n, D), as given; only the counted rows
     weight: Array  # (C, D), as it is multiplied
     bias: Array | None
     problem: ClassTargets  # of the counted rows
-    recipe: Recipe
+    loss_options: LossOptions
     reduction: checks.Reduction
     on_empty: checks.OnEmpty
     divisor: Any
-    step: int
-    kept: Array | None  # which rows are counted; None: all
+    rows_per_block: int
+    counted_rows: Array | None  # which rows are counted; None: all
     shape: tuple[int, ...]  # of the features
-    given_weight: Array
+    original_weight: Array
     bias_dtype: Any
 
     @classmethod
@@ -315,115 +317,123 @@ class _Work(NamedTuple):
         target: Any,
         asked: frozenset[str],
         options: dict[str, Any],
-    ) -> _Work:
+    ) -> _HeadCall:
         """Check the arguments and bring them to rows."""
-        given, matrix = checks.floating(features, "features"), checks.floating(weight, "weight")
-        checks.linear_head(given.shape, matrix.shape)
+        original_features, matrix = (
+            checks.floating(features, "features"),
+            checks.floating(weight, "weight"),
+        )
+        checks.linear_head(original_features.shape, matrix.shape)
         bias, bias_dtype = _bias(options.pop("bias", None), len(matrix))
-        kind = np.result_type(*map(accumulator_dtype, (given.dtype, matrix.dtype)))
-        if kind not in (np.float32, np.float64):
-            raise checks.InputError.of("features", expected="float64 or narrower", found=kind)
+        dtype = np.result_type(*map(accumulator_dtype, (original_features.dtype, matrix.dtype)))
+        if dtype not in (np.float32, np.float64):
+            raise checks.InputError.of("features", expected="float64 or narrower", found=dtype)
         budget = checks.memory_budget(options.pop("memory_budget", None))
-        step = choose.CPU_HEAD.rows(prod(given.shape[:-1]), len(matrix), kind.itemsize, budget)
+        rows_per_block = choose.CPU_HEAD.rows(
+            prod(original_features.shape[:-1]), len(matrix), dtype.itemsize, budget
+        )
         reduction, on_empty = options.pop("reduction", "mean"), options.pop("on_empty", "nan")
         normalizer = options.pop("normalizer", None)
         checks.reduction(reduction)
         checks.on_empty(on_empty)
         checks.normalizer(normalizer, reduction)
-        recipe = Recipe(
+        loss_options = LossOptions(
             float(options.pop("z_loss", 0.0)),
             checks.softcap(options.pop("softcap", 0.0)),
             checks.positive(options.pop("temperature", 1.0), "temperature"),
             asked,
         )
-        shape = given.shape[:-1]
+        shape = original_features.shape[:-1]
         sample_weight = options.pop("sample_weight", None)
-        stand_in = np.broadcast_to(np.zeros(1, kind), (prod(shape), len(matrix)))
+        placeholder = np.broadcast_to(np.zeros(1, dtype), (prod(shape), len(matrix)))
         problem = class_targets(
-            stand_in,
+            placeholder,
             checks.linear_target(target, shape, len(matrix)),
             options.pop("class_weight", None),
             sample_weight=_flat_weight(sample_weight, shape),
             **options,
         )
         divisor, z_share = mean_divisor(problem, reduction, normalizer)
-        recipe = replace(recipe, z_loss=recipe.z_loss * z_share)
-        rows = given.reshape(prod(shape), given.shape[-1])
-        kept = None if problem.counted.all() else np.flatnonzero(problem.counted)
-        if kept is not None:
-            # Without the scores, of which a choice of rows would be a copy.
-            rows, problem = rows[kept], replace(problem, scores=stand_in[:, :0]).some(kept)
-            stand_in = stand_in[: len(kept)]
-        problem = replace(problem, scores=stand_in, input_shape=stand_in.shape)
+        loss_options = replace(loss_options, z_loss=loss_options.z_loss * z_share)
+        rows = original_features.reshape(prod(shape), original_features.shape[-1])
+        counted_rows = None if problem.counted.all() else np.flatnonzero(problem.counted)
+        if counted_rows is not None:
+            # Without the scores: selecting rows of the placeholder would copy it.
+            rows, problem = (
+                rows[counted_rows],
+                replace(problem, scores=placeholder[:, :0]).take(counted_rows),
+            )
+            placeholder = placeholder[: len(counted_rows)]
+        problem = replace(problem, scores=placeholder, input_shape=placeholder.shape)
         return cls(
             features=rows,
-            weight=np.ascontiguousarray(matrix, kind),
-            bias=None if bias is None else bias.astype(kind),
+            weight=np.ascontiguousarray(matrix, dtype),
+            bias=None if bias is None else bias.astype(dtype),
             problem=problem,
-            recipe=recipe,
+            loss_options=loss_options,
             reduction=reduction,
             on_empty=on_empty,
             divisor=divisor,
-            step=step,
-            kept=kept,
-            shape=given.shape,
-            given_weight=matrix,
+            rows_per_block=rows_per_block,
+            counted_rows=counted_rows,
+            shape=original_features.shape,
+            original_weight=matrix,
             bias_dtype=bias_dtype,
         )
 
     def blocks(self) -> Iterator[tuple[slice, Array, Array]]:
         """Yield rows, their features, and their scores, which may be overwritten."""
-        count, kind = len(self.features), self.weight.dtype
-        memory = np.empty((min(self.step, count), len(self.weight)), kind)
-        for begin in range(0, max(count, 1), self.step):
-            rows = slice(begin, min(begin + self.step, count))
-            block = np.ascontiguousarray(self.features[rows], kind)
-            scores = memory[: len(block)]
+        count, dtype = len(self.features), self.weight.dtype
+        score_buffer = np.empty((min(self.rows_per_block, count), len(self.weight)), dtype)
+        for begin in range(0, max(count, 1), self.rows_per_block):
+            rows = slice(begin, min(begin + self.rows_per_block, count))
+            block = np.ascontiguousarray(self.features[rows], dtype)
+            scores = score_buffer[: len(block)]
             products.make_scores(block, self.weight, self.bias, scores)
             yield rows, block, scores
 
     def reduce(self, losses: Array) -> Array:
         """Return the answer of the rows' losses."""
         if self.reduction == "none":
-            return self.spread(losses, "loss")
+            return self.to_positions(losses, "loss")
         return reduce_losses(losses, self.divisor, reduction=self.reduction, on_empty=self.on_empty)
 
-    def spread(self, values: Array, name: str) -> Array:
-        """Return the values in the shape of the positions; those of ignored rows say so."""
-        if self.kept is not None:
-            nothing = {"argmax": -1, "correct": False}.get(name, 0)
-            full = np.full(prod(self.shape[:-1]), nothing, values.dtype)
-            full[self.kept] = values
-            values = full
+    def to_positions(self, values: Array, name: str) -> Array:
+        """Return the values in the shape of the positions; ignored rows hold a fixed value."""
+        if self.counted_rows is not None:
+            ignored_value = {"argmax": -1, "correct": False}.get(name, 0)
+            all_positions = np.full(prod(self.shape[:-1]), ignored_value, values.dtype)
+            all_positions[self.counted_rows] = values
+            values = all_positions
         return values.reshape(self.shape[:-1])[()]
 
-    def spread_features(self, gradient: Array) -> Array:
+    def features_to_positions(self, gradient: Array) -> Array:
         """Return the gradient in the features, 0 for ignored rows."""
-        kind = self.features.dtype
-        if self.kept is not None:
-            full = np.zeros((prod(self.shape[:-1]), self.shape[-1]), kind)
-            full[self.kept] = gradient
-            gradient = full
-        return gradient.astype(kind, copy=False).reshape(self.shape)
+        dtype = self.features.dtype
+        if self.counted_rows is not None:
+            all_positions = np.zeros((prod(self.shape[:-1]), self.shape[-1]), dtype)
+            all_positions[self.counted_rows] = gradient
+            gradient = all_positions
+        return gradient.astype(dtype, copy=False).reshape(self.shape)
 
 
 def _bias(bias: npt.ArrayLike | None, classes: int) -> tuple[Array | None, Any]:
     if bias is None:
         return None, None
-    given = checks.floating(bias, "bias")
-    if given.shape != (classes,):
-        raise checks.InputError.of("bias", expected=f"shape ({classes},)", found=given.shape)
-    return given, given.dtype
+    checked = checks.floating(bias, "bias")
+    if checked.shape != (classes,):
+        raise checks.InputError.of("bias", expected=f"shape ({classes},)", found=checked.shape)
+    return checked, checked.dtype
 
 
 def _flat_weight(sample_weight: npt.ArrayLike | None, shape: tuple[int, ...]) -> Any:
     if sample_weight is None:
         return None
-    given = checks.floating(sample_weight, "sample_weight")
-    if given.shape == shape[:1] and len(shape) > 1:
+    weights = checks.floating(sample_weight, "sample_weight")
+    if weights.shape == shape[:1] and len(shape) > 1:
         # One weight per sample also serves all of its positions.
-        given = given.reshape(given.shape + (1,) * (len(shape) - 1))
-        given = np.broadcast_to(given, shape)
-    elif given.shape != shape:
-        raise checks.InputError.of("sample_weight", expected=f"shape {shape}", found=given.shape)
-    return given.reshape(-1)
+        weights = weights.reshape(weights.shape + (1,) * (len(shape) - 1))
+        weights = np.broadcast_to(weights, shape)
+    elif weights.shape != shape:
+        raise checks.InputError.of("sample_weight", expected=f"shape {shape}", found=weights.shape)
+    return weights.reshape(-1)

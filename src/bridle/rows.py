@@ -25,9 +25,9 @@ Features = Any  # a dense array, or a sparse one: SciPy publishes no type for ei
 
 # A block that has to be converted or gathered holds at most this many numbers (16 MB of float32).
 _CONVERTED_NUMBERS = 2**22
-# What has been read of a larger mapped file does not stay: memory is bounded, not the data.
+# Pages that were read of a larger mapped file are given back: memory is bounded, whatever its size.
 _RESIDENT_BYTES = 2**28
-# Rows of it that are gathered before what came with them is given back.
+# Scattered rows of it that are gathered before their pages are given back.
 _SCATTERED_ROWS = 1024
 # PyTorch's dtypes that float32 cannot hold; NumPy's are known by what they are, not by a name,
 # which byte order and platform change.
@@ -61,25 +61,25 @@ class Rows:
     """
 
     def __init__(self, parts: Sequence[Features], index: Array | None = None) -> None:
-        self._parts = [_stored(part) for part in parts]
-        if not self._parts or any(part.ndim != 2 for part in self._parts):
+        self._parts = [_readable(array) for array in parts]
+        if not self._parts or any(array.ndim != 2 for array in self._parts):
             raise checks.InputError(
                 "features: expected at least one two-dimensional array",
                 argument="features",
                 expected="at least one two-dimensional array",
             )
-        widths = {part.shape[1] for part in self._parts}
+        widths = {array.shape[1] for array in self._parts}
         if len(widths) > 1:
             raise checks.InputError.of("features", expected="one width", found=sorted(widths))
-        devices = {str(part.device) for part in self._parts if is_tensor(part)}
+        devices = {str(array.device) for array in self._parts if is_tensor(array)}
         if len(devices) > 1:
             raise checks.InputError.of("features", expected="one device", found=sorted(devices))
-        kinds = {bool(sparse.issparse(part)) for part in self._parts}
+        kinds = {bool(sparse.issparse(array)) for array in self._parts}
         if len(kinds) > 1:
             raise checks.InputError.of(
                 "features", expected="all parts dense or all sparse", found="both"
             )
-        self._starts = np.cumsum([0, *(part.shape[0] for part in self._parts)])
+        self._starts = np.cumsum([0, *(array.shape[0] for array in self._parts)])
         self._index = index
         count = int(self._starts[-1]) if index is None else len(index)
         self.shape = (count, int(widths.pop()))
@@ -94,13 +94,13 @@ class Rows:
 
         In any byte order. Of long doubles and integers of 64 bits float64 keeps 53 bits.
         """
-        wide = any(_is_wide(part) for part in self._parts)
+        wide = any(_is_wide(array) for array in self._parts)
         return np.dtype(np.float64 if wide else np.float32)
 
     @property
     def are_tensors(self) -> bool:
         """Whether the products are PyTorch's: on another device, or of a dtype that is its own."""
-        return all(is_tensor(part) for part in self._parts)
+        return all(is_tensor(array) for array in self._parts)
 
     def on(self, device: Any) -> Rows:
         """Return the rows as one PyTorch tensor on a device, copied there block by block.
@@ -117,7 +117,7 @@ class Rows:
             raise checks.InputError.of(
                 "device", expected=f"dense features on {device}", found="sparse"
             )
-        half = all(_is_half(part) for part in self._parts)
+        half = all(_is_half(array) for array in self._parts)
         dtype = np.dtype(np.float16) if half else self.dtype
         try:
             there = torch.empty(self.shape, dtype=getattr(torch, dtype.name), device=device)
@@ -133,7 +133,7 @@ class Rows:
             there[rows] = torch.from_numpy(np.ascontiguousarray(block))
         return Rows([there])
 
-    def beside(self, values: Any) -> Any:
+    def on_device_of(self, values: Any) -> Any:
         """Return values (an array, a tensor, None) on the device, where `are_tensors`."""
         if values is None or not self.are_tensors:
             return values
@@ -148,12 +148,12 @@ class Rows:
         """Yield ``(which rows, their features as a tensor in dtype)``, where `are_tensors`."""
         kind = getattr(sys.modules["torch"], dtype.name)
         starts = self._starts if self._index is None else [0]
-        for start, part in zip(starts, self._parts, strict=False):
-            count = len(part) if self._index is None else len(self)
+        for start, array in zip(starts, self._parts, strict=False):
+            count = len(array) if self._index is None else len(self)
             for begin in range(0, count, rows):
                 which = slice(int(start) + begin, int(start) + min(begin + rows, count))
                 if self._index is None:
-                    yield which, part[begin : begin + rows].to(kind)
+                    yield which, array[begin : begin + rows].to(kind)
                 else:
                     yield which, self._gather_tensor(self._index[which]).to(kind)
 
@@ -161,7 +161,7 @@ class Rows:
     def nbytes(self) -> int:
         """What all rows take in `dtype`; of sparse ones, the stored numbers of all parts."""
         if self.is_sparse:
-            return int(sum(part.nnz for part in self._parts)) * self.dtype.itemsize
+            return int(sum(array.nnz for array in self._parts)) * self.dtype.itemsize
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     def take(self, index: Array) -> Rows:
@@ -185,25 +185,25 @@ class Rows:
         """
         dtype = self.dtype if dtype is None else dtype
         if self._index is not None:
-            yield from self._gathered_blocks(self._bounded(rows, numbers), dtype)
+            yield from self._gathered_blocks(self._rows_within(rows, numbers), dtype)
             return
-        for start, part in zip(self._starts, self._parts, strict=False):
-            release = _releaser(part)
-            mapped = _mapped_file(part)
-            viewed = part.dtype == dtype and release is None
-            step = rows if viewed else self._bounded(rows, numbers)
-            for begin in range(0, part.shape[0], step):
-                end = min(begin + step, part.shape[0])
+        for start, array in zip(self._starts, self._parts, strict=False):
+            release = _releaser(array)
+            mapped = _mapped_file(array)
+            viewed = array.dtype == dtype and release is None
+            step = rows if viewed else self._rows_within(rows, numbers)
+            for begin in range(0, array.shape[0], step):
+                end = min(begin + step, array.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
-                _check_whole(mapped)
-                yield which, _converted(_row_range(part, begin, end), dtype)
+                _check_file_size(mapped)
+                yield which, _converted(_row_range(array, begin, end), dtype)
                 if release is not None:
                     release()
 
     def to_array(self) -> Features:
         """Return all rows as one dense or sparse array in `dtype`."""
         if len(self._parts) == 1 and self._index is None:
-            _check_whole(_mapped_file(self._parts[0]))
+            _check_file_size(_mapped_file(self._parts[0]))
             return _converted(self._parts[0], self.dtype)
         blocks = [block for _, block in self.blocks(max(len(self), 1))]
         if not blocks:
@@ -215,19 +215,19 @@ class Rows:
         assert self._index is not None
         for begin in range(0, len(self), step):
             chosen = self._index[begin : begin + step]
-            yield slice(begin, begin + len(chosen)), self._gather_and_release(chosen, dtype)
+            yield slice(begin, begin + len(chosen)), self._gather_mapped(chosen, dtype)
 
-    def _gather_and_release(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
-        for part in self._parts:
-            _check_whole(_mapped_file(part))
-        releases = [release for part in self._parts if (release := _releaser(part)) is not None]
+    def _gather_mapped(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
+        for array in self._parts:
+            _check_file_size(_mapped_file(array))
+        releases = [release for array in self._parts if (release := _releaser(array)) is not None]
         if not releases:
             return self._gather(chosen, dtype)
         block = np.empty((len(chosen), self.shape[1]), dtype)
-        # A row that is read brings its neighbours in the file into memory, 64 KB or so.
+        # Reading a row loads its neighbours in the file too, 64 KB or so.
         for begin in range(0, len(chosen), _SCATTERED_ROWS):
-            few = slice(begin, begin + _SCATTERED_ROWS)
-            block[few] = self._gather(chosen[few], dtype)
+            scattered = slice(begin, begin + _SCATTERED_ROWS)
+            block[scattered] = self._gather(chosen[scattered], dtype)
             for release in releases:
                 release()
         return block
@@ -237,69 +237,75 @@ class Rows:
             return _converted(self._gather_tensor(chosen), dtype)
         if len(self._parts) == 1:
             return _converted(self._parts[0][chosen], dtype)
-        home = np.searchsorted(self._starts, chosen, side="right") - 1
-        present = np.unique(home)
-        pieces = [
-            _converted(self._parts[part][chosen[home == part] - self._starts[part]], dtype)
-            for part in present
+        array_of_row = np.searchsorted(self._starts, chosen, side="right") - 1
+        numbers = np.unique(array_of_row)
+        gathered = [
+            _converted(
+                self._parts[number][chosen[array_of_row == number] - self._starts[number]], dtype
+            )
+            for number in numbers
         ]
-        order = np.concatenate([np.flatnonzero(home == part) for part in present])
-        joined = sparse.vstack(pieces, format="csr") if self.is_sparse else np.concatenate(pieces)
+        order = np.concatenate([np.flatnonzero(array_of_row == number) for number in numbers])
+        joined = (
+            sparse.vstack(gathered, format="csr") if self.is_sparse else np.concatenate(gathered)
+        )
         return joined[np.argsort(order)]
 
     def _gather_tensor(self, chosen: Array) -> Any:
         torch = sys.modules["torch"]
-        home = np.searchsorted(self._starts, chosen, side="right") - 1
-        pieces, places = [], []
-        for number in np.unique(home):
-            part, own = self._parts[number], np.flatnonzero(home == number)
-            index = torch.as_tensor(chosen[own] - self._starts[number], device=part.device)
-            pieces.append(part[index])
-            places.append(own)
-        if len(pieces) == 1:
-            return pieces[0]
-        order = np.argsort(np.concatenate(places)) if places else np.zeros(0, np.intp)
-        joined = torch.cat(pieces) if pieces else self._parts[0][:0]
+        array_of_row = np.searchsorted(self._starts, chosen, side="right") - 1
+        gathered, positions = [], []
+        for place in np.unique(array_of_row):
+            array, rows_of_array = self._parts[place], np.flatnonzero(array_of_row == place)
+            index = torch.as_tensor(
+                chosen[rows_of_array] - self._starts[place], device=array.device
+            )
+            gathered.append(array[index])
+            positions.append(rows_of_array)
+        if len(gathered) == 1:
+            return gathered[0]
+        order = np.argsort(np.concatenate(positions)) if positions else np.zeros(0, np.intp)
+        joined = torch.cat(gathered) if gathered else self._parts[0][:0]
         return joined[torch.as_tensor(order, device=joined.device)]
 
-    def _bounded(self, rows: int, numbers: int) -> int:
+    def _rows_within(self, rows: int, numbers: int) -> int:
         if self.is_sparse:
             return rows
         fitting: int = numbers // max(self.shape[1], 1)
         return max(1, min(rows, fitting))
 
 
-def _stored(part: Features) -> Features:
-    if sparse.issparse(part):
-        return _with_single_truths(part.tocsr())
-    if not is_tensor(part):
-        checks.unmasked(part, "features")
-        return np.asanyarray(part)
-    tensor = part.detach()
+def _readable(array: Features) -> Features:
+    if sparse.issparse(array):
+        return _with_unique_entries(array.tocsr())
+    if not is_tensor(array):
+        checks.unmasked(array, "features")
+        return np.asanyarray(array)
+    tensor = array.detach()
     shared = tensor.device.type == "cpu" and str(tensor.dtype) != "torch.bfloat16"
     return tensor.numpy() if shared else tensor
 
 
-def _is_half(part: Features) -> bool:
-    return not is_tensor(part) and part.dtype.kind == "f" and part.dtype.itemsize == 2
+def _is_half(array: Features) -> bool:
+    return not is_tensor(array) and array.dtype.kind == "f" and array.dtype.itemsize == 2
 
 
-def _is_wide(part: Features) -> bool:
-    if is_tensor(part):
-        return str(part.dtype) in _WIDE_TENSORS
-    kind, size = part.dtype.kind, part.dtype.itemsize
+def _is_wide(array: Features) -> bool:
+    if is_tensor(array):
+        return str(array.dtype) in _WIDE_TENSORS
+    kind, size = array.dtype.kind, array.dtype.itemsize
     if kind == "b" or (kind in "iu" and size <= 2):
         return False
-    return not (part.dtype.name == "bfloat16" or (kind == "f" and size <= 4))
+    return not (array.dtype.name == "bfloat16" or (kind == "f" and size <= 4))
 
 
-def _with_single_truths(part: Features) -> Features:
-    """Return booleans with one entry a place: True twice is True, but as numbers it would be 2."""
-    if part.dtype != np.bool_ or part.has_canonical_format:
-        return part
-    single = part.copy()
-    single.sum_duplicates()
-    return single
+def _with_unique_entries(array: Features) -> Features:
+    """Return booleans without duplicate entries: as numbers, True twice would be 2."""
+    if array.dtype != np.bool_ or array.has_canonical_format:
+        return array
+    unique = array.copy()
+    unique.sum_duplicates()
+    return unique
 
 
 def _converted(block: Features, dtype: np.dtype[Any]) -> Features:
@@ -317,9 +323,9 @@ def _float16_values() -> npt.NDArray[np.float32]:
     return np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
-def _mapped_file(part: Features) -> tuple[Any, int, str] | None:
+def _mapped_file(array: Features) -> tuple[Any, int, str] | None:
     """Return the mapping that an array lies in, the bytes its file must have, and its name."""
-    base: Any = part
+    base: Any = array
     while isinstance(base, np.ndarray):
         if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap):
             start = base.offset - base.offset % mmap.ALLOCATIONGRANULARITY
@@ -328,7 +334,7 @@ def _mapped_file(part: Features) -> tuple[Any, int, str] | None:
     return None
 
 
-def _check_whole(mapped: tuple[Any, int, str] | None) -> None:
+def _check_file_size(mapped: tuple[Any, int, str] | None) -> None:
     """Refuse a file that has become shorter than its mapping, before it is read.
 
     Reading beyond the end of a mapped file ends the process, with nothing that Python could catch.
@@ -337,23 +343,23 @@ def _check_whole(mapped: tuple[Any, int, str] | None) -> None:
     if mapped is None:
         return
     mapping, needed, name = mapped
-    found = mapping.size()
-    if found < needed:
+    size = mapping.size()
+    if size < needed:
         raise checks.InputError(
-            f"{name}: was cut short while it was read: expected {needed} bytes, found {found}",
+            f"{name}: was cut short while it was read: expected {needed} bytes, found {size}",
             expected=f"{needed} bytes",
-            found=f"{found} bytes",
+            found=f"{size} bytes",
         )
 
 
-def _releaser(part: Features) -> Callable[[], None] | None:
-    """Return what gives a large mapped file's memory back; None where there is nothing to give.
+def _releaser(array: Features) -> Callable[[], None] | None:
+    """Return what gives the pages of a large mapped file back; None for any other array.
 
     The next read maps it again. Not so where the mapping may hold changes that no file has.
     """
-    if not isinstance(part, np.ndarray) or part.nbytes <= _RESIDENT_BYTES:
+    if not isinstance(array, np.ndarray) or array.nbytes <= _RESIDENT_BYTES:
         return None
-    base: Any = part
+    base: Any = array
     read_only = False
     while isinstance(base, np.ndarray):
         read_only = read_only or getattr(base, "mode", None) == "r"
@@ -364,13 +370,13 @@ def _releaser(part: Features) -> Callable[[], None] | None:
     return lambda: mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def _row_range(part: Features, begin: int, end: int) -> Features:
+def _row_range(array: Features, begin: int, end: int) -> Features:
     """Return a view of some rows, where SciPy's own slice would be a copy."""
-    if not sparse.issparse(part):
-        return part[begin:end]
-    first, last = part.indptr[begin], part.indptr[end]
-    view = sparse.csr_array((end - begin, part.shape[1]), dtype=part.dtype)
+    if not sparse.issparse(array):
+        return array[begin:end]
+    first, last = array.indptr[begin], array.indptr[end]
+    view = sparse.csr_array((end - begin, array.shape[1]), dtype=array.dtype)
     # Given to the constructor, a small part of the entries would be copied.
-    view.data, view.indices = part.data[first:last], part.indices[first:last]
-    view.indptr = part.indptr[begin : end + 1] - first
+    view.data, view.indices = array.data[first:last], array.indices[first:last]
+    view.indptr = array.indptr[begin : end + 1] - first
     return view

@@ -20,7 +20,7 @@ from bridle.tensors import is_tensor, on_host
 Array = Any
 
 
-def beside(values: Any, like: Array) -> Array:
+def on_device_of(values: Any, like: Array) -> Array:
     """Return values (an array, a tensor, None) as an array of the kind and device of another."""
     if values is None or not is_tensor(like):
         return values if values is None else on_host(values)
@@ -32,7 +32,7 @@ def device_of(values: Array) -> Any:
     return values.device if is_tensor(values) else None
 
 
-def narrowed(values: Array, dtype: np.dtype[Any]) -> Array:
+def in_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     """Return values in a NumPy dtype, or the tensor's of that name."""
     if not is_tensor(values):
         return values.astype(dtype, copy=False)
@@ -79,21 +79,21 @@ def larger(left: Any, right: Any) -> Any:
     return sys.modules["torch"].maximum(left, right) if is_tensor(left) else max(left, right)
 
 
-def target_sum(target: Array, classes: int, share: Array) -> Array:
+def target_sum(target: Array, classes: int, row_weight: Array) -> Array:
     """Return Σ s t, the weight of each class (K,), in float64."""
     if target.ndim == 2:
-        return share @ in_dtype_of(target, share)
+        return row_weight @ in_dtype_of(target, row_weight)
     if not is_tensor(target):
-        return np.bincount(target, share, classes)
+        return np.bincount(target, row_weight, classes)
     one_hot = sys.modules["torch"].nn.functional.one_hot(target, classes)
-    return share @ one_hot.to(share.dtype)
+    return row_weight @ one_hot.to(row_weight.dtype)
 
 
-def joined(pieces: list[Array]) -> Array:
+def joined(matrices: list[Array]) -> Array:
     """Return matrices below each other."""
-    if is_tensor(pieces[0]):
-        return sys.modules["torch"].cat(pieces)
-    return np.concatenate(pieces)
+    if is_tensor(matrices[0]):
+        return sys.modules["torch"].cat(matrices)
+    return np.concatenate(matrices)
 
 
 def outer(left: Array, right: Array) -> Array:
@@ -110,7 +110,7 @@ def zeros(shape: tuple[int, ...] | int, like: Array) -> Array:
 
 
 def empty(shape: tuple[int, ...], like: Array) -> Array:
-    """Return memory of the kind, device and dtype of another array."""
+    """Return uninitialised memory of the kind, device and dtype of another array."""
     if not is_tensor(like):
         return np.empty(shape, like.dtype)
     return sys.modules["torch"].empty(shape, dtype=like.dtype, device=like.device)
@@ -120,7 +120,7 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
 _CACHED_NUMBERS = 2**15
 
 
-def parts_in_cache(matrix: Array) -> Iterator[slice]:
+def slices_in_cache(matrix: Array) -> Iterator[slice]:
     """Yield slices of the rows that stay in cache; of a device's matrix, all of them at once."""
     step = max(1, len(matrix) if is_tensor(matrix) else _CACHED_NUMBERS // matrix.shape[1])
     for begin in range(0, len(matrix), step):

@@ -77,19 +77,23 @@ class FitReport:
         cls, solution: Solution, seconds: float, classes: Array, names: list[str] | None = None
     ) -> FitReport:
         """Return the report of what a solver ended with; features may have names."""
-        point, found = solution.point, solution.separation
-        least = point.value - solution.gap
+        point, separation = solution.point, solution.separation
+        lower_bound = point.value - solution.gap
         return cls(
             objective=point.value,
             loss=point.loss,
             gradient_norm=float(np.linalg.norm(point.gradient)),
-            relative_gap=solution.gap / least if least > 0 else np.inf if solution.gap else 0.0,
+            relative_gap=solution.gap / lower_bound
+            if lower_bound > 0
+            else np.inf
+            if solution.gap
+            else 0.0,
             proven=solution.proven,
             iterations=solution.iterations,
             passes=solution.passes,
             seconds=seconds,
             stopped=solution.stopped,
-            separation=None if found is None else _described(found, classes, names),
+            separation=None if separation is None else _description(separation, classes, names),
         )
 
     @property
@@ -108,7 +112,7 @@ class FitReport:
         return cls(**{**plain, **infinite})
 
 
-def _described(separation: Separation, classes: Array, names: list[str] | None) -> str:
+def _description(separation: Separation, classes: Array, names: list[str] | None) -> str:
     """Return the two classes, and the features that the direction is mostly made of."""
     size = np.abs(separation.importance)
     counted = np.argsort(-size, kind="stable")[: int((size > 1e-3 * size.max(initial=0)).sum())]

@@ -17,27 +17,27 @@ from threadpoolctl import ThreadpoolController
 from bridle.kernels.processors import free
 
 # Below so many multiplications a product gains nothing from a second thread; below the second
-# number no library shares it out.
+# number no library uses a second one.
 THREADED_PRODUCT, SINGLE_THREADED = 2**23, 2**18
 # Weights of a problem so small that a fit takes no longer than looking for the libraries.
-_TINY = 64
-_usual: ContextVar[int | None] = ContextVar("threads of a large product", default=None)
+_TINY_PROBLEM = 64
+_usual_threads: ContextVar[int | None] = ContextVar("threads of a large product", default=None)
 
 
 def is_tiny(weights: int) -> bool:
     """Tell whether a problem of so many weights is done before the libraries have been found."""
-    return weights <= _TINY
+    return weights <= _TINY_PROBLEM
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Give products one thread, but for those that are `large`."""
     with _threadpools().limit(limits=1, user_api="blas") as limited:
-        token = _usual.set(limited.get_original_num_threads().get("blas"))
+        token = _usual_threads.set(limited.get_original_num_threads().get("blas"))
         try:
             yield
         finally:
-            _usual.reset(token)
+            _usual_threads.reset(token)
 
 
 @contextmanager
@@ -50,11 +50,11 @@ def limited(threads: int) -> Iterator[None]:
 @contextmanager
 def large(multiplications: int) -> Iterator[None]:
     """Give products of so many multiplications the threads they would have, of those free."""
-    usual = _usual.get()
-    if usual is None or multiplications < THREADED_PRODUCT:
+    usual_threads = _usual_threads.get()
+    if usual_threads is None or multiplications < THREADED_PRODUCT:
         yield
     else:
-        with _threadpools().limit(limits=min(usual, free()), user_api="blas"):
+        with _threadpools().limit(limits=min(usual_threads, free()), user_api="blas"):
             yield
 
 

@@ -8,7 +8,7 @@ the same names in both worlds.
 file              subject
 ================= ================================================================================
 ``bending.py``    softcap and temperature: the scores that the softmax sees, and their slope
-``row_loss.py``   a row's loss, and what its gradient asks of each part, term beside term
+``row_loss.py``   a row's loss, and its derivative by each part, term beside term
 ``focal.py``      the focal term, which a target's own may be bent by, and its derivative
 ``outputs.py``    what else the parts tell: entropy, log-sum-exp, log-probability
 ================= ================================================================================

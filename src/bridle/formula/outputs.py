@@ -23,7 +23,7 @@ def log_probability(xp: Any, parts: Any, gap: Any, mass: Any) -> Any:
 
 
 # What positions that are ignored hold.
-OF_NOTHING = {"argmax": -1, "correct": False}
+OF_IGNORED = {"argmax": -1, "correct": False}
 
 
 def collected(
@@ -53,5 +53,5 @@ def collected(
     if counted is None:
         return found
     return {
-        name: xp.where(counted, values, OF_NOTHING.get(name, 0)) for name, values in found.items()
+        name: xp.where(counted, values, OF_IGNORED.get(name, 0)) for name, values in found.items()
     }

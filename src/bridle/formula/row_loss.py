@@ -1,4 +1,4 @@
-r"""A row's loss, and what its gradient asks of each part: term beside term.
+r"""A row's loss, and its derivative by each part: term beside term.
 
 In a row's parts (see `bridle.kernels.contract`), with ``lse = maximum + log_sum``, the label
 smoothing ε and the coefficient ζ of the z-loss, the loss of a row is
@@ -55,7 +55,7 @@ class Coefficients(NamedTuple):
 
 
 def times(xp: Any, mass: Any, values: Any) -> Any:
-    """Multiply, with 0 · inf = 0 and 0 · NaN = NaN: no mass asks nothing, a broken row says so.
+    """Multiply, with 0 · inf = 0 and 0 · NaN = NaN: no mass counts as 0, NaN stays NaN.
 
     >>> import numpy as np
     >>> times(np, np.array([0.0, 0.0, 2.0]), np.array([np.inf, np.nan, 3.0]))
@@ -200,7 +200,7 @@ def asked_of_parts(
     a, b = to_log_sum, None
     if to_mean_gap is not None:
         b = -to_mean_gap
-        # A row that asks for no entropy may well hold a NaN.
+        # A row whose entropy is not asked for may hold a NaN.
         a = a + xp.where(b == 0, 0, b * (entropy + 1))
     return Coefficients(a, b, to_smooth_gap, to_gap)
 

@@ -22,7 +22,7 @@ from bridle.judge.surprise import SurprisingSample
 Array = npt.NDArray[Any]
 
 _TOP = 5
-# Beyond this many classes nobody reads the matrix, and C² numbers would outgrow the input.
+# For more classes the matrix is unreadable, and its C² numbers could outgrow the input.
 _CONFUSION_CLASSES = 1000
 
 
@@ -208,56 +208,58 @@ def evaluate(
     outcomes = row_outcomes(
         scores_or_probabilities, target, classes=classes, kind=kind, sample_weight=sample_weight
     )
-    found = outcomes.counted()
-    weight = found.sample_weight
-    nats = found.mean(found.surprisal)
-    uniform = metrics.uniform_cross_entropy(len(found.classes))
-    frequency = metrics.class_frequency_cross_entropy(found.target, weight)
-    table = calibration.reliability_table(found.confidence, found.correct, sample_weight=weight)
+    outcomes = outcomes.counted()
+    weight = outcomes.sample_weight
+    nats = outcomes.mean(outcomes.surprisal)
+    uniform = metrics.uniform_cross_entropy(len(outcomes.classes))
+    frequency = metrics.class_frequency_cross_entropy(outcomes.target, weight)
+    table = calibration.reliability_table(
+        outcomes.confidence, outcomes.correct, sample_weight=weight
+    )
     return Evaluation(
-        input_kind=found.input_kind,
-        samples=len(found.target),
-        total_weight=float(len(found.target) if weight is None else weight.sum()),
-        classes=found.classes,
+        input_kind=outcomes.input_kind,
+        samples=len(outcomes.target),
+        total_weight=float(len(outcomes.target) if weight is None else weight.sum()),
+        classes=outcomes.classes,
         cross_entropy_nats=nats,
         cross_entropy_bits=_bits(nats),
-        infinite_losses=int(np.count_nonzero(np.isinf(found.surprisal))),
+        infinite_losses=int(np.count_nonzero(np.isinf(outcomes.surprisal))),
         perplexity=_exp(nats),
         uniform_nats=uniform,
         uniform_bits=_bits(uniform),
         class_frequency_nats=frequency,
         class_frequency_bits=_bits(frequency),
-        accuracy=found.mean(found.correct),
-        top_5_accuracy=found.mean(found.rank < _TOP),
-        brier_score=found.mean(found.squared_error),
+        accuracy=outcomes.mean(outcomes.correct),
+        top_5_accuracy=outcomes.mean(outcomes.rank < _TOP),
+        brier_score=outcomes.mean(outcomes.squared_error),
         expected_calibration_error=calibration.table_error(table),
         reliability=table,
-        per_class=metrics.class_figures(found),
-        confusion_matrix=_confusion_matrix(found),
+        per_class=metrics.class_figures(outcomes),
+        confusion_matrix=_confusion_matrix(outcomes),
         most_surprising=_most_surprising(outcomes),
         outcomes=outcomes,
     )
 
 
-def _confusion_matrix(found: Outcomes) -> Array | None:
-    classes = len(found.classes)
+def _confusion_matrix(outcomes: Outcomes) -> Array | None:
+    classes = len(outcomes.classes)
     if classes > _CONFUSION_CLASSES:
         return None
     return metrics.confusion_matrix(
-        found.target, found.predicted, classes, sample_weight=found.sample_weight
+        outcomes.target, outcomes.predicted, classes, sample_weight=outcomes.sample_weight
     )
 
 
-def _most_surprising(found: Outcomes) -> tuple[SurprisingSample, ...]:
-    weight, surprisal = found.sample_weight, found.surprisal
+def _most_surprising(outcomes: Outcomes) -> tuple[SurprisingSample, ...]:
+    weight, surprisal = outcomes.sample_weight, outcomes.surprisal
     counted = np.arange(len(surprisal)) if weight is None else np.flatnonzero(weight)
     return tuple(
         SurprisingSample(
             index=int(row),
-            target=found.classes[found.target[row]],
-            predicted=found.classes[found.predicted[row]],
-            probability=float(found.probability[row]),
-            surprisal=float(found.surprisal[row]),
+            target=outcomes.classes[outcomes.target[row]],
+            predicted=outcomes.classes[outcomes.predicted[row]],
+            probability=float(outcomes.probability[row]),
+            surprisal=float(outcomes.surprisal[row]),
         )
         for row in counted[surprise.most_surprising(surprisal[counted])]
     )

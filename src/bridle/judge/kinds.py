@@ -25,7 +25,7 @@ _BLOCK_NUMBERS = 2**16
 # Rows that miss the sum by less than this share of it were meant to have it: three decimals of a
 # hundred classes miss by 0.05, independent numbers in [0, 1] seldom come so close.
 _NEARLY = 0.05
-# Fewer are no rounding to make allowance for: [0.5, 0.2, 0.2] is not a distribution.
+# Fewer digits excuse no wrong sum: [0.5, 0.2, 0.2] is not a distribution.
 _FEWEST_DIGITS = 2
 _MOST_DIGITS = 9
 # Half precision written as text has so few digits, and sums as inexactly as this.
@@ -82,17 +82,17 @@ def row_sums(values: Array, total: float = 1.0, dtype: str | None = None) -> Sum
         miss = np.abs(block.sum(axis=1) - total)
         nearly += int(np.count_nonzero(miss <= _NEARLY * total))
         fits = fits and bool(((miss <= tolerance) & (block >= 0).all(axis=1)).all())
-    half = 2 * nearly >= values.shape[0]
+    is_nearly = 2 * nearly >= values.shape[0]
     if fits:
-        return Sums(True, "", half, None)
+        return Sums(True, "", is_nearly, None)
     bad_row = _first_bad(values, total, tolerance, None) or 0
     for rounding in _roundings(values, total):
         granted = total * _HALF_TOLERANCE if rounding.places <= _HALF_DIGITS else 0.0
         found = _first_bad(values, total, max(tolerance, granted), rounding)
         if found is None:
-            return Sums(True, str(rounding), half, None)
+            return Sums(True, str(rounding), is_nearly, None)
         bad_row = max(bad_row, found)  # of the rounding that explains the most rows
-    return Sums(False, "", half, bad_row)
+    return Sums(False, "", is_nearly, bad_row)
 
 
 @dataclass(frozen=True)

@@ -112,10 +112,10 @@ def brier_score(
     G. W. Brier, *Verification of forecasts expressed in terms of probability*, Monthly Weather
     Review, 1950.
     """
-    found = row_outcomes(
+    outcomes = row_outcomes(
         scores_or_probabilities, target, classes=classes, kind=kind, sample_weight=sample_weight
     )
-    return found.mean(found.squared_error)
+    return outcomes.mean(outcomes.squared_error)
 
 
 def uniform_cross_entropy(classes: int) -> float:
@@ -129,22 +129,22 @@ def class_frequency_cross_entropy(target: Array, sample_weight: Array | None = N
     return float(special.entr(counts / counts.sum()).sum())
 
 
-def class_figures(found: Outcomes) -> tuple[ClassFigures, ...]:
+def class_figures(outcomes: Outcomes) -> tuple[ClassFigures, ...]:
     """Return each class's support, mean surprisal in nats, precision and recall.
 
     ``precision = hits / predicted`` and ``recall = hits / support``. A ratio of nothing to nothing
     (a class never predicted, or without samples) is NaN: it is undefined, not bad. With weights,
     of rows that count, each number of samples is the sum of theirs.
     """
-    count, right, weight = len(found.classes), found.correct, found.sample_weight
-    support = np.bincount(found.target, weight, minlength=count)
-    predicted = np.bincount(found.predicted, weight, minlength=count)
+    count, right, weight = len(outcomes.classes), outcomes.correct, outcomes.sample_weight
+    support = np.bincount(outcomes.target, weight, minlength=count)
+    predicted = np.bincount(outcomes.predicted, weight, minlength=count)
     hits = np.bincount(
-        found.target[right], None if weight is None else weight[right], minlength=count
+        outcomes.target[right], None if weight is None else weight[right], minlength=count
     )
-    losses = found.surprisal if weight is None else found.surprisal * weight
-    total_loss = np.bincount(found.target, losses, minlength=count)
+    losses = outcomes.surprisal if weight is None else outcomes.surprisal * weight
+    total_loss = np.bincount(outcomes.target, losses, minlength=count)
     with np.errstate(invalid="ignore"):
         columns = (total_loss / support, hits / predicted, hits / support)
-    figures = zip(found.classes, support.tolist(), *(c.tolist() for c in columns), strict=True)
+    figures = zip(outcomes.classes, support.tolist(), *(c.tolist() for c in columns), strict=True)
     return tuple(ClassFigures(*row) for row in figures)

@@ -1,4 +1,4 @@
-"""The contract of the row kernels, whoever compiles them.
+"""The contract of the row kernels, whichever compiler they go through.
 
 Scores come as a matrix ``(N, C)`` with unit stride along the classes and any along the rows; a
 kernel never sees a layout, an option's default or a user's error. It reads each row where it lies,

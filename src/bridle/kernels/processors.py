@@ -1,9 +1,9 @@
 """How many processors there really are, and pieces of work for as many threads.
 
 A thread more than there are processors is worse than none: it is stopped in the middle of its piece
-for some milliseconds, while all others wait for it. So threads are counted by what this process may
-use (affinity, a container's quota) less what other processes are using now; pieces are small, and
-whoever is free takes the next; whoever waits sleeps.
+for some milliseconds, while all others wait for it. So the number of threads is what this process
+may use (affinity, a container's quota) less what other processes use now; pieces are small, each
+free thread takes the next one, and a waiting thread sleeps.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Part = TypeVar("Part")
+Output = TypeVar("Output")
 
 _LOAD, _MODEL = Path("/proc/loadavg"), Path("/proc/cpuinfo")
 _CGROUPS, _OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-# Seconds for which a count is believed.
-_FRESH = 0.02
+# Seconds for which a count is reused.
+_COUNT_VALID_SECONDS = 0.02
 # Results that may wait for an earlier one, beyond one for each thread.
-_WAITING = 2
+_MOST_WAITING_RESULTS = 2
 
 
 @cache
@@ -59,7 +59,7 @@ def maker() -> str:
 
 def free() -> int:
     """Return how many of them other processes leave free now; at least one."""
-    return _free(int(time.monotonic() / _FRESH), available())
+    return _free(int(time.monotonic() / _COUNT_VALID_SECONDS), available())
 
 
 def _free(_moment: int, allowed: int) -> int:
@@ -67,8 +67,8 @@ def _free(_moment: int, allowed: int) -> int:
     if _last[:2] != (_moment, allowed):
         # Of what runs at this moment, one is the thread that asks.
         others = max(0, _running() - 1)
-        left = (os.cpu_count() or allowed) - others
-        _last = (_moment, allowed, max(1, min(allowed, left)))
+        unused = (os.cpu_count() or allowed) - others
+        _last = (_moment, allowed, max(1, min(allowed, unused)))
     return _last[2]
 
 
@@ -76,7 +76,7 @@ _last = (-1, 0, 1)  # the moment, what was allowed, what was free
 
 
 def _running() -> int:
-    """Return how many threads of all processes run or wait for a processor; 1 if nobody says."""
+    """Return how many threads of all processes run or wait for a processor; 1 if unknown."""
     try:
         return int(_LOAD.read_text().split()[3].partition("/")[0])
     except (OSError, IndexError, ValueError):
@@ -129,8 +129,8 @@ if hasattr(os, "register_at_fork"):
 
 def in_order(
     items: Iterator[Item],
-    work: Callable[[Item], Part],
-    add: Callable[[Part], None],
+    work: Callable[[Item], Output],
+    add: Callable[[Output], None],
     threads: int,
 ) -> None:
     """Call ``add(work(item))`` for every item, in their order, with the work on several threads.
@@ -142,10 +142,10 @@ def in_order(
         for item in items:
             add(work(item))
         return
-    queue = _Ordered(items, work, add, threads + _WAITING)
-    others = [pool().submit(queue.drain) for _ in range(threads - 1)]
+    queue = _Ordered(items, work, add, threads + _MOST_WAITING_RESULTS)
+    others = [pool().submit(queue.run) for _ in range(threads - 1)]
     try:
-        queue.drain()
+        queue.run()
     except BaseException:
         queue.close()
         raise
@@ -155,66 +155,67 @@ def in_order(
     queue.check()
 
 
-class _Ordered(Generic[Item, Part]):
-    """What several threads draw from, and bring their results to."""
+class _Ordered(Generic[Item, Output]):
+    """Hands items to several threads, and adds their results in the items' order."""
 
     def __init__(
         self,
         items: Iterator[Item],
-        work: Callable[[Item], Part],
-        add: Callable[[Part], None],
+        work: Callable[[Item], Output],
+        add: Callable[[Output], None],
         most: int,
     ) -> None:
         self._items, self._work, self._add, self._most = enumerate(items), work, add, most
         self._changed = threading.Condition()
-        self._waiting: dict[int, Part] = {}
+        self._results: dict[int, Output] = {}
         self._next = 0
         self._ended = False
         self._error: BaseException | None = None
 
-    def drain(self) -> None:
+    def run(self) -> None:
         """Work on items until none is left."""
-        while (drawn := self._draw()) is not None:
-            place, item = drawn
+        while (numbered_item := self._next_item()) is not None:
+            number, item = numbered_item
             try:
-                part = self._work(item)
+                output = self._work(item)
             except BaseException as error:
                 self.close(error)
                 raise
-            del item, drawn  # else a converted block would live beside the next
-            self._bring(place, part)
+            del item, numbered_item  # else a converted block would stay in memory beside the next
+            self._deliver(number, output)
 
     def close(self, error: BaseException | None = None) -> None:
-        """Let nobody draw any more."""
+        """Hand out no further item."""
         with self._changed:
             self._ended, self._error = True, self._error or error
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Raise what another thread has met."""
+        """Raise the error of another thread, if there was one."""
         if self._error is not None:
             raise self._error
 
-    def _draw(self) -> tuple[int, Item] | None:
+    def _next_item(self) -> tuple[int, Item] | None:
         with self._changed:
-            # Whoever has the earliest item never waits here: its result is not among those waiting.
-            while len(self._waiting) >= self._most and not self._ended:
+            # The thread with the earliest item never waits here: its result is not among those held
+            # back.
+            while len(self._results) >= self._most and not self._ended:
                 self._changed.wait()
             if self._ended:
                 return None
             try:
-                drawn = next(self._items, None)
+                numbered_item = next(self._items, None)
             except BaseException as error:
                 self._ended, self._error = True, error
                 self._changed.notify_all()
                 raise
-            self._ended = drawn is None
-            return drawn
+            self._ended = numbered_item is None
+            return numbered_item
 
-    def _bring(self, place: int, part: Part) -> None:
+    def _deliver(self, number: int, output: Output) -> None:
         with self._changed:
-            self._waiting[place] = part
-            while self._next in self._waiting:
-                self._add(self._waiting.pop(self._next))
+            self._results[number] = output
+            while self._next in self._results:
+                self._add(self._results.pop(self._next))
                 self._next += 1
             self._changed.notify_all()

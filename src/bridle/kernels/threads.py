@@ -33,11 +33,11 @@ def for_ranges(
     edges = [jobs * piece // pieces for piece in range(pieces + 1)]
     ranges = iter(list(pairwise(edges)))
 
-    def drain() -> None:
+    def run() -> None:
         for first, last in ranges:  # a list's iterator hands each range to one thread
             work(first, last)
 
-    others = [pool().submit(drain) for _ in range(threads - 1)]
-    drain()
+    others = [pool().submit(run) for _ in range(threads - 1)]
+    run()
     for other in others:
         other.result()

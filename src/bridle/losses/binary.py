@@ -161,6 +161,6 @@ def _reduced_loss(scores: Array, positive: Array, negative: Array, reduction: st
 
 
 def _times(mass: Array, log_probability: Array) -> Array:
-    """Multiply, with 0 · (−inf) = 0: an answer without mass asks nothing of its score."""
+    """Multiply, with 0 · (−inf) = 0: an answer without mass does not depend on its score."""
     counted = (mass != 0) | np.isnan(log_probability)
     return np.multiply(mass, log_probability, out=np.zeros_like(mass), where=counted)

@@ -77,16 +77,16 @@ class ClassTargets:
 
     def row_weight(self) -> Array:
         """Return what each row weighs in the loss by its sample and class weights, in float64."""
-        share = self.counted.astype(np.float64)
+        row_weight = self.counted.astype(np.float64)
         if self.sample_weight is not None:
-            share *= self.sample_weight
+            row_weight *= self.sample_weight
         if self.weight is None:
-            return share
+            return row_weight
         if self.target.ndim == 1:
             known = self.counted & ~self.unknown
-            return np.asarray(share * self.weight[np.where(known, self.target, 0)])
+            return np.asarray(row_weight * self.weight[np.where(known, self.target, 0)])
         mass = self.target * (self.weight if self.columns is None else self.weight[self.columns])
-        return np.asarray(share * mass.sum(axis=1))
+        return np.asarray(row_weight * mass.sum(axis=1))
 
     def blocks(self) -> Iterator[slice]:
         """Yield blocks of rows small enough that their temporaries stay in cache."""
@@ -94,7 +94,7 @@ class ClassTargets:
         for begin in range(0, len(self.scores), step):
             yield slice(begin, min(begin + step, len(self.scores)))
 
-    def some(self, rows: slice | Array) -> ClassTargets:
+    def take(self, rows: slice | Array) -> ClassTargets:
         """Return some of the rows."""
         return replace(
             self,
@@ -113,15 +113,15 @@ class ClassTargets:
         if self.columns is not None:
             np.add.at(mass, (np.arange(len(mass))[:, None], self.columns), self.target)
         elif self.target.ndim == 1:
-            chosen = np.flatnonzero(counted)
-            mass[chosen, self.target[chosen]] = 1
+            counted_rows = np.flatnonzero(counted)
+            mass[counted_rows, self.target[counted_rows]] = 1
         else:
             mass[counted] = self.target[counted]
         if self.label_smoothing:
-            share = (self.scores != -np.inf).astype(self.compute_dtype)
-            share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
+            allowed = (self.scores != -np.inf).astype(self.compute_dtype)
+            allowed /= np.maximum(allowed.sum(axis=1, keepdims=True), 1)
             smoothing = self.compute_dtype.type(self.label_smoothing)
-            mass = (1 - smoothing) * mass + smoothing * share
+            mass = (1 - smoothing) * mass + smoothing * allowed
         mass[~counted] = 0
         if self.weight is not None:
             mass *= self.weight
@@ -136,8 +136,8 @@ class ClassTargets:
             return np.asarray(np.take_along_axis(self.columns, likeliest, axis=1)[:, 0])
         return np.asarray(self.target.argmax(axis=1) if self.target.ndim == 2 else self.target)
 
-    def settle(self, values: Array) -> Array:
-        """Give losses or gradients their 0 where ignored and NaN where unknown."""
+    def fill_uncounted(self, values: Array) -> Array:
+        """Set losses or gradients to 0 where ignored and to NaN where the target is unknown."""
         values[~self.counted] = 0
         values[self.unknown & self.counted] = np.nan
         return values
@@ -150,30 +150,30 @@ class ClassTargets:
         return np.moveaxis(matrix.reshape(classes_last), -1, 1)
 
 
-class Placed(NamedTuple):
-    """Scores and their target in the default layout, and where the classes were; None: there."""
+class DefaultLayout(NamedTuple):
+    """Scores and target in the default layout; ``place``: the axis the classes had, if another."""
 
     values: Array
     target: Any
     place: int | None
 
-    def back(self, gradient: Array) -> Array:
+    def in_input_layout_of(self, gradient: Array) -> Array:
         """Return a gradient of the default layout in that of the scores."""
         return gradient if self.place is None else np.moveaxis(gradient, 1, self.place)
 
 
 def in_default_layout(
     values: Array, target: Any, axis: int | None, dim: int | None, name: str = "input"
-) -> Placed:
+) -> DefaultLayout:
     """Move the axis of the classes to where torch has it: views, nothing is copied."""
     place = checks.class_place(axis, dim, values.shape, name)
     if place is None:
-        return Placed(values, target, None)
+        return DefaultLayout(values, target, None)
     if not (isinstance(target, tuple) and len(target) == 2):
         target = checks.plain_array(target, "target")
         if checks.placed_target(target.shape, values.shape, place):
             target = np.moveaxis(target, place, 1)
-    return Placed(np.moveaxis(values, place, 1), target, place)
+    return DefaultLayout(np.moveaxis(values, place, 1), target, place)
 
 
 def class_targets(

@@ -13,7 +13,7 @@ from bridle import checks
 from bridle.losses.class_targets import ClassTargets, class_targets, in_default_layout
 from bridle.losses.outputs import asked_outputs, collect_outputs
 from bridle.losses.reduction import gradient_scale, reduce_losses
-from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
+from bridle.losses.score_rows import LossOptions, RowLosses, rows_of_scores
 
 Array = npt.NDArray[Any]
 
@@ -209,10 +209,12 @@ def cross_entropy_gradient(
         check=check,
     )
     assert found.rows.gradients is not None
-    return found.loss, placed.back(found.problem.in_input_layout(found.rows.gradients))
+    return found.loss, placed.in_input_layout_of(
+        found.problem.in_input_layout(found.rows.gradients)
+    )
 
 
-class Evaluation(NamedTuple):
+class EvaluatedLoss(NamedTuple):
     """A loss, and what it was made of."""
 
     loss: Array
@@ -232,7 +234,7 @@ def evaluate_class_loss(
     normalizer: float | None = None,
     on_empty: checks.OnEmpty = "nan",
     **options: Any,
-) -> Evaluation:
+) -> EvaluatedLoss:
     """Return a class loss and, if asked, its gradient, given what computes those of the rows.
 
     ``options`` are those of `class_targets`; ``rows`` is given the checked problem, the factor of a
@@ -249,7 +251,7 @@ def evaluate_class_loss(
     loss = reduce_losses(
         found.losses.reshape(problem.loss_shape), divisor, reduction=reduction, on_empty=on_empty
     )
-    return Evaluation(loss, problem, found)
+    return EvaluatedLoss(loss, problem, found)
 
 
 def mean_divisor(
@@ -267,14 +269,14 @@ def mean_divisor(
 def _rows(
     z_loss: float, softcap: float, temperature: float, asked: frozenset[str] = frozenset()
 ) -> Callable[[ClassTargets, Any, float], RowLosses]:
-    recipe = Recipe(
+    loss_options = LossOptions(
         float(z_loss),
         checks.softcap(softcap),
         checks.positive(temperature, "temperature"),
         asked,
     )
     return lambda problem, scale, z_share: rows_of_scores(
-        problem, scale, replace(recipe, z_loss=recipe.z_loss * z_share)
+        problem, scale, replace(loss_options, z_loss=loss_options.z_loss * z_share)
     )
 
 

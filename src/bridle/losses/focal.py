@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.losses.class_targets import ClassTargets, in_default_layout
-from bridle.losses.cross_entropy import Evaluation, evaluate_class_loss
-from bridle.losses.score_rows import Recipe, RowLosses, rows_of_scores
+from bridle.losses.cross_entropy import EvaluatedLoss, evaluate_class_loss
+from bridle.losses.score_rows import LossOptions, RowLosses, rows_of_scores
 
 Array = npt.NDArray[Any]
 
@@ -163,13 +163,15 @@ def focal_loss_gradient(
         check=check,
     )
     assert found.rows.gradients is not None
-    return found.loss, placed.back(found.problem.in_input_layout(found.rows.gradients))
+    return found.loss, placed.in_input_layout_of(
+        found.problem.in_input_layout(found.rows.gradients)
+    )
 
 
 def _evaluation(
     values: Array, target: Any, weight: npt.ArrayLike | None, gamma: float, **options: Any
-) -> Evaluation:
-    recipe = Recipe(gamma=checks.at_least_zero(gamma, "gamma"))
+) -> EvaluatedLoss:
+    recipe = LossOptions(gamma=checks.at_least_zero(gamma, "gamma"))
     if options["check"]:
         checks.warn_of_probabilities(values)
 

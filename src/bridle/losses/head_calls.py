@@ -30,17 +30,17 @@ Answer = TypeVar("Answer")
 _NAMES = ("features", "weight", "target")
 _TORCH_NAMES = {"input": "features", "linear_weight": "matrix", "linear_bias": "bias"}
 # What an ignored position holds.
-_NOTHING = {"argmax": -1, "correct": False}
+_IGNORED_OUTPUT = {"argmax": -1, "correct": False}
 
 
-class World(NamedTuple):
-    """What arrays and tensors do under different names."""
+class ArrayLibrary(NamedTuple):
+    """Operations that NumPy and PyTorch name differently."""
 
     stack: Callable[[list[Any]], Any]  # along a new last axis
     pad: Callable[[Any, int, Any], Any]  # the last axis, at its beginning
 
 
-ARRAYS = World(
+ARRAYS = ArrayLibrary(
     lambda parts: np.stack(parts, axis=-1),
     lambda values, count, fill: np.pad(
         values, [(0, 0)] * (values.ndim - 1) + [(count, 0)], constant_values=fill
@@ -48,23 +48,25 @@ ARRAYS = World(
 )
 
 
-def takes_head_calls(world: World) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
-    """Return a decorator of ``(features, weight, target, *, …)``, which is called plainly."""
+def takes_head_calls(
+    library: ArrayLibrary,
+) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+    """Return a decorator of ``(features, weight, target, *, …)``, written for a weight (C, D)."""
 
     def decorate(function: Callable[..., Answer]) -> Callable[..., Answer]:
         name = function.__name__
 
         @functools.wraps(function)
         def call(*given: Any, **options: Any) -> Any:
-            features, weight, target, rest = our_names(given, options, name)
-            shift = checks.shift(rest.pop("shift", 0))
+            features, weight, target, remaining = our_names(given, options, name)
+            shift = checks.shift(remaining.pop("shift", 0))
             if shift:
-                features, target, rest = _shifted(features, target, rest, shift)
-            if _has_places(weight):
-                found = _at_places(function, world, features, weight, target, rest)
+                features, target, remaining = _shifted(features, target, remaining, shift)
+            if _has_several_outputs(weight):
+                result = _loss_of_outputs(function, library, features, weight, target, remaining)
             else:
-                found = function(features, weight, target, **rest)
-            return _at_labels(world, found, shift, rest) if shift else found
+                result = function(features, weight, target, **remaining)
+            return _at_label_positions(library, result, shift, remaining) if shift else result
 
         call.__dict__["__signature__"] = _with_shift(inspect.signature(function))
         return call
@@ -72,12 +74,12 @@ def takes_head_calls(world: World) -> Callable[[Callable[..., Answer]], Callable
     return decorate
 
 
-def _has_places(weight: Any) -> bool:
+def _has_several_outputs(weight: Any) -> bool:
     """Tell whether a weight has more dimensions than (C, D)."""
     if isinstance(weight, list | tuple):
         try:
             return np.ndim(weight) > 2
-        except (ValueError, TypeError):  # no matrix at all, as will be said
+        except (ValueError, TypeError):  # no matrix at all: refused later
             return False
     return getattr(weight, "ndim", 2) > 2 and not getattr(weight, "is_nested", False)
 
@@ -96,33 +98,38 @@ def our_names(
     if len(given) > len(_NAMES):
         found = f"{len(given)} positional arguments"
         raise checks.InputError.of(function, expected=", ".join(_NAMES), found=found)
-    rest = dict(options)
-    rest.pop("options", None)  # how torch cuts its blocks; ours are cut by memory_budget
+    remaining = dict(options)
+    remaining.pop("options", None)  # how torch cuts its blocks; ours are cut by memory_budget
     named = dict(zip(("features", "matrix", "target"), given, strict=False))
-    for theirs, ours in _TORCH_NAMES.items():
-        if theirs in rest:
-            _put(rest if ours == "bias" else named, ours, rest.pop(theirs), theirs)
-    if "weight" in rest:
-        weight = rest.pop("weight")
+    for torch_name, our_name in _TORCH_NAMES.items():
+        if torch_name in remaining:
+            _set_once(
+                remaining if our_name == "bias" else named,
+                our_name,
+                remaining.pop(torch_name),
+                torch_name,
+            )
+    if "weight" in remaining:
+        weight = remaining.pop("weight")
         if "matrix" in named:
-            _put(rest, "class_weight", weight, "weight")
+            _set_once(remaining, "class_weight", weight, "weight")
         else:
             named["matrix"] = weight
     for name in ("features", "target"):
-        if name in rest:
-            _put(named, name, rest.pop(name), name)
-    for name, ours in zip(("features", "matrix", "target"), _NAMES, strict=True):
+        if name in remaining:
+            _set_once(named, name, remaining.pop(name), name)
+    for name, our_name in zip(("features", "matrix", "target"), _NAMES, strict=True):
         if name not in named:
-            raise TypeError(f"{function}() missing the argument {ours!r}")
-    if rest.get("ignore_index", 0) is None:  # torch's default
-        del rest["ignore_index"]
-    return named["features"], named["matrix"], named["target"], rest
+            raise TypeError(f"{function}() missing the argument {our_name!r}")
+    if remaining.get("ignore_index", 0) is None:  # torch's default
+        del remaining["ignore_index"]
+    return named["features"], named["matrix"], named["target"], remaining
 
 
-def _put(where: dict[str, Any], name: str, value: Any, said: str) -> None:
+def _set_once(where: dict[str, Any], name: str, value: Any, said: str) -> None:
     if where.get(name) is not None:
-        ours = "weight" if name == "matrix" else name
-        raise checks.InputError.of(said, expected="it once", found=f"it and {ours} in one call")
+        our_name = "weight" if name == "matrix" else name
+        raise checks.InputError.of(said, expected="it once", found=f"it and {our_name} in one call")
     where[name] = value
 
 
@@ -136,43 +143,47 @@ def _shifted(
         raise checks.InputError.of("features", expected=expected, found=tuple(features.shape))
     positions = tuple(features.shape[:-1])
 
-    def later(values: Any) -> Any:
+    def without_first(values: Any) -> Any:
         values = values if hasattr(values, "ndim") else np.asarray(values)
         if tuple(values.shape[: len(positions)]) != positions:
             return values  # what does not fit is refused below; a weight per sample does
         return values[(slice(None),) * (len(positions) - 1) + (slice(shift, None),)]
 
-    target = tuple(map(later, target)) if isinstance(target, tuple) else later(target)
+    target = (
+        tuple(map(without_first, target)) if isinstance(target, tuple) else without_first(target)
+    )
     if options.get("sample_weight") is not None:
-        options = {**options, "sample_weight": later(options["sample_weight"])}
+        options = {**options, "sample_weight": without_first(options["sample_weight"])}
     return features[..., :-shift, :], target, options
 
 
-def _at_labels(world: World, found: Any, shift: int, options: Mapping[str, Any]) -> Any:
+def _at_label_positions(
+    library: ArrayLibrary, result: Any, shift: int, options: Mapping[str, Any]
+) -> Any:
     """Return values of positions where their labels are; the first labels have none.
 
     A gradient in the features stays where they are; the last have none.
     """
-    if isinstance(found, LinearGradient):
-        last = [(0, 0)] * found.d_features.ndim
-        last[-2] = (0, shift)
-        loss = _at_labels(world, found.loss, shift, options)
-        return found._replace(loss=loss, d_features=np.pad(found.d_features, last))
-    if isinstance(found, CrossEntropyOutputs):
+    if isinstance(result, LinearGradient):
+        padding = [(0, 0)] * result.d_features.ndim
+        padding[-2] = (0, shift)
+        loss = _at_label_positions(library, result.loss, shift, options)
+        return result._replace(loss=loss, d_features=np.pad(result.d_features, padding))
+    if isinstance(result, CrossEntropyOutputs):
         reduced = options.get("reduction", "mean") != "none"
-        return found._replace(
+        return result._replace(
             **{
-                name: world.pad(value, shift, _NOTHING.get(name, 0))
-                for name, value in found._asdict().items()
+                name: library.pad(value, shift, _IGNORED_OUTPUT.get(name, 0))
+                for name, value in result._asdict().items()
                 if value is not None and not (name == "loss" and reduced)
             }
         )
-    return world.pad(found, shift, 0) if options.get("reduction", "mean") == "none" else found
+    return library.pad(result, shift, 0) if options.get("reduction", "mean") == "none" else result
 
 
-def _at_places(
+def _loss_of_outputs(
     function: Callable[..., Any],
-    world: World,
+    library: ArrayLibrary,
     features: Any,
     weight: Any,
     target: Any,
@@ -180,73 +191,78 @@ def _at_places(
 ) -> Any:
     """Return the loss of a head with several outputs, each with a weight (C, D) of its own."""
     features, weight, target = (
-        each if hasattr(each, "ndim") else np.asarray(each) for each in (features, weight, target)
+        value if hasattr(value, "ndim") else np.asarray(value)
+        for value in (features, weight, target)
     )
     classes, *sizes, width = weight.shape
-    places, rows = prod(sizes), tuple(features.shape[:-1])
-    bias, share = options.pop("bias", None), options.pop("sample_weight", None)
-    bias, share = (
-        each if each is None or hasattr(each, "ndim") else np.asarray(each)
-        for each in (bias, share)
+    output_count, rows = prod(sizes), tuple(features.shape[:-1])
+    bias, sample_weight = options.pop("bias", None), options.pop("sample_weight", None)
+    bias, sample_weight = (
+        value if value is None or hasattr(value, "ndim") else np.asarray(value)
+        for value in (bias, sample_weight)
     )
     checks.head_of_places(
         tuple(features.shape),
         tuple(weight.shape),
         tuple(target.shape),
         None if bias is None else tuple(bias.shape),
-        None if share is None else tuple(share.shape),
+        None if sample_weight is None else tuple(sample_weight.shape),
     )
     soft = tuple(target.shape) == (*rows, classes, *sizes)
-    matrices = weight.reshape(classes, places, width)
-    targets = target.reshape(*rows, classes, places) if soft else target.reshape(*rows, places)
-    biases = None if bias is None else bias.reshape(classes, places)
-    several = share is not None and tuple(share.shape) != rows
-    shares = share.reshape(*rows, places) if several else None
+    matrices = weight.reshape(classes, output_count, width)
+    targets = (
+        target.reshape(*rows, classes, output_count)
+        if soft
+        else target.reshape(*rows, output_count)
+    )
+    biases = None if bias is None else bias.reshape(classes, output_count)
+    has_weight_per_output = sample_weight is not None and tuple(sample_weight.shape) != rows
+    output_weights = sample_weight.reshape(*rows, output_count) if has_weight_per_output else None
     if options.get("reduction", "mean") == "mean" and options.get("normalizer") is None:
-        options["normalizer"] = _divisor(target, share, options, soft, rows, sizes)
+        options["normalizer"] = _divisor(target, sample_weight, options, soft, rows, sizes)
     if options.get("random_state") is not None:  # each place draws its own numbers
         options["random_state"] = np.random.default_rng(options["random_state"])
-    found = [
+    results = [
         function(
             features,
-            matrices[:, place],
-            targets[..., place],
-            bias=None if biases is None else biases[:, place],
-            sample_weight=share if shares is None else shares[..., place],
+            matrices[:, output],
+            targets[..., output],
+            bias=None if biases is None else biases[:, output],
+            sample_weight=sample_weight if output_weights is None else output_weights[..., output],
             **options,
         )
-        for place in range(places)
+        for output in range(output_count)
     ]
     reduced = options.get("reduction", "mean") != "none"
 
-    def together(parts: list[Any], is_loss: bool) -> Any:
+    def combined(values: list[Any], is_loss: bool) -> Any:
         if is_loss and reduced:
-            return sum(parts[1:], parts[0])
-        return world.stack(parts).reshape(*rows, *sizes)
+            return sum(values[1:], values[0])
+        return library.stack(values).reshape(*rows, *sizes)
 
-    if isinstance(found[0], LinearGradient):
-        loss = together([each.loss for each in found], True)
-        return _gradient_of_places(found, loss, tuple(weight.shape))
-    if not isinstance(found[0], CrossEntropyOutputs):
-        return together(found, True)
-    columns = zip(*found, strict=True)
+    if isinstance(results[0], LinearGradient):
+        loss = combined([value.loss for value in results], True)
+        return _gradient_of_outputs(results, loss, tuple(weight.shape))
+    if not isinstance(results[0], CrossEntropyOutputs):
+        return combined(results, True)
+    columns = zip(*results, strict=True)
     return CrossEntropyOutputs(
         *(
-            None if column[0] is None else together(list(column), name == "loss")
+            None if column[0] is None else combined(list(column), name == "loss")
             for name, column in zip(CrossEntropyOutputs._fields, columns, strict=True)
         )
     )
 
 
-def _gradient_of_places(
-    found: list[LinearGradient], loss: Any, weight_shape: tuple[int, ...]
+def _gradient_of_outputs(
+    gradients: list[LinearGradient], loss: Any, weight_shape: tuple[int, ...]
 ) -> LinearGradient:
     """Return the gradients of all places: features have their sum, each weight its own."""
-    _, d_features, d_weight, d_bias = zip(*found, strict=True)
-    kind = d_features[0].dtype
+    _, d_features, d_weight, d_bias = zip(*gradients, strict=True)
+    dtype = d_features[0].dtype
     return LinearGradient(
         loss,
-        np.sum(d_features, axis=0, dtype=accumulator_dtype(kind)).astype(kind, copy=False),
+        np.sum(d_features, axis=0, dtype=accumulator_dtype(dtype)).astype(dtype, copy=False),
         np.stack(d_weight, axis=1).reshape(weight_shape),
         None if d_bias[0] is None else np.stack(d_bias, axis=1).reshape(weight_shape[:-1]),
     )
@@ -254,23 +270,25 @@ def _gradient_of_places(
 
 def _divisor(
     target: Any,
-    share: Any,
+    sample_weight: Any,
     options: Mapping[str, Any],
     soft: bool,
     rows: tuple[int, ...],
     sizes: Sequence[int],
 ) -> Any:
     """Return what a mean over all places divides by: their targets' weights."""
-    per_sample = share is not None and tuple(share.shape) == rows
+    per_sample = sample_weight is not None and tuple(sample_weight.shape) == rows
     if soft:
-        each = prod(rows) if share is None else share.sum()
-        return each * prod(sizes) if share is None or per_sample else each
+        total_weight = prod(rows) if sample_weight is None else sample_weight.sum()
+        return total_weight * prod(sizes) if sample_weight is None or per_sample else total_weight
     total = (target != options.get("ignore_index", -100)) * 1
     weight = options.get("class_weight")
     if weight is not None:
         weight = weight if hasattr(weight, "ndim") else np.asarray(weight)
-        known = (target >= 0) & (target < len(weight))
-        total = total * weight[known * target]
-    if share is not None:
-        total = total * (share.reshape(*rows, *(1,) * len(sizes)) if per_sample else share)
+        is_known = (target >= 0) & (target < len(weight))
+        total = total * weight[is_known * target]
+    if sample_weight is not None:
+        total = total * (
+            sample_weight.reshape(*rows, *(1,) * len(sizes)) if per_sample else sample_weight
+        )
     return total.sum()

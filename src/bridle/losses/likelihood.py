@@ -107,11 +107,11 @@ def _rows_of_logarithms(problem: ClassTargets, scale: Any, _z_share: float) -> R
     assert scale is None
     losses = np.empty(len(problem.scores), problem.compute_dtype)
     for rows in problem.blocks():
-        block = problem.some(rows)
+        block = problem.take(rows)
         # In C order: how a row is summed must depend neither on layout nor on block size.
         logarithms = np.ascontiguousarray(block.scores, dtype=problem.compute_dtype)
         # 0 − log p, not a minus sign: the certain target's loss is 0, not −0.
-        losses[rows] = block.settle(reference.weighted_loss(0 - logarithms, block.mass()))
+        losses[rows] = block.fill_uncounted(reference.weighted_loss(0 - logarithms, block.mass()))
     return RowLosses(losses, None)
 
 

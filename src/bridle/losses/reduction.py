@@ -38,7 +38,7 @@ def gradient_scale(normalizer: Any, reduction: str) -> Any:
         return 1.0
     if normalizer == 0:
         return 0.0  # there is no row that the loss depends on
-    return 1 / np.longdouble(normalizer)  # whoever multiplies with it rounds it to their dtype
+    return 1 / np.longdouble(normalizer)  # the caller rounds it to its own dtype
 
 
 def _empty_mean(dtype: np.dtype[Any], on_empty: str) -> Array:

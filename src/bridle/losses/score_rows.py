@@ -26,8 +26,8 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is made of the scores, and what is asked beside the loss."""
+class LossOptions:
+    """How scores become losses, and which outputs are asked for beside the loss."""
 
     z_loss: float = 0.0
     softcap: float = 0.0
@@ -38,7 +38,7 @@ class Recipe:
 
 @dataclass
 class RowLosses:
-    """What was found of the rows, (N,) each; of block after block what was asked."""
+    """The rows' losses (N,) and gradients; and, per block, what the outputs are made of."""
 
     losses: Array
     gradients: Array | None
@@ -47,8 +47,11 @@ class RowLosses:
 
 
 def rows_of_scores(
-    problem: ClassTargets, scale: Any, recipe: Recipe = Recipe(), out: Array | None = None
-) -> RowLosses:  # fmt: skip
+    problem: ClassTargets,
+    scale: Any,
+    loss_options: LossOptions = LossOptions(),
+    out: Array | None = None,
+) -> RowLosses:
     """Return each row's loss and, given the factor that it takes, its gradient.
 
     The gradient is written to ``out``, which may be the scores, or to memory of its own.
@@ -57,10 +60,10 @@ def rows_of_scores(
     gradients = None
     if scale is not None:
         gradients = np.empty(problem.scores.shape, problem.scores.dtype) if out is None else out
-    found = RowLosses(np.empty(len(problem.scores), problem.compute_dtype), gradients)
+    results = RowLosses(np.empty(len(problem.scores), problem.compute_dtype), gradients)
     for rows in problem.blocks() if kernel is choose.REFERENCE else _one_block(problem):
-        _evaluate(kernel, problem.some(rows), rows, scale, recipe, found)
-    return found
+        _evaluate(kernel, problem.take(rows), rows, scale, loss_options, results)
+    return results
 
 
 def _one_block(problem: ClassTargets) -> Iterator[slice]:
@@ -68,57 +71,68 @@ def _one_block(problem: ClassTargets) -> Iterator[slice]:
 
 
 def _evaluate(
-    kernel: Backend, block: ClassTargets, rows: slice, scale: Any, recipe: Recipe, found: RowLosses
+    kernel: Backend,
+    block: ClassTargets,
+    rows: slice,
+    scale: Any,
+    loss_options: LossOptions,
+    results: RowLosses,
 ) -> None:
     """Find the losses and the gradients of a block of rows."""
     known = block.counted & ~block.unknown
     target = _kernel_target(block, known)
     wide = np.result_type(np.float64, block.compute_dtype)
     if known.all() and block.sample_weight is None:
-        share = np.ones(1, wide)  # for all rows
+        row_weight = np.ones(1, wide)  # for all rows
     else:
-        share = known.astype(wide)
+        row_weight = known.astype(wide)
         if block.sample_weight is not None:
-            share[known] = block.sample_weight[known]
-    bend: dict[str, Any] = {
+            row_weight[known] = block.sample_weight[known]
+    kernel_options: dict[str, Any] = {
         "weight": block.weight,
-        "temperature": recipe.temperature,
-        "softcap": recipe.softcap,
+        "temperature": loss_options.temperature,
+        "softcap": loss_options.softcap,
     }
     parts = kernel.row_parts(
         block.scores,
         target,
         smoothing=block.label_smoothing > 0,
-        entropy="entropy" in recipe.asked,
-        argmax=not recipe.asked.isdisjoint(("argmax", "correct")),
-        **bend,
+        entropy="entropy" in loss_options.asked,
+        argmax=not loss_options.asked.isdisjoint(("argmax", "correct")),
+        **kernel_options,
     )
-    gap, mass = _gap(block, parts, recipe), _mass(block)
-    terms = Terms(wide.type(block.label_smoothing), recipe.z_loss, gamma=recipe.gamma)
-    losses = weighted(np, share, row_loss(np, parts, gap, mass, terms))
-    found.losses[rows] = block.settle(losses.astype(block.compute_dtype))
-    if recipe.asked:
-        found.parts.append(parts)
-    if "log_prob" in recipe.asked:
-        plain = parts
+    gap, mass = _gap(block, parts, loss_options), _mass(block)
+    terms = Terms(wide.type(block.label_smoothing), loss_options.z_loss, gamma=loss_options.gamma)
+    losses = weighted(np, row_weight, row_loss(np, parts, gap, mass, terms))
+    results.losses[rows] = block.fill_uncounted(losses.astype(block.compute_dtype))
+    if loss_options.asked:
+        results.parts.append(parts)
+    if "log_prob" in loss_options.asked:
+        unweighted_parts = parts
         if parts.soft_gap is not None and block.weight is not None:
-            # The parts of distributions are weighted: the plain ones take a pass of their own.
-            plain = kernel.row_parts(block.scores, target, **(bend | {"weight": None}))
-        own = gap if block.columns is not None else plain.gap
+            # The parts of distributions include class weights: those without take a second pass.
+            unweighted_parts = kernel.row_parts(
+                block.scores, target, **(kernel_options | {"weight": None})
+            )
+        target_gap = gap if block.columns is not None else unweighted_parts.gap
         unweighted = _mass(block, weighted=False)
-        found.log_probability.append(log_probability(np, plain, own, unweighted))
-    if found.gradients is None:
+        results.log_probability.append(
+            log_probability(np, unweighted_parts, target_gap, unweighted)
+        )
+    if results.gradients is None:
         return
-    gradients = found.gradients[rows]
-    a, _, s, t = coefficients(np, parts, mass, terms, share * wide.type(scale))
+    gradients = results.gradients[rows]
+    a, _, s, t = coefficients(np, parts, mass, terms, row_weight * wide.type(scale))
     if block.columns is None:
-        kernel.row_gradient(block.scores, parts, target, a, s=s, t=t, out=gradients, **bend)
+        kernel.row_gradient(
+            block.scores, parts, target, a, s=s, t=t, out=gradients, **kernel_options
+        )
     else:
         places = np.arange(len(gradients))[:, None], block.columns
-        less = _less_at_columns(block, t, recipe).astype(gradients.dtype)
-        kernel.row_gradient(block.scores, parts, target, a, s=s, out=gradients, **bend)
-        np.subtract.at(gradients, places, less)
-    # The kernels left exact zeros where nothing counts; only what was not checked is broken.
+        subtracted = _gradient_at_columns(block, t, loss_options).astype(gradients.dtype)
+        kernel.row_gradient(block.scores, parts, target, a, s=s, out=gradients, **kernel_options)
+        np.subtract.at(gradients, places, subtracted)
+    # The kernels wrote exact zeros for rows that do not count; an unknown target makes its row NaN.
     gradients[block.unknown & block.counted] = np.nan
 
 
@@ -131,12 +145,12 @@ def _kernel_target(block: ClassTargets, known: Array) -> Array:
     return indices.astype(np.int64, copy=False)
 
 
-def _gap(block: ClassTargets, parts: RowParts, recipe: Recipe) -> Array:
+def _gap(block: ClassTargets, parts: RowParts, loss_options: LossOptions) -> Array:
     """Return the parts' gap, or how far sparse targets' scores are below the maximum (N, k)."""
     if block.columns is None:
         return np.asarray(parts.gap)
     chosen = rows_reference.widened(np.take_along_axis(block.scores, block.columns, axis=1))
-    z = bending.bent(np, chosen, recipe.temperature, recipe.softcap)
+    z = bending.bent(np, chosen, loss_options.temperature, loss_options.softcap)
     return np.asarray(parts.maximum[:, None] - z)
 
 
@@ -155,8 +169,8 @@ def _mass(block: ClassTargets, *, weighted: bool = True) -> Array | None:
     return np.asarray(weight[np.where(known, block.target, 0)])
 
 
-def _less_at_columns(block: ClassTargets, t: Array, recipe: Recipe) -> Array:
-    """Return what the gradient of sparse targets has less at their columns."""
+def _gradient_at_columns(block: ClassTargets, t: Array, loss_options: LossOptions) -> Array:
+    """Return what the gradient subtracts at the columns of sparse targets."""
     assert block.columns is not None
     chosen = rows_reference.widened(np.take_along_axis(block.scores, block.columns, axis=1))
-    return np.asarray(t * bending.slope(np, chosen, recipe.temperature, recipe.softcap))
+    return np.asarray(t * bending.slope(np, chosen, loss_options.temperature, loss_options.softcap))

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from bridle import checks
-from bridle.losses.head_calls import World
+from bridle.losses.head_calls import ArrayLibrary
 from bridle.torch.kinds import has_values, refuse_pieces
 
 Array = npt.NDArray[Any]
-TENSORS = World(
+TENSORS = ArrayLibrary(
     lambda parts: torch.stack(parts, dim=-1),
     lambda values, count, fill: torch.nn.functional.pad(values, (count, 0), value=fill),
 )
@@ -40,7 +40,7 @@ def floating(values: Any, name: str) -> Tensor:
     return values.to(torch.float64)
 
 
-def beside(values: Any, tensor: Tensor, name: str = "target") -> Tensor:
+def on_device_of(values: Any, tensor: Tensor, name: str = "target") -> Tensor:
     """Return values (a tensor, an array, a list) as a tensor on the device of another."""
     refuse_pieces(values, name)
     if isinstance(values, Tensor):
@@ -57,7 +57,7 @@ def beside(values: Any, tensor: Tensor, name: str = "target") -> Tensor:
         ) from None
 
 
-def may_look(check: bool | None, tensor: Tensor) -> bool:
+def should_check(check: bool | None, tensor: Tensor) -> bool:
     """Tell whether values are to be checked: where the caller says nothing, on the CPU."""
     if torch.compiler.is_compiling() or not has_values(tensor):
         return False
@@ -99,21 +99,26 @@ def like(tensor: Tensor) -> Array:
 def normalizer(value: Any, reduction: str, name: str = "normalizer") -> None:
     """Refuse a divisor of no mean, and one that is negative or not finite."""
     checks.normalizer(value, reduction, name)
-    if isinstance(value, Tensor) and may_look(None, value):
+    if isinstance(value, Tensor) and should_check(None, value):
         bad = ~((value >= 0) & value.isfinite())
         if any_true(bad):
             checks.at_least_zero(float(value[bad][0]), name)
 
 
 def weights(
-    values: Any, name: str, shape: tuple[int, ...], dtype: torch.dtype, beside_: Tensor, look: bool
+    values: Any,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    beside: Tensor,
+    check_values: bool,
 ) -> Tensor:
     """Return weights in ``dtype``; refuse the first that is negative or not finite."""
-    tensor = floating(beside(values, beside_, name), name)
+    tensor = floating(on_device_of(values, beside, name), name)
     if tuple(tensor.shape) != shape:
         checks.weights(like(tensor), name, shape, check=False)
     kept = tensor.to(dtype)
-    if look and any_true(~((kept >= 0) & kept.isfinite())):
+    if check_values and any_true(~((kept >= 0) & kept.isfinite())):
         checks.weights(as_array(tensor), name, shape, as_array(kept).dtype, check=True)
     return kept
 

@@ -33,20 +33,20 @@ def binary_cross_entropy(
     """
     checks.reduction(reduction)
     scores = arguments.floating(input, "input")
-    answers = arguments.floating(arguments.beside(target, scores), "target")
+    answers = arguments.floating(arguments.on_device_of(target, scores), "target")
     if scores.shape != answers.shape:
         names = ("input", "target")
         checks.same_shape(arguments.like(scores), arguments.like(answers), names)
-    look = arguments.may_look(check, scores)
-    if look:
+    check_values = arguments.should_check(check, scores)
+    if check_values:
         arguments.unit_interval(answers, "target")
     dtype = accumulator_dtype(scores.dtype)
     z, positive = scores.to(dtype), answers.to(dtype)
     negative = 1 - positive
     if pos_weight is not None:
-        positive = positive * _broadcast(pos_weight, "pos_weight", scores, look)
+        positive = positive * _broadcast(pos_weight, "pos_weight", scores, check_values)
     if weight is not None:
-        shared = _broadcast(weight, "weight", scores, look)
+        shared = _broadcast(weight, "weight", scores, check_values)
         positive, negative = positive * shared, negative * shared
     losses = _surprise(positive, z) + _surprise(negative, -z)
     return reduce_losses(losses, losses.numel(), reduction=reduction)
@@ -58,10 +58,10 @@ def _surprise(mass: Tensor, z: Tensor) -> Tensor:
     return mass * surprise.masked_fill((mass == 0) & surprise.isinf(), 0)
 
 
-def _broadcast(values: Any, name: str, scores: Tensor, look: bool) -> Tensor:
-    tensor = arguments.beside(values, scores, name)
+def _broadcast(values: Any, name: str, scores: Tensor, check_values: bool) -> Tensor:
+    tensor = arguments.on_device_of(values, scores, name)
     dtype = accumulator_dtype(scores.dtype)
-    kept = arguments.weights(tensor, name, tuple(tensor.shape), dtype, scores, look)
+    kept = arguments.weights(tensor, name, tuple(tensor.shape), dtype, scores, check_values)
     try:
         return kept.expand(scores.shape)
     except RuntimeError:

@@ -64,28 +64,30 @@ def class_rows(
         checks.score_layout(arguments.like(input), name)
     classes = shape[0] if len(shape) == 1 else shape[1]
     loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
-    look = arguments.may_look(check, input)
+    check_values = arguments.should_check(check, input)
     dtype = accumulator_dtype(input.dtype)
     mass = counted = unknown = None
     if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
-        rows_target, mass = _sparse(target[0], target[1], shape, ignore_index, look)
+        rows_target, mass = _sparse(target[0], target[1], shape, ignore_index, check_values)
         mass = mass.to(dtype)
     else:
-        given = arguments.beside(target, input)
+        given = arguments.on_device_of(target, input)
         if tuple(given.shape) == shape and not _is_index(given, loss_shape):
-            rows_target = _dense(given, ignore_index, dtype, look)
+            rows_target = _dense(given, ignore_index, dtype, check_values)
         else:
             _refuse_unless_index(given, shape, loss_shape, classes)
             trusted = check is False or (check is None and input.device.type != "cpu")
-            rows_target, counted, unknown = _indices(given, classes, ignore_index, look, trusted)
+            rows_target, counted, unknown = _indices(
+                given, classes, ignore_index, check_values, trusted
+            )
     if weight is not None:
-        weight = arguments.weights(weight, "weight", (classes,), dtype, input, look)
+        weight = arguments.weights(weight, "weight", (classes,), dtype, input, check_values)
         if weight.requires_grad:
             raise checks.InputError.of(
                 "weight", expected="constants", found="a tensor with a gradient"
             )
     if sample_weight is not None:
-        sample_weight = _sample_weight(sample_weight, input, loss_shape, dtype, look)
+        sample_weight = _sample_weight(sample_weight, input, loss_shape, dtype, check_values)
     scores = as_rows(input)
     return ClassRows(scores, rows_target, mass, weight, sample_weight, counted, unknown, loss_shape)
 
@@ -100,7 +102,7 @@ def in_default_layout(
     if not (
         isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor)
     ):
-        target = arguments.beside(target, values)
+        target = arguments.on_device_of(target, values)
         if checks.placed_target(tuple(target.shape), tuple(values.shape), place):
             target = target.movedim(place, 1)
     return values.movedim(place, 1), target
@@ -133,18 +135,18 @@ def _refuse_unless_index(
 
 
 def _indices(
-    target: Tensor, classes: int, ignore_index: int, look: bool, trusted: bool
+    target: Tensor, classes: int, ignore_index: int, check_values: bool, trusted: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return indices (N,) with −1 where ignored, which rows count, and which are out of range."""
     wide = target.to(torch.int64)
     if torch.compiler.is_compiling() and not trusted:
-        wide, look = checked_indices(wide, classes, ignore_index), False
+        wide, check_values = checked_indices(wide, classes, ignore_index), False
     index = wide.flatten()
-    if look and _all_counted(index, classes, ignore_index):
+    if check_values and _all_counted(index, classes, ignore_index):
         return index, None, None
     ignored = index == ignore_index
     unknown = ((index < 0) | (index >= classes)) & ~ignored
-    if look and arguments.any_true(unknown):
+    if check_values and arguments.any_true(unknown):
         where_ignored = arguments.as_array(ignored.view(target.shape))
         checks.target_range(arguments.as_array(target), classes, where_ignored)
     # A class in range stands in for an unknown one: its row's loss becomes NaN all the same.
@@ -172,20 +174,26 @@ def _(target: Tensor, classes: int, ignore_index: int) -> Tensor:  # noqa: ARG00
     return torch.empty_like(target)
 
 
-def _dense(target: Tensor, ignore_index: int, dtype: torch.dtype, look: bool) -> Tensor:
+def _dense(target: Tensor, ignore_index: int, dtype: torch.dtype, check_values: bool) -> Tensor:
     _refuse_ignore_index(ignore_index)
-    if look:
+    if check_values:
         arguments.distributions(target, "target", 0 if target.dim() == 1 else 1)
     return as_rows(target if target.is_floating_point() else target.to(dtype))
 
 
 def _sparse(
-    indices: Tensor, probabilities: Any, shape: tuple[int, ...], ignore_index: int, look: bool
+    indices: Tensor,
+    probabilities: Any,
+    shape: tuple[int, ...],
+    ignore_index: int,
+    check_values: bool,
 ) -> tuple[Tensor, Tensor]:
     """Check sparse distributions (N, k); an index out of range has no meaning that could be NaN."""
     _refuse_ignore_index(ignore_index)
     refuse_pieces(indices, "target[0]")
-    masses = arguments.floating(arguments.beside(probabilities, indices, "target[1]"), "target[1]")
+    masses = arguments.floating(
+        arguments.on_device_of(probabilities, indices, "target[1]"), "target[1]"
+    )
     shapes = tuple(indices.shape), tuple(masses.shape)
     if len(shape) != 2 or shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != shape[0]:
         raise checks.InputError.of(
@@ -197,7 +205,7 @@ def _sparse(
         raise checks.InputError.of("target[0]", expected="integers", found=indices.dtype)
     index = indices.to(torch.int64)
     outside = (index < 0) | (index >= shape[1])
-    if look:
+    if check_values:
         if arguments.any_true(outside):
             nothing = arguments.as_array(torch.zeros_like(outside))
             checks.target_range(arguments.as_array(indices), shape[1], nothing, "target[0]")
@@ -212,12 +220,12 @@ def _refuse_ignore_index(ignore_index: int) -> None:
 
 
 def _sample_weight(
-    values: Any, input: Tensor, loss_shape: tuple[int, ...], dtype: torch.dtype, look: bool
+    values: Any, input: Tensor, loss_shape: tuple[int, ...], dtype: torch.dtype, check_values: bool
 ) -> Tensor:
-    given = arguments.beside(values, input, "sample_weight")
+    given = arguments.on_device_of(values, input, "sample_weight")
     # One weight per sample also serves all positions of an (N, C, d1, …) input.
     found = tuple(given.shape)
     shape = found if found == loss_shape[:1] else loss_shape
-    checked = arguments.weights(given, "sample_weight", shape, dtype, input, look)
+    checked = arguments.weights(given, "sample_weight", shape, dtype, input, check_values)
     trailing = (1,) * (len(loss_shape) - len(shape))
     return checked.reshape(shape + trailing).expand(loss_shape).flatten()

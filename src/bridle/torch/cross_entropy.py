@@ -16,8 +16,8 @@ from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, as_rows, class_rows, in_default_layout
 from bridle.torch.few_scores import loss_of_few_scores
-from bridle.torch.fused import Summed, can_fuse, fused_loss
-from bridle.torch.index_loss import Request, can_serve, index_loss
+from bridle.torch.fused import FusedSum, can_fuse, fused_loss
+from bridle.torch.index_loss import LossCall, can_serve, index_loss
 from bridle.torch.parts import Options, Parts, accumulator_dtype
 from bridle.torch.reduction import ordered_sum, reduce_losses
 from bridle.torch.rows import row_parts
@@ -142,7 +142,7 @@ def cross_entropy(
     temperature = checks.positive(temperature, "temperature")
     if inplace:
         refuse_overwriting(scores)
-    request = Request(
+    call = LossCall(
         target,
         weight,
         sample_weight,
@@ -156,9 +156,9 @@ def cross_entropy(
         on_empty,
         inplace,
     )
-    if outputs is None and not check and can_serve(scores, request):
-        return _by_index_kernels(scores, request)
-    if arguments.may_look(check, scores):
+    if outputs is None and not check and can_serve(scores, call):
+        return _by_index_kernels(scores, call)
+    if arguments.should_check(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(
         scores,
@@ -185,8 +185,8 @@ def cross_entropy(
 
     is_sum = outputs is None and reduction != "none" and not z_loss
     if is_sum and can_fuse(rows, options, divisor):
-        summed = Summed(terms.label_smoothing, divisor, loss_of, inplace)
-        return fused_loss(rows, options, summed)
+        fused_sum = FusedSum(terms.label_smoothing, divisor, loss_of, inplace)
+        return fused_loss(rows, options, fused_sum)
     parts = row_parts(rows.scores, rows.target, rows.weight, options, inplace=inplace)
     loss = loss_of(parts)
     if outputs is None:
@@ -196,23 +196,23 @@ def cross_entropy(
     )
 
 
-def _by_index_kernels(scores: Tensor, request: Request) -> Tensor:
+def _by_index_kernels(scores: Tensor, call: LossCall) -> Tensor:
     """Return the loss of class indices on a device whose kernels read the labels themselves."""
     rows = as_rows(scores)
-    if request.inplace:
+    if call.inplace:
         rows = _own_memory(rows)
 
     def composed(again: Tensor) -> Tensor:
         """Return the same function of the rows, from parts that can be differentiated twice."""
-        options = request._asdict() | {"inplace": False, "target": request.target.reshape(-1)}
-        if request.sample_weight is not None:
-            options["sample_weight"] = request.sample_weight.reshape(-1)
+        options = call._asdict() | {"inplace": False, "target": call.target.reshape(-1)}
+        if call.sample_weight is not None:
+            options["sample_weight"] = call.sample_weight.reshape(-1)
         # With outputs asked for, the general path is taken.
         loss: Tensor = cross_entropy(again, **options, outputs=("loss",), check=False).loss
         return loss
 
-    loss = index_loss(rows, request, composed)
-    if request.reduction != "none":
+    loss = index_loss(rows, call, composed)
+    if call.reduction != "none":
         return loss
     return loss.view(scores.shape[:1] + scores.shape[2:] if scores.dim() > 1 else ())
 

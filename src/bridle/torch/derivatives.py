@@ -28,7 +28,7 @@ Derivatives = tuple[Tensor | None, ...]
 def coefficients(
     cotangents: Derivatives, log_sum: Tensor, mean_gap: Tensor, options: Options
 ) -> Coefficients:
-    """Return what the cotangents of the parts ask of the gradient's rows."""
+    """Return the coefficients of the gradient's rows, given the cotangents of the parts."""
     _, to_log_sum, to_gap, _, to_smooth_gap, _, _, to_mean_gap, _ = cotangents
     return asked_of_parts(
         torch,
@@ -70,7 +70,8 @@ def differentiable_gradient(
     options: Options,
 ) -> Tensor:
     """Return the gradient in the scores as a function of scores, target and cotangents."""
-    # Rows that nothing is asked of are replaced, lest a NaN of theirs come back as 0 · NaN.
+    # Rows whose cotangents are all 0 are replaced, so that a NaN in them does not return as 0 ·
+    # NaN.
     nothing = scores.new_zeros(scores.shape[0])
     found = active(coefficients(cotangents, nothing, nothing, options))
     kept = torch.where(found[:, None], scores, 0).to(accumulator_dtype(scores.dtype))

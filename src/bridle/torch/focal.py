@@ -42,7 +42,7 @@ def focal_loss(
     terms = Terms(gamma=checks.at_least_zero(gamma, "gamma"))
     refuse_options(reduction, on_empty, normalizer, softcap=0.0)
     scores, indices = in_default_layout(arguments.floating(input, "input"), target, axis, dim)
-    if arguments.may_look(check, scores):
+    if arguments.should_check(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(
         scores,

@@ -51,6 +51,6 @@ __all__ = [
     "surprisal",
 ]
 
-# What `torch.jit.script` asks for before it reads a source, in which it would get lost.
+# `torch.jit.script` looks for this before it reads a source that it could not compile.
 for _name in (name for name in __all__ if name != "CrossEntropyOutputs"):
     globals()[_name].__prepare_scriptable__ = partial(checks.torch_script, _name)

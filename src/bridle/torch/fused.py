@@ -25,7 +25,7 @@ from bridle.torch.parts import Coefficients, Options, Parts, accumulator_dtype, 
 from bridle.torch.rows import is_plain_call
 
 
-class Summed(NamedTuple):
+class FusedSum(NamedTuple):
     """A sum over the rows: of which losses, divided by what, and how it is made of the parts."""
 
     label_smoothing: float
@@ -47,10 +47,10 @@ def can_fuse(rows: ClassRows, options: Options, divisor: Tensor | float) -> bool
     )
 
 
-def fused_loss(rows: ClassRows, options: Options, summed: Summed) -> Tensor:
-    """Return ``summed.loss_of`` the rows' parts; with ``inplace``, overwrite the scores."""
+def fused_loss(rows: ClassRows, options: Options, fused_sum: FusedSum) -> Tensor:
+    """Return ``fused_sum.loss_of`` the rows' parts; with ``inplace``, overwrite the scores."""
     loss: Tensor = _Fused.apply(  # type: ignore[no-untyped-call]
-        rows.scores, rows, options, summed
+        rows.scores, rows, options, fused_sum
     )
     return loss
 
@@ -58,31 +58,31 @@ def fused_loss(rows: ClassRows, options: Options, summed: Summed) -> Tensor:
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, rows: ClassRows, options: Options, summed: Summed
+        ctx: Any, scores: Tensor, rows: ClassRows, options: Options, fused_sum: FusedSum
     ) -> Tensor:
-        ctx.options, ctx.inplace, ctx.gradient = options, summed.inplace, None
-        shares = row_shares(rows, summed.divisor)
-        if summed.inplace and _is_known_in_time(scores):
-            parts = _parts_and_gradient(rows, shares, options, summed.label_smoothing)
-            # Who kept these scores for a backward of their own is told, instead of reading a
-            # gradient.
+        ctx.options, ctx.inplace, ctx.gradient = options, fused_sum.inplace, None
+        factors = row_factors(rows, fused_sum.divisor)
+        if fused_sum.inplace and _is_known_in_time(scores):
+            parts = _parts_and_gradient(rows, factors, options, fused_sum.label_smoothing)
+            # An operation that kept these scores for its own backward then raises an error, instead
+            # of reading a gradient as scores.
             torch.autograd.graph.increment_version(scores)
             ctx.gradient = scores.detach()
-            return summed.loss_of(parts)
+            return fused_sum.loss_of(parts)
         unit_gradient = None
         if kernels.is_small(scores):
             # Few numbers: what takes time is the number of operations, and most are done already.
             parts, p = eager.block_parts(scores, rows.target, rows.weight, options)
-            a, s, t = _coefficients(rows, parts, shares, summed.label_smoothing)
-            asked = Coefficients(a, None, s, a if t is None else t)
+            a, s, t = _coefficients(rows, parts, factors, fused_sum.label_smoothing)
+            row_coefficients = Coefficients(a, None, s, a if t is None else t)
             unit_gradient = eager.block_gradient(
-                scores, rows.target, rows.weight, asked, options, p
+                scores, rows.target, rows.weight, row_coefficients, options, p
             )
         else:
             parts = kernels.row_parts(scores, rows.target, rows.weight, options)
-            a, s, t = _coefficients(rows, parts, shares, summed.label_smoothing)
+            a, s, t = _coefficients(rows, parts, factors, fused_sum.label_smoothing)
         ctx.save_for_backward(scores, rows.target, rows.weight, unit_gradient, *parts[:3], a, s, t)
-        return summed.loss_of(parts)
+        return fused_sum.loss_of(parts)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
@@ -102,7 +102,7 @@ class _Fused(torch.autograd.Function):
                 )
             if is_batched(factor):
                 gradient = gradient * factor
-            # A GPU's answer would have to be waited for.
+            # On a GPU the comparison would make the host wait.
             elif not is_known_here(factor) or factor != 1:
                 gradient *= factor
         else:
@@ -115,19 +115,19 @@ def _gradient(ctx: Any, factor: Tensor) -> Tensor:
     scores, target, weight, unit_gradient, maximum, log_sum, gap, *unit = ctx.saved_tensors
     plain = is_plain_call() and not torch.is_grad_enabled() and not is_batched(factor)
     if plain and unit_gradient is not None:
-        # A factor of 0 asks for nothing, not even of a row that is broken.
+        # A factor of 0 makes all gradients 0, even that of a row with NaN.
         nothing = is_known_here(factor) and factor == 0
         found = torch.zeros_like(unit_gradient) if nothing else unit_gradient * factor
         return _overwritten(scores, found) if ctx.inplace else found.to(scores.dtype)
     a, s, t = (None if each is None else each * factor for each in unit)
     assert a is not None
-    asked = Coefficients(a, None, s, a if t is None else t)
+    row_coefficients = Coefficients(a, None, s, a if t is None else t)
     if not plain:
-        moved = _derivatives(asked, scores.shape[0])
-        return differentiable_gradient(scores, target, weight, moved, ctx.options)
-    out = scores.detach() if ctx.inplace else kernels.fresh(tuple(scores.shape), scores)
+        part_derivatives = _derivatives(row_coefficients, scores.shape[0])
+        return differentiable_gradient(scores, target, weight, part_derivatives, ctx.options)
+    out = scores.detach() if ctx.inplace else kernels.new_memory(tuple(scores.shape), scores)
     parts = some_parts({"maximum": maximum, "log_sum": log_sum, "gap": gap})
-    kernels.row_gradient(scores.detach(), parts, target, weight, asked, ctx.options, out)
+    kernels.row_gradient(scores.detach(), parts, target, weight, row_coefficients, ctx.options, out)
     if ctx.inplace:
         torch.autograd.graph.increment_version(scores)
     return out
@@ -145,39 +145,39 @@ def _is_known_in_time(scores: Tensor) -> bool:
 
 
 def _parts_and_gradient(
-    rows: ClassRows, shares: Tensor, options: Options, label_smoothing: float
+    rows: ClassRows, factors: Tensor, options: Options, label_smoothing: float
 ) -> Parts:
-    at_target, spread = known_coefficients(rows.mass_of_targets(), Terms(label_smoothing), shares)
+    at_target, spread = known_coefficients(rows.mass_of_targets(), Terms(label_smoothing), factors)
     return kernels.row_parts_and_gradient(
         rows.scores.detach(), rows.target, rows.weight, at_target, spread, options
     )
 
 
-def row_shares(rows: ClassRows, divisor: Tensor | float) -> Tensor:
+def row_factors(rows: ClassRows, divisor: Tensor | float) -> Tensor:
     """Return what each row's loss counts in the result, or what all do; NaN of unknown targets."""
     dtype, device = accumulator_dtype(rows.scores.dtype), rows.scores.device
     if isinstance(divisor, Tensor):
         total = divisor.to(device, torch.float64)
-        shares = torch.where(total == 0, 0, 1 / total).to(dtype).reshape(1)
+        factors = torch.where(total == 0, 0, 1 / total).to(dtype).reshape(1)
     else:
-        shares = torch.full((1,), 1 / divisor if divisor else 0.0, dtype=dtype, device=device)
+        factors = torch.full((1,), 1 / divisor if divisor else 0.0, dtype=dtype, device=device)
     if rows.sample_weight is not None:
-        shares = shares * rows.sample_weight
+        factors = factors * rows.sample_weight
     if rows.unknown is not None:
-        shares = torch.where(rows.unknown, torch.nan, shares)
-    return shares if rows.counted is None else torch.where(rows.counted, shares, 0)
+        factors = torch.where(rows.unknown, torch.nan, factors)
+    return factors if rows.counted is None else torch.where(rows.counted, factors, 0)
 
 
 def _coefficients(
-    rows: ClassRows, parts: Parts, shares: Tensor, label_smoothing: float
+    rows: ClassRows, parts: Parts, factors: Tensor, label_smoothing: float
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return a, s and t of the gradient (see `Coefficients`) for a factor of 1; t None is a."""
     terms = Terms(label_smoothing)
-    a, _, s, t = coefficients(torch, parts, rows.mass_of_targets(), terms, shares)
+    a, _, s, t = coefficients(torch, parts, rows.mass_of_targets(), terms, factors)
     return a, s, None if t is a else t
 
 
-def _derivatives(asked: Coefficients, rows: int) -> Derivatives:
+def _derivatives(row_coefficients: Coefficients, rows: int) -> Derivatives:
     """Return the derivatives in the parts that ask for these coefficients."""
-    a, _, s, t = (None if each is None else each.expand(rows) for each in asked)
+    a, _, s, t = (None if each is None else each.expand(rows) for each in row_coefficients)
     return None, a, t, None, s, None, None, None, None

@@ -20,7 +20,7 @@ from bridle.torch.kinds import is_batched
 from bridle.torch.rows import is_plain_call
 
 
-class Reduced(NamedTuple):
+class LossReduction(NamedTuple):
     """What becomes of the rows' losses."""
 
     reduction: checks.Reduction
@@ -30,7 +30,7 @@ class Reduced(NamedTuple):
     inplace: bool
 
 
-class Request(NamedTuple):
+class LossCall(NamedTuple):
     """A call of `bridle.torch.cross_entropy`, as far as it may be served here."""
 
     target: Any
@@ -47,7 +47,7 @@ class Request(NamedTuple):
     inplace: bool
 
 
-def can_serve(scores: Tensor, request: Request) -> bool:
+def can_serve(scores: Tensor, call: LossCall) -> bool:
     """Tell whether a call needs nothing but what the kernels for class indices do.
 
     What is refused here takes the general path, which also names what is wrong with it.
@@ -60,91 +60,101 @@ def can_serve(scores: Tensor, request: Request) -> bool:
     shape = tuple(scores.shape)
     loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
     classes = shape[0] if len(shape) == 1 else shape[1]
-    target, weight, share = request.target, request.weight, request.sample_weight
+    target, weight, share = call.target, call.weight, call.sample_weight
     return (
         classes > 0
         and _is_constant(target, scores, loss_shape)
         and not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
         and (weight is None or _is_constant(weight, scores, (classes,)))
         # The kernels divide all terms by one number, but class weights do not touch z-loss.
-        and (weight is None or not request.z_loss)
+        and (weight is None or not call.z_loss)
         and (share is None or _is_constant(share, scores, loss_shape))
-        and _is_number(request.normalizer, scores)
-        and request.on_empty != "raise"
+        and _is_number(call.normalizer, scores)
+        and call.on_empty != "raise"
         and module.serves(target.numel(), classes)
     )
 
 
-def index_loss(rows: Tensor, request: Request, composed: Callable[[Tensor], Tensor]) -> Tensor:
+def index_loss(rows: Tensor, call: LossCall, composed: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the reduced loss of rows of scores (N, C), or the losses (N,).
 
     ``composed`` is the same function made of operations that can be differentiated twice.
     """
     module = kernels.index_kernels(rows)
     loss = module.IndexLoss(
-        request.target.reshape(-1),
-        None if request.weight is None else request.weight.contiguous(),
-        None if request.sample_weight is None else request.sample_weight.reshape(-1),
-        request.ignore_index,
-        request.label_smoothing,
-        request.z_loss,
-        request.temperature,
-        request.softcap,
+        call.target.reshape(-1),
+        None if call.weight is None else call.weight.contiguous(),
+        None if call.sample_weight is None else call.sample_weight.reshape(-1),
+        call.ignore_index,
+        call.label_smoothing,
+        call.z_loss,
+        call.temperature,
+        call.softcap,
     )
     divisor, normalizer = None, 1.0
-    if request.reduction == "mean":
-        if request.normalizer is None:
+    if call.reduction == "mean":
+        if call.normalizer is None:
             divisor = module.divisor(loss, rows.shape[1])
-        elif isinstance(request.normalizer, Tensor):
-            divisor = request.normalizer.detach()
+        elif isinstance(call.normalizer, Tensor):
+            divisor = call.normalizer.detach()
         else:
-            normalizer = float(request.normalizer)
-    reduced = Reduced(
-        request.reduction, divisor, normalizer, request.on_empty == "zero", request.inplace
+            normalizer = float(call.normalizer)
+    loss_reduction = LossReduction(
+        call.reduction, divisor, normalizer, call.on_empty == "zero", call.inplace
     )
     if not (torch.is_grad_enabled() and rows.requires_grad):
         losses, _ = module.losses(rows.detach(), loss)
-        return _reduce(module, losses, reduced)
-    found: Tensor = _IndexLoss.apply(rows, loss, reduced, composed)  # type: ignore[no-untyped-call]
+        return _reduce(module, losses, loss_reduction)
+    found: Tensor = _IndexLoss.apply(rows, loss, loss_reduction, composed)  # type: ignore[no-untyped-call]
     return found
 
 
-# What may be overwritten between forward and backward is kept where autograd would notice.
+# Tensors that could be overwritten before backward are saved by autograd, which notices.
 _NO_TENSORS: dict[str, Any] = {"target": None, "weight": None, "sample_weight": None}
 
 
 class _IndexLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, loss: Any, reduced: Reduced, composed: Callable[[Tensor], Tensor]
+        ctx: Any,
+        scores: Tensor,
+        loss: Any,
+        loss_reduction: LossReduction,
+        composed: Callable[[Tensor], Tensor],
     ) -> Tensor:
         module = kernels.index_kernels(scores)
-        ctx.terms, ctx.reduced, ctx.composed = loss._replace(**_NO_TENSORS), reduced, composed
+        ctx.terms, ctx.loss_reduction, ctx.composed = (
+            loss._replace(**_NO_TENSORS),
+            loss_reduction,
+            composed,
+        )
         ctx.gradient = None
         plain = scores.detach()
-        if reduced.reduction != "none" and module.makes_both(plain):
-            ctx.gradient = plain if reduced.inplace else kernels.fresh(tuple(plain.shape), plain)
+        if loss_reduction.reduction != "none" and module.makes_both(plain):
+            ctx.gradient = (
+                plain if loss_reduction.inplace else kernels.new_memory(tuple(plain.shape), plain)
+            )
         losses, kept = module.losses(
             plain,
             loss,
-            divisor=reduced.divisor,
-            normalizer=reduced.normalizer,
+            divisor=loss_reduction.divisor,
+            normalizer=loss_reduction.normalizer,
             out=ctx.gradient,
         )
-        if reduced.inplace and ctx.gradient is not None:
-            # Who kept these scores for a backward of their own is told, instead of reading a
-            # gradient.
+        if loss_reduction.inplace and ctx.gradient is not None:
+            # An operation that kept these scores for its own backward then raises an error, instead
+            # of reading a gradient as scores.
             torch.autograd.graph.increment_version(scores)
         else:
-            given = (loss.target, loss.weight, loss.sample_weight, reduced.divisor)
+            given = (loss.target, loss.weight, loss.sample_weight, loss_reduction.divisor)
             ctx.save_for_backward(scores, *given, *(kept or ()))
-        return _reduce(module, losses, reduced)
+        return _reduce(module, losses, loss_reduction)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
         (factor,) = cotangents
-        reduced: Reduced = ctx.reduced
-        if reduced.inplace and torch.is_grad_enabled():
+        loss_reduction: LossReduction = ctx.loss_reduction
+        if loss_reduction.inplace and torch.is_grad_enabled():
             raise checks.InputError(
                 "inplace: expected one backward pass, not a derivative of it",
                 argument="inplace",
@@ -155,20 +165,20 @@ class _IndexLoss(torch.autograd.Function):
         if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
             if is_batched(factor):
                 return (gradient * factor).to(gradient.dtype), None, None, None
-            # Given away: autograd then keeps it, where it would copy what someone else holds.
+            # Keeping no reference lets autograd take the tensor over instead of copying it.
             return kernels.index_kernels(gradient).scale(gradient, factor), None, None, None
-        if reduced.inplace and gradient is False:
+        if loss_reduction.inplace and gradient is False:
             raise checks.InputError.of("inplace", expected="one backward pass", found="a second")
         scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors
         if torch.is_grad_enabled() or is_batched(factor) or not kept:  # the last: backward again
             return *_composed_gradient(scores, ctx.composed, factor), None, None, None
         loss = ctx.terms._replace(target=target, weight=weight, sample_weight=sample_weight)
-        reduced = reduced._replace(divisor=divisor)
-        return _gradient(scores, loss, kept, reduced, factor), None, None, None
+        loss_reduction = loss_reduction._replace(divisor=divisor)
+        return _gradient(scores, loss, kept, loss_reduction, factor), None, None, None
 
 
 def _gradient(
-    scores: Tensor, loss: Any, kept: list[Tensor], reduced: Reduced, factor: Tensor
+    scores: Tensor, loss: Any, kept: list[Tensor], loss_reduction: LossReduction, factor: Tensor
 ) -> Tensor:
     """Return the gradient of scores that are still there."""
     plain = scores.detach()
@@ -181,11 +191,11 @@ def _gradient(
         module.Kept(*kept),
         loss,
         factor,
-        divisor=reduced.divisor,
-        normalizer=reduced.normalizer,
-        out=plain if reduced.inplace else kernels.fresh(tuple(plain.shape), plain),
+        divisor=loss_reduction.divisor,
+        normalizer=loss_reduction.normalizer,
+        out=plain if loss_reduction.inplace else kernels.new_memory(tuple(plain.shape), plain),
     )
-    if reduced.inplace:
+    if loss_reduction.inplace:
         torch.autograd.graph.increment_version(scores)
     return out
 
@@ -205,11 +215,14 @@ def _composed_gradient(
     return found
 
 
-def _reduce(module: Any, losses: Tensor, reduced: Reduced) -> Tensor:
-    if reduced.reduction == "none":
+def _reduce(module: Any, losses: Tensor, loss_reduction: LossReduction) -> Tensor:
+    if loss_reduction.reduction == "none":
         return losses
     found: Tensor = module.total(
-        losses, reduced.divisor, reduced.normalizer, empty_is_zero=reduced.empty_is_zero
+        losses,
+        loss_reduction.divisor,
+        loss_reduction.normalizer,
+        empty_is_zero=loss_reduction.empty_is_zero,
     )
     return found
 

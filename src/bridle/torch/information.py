@@ -23,7 +23,7 @@ def surprisal(probability: Tensor, *, unit: checks.Unit = "nats") -> Tensor:
     """
     checks.unit(unit)
     values = arguments.floating(probability, "probability")
-    if arguments.may_look(None, values):
+    if arguments.should_check(None, values):
         arguments.unit_interval(values, "probability")
     # 0 − log p, not a minus sign: the certain event's surprisal is 0, not −0.
     nats = 0 - torch.log(values.to(accumulator_dtype(values.dtype)))
@@ -40,7 +40,7 @@ def perplexity(cross_entropy: Tensor, *, unit: checks.Unit = "nats") -> Tensor:
     """
     checks.unit(unit)
     values = arguments.floating(cross_entropy, "cross_entropy")
-    if arguments.may_look(None, values):
+    if arguments.should_check(None, values):
         arguments.not_negative(values, "cross_entropy")
     wide = values.to(accumulator_dtype(values.dtype))
     return (torch.exp2(wide) if unit == "bits" else torch.exp(wide)).to(values.dtype)
@@ -64,7 +64,7 @@ def entropy(
     checks.unit(unit)
     values = arguments.floating(probabilities, "probabilities")
     values = _classes_last(values, checks.one_axis(axis, dim), "probabilities")
-    if arguments.may_look(check, values):
+    if arguments.should_check(check, values):
         arguments.distributions(values, "probabilities", -1)
     surprise = torch.special.entr(values.to(accumulator_dtype(values.dtype)))
     if check is not False:
@@ -141,7 +141,7 @@ def cross_entropy_of(
     return _in_unit((mass * surprise).sum(dim=-1), unit).to(dtype)
 
 
-class _Side(NamedTuple):
+class _Distribution(NamedTuple):
     """One of two distributions, classes last, in the dtype that sums are kept in."""
 
     values: Tensor
@@ -165,29 +165,30 @@ def _pair(
     logarithms: tuple[bool, bool],
     mask: Tensor | None,
     check: bool | None,
-) -> tuple[_Side, _Side, torch.dtype]:
+) -> tuple[_Distribution, _Distribution, torch.dtype]:
     """Return both distributions, broadcast to one shape, and the dtype of the answer."""
-    given = arguments.floating(p, "p"), arguments.floating(arguments.beside(q, p, "q"), "q")
+    given = arguments.floating(p, "p"), arguments.floating(arguments.on_device_of(q, p, "q"), "q")
     pair = [_classes_last(each, axis, name) for each, name in zip(given, "pq", strict=True)]
-    look = arguments.may_look(check, pair[0])
-    if look and mask is None:
+    check_values = arguments.should_check(check, pair[0])
+    if check_values and mask is None:
         for values, name, is_log in zip(pair, "pq", logarithms, strict=True):
             _check(values, name, is_log=is_log)
     pair = _broadcast(*pair)
     shape = tuple(pair[0].shape)
     if mask is not None:
-        kept = _kept_entries(arguments.beside(mask, p, "mask"), shape, axis)
+        kept = _kept_entries(arguments.on_device_of(mask, p, "mask"), shape, axis)
         pair = [
             values.masked_fill(~kept, -torch.inf if is_log else 0)
             for values, is_log in zip(pair, logarithms, strict=True)
         ]
-        if look:
+        if check_values:
             for values, name, is_log in zip(pair, "pq", logarithms, strict=True):
                 _check(values, name, is_log=is_log, rows=kept.any(dim=-1))
     dtype = torch.promote_types(*(each.dtype for each in given))
     wide = accumulator_dtype(dtype)
     first, second = (
-        _Side(values.to(wide), is_log) for values, is_log in zip(pair, logarithms, strict=True)
+        _Distribution(values.to(wide), is_log)
+        for values, is_log in zip(pair, logarithms, strict=True)
     )
     return first, second, dtype
 

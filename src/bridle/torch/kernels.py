@@ -64,11 +64,11 @@ PLAIN = Backend(
 )
 
 
-class _AsTensors:
+class _TensorArguments:
     """Hands tensors to kernels as they are."""
 
     @staticmethod
-    def given(tensor: Tensor | None) -> Any:
+    def argument(tensor: Tensor | None) -> Any:
         return tensor
 
     @staticmethod
@@ -80,11 +80,11 @@ class _AsTensors:
         return {}
 
 
-class _AsArrays(_AsTensors):
+class _ArrayArguments(_TensorArguments):
     """Hands tensors to kernels as arrays of the same memory."""
 
     @staticmethod
-    def given(tensor: Tensor | None) -> Any:
+    def argument(tensor: Tensor | None) -> Any:
         if tensor is None:
             return None
         plain = tensor.detach()
@@ -95,15 +95,20 @@ class _AsArrays(_AsTensors):
     @staticmethod
     def target(target: Tensor) -> Any:
         # Distributions in bfloat16 are none of NumPy's.
-        return _AsArrays.given(target.float() if target.dtype == torch.bfloat16 else target)
+        return _ArrayArguments.argument(
+            target.float() if target.dtype == torch.bfloat16 else target
+        )
 
     @staticmethod
     def settings(scores: Tensor) -> dict[str, Any]:
         return {"bfloat16": scores.dtype == torch.bfloat16, "threads": torch.get_num_threads()}
 
 
-_HANDED_OVER: dict[str, type[_AsTensors]] = {"arrays": _AsArrays, "tensors": _AsTensors}
-_ARRAYS = _AsArrays
+_ARGUMENTS: dict[str, type[_TensorArguments]] = {
+    "arrays": _ArrayArguments,
+    "tensors": _TensorArguments,
+}
+_ARRAYS = _ArrayArguments
 
 
 def backend_of(scores: Tensor) -> Backend:
@@ -126,15 +131,15 @@ _NAMES = {
 def row_parts(scores: Tensor, target: Tensor, weight: Tensor | None, options: Options) -> Parts:
     """Return the parts of each row of scores; see `Parts`."""
     backend = backend_of(scores)
-    hand_over = _HANDED_OVER[backend.takes]
+    kernel_arguments = _ARGUMENTS[backend.takes]
     several = _has_several_indices(target) and not backend.several_indices
     first = target[:, 0].contiguous() if several else target
     found = backend.row_parts(
-        hand_over.given(scores),
-        hand_over.target(first),
-        weight=hand_over.given(weight),
+        kernel_arguments.argument(scores),
+        kernel_arguments.target(first),
+        weight=kernel_arguments.argument(weight),
         **options._asdict(),
-        **hand_over.settings(scores),
+        **kernel_arguments.settings(scores),
     )
     parts = _as_parts(found, scores, first)
     if several:
@@ -156,30 +161,30 @@ def row_gradient(
     Of the parts, ``maximum``, ``log_sum`` and ``gap`` are read.
     """
     backend = backend_of(scores)
-    hand_over = _HANDED_OVER[backend.takes]
+    kernel_arguments = _ARGUMENTS[backend.takes]
     a, b, s, t = coefficients
     if _has_several_indices(target) and not backend.several_indices:
-        beside = None if t is None else _slopes_at(scores, target, options) * t
+        on_device_of = None if t is None else _slopes_at(scores, target, options) * t
         first = parts._replace(gap=parts.gap[:, 0])
         plain = Coefficients(a, b, s, None)
         row_gradient(scores, first, target[:, 0], weight, plain, options, out)
-        if beside is not None:
-            out.scatter_add_(1, target, -beside.to(out.dtype))
+        if on_device_of is not None:
+            out.scatter_add_(1, target, -on_device_of.to(out.dtype))
         return out
-    given = hand_over.given
+    argument = kernel_arguments.argument
     backend.row_gradient(
-        given(scores),
-        RowParts(given(parts.maximum), given(parts.log_sum), given(parts.gap)),
-        hand_over.target(target),
-        given(a),
-        b=given(b),
-        s=given(s),
-        t=given(t),
-        weight=given(weight),
+        argument(scores),
+        RowParts(argument(parts.maximum), argument(parts.log_sum), argument(parts.gap)),
+        kernel_arguments.target(target),
+        argument(a),
+        b=argument(b),
+        s=argument(s),
+        t=argument(t),
+        weight=argument(weight),
         temperature=options.temperature,
         softcap=options.softcap,
-        out=given(out),
-        **hand_over.settings(scores),
+        out=argument(out),
+        **kernel_arguments.settings(scores),
     )
     return out
 
@@ -211,18 +216,18 @@ def row_parts_and_gradient(
     """
     backend = backend_of(scores)
     assert backend.row_parts_and_gradient is not None
-    hand_over = _HANDED_OVER[backend.takes]
-    given = hand_over.given
+    kernel_arguments = _ARGUMENTS[backend.takes]
+    argument = kernel_arguments.argument
     found = backend.row_parts_and_gradient(
-        given(scores),
-        given(target),
-        given(at_target),
-        s=given(spread),
-        t=given(at_target),
-        weight=given(weight),
+        argument(scores),
+        argument(target),
+        argument(at_target),
+        s=argument(spread),
+        t=argument(at_target),
+        weight=argument(weight),
         **options._asdict(),
-        out=given(scores),
-        **hand_over.settings(scores),
+        out=argument(scores),
+        **kernel_arguments.settings(scores),
     )
     return _as_parts(found, scores, target)
 
@@ -242,7 +247,7 @@ def filter_rows(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> Te
         return eager.filter_rows(residual, threshold, draws)
     module = import_module("bridle.kernels.numba.residual_filter")
     kept = module.filter_rows(
-        _ARRAYS.given(residual),
+        _ARRAYS.argument(residual),
         threshold.numpy(),
         None if draws is None else draws.numpy(),
         **_ARRAYS.settings(residual),
@@ -256,7 +261,7 @@ def kept_entries(residual: Tensor, threshold: Tensor, draws: Tensor | None) -> A
         return None
     module = import_module("bridle.kernels.numba.residual_filter")
     return module.kept_entries(
-        _ARRAYS.given(residual),
+        _ARRAYS.argument(residual),
         threshold.numpy(),
         None if draws is None else draws.numpy(),
         **_ARRAYS.settings(residual),
@@ -272,11 +277,11 @@ def add_sparse_products(entries: Any, matrix: Tensor, out: Tensor) -> None:
     """Add the product of `kept_entries` with ``matrix`` to ``out``, which may be wider."""
     sparse = import_module("bridle.kernels.numba.filtered_products")
     sparse.add_products(
-        entries, _ARRAYS.given(matrix), _ARRAYS.given(out), **_ARRAYS.settings(matrix)
+        entries, _ARRAYS.argument(matrix), _ARRAYS.argument(out), **_ARRAYS.settings(matrix)
     )
 
 
-def fresh(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def new_memory(shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """Return memory of a shape in C order, on the device of ``like`` and by default in its dtype.
 
     NumPy asks the system for huge pages, PyTorch does not: at large sizes, half of a backward pass

@@ -42,7 +42,7 @@ def nll(
     refuse_options(reduction, on_empty, normalizer, softcap=0.0)
     values = arguments.floating(probabilities, "probabilities")
     values, target = in_default_layout(values, target, axis, dim, "probabilities")
-    if arguments.may_look(check, values) and values.dim():
+    if arguments.should_check(check, values) and values.dim():
         hint = " (for scores, use cross_entropy)"
         arguments.distributions(values, "probabilities", min(values.dim() - 1, 1), hint)
     rows = class_rows(

@@ -22,7 +22,7 @@ from bridle.torch.cross_entropy import (
     refuse_options,
     row_losses,
 )
-from bridle.torch.fused import row_shares
+from bridle.torch.fused import row_factors
 from bridle.torch.kinds import is_batched, is_known_here, refuse_pieces
 from bridle.torch.linear_rows import (
     Gradients,
@@ -30,7 +30,7 @@ from bridle.torch.linear_rows import (
     Plan,
     blocks,
     linear_row_parts,
-    stand_in,
+    placeholder,
 )
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import reduce_losses
@@ -144,11 +144,13 @@ def linear_cross_entropy(
     refuse_options(reduction, on_empty, normalizer, softcap)
     head, loss_shape = _head(features, weight, bias)
     rows = class_rows(
-        stand_in(head),
+        placeholder(head),
         _flat_target(target, loss_shape, weight.shape[0]),
         class_weight,
         ignore_index=ignore_index,
-        sample_weight=None if sample_weight is None else _flat(sample_weight, loss_shape),
+        sample_weight=None
+        if sample_weight is None
+        else _flat_sample_weight(sample_weight, loss_shape),
         check=check,
     )
     options = Options(
@@ -165,11 +167,11 @@ def linear_cross_entropy(
     divisor, terms = divisor_and_terms(rows, terms, reduction, normalizer)
     kept = _counted_rows(rows)
     if kept is not None:
-        head, rows = head._replace(features=head.features[kept]), _some(rows, kept)
+        head, rows = head._replace(features=head.features[kept]), _take_rows(rows, kept)
 
     def loss_of(losses: Tensor) -> Tensor:
         if reduction == "none":
-            return _spread(losses, kept, loss_shape)
+            return _to_positions(losses, kept, loss_shape)
         return reduce_losses(losses, divisor, reduction=reduction, on_empty=on_empty)
 
     if outputs is None and reduction != "none" and _gradient_is_known(head, rows, divisor):
@@ -185,7 +187,9 @@ def linear_cross_entropy(
     )
     return CrossEntropyOutputs(
         *(
-            value if value is None or name == "loss" else _spread(value, kept, loss_shape, name)
+            value
+            if value is None or name == "loss"
+            else _to_positions(value, kept, loss_shape, name)
             for name, value in found._asdict().items()
         )
     )
@@ -210,28 +214,31 @@ class _LinearLoss(torch.autograd.Function):
         ctx.save_for_backward(features, weight, bias)
         ctx.again = (rows, options, terms, plan, loss_of)
         head = Head(features, weight, bias).detached()
-        sink = Gradients(head, ctx.needs_input_grad[:3], plan)
+        gradients = Gradients(head, ctx.needs_input_grad[:3], plan)
         ctx.share = None
         if features.dtype == torch.float16:
             # Divided by a mean's number of rows, most of it would vanish in float16 before the
             # factor of backward, which loss scaling makes large, could prevent that.
             unit = _float16_divisor(rows, options)
-            ctx.share, divisor = unit * _share(divisor, head.features.new_empty(0).float()), unit
+            ctx.share, divisor = (
+                unit * _inverse_divisor(divisor, head.features.new_empty(0).float()),
+                unit,
+            )
         if _serves_indices(head, rows, terms, plan):
-            loss = _index_losses(head, rows, terms, options, divisor, plan, sink)
-            ctx.gradients = sink.results() if ctx.share is None else sink.sums()
+            loss = _index_losses(head, rows, terms, options, divisor, plan, gradients)
+            ctx.gradients = gradients.results() if ctx.share is None else gradients.sums()
             return loss_of(loss)
         pieces = []
         for block in blocks(head, plan):
-            some = _some(rows, block.rows)
+            some = _take_rows(rows, block.rows)
             parts = kernels.row_parts(block.scores, some.target, some.weight, options)
-            asked = _asked_of(parts, some, terms, divisor)
+            asked = _block_coefficients(parts, some, terms, divisor)
             kernels.row_gradient(
                 block.scores, parts, some.target, some.weight, asked, options, block.scores
             )
-            sink.add(block, asked.a)
+            gradients.add(block, asked.a)
             pieces.append(parts)
-        ctx.gradients = sink.results() if ctx.share is None else sink.sums()
+        ctx.gradients = gradients.results() if ctx.share is None else gradients.sums()
         parts = Parts(*(torch.cat(each) for each in zip(*pieces, strict=True)))
         return loss_of(row_losses(rows, parts, terms))
 
@@ -257,7 +264,7 @@ class _LinearLoss(torch.autograd.Function):
 
 
 def _times(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Return a gradient that nobody else holds times a factor, or each of a batch of factors."""
+    """Return a gradient, which is overwritten, times a factor or each of a batch of factors."""
     return gradient * factor if is_batched(factor) else gradient.mul_(factor)
 
 
@@ -265,7 +272,7 @@ def _serves_indices(head: Head, rows: ClassRows, terms: Terms, plan: Plan) -> bo
     """Tell whether a device's kernels for class indices make losses and residual at once."""
     if rows.soft or plan.threshold or terms.z_share is not None:
         return False
-    return kernels.index_kernels(stand_in(head)) is not None
+    return kernels.index_kernels(placeholder(head)) is not None
 
 
 def _index_losses(
@@ -275,21 +282,21 @@ def _index_losses(
     options: Options,
     divisor: Tensor | float,
     plan: Plan,
-    sink: Gradients,
+    gradients: Gradients,
 ) -> Tensor:
-    """Return the loss of each row, and hand each block's residual to the ``sink``."""
-    module, classes = kernels.index_kernels(stand_in(head)), len(head.weight)
+    """Return the loss of each row, and hand each block's residual to the ``gradients``."""
+    module, classes = kernels.index_kernels(placeholder(head)), len(head.weight)
     if isinstance(divisor, Tensor):
         divisor = divisor.to(head.features.device)
-    target, found = rows.target, []
+    target, block_losses = rows.target, []
     if rows.unknown is not None:
         target = target.masked_fill(rows.unknown, classes)  # no class: its row becomes NaN
     for block in blocks(head, plan):
-        share = rows.sample_weight
+        sample_weight = rows.sample_weight
         loss = module.IndexLoss(
             target[block.rows],
             rows.weight,
-            None if share is None else share[block.rows],
+            None if sample_weight is None else sample_weight[block.rows],
             -1,
             terms.label_smoothing,
             terms.z_loss,
@@ -299,8 +306,10 @@ def _index_losses(
         is_tensor = isinstance(divisor, Tensor)
         # The residual is made in the dtype that it is multiplied back in.
         dtype = products.residual_dtype(head.weight)
-        same = block.scores.dtype == dtype
-        residual = block.scores if same else torch.empty_like(block.scores, dtype=dtype)
+        is_residual_dtype = block.scores.dtype == dtype
+        residual = (
+            block.scores if is_residual_dtype else torch.empty_like(block.scores, dtype=dtype)
+        )
         losses, _ = module.losses(
             block.scores,
             loss,
@@ -308,9 +317,9 @@ def _index_losses(
             normalizer=1.0 if is_tensor else divisor,
             out=residual,
         )
-        sink.add(block._replace(scores=residual), losses)
-        found.append(losses)
-    return torch.cat(found)
+        gradients.add(block._replace(scores=residual), losses)
+        block_losses.append(losses)
+    return torch.cat(block_losses)
 
 
 def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
@@ -332,13 +341,17 @@ def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(next(found) if each is not None and each.requires_grad else None for each in given)
 
 
-def _asked_of(parts: Parts, rows: ClassRows, terms: Terms, divisor: Tensor | float) -> Coefficients:
-    """Return what a block's losses ask of its gradient."""
-    found = coefficients(torch, parts, rows.mass_of_targets(), terms, row_shares(rows, divisor))
-    return found._replace(a=found.a.expand(rows.target.shape[0]))
+def _block_coefficients(
+    parts: Parts, rows: ClassRows, terms: Terms, divisor: Tensor | float
+) -> Coefficients:
+    """Return the coefficients of a block's gradient."""
+    row_coefficients = coefficients(
+        torch, parts, rows.mass_of_targets(), terms, row_factors(rows, divisor)
+    )
+    return row_coefficients._replace(a=row_coefficients.a.expand(rows.target.shape[0]))
 
 
-def _share(divisor: Tensor | float, like: Tensor) -> Tensor:
+def _inverse_divisor(divisor: Tensor | float, like: Tensor) -> Tensor:
     """Return 1 / divisor; a mean over nothing has the gradient 0."""
     total = torch.as_tensor(divisor, dtype=torch.float64, device=like.device)
     return torch.where(total == 0, 0, 1 / total).to(like.dtype)
@@ -378,16 +391,16 @@ def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]
         raise checks.InputError.of(
             "bias", expected=f"shape ({weight.shape[0]},)", found=tuple(bias.shape)
         )
-    given = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
+    head = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
     device = features.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
-        given = Head(*(each if each is None else each.to(dtype) for each in given))  # type: ignore[arg-type]
-    dtypes = {each.dtype for each in given if each is not None}
+        head = Head(*(each if each is None else each.to(dtype) for each in head))  # type: ignore[arg-type]
+    dtypes = {each.dtype for each in head if each is not None}
     if len(dtypes) > 1:
         names = " and ".join(sorted(map(str, dtypes)))
         raise checks.InputError.of("weight", expected="the dtype of the features", found=names)
-    return given, tuple(features.shape[:-1])
+    return head, tuple(features.shape[:-1])
 
 
 def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
@@ -395,14 +408,14 @@ def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
     refuse_pieces(target, "target")
     if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
         return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
-    given = torch.as_tensor(target)
-    shape = tuple(given.shape)
+    checked = torch.as_tensor(target)
+    shape = tuple(checked.shape)
     if shape == (*loss_shape, classes) and not (
-        shape == loss_shape and not given.is_floating_point()
+        shape == loss_shape and not checked.is_floating_point()
     ):
-        return given.reshape(-1, classes)
+        return checked.reshape(-1, classes)
     if shape == loss_shape:
-        return given.reshape(-1)
+        return checked.reshape(-1)
     raise checks.InputError.of(
         "target",
         expected=(
@@ -413,16 +426,16 @@ def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
     )
 
 
-def _flat(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
+def _flat_sample_weight(sample_weight: Any, loss_shape: tuple[int, ...]) -> Tensor:
     refuse_pieces(sample_weight, "sample_weight")
-    given = torch.as_tensor(sample_weight)
-    if tuple(given.shape) == loss_shape[:1]:
-        given = given.reshape(given.shape + (1,) * (len(loss_shape) - 1)).expand(loss_shape)
-    elif tuple(given.shape) != loss_shape:
+    weights = torch.as_tensor(sample_weight)
+    if tuple(weights.shape) == loss_shape[:1]:
+        weights = weights.reshape(weights.shape + (1,) * (len(loss_shape) - 1)).expand(loss_shape)
+    elif tuple(weights.shape) != loss_shape:
         raise checks.InputError.of(
-            "sample_weight", expected=f"shape {loss_shape}", found=tuple(given.shape)
+            "sample_weight", expected=f"shape {loss_shape}", found=tuple(weights.shape)
         )
-    return given.reshape(-1)
+    return weights.reshape(-1)
 
 
 def _counted_rows(rows: ClassRows) -> Tensor | None:
@@ -435,24 +448,24 @@ def _counted_rows(rows: ClassRows) -> Tensor | None:
     return counted.nonzero()[:, 0]
 
 
-def _some(rows: ClassRows, kept: slice | Tensor) -> ClassRows:
+def _take_rows(rows: ClassRows, kept: slice | Tensor) -> ClassRows:
     """Return some of the rows; of the scores, which all are the same memory, as many."""
-    each = {
+    taken = {
         name: value[kept]
         for name in ("target", "mass", "sample_weight", "counted", "unknown")
         if (value := getattr(rows, name)) is not None
     }
-    found = rows._replace(**each)
-    count = found.target.shape[0]
-    return found._replace(scores=rows.scores[:count], loss_shape=(count,))
+    rows_taken = rows._replace(**taken)
+    count = rows_taken.target.shape[0]
+    return rows_taken._replace(scores=rows.scores[:count], loss_shape=(count,))
 
 
-def _spread(
+def _to_positions(
     values: Tensor, kept: Tensor | None, loss_shape: tuple[int, ...], name: str = "loss"
 ) -> Tensor:
-    """Return the values in the shape of the positions; those of ignored rows say so."""
+    """Return the values in the shape of the positions; ignored rows hold a fixed value."""
     if kept is not None:
-        nothing = {"argmax": -1, "correct": False}.get(name, 0)
-        full = values.new_full((prod(loss_shape),), nothing)
+        ignored_value = {"argmax": -1, "correct": False}.get(name, 0)
+        full = values.new_full((prod(loss_shape),), ignored_value)
         values = full.index_copy(0, kept, values)
     return values.view(loss_shape)

@@ -55,7 +55,7 @@ class Plan(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Some rows and their scores, which whoever is handed them may overwrite."""
+    """Some rows and their scores, which the receiver may overwrite."""
 
     rows: slice
     features: Tensor
@@ -93,7 +93,7 @@ def blocks(head: Head, plan: Plan) -> Iterator[Block]:
     """Yield the blocks of rows, one after the other, all in the same memory."""
     count, classes = len(head.features), len(head.weight)
     step = max(1, min(block_rows(head, plan), count))
-    memory = kernels.fresh((step, classes), head.features, scores_dtype(head.features))
+    memory = kernels.new_memory((step, classes), head.features, scores_dtype(head.features))
     for begin in range(0, max(count, 1), step):
         rows = slice(begin, min(begin + step, count))
         features = head.features[rows]
@@ -107,20 +107,22 @@ class Gradients:
 
     def __init__(self, head: Head, asked: tuple[bool, bool, bool], plan: Plan) -> None:
         self._head, self._plan = head, plan
-        given, wide = head.weight.dtype, accumulator_dtype(head.features.dtype)
+        weight_dtype, wide = head.weight.dtype, accumulator_dtype(head.features.dtype)
         features, weight, bias = asked
         # Of float16 all are kept in float32: what they are multiplied by may come afterwards.
-        kept = wide if given == torch.float16 else given
-        self._features = torch.zeros_like(head.features, dtype=kept) if features else None
+        gradient_dtype = wide if weight_dtype == torch.float16 else weight_dtype
+        self._features = torch.zeros_like(head.features, dtype=gradient_dtype) if features else None
         self._weight = None
         if weight:
             # Sums over many blocks, in half precision, would stop growing; a single one is its
             # sum. Where a product adds inside, to two blocks' sum, half precision rounds it once
             # more than it must, and a float32 sum would be the largest thing in memory.
             count = 2 if products.adds_inside(head.weight) else 1
-            few = len(head.features) <= count * block_rows(head, plan) and not plan.threshold
-            dtype = kept if few else wide
-            self._weight = kernels.fresh(tuple(head.weight.shape), head.weight, dtype).zero_()
+            is_single_block = (
+                len(head.features) <= count * block_rows(head, plan) and not plan.threshold
+            )
+            dtype = gradient_dtype if is_single_block else wide
+            self._weight = kernels.new_memory(tuple(head.weight.shape), head.weight, dtype).zero_()
         self._bias = head.weight.new_zeros(len(head.weight), dtype=wide) if bias else None
 
     def add(self, block: Block, scale: Tensor) -> None:
@@ -143,7 +145,7 @@ class Gradients:
             self._bias += residual.sum(dim=0, dtype=self._bias.dtype)
 
     def _add_filtered(self, block: Block, threshold: Tensor) -> bool:
-        """Add what a filter leaves of a block; or only filter it, where too much is left."""
+        """Filter a block and add its products; False if too many entries are left for that."""
         residual, plan = block.scores, self._plan
         if not has_values(residual):  # what is left would depend on them
             return False
@@ -178,12 +180,12 @@ class Gradients:
             weight = self._head.weight[columns]
             products.multiply_back(residual, weight, self._features[block.rows])
         if self._weight is not None:
-            some = self._weight.new_zeros(len(columns), self._weight.shape[1])
-            products.add_products(residual, block.features, some)
-            self._weight.index_add_(0, columns, some)
+            chosen = self._weight.new_zeros(len(columns), self._weight.shape[1])
+            products.add_products(residual, block.features, chosen)
+            self._weight.index_add_(0, columns, chosen)
         if self._bias is not None:
-            some = residual.sum(dim=0, dtype=self._bias.dtype)
-            self._bias.index_add_(0, columns, some)
+            chosen = residual.sum(dim=0, dtype=self._bias.dtype)
+            self._bias.index_add_(0, columns, chosen)
 
     def sums(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients in the dtypes that they were summed in."""
@@ -299,7 +301,7 @@ def _gradients(
     needed: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of the head, given maximum, log-sum and gap of the rows."""
-    parts = empty_parts(stand_in(head), target, options)
+    parts = empty_parts(placeholder(head), target, options)
     sink = Gradients(head, needed, plan)
     for block in blocks(head, plan):
         rows = block.rows
@@ -414,7 +416,7 @@ def gradients_operator(*arguments: Any) -> tuple[Tensor, ...]:
 @parts_operator.register_fake
 def _(*arguments: Any) -> tuple[Tensor, ...]:
     head, target, options = Head(*arguments[:3]), arguments[3], Options(*arguments[8:])
-    return tuple(empty_parts(stand_in(head), target, options))
+    return tuple(empty_parts(placeholder(head), target, options))
 
 
 @gradients_operator.register_fake
@@ -451,6 +453,6 @@ def _operator_backward(ctx: Any, *cotangents: Tensor | None) -> Any:
 parts_operator.register_autograd(_operator_backward, setup_context=_operator_context)
 
 
-def stand_in(head: Head) -> Tensor:
+def placeholder(head: Head) -> Tensor:
     """Return what has the scores' shape, dtype and device, and the memory of one row."""
     return head.features.new_empty(head.weight.shape[0]).expand(head.features.shape[0], -1)

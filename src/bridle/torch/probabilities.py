@@ -98,7 +98,7 @@ def _signed_logsumexp(
     dtype = values.dtype
     factors = torch.ones_like(values)
     if b is not None:
-        factors = arguments.floating(arguments.beside(b, values), "b")
+        factors = arguments.floating(arguments.on_device_of(b, values), "b")
         shape = checks.broadcastable(tuple(values.shape), tuple(factors.shape), ("scores", "b"))
         dtype = torch.promote_types(dtype, factors.dtype)
         values, factors = values.expand(shape), factors.expand(shape)

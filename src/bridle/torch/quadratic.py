@@ -23,7 +23,7 @@ def quadratic_loss(
     """
     checks.reduction(reduction)
     given = arguments.floating(output, "output")
-    desired = arguments.floating(arguments.beside(target, given), "target")
+    desired = arguments.floating(arguments.on_device_of(target, given), "target")
     if given.shape != desired.shape:
         names = ("output", "target")
         checks.same_shape(arguments.like(given), arguments.like(desired), names)

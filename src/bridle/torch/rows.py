@@ -55,7 +55,7 @@ def row_parts(
 
 
 def is_plain_call() -> bool:
-    """Tell whether nobody traces, maps or moves along this call: backward is all there may be."""
+    """Tell whether no compiler, vmap or forward derivative sees this call: backward at most."""
     return not (
         torch.compiler.is_compiling()
         or torch._C._are_functorch_transforms_active()
@@ -174,7 +174,9 @@ def _backward(
 
 
 def _fresh_gradient(kept: _Kept, asked: Coefficients, options: Options) -> Tensor:
-    return _gradient(kept, asked, options, kernels.fresh(tuple(kept.scores.shape), kept.scores))
+    return _gradient(
+        kept, asked, options, kernels.new_memory(tuple(kept.scores.shape), kept.scores)
+    )
 
 
 def _gradient_in_place(kept: _Kept, asked: Coefficients, options: Options) -> Tensor:

@@ -35,9 +35,9 @@ def duality_gap(objective: Objective, point: Evaluation) -> float:
         return np.inf
     weight, intercept = objective.split(point.parameters)
     slope, intercept_slope = objective.split(point.gradient)
-    own = float(arrays.inner(slope, slope)) / (2 * alpha)
+    weights_gap = float(arrays.inner(slope, slope)) / (2 * alpha)
     if not objective.fit_intercept:
-        return own
+        return weights_gap
     product = slope - alpha * weight  # Σ s u (p − t)ᵀ / Σ s
     # Of the classes alone, there is little to bring to the host.
     slopes, offsets = on_host(intercept_slope), on_host(intercept)
@@ -45,17 +45,17 @@ def duality_gap(objective: Objective, point: Evaluation) -> float:
     if (probability <= 0).any():
         return np.inf  # a class that the model rules out cannot be given its share by mixing
     epsilon = max(0.0, float(np.max(slopes / probability)))
-    tilt = float(offsets @ slopes)
+    intercept_term = float(offsets @ slopes)
     if epsilon == 0:
-        return own + abs(tilt)
+        return weights_gap + abs(intercept_term)
     mixed = np.maximum(objective.target_mean - (1 - epsilon) * probability, 0) / epsilon
     # The features have mean 0 after centring, so the mixed-in distribution adds nothing of its own.
     change = -epsilon * (objective.target_product + product)
-    entropy = point.loss - float(arrays.inner(weight, product)) - tilt
+    entropy = point.loss - float(arrays.inner(weight, product)) - intercept_term
     return float(
-        own
+        weights_gap
         + float(arrays.inner(product, change)) / alpha
         + float(arrays.inner(change, change)) / (2 * alpha)
         + epsilon * (entropy - float(special.entr(mixed).sum()))
-        + tilt
+        + intercept_term
     )

@@ -79,8 +79,8 @@ class Objective:
         weight, intercept = self.split(parameters)
         scaled = weight
         if not np.all(self.scale == 1):
-            scaled = weight / arrays.beside(self.scale, weight)[:, None]
-        return scaled, intercept - arrays.beside(self.shift, scaled) @ scaled
+            scaled = weight / arrays.on_device_of(self.scale, weight)[:, None]
+        return scaled, intercept - arrays.on_device_of(self.shift, scaled) @ scaled
 
     def in_fit_units(self, weight: Array, intercept: Array) -> Array:
         """Return the fit's parameters of ``(W, b)``: the inverse of `in_feature_units`."""
@@ -92,7 +92,7 @@ class Objective:
     def point(self, parameters: Array, precision: Precision = FLOAT64) -> Point:
         """Return where sums are asked for, in the dtype of a precision."""
         weight, offset = (
-            arrays.narrowed(each, precision.dtype) for each in self.in_feature_units(parameters)
+            arrays.in_dtype(values, precision.dtype) for values in self.in_feature_units(parameters)
         )
         return Point(weight, offset, precision)
 
@@ -117,16 +117,16 @@ class Objective:
             gradient[-1] = arrays.in_dtype_of(residual / self.total_weight, product)
         residual = arrays.in_dtype_of(residual, product)
         divisor = arrays.in_dtype_of(
-            arrays.beside(self.scale * self.total_weight, product), product
+            arrays.on_device_of(self.scale * self.total_weight, product), product
         )
-        shift = arrays.in_dtype_of(arrays.beside(self.shift, product), product)
-        for part in arrays.parts_in_cache(product):
-            slope = product[part]
+        shift = arrays.in_dtype_of(arrays.on_device_of(self.shift, product), product)
+        for block in arrays.slices_in_cache(product):
+            slope = product[block]
             if self.fit_intercept:
-                slope -= arrays.outer(shift[part], residual)
-            slope /= divisor[part, None]
-            slope += self.alpha * arrays.in_dtype_of(weight[part], product)
-            slopes[part] = slope
+                slope -= arrays.outer(shift[block], residual)
+            slope /= divisor[block, None]
+            slope += self.alpha * arrays.in_dtype_of(weight[block], product)
+            slopes[block] = slope
         return gradient
 
     def without_weights(self, parameters: Array) -> Evaluation:
@@ -134,9 +134,9 @@ class Objective:
         _, offset = self.split(parameters)
         log_probability = arrays.log_softmax(offset[None])[0]
         probability = arrays.softmax(offset[None])[0]
-        target = arrays.beside(self.target_mean, parameters)
+        target = arrays.on_device_of(self.target_mean, parameters)
         loss = -float(target @ log_probability)
-        mean = arrays.beside(self.feature_mean, parameters)
+        mean = arrays.on_device_of(self.feature_mean, parameters)
         gradient = arrays.outer(mean, probability) - self.target_product
         if self.fit_intercept:
             gradient = arrays.stacked(gradient, probability - target)
@@ -145,8 +145,8 @@ class Objective:
         return Evaluation(parameters, loss, loss, gradient, worst)
 
 
-class Answers(Protocol):
-    """What a reader is to whoever has the data stated as an objective."""
+class Reader(Protocol):
+    """What `build_objective` needs of a reader."""
 
     facts: Facts
     memory_budget: int
@@ -156,27 +156,27 @@ class Answers(Protocol):
 
 
 def build_objective(
-    reader: Answers, classes: int, *, C: float, fit_intercept: bool, standardize: bool | float
+    reader: Reader, classes: int, *, C: float, fit_intercept: bool, standardize: bool | float
 ) -> Objective:
     """Ask for the statistics of the features, and state the objective."""
     facts = reader.facts
-    found: Moments = reader.answer(Statistics(facts.width, classes))
-    mean, squares = on_host(found.mean), on_host(found.squares)
+    moments: Moments = reader.answer(Statistics(facts.width, classes))
+    mean, squares = on_host(moments.mean), on_host(moments.squares)
     checks.finite_squares(squares, "X")
-    total, product = found.weight, found.target_product
+    total, product = moments.weight, moments.target_product
     variance = squares / total
     shift = mean if fit_intercept else np.zeros(facts.width)
     scale = np.full(facts.width, float(standardize) or 1.0)
     if standardize is True:
         scale = _deviation(variance, mean, facts.count)
     if fit_intercept:
-        # A constant column is the intercept's own; what rounding leaves of it when it is centred
-        # would be a second intercept, all but free of penalty.
+        # A constant column repeats the intercept. What rounding leaves of it after centring would
+        # act as a second intercept, with next to no penalty.
         scale[_constant_columns(reader, variance, mean)] = np.inf
-    target_mean = on_host(found.classes) / total
+    target_mean = on_host(moments.classes) / total
     # Σ s (x − shift) tᵀ / (scale Σ s)
-    means = arrays.beside(np.outer(shift, target_mean), product)
-    target_product = (product / total - means) / arrays.beside(scale, product)[:, None]
+    means = arrays.on_device_of(np.outer(shift, target_mean), product)
+    target_product = (product / total - means) / arrays.on_device_of(scale, product)[:, None]
     return Objective(
         facts=facts,
         alpha=1.0 / (C * total),
@@ -200,7 +200,7 @@ def _deviation(variance: Array, mean: Array, count: int) -> Array:
     return np.where(variance <= noise, 1.0, np.sqrt(np.maximum(variance, 0)))
 
 
-def _constant_columns(reader: Answers, variance: Array, mean: Array) -> Array:
+def _constant_columns(reader: Reader, variance: Array, mean: Array) -> Array:
     """Return the columns, not of zeros, in which every row that counts has one value.
 
     No sum is exact enough to tell: columns whose variance may be rounding, by far, are looked at

@@ -75,16 +75,16 @@ def fit_target(
     if sample_weight is not None:
         weight = sample_weights(sample_weight, count)
     if labels.ndim == 2 and labels.shape[1] > 1:
-        found = _distributions(labels, weight, class_weight)
+        checked_target = _distributions(labels, weight, class_weight)
     else:
-        found = _labels(labels, weight, class_weight)
-    if found.sample_weight is not None and not found.sample_weight.any():
+        checked_target = _labels(labels, weight, class_weight)
+    if checked_target.sample_weight is not None and not checked_target.sample_weight.any():
         raise checks.InputError(
             "class_weight: expected a weight above 0 for a class that has samples with weight",
             argument="class_weight",
             expected="a weight above 0 for a class that has samples with weight",
         )
-    return found
+    return checked_target
 
 
 def known_target(
@@ -103,12 +103,14 @@ def known_target(
         )
     weight = None if sample_weight is None else sample_weights(sample_weight, count)
     if labels.ndim == 2 and labels.shape[1] > 1:
-        found = _distributions(labels, weight, class_weight)
-        if len(found.classes) != len(classes):
+        given_distributions = _distributions(labels, weight, class_weight)
+        if len(given_distributions.classes) != len(classes):
             raise checks.InputError.of(
-                name, expected=f"{len(classes)} columns", found=len(found.classes)
+                name,
+                expected=f"{len(classes)} columns",
+                found=len(given_distributions.classes),
             )
-        return FitTarget(classes, found.target, weight)
+        return FitTarget(classes, given_distributions.target, weight)
     column = column_or_1d(labels, warn=True)
     unknown = ~np.isin(column, classes)
     if unknown.any():
@@ -128,21 +130,21 @@ def known_target(
     return FitTarget(classes, target, weighted(target, weight, class_weight, classes))
 
 
-def every_class_counts(found: FitTarget) -> None:
+def every_class_counts(target: FitTarget) -> None:
     """Refuse a class without weight."""
-    if not found.counted.all():
-        empty = found.classes[np.argmin(found.counted)]
+    if not target.counted.all():
+        empty = target.classes[np.argmin(target.counted)]
         raise checks.InputError.of(
             "y", expected="weight in every class", found=f"none in class {empty!s}"
         )
 
 
-def warn_of_weightless(found: FitTarget, where: str = "y") -> None:
+def warn_of_weightless(target: FitTarget, where: str = "y") -> None:
     """Say which classes have no weight, and what becomes of them."""
-    counted = found.counted
+    counted = target.counted
     if counted.all():
         return
-    names = [str(label) for label in found.classes[~counted]]
+    names = [str(label) for label in target.classes[~counted]]
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     which = f"class {listed} has" if len(names) == 1 else f"classes {listed} have"
     warnings.warn(
@@ -172,29 +174,29 @@ def _class_factors(
             )
         mass = _mass(target, len(classes), weight)
         counted = mass > 0
-        # Every class that has weight has the same in all: a class without has no need of any.
-        even = mass.sum() / max(int(counted.sum()), 1)
-        return np.asarray(np.divide(even, mass, out=np.zeros(len(classes)), where=counted))
+        # Each class that has weight gets the same total; a class without weight gets none.
+        balanced_mass = mass.sum() / max(int(counted.sum()), 1)
+        return np.asarray(np.divide(balanced_mass, mass, out=np.zeros(len(classes)), where=counted))
     if not isinstance(class_weight, Mapping):
         raise checks.InputError.of(
             "class_weight", expected='a dict, "balanced" or None', found=repr(class_weight)
         )
     places = {label: place for place, label in enumerate(classes.tolist())}
-    given = {
+    factors_by_label = {
         label.item() if isinstance(label, np.generic) else label: checks.class_factor(value, label)
         for label, value in class_weight.items()
     }
-    strangers = [label for label in given if label not in places]
-    if strangers and not places.keys() <= given.keys():
-        # With a weight for every class there is, others do no harm.
+    unknown = [label for label in factors_by_label if label not in places]
+    if unknown and not places.keys() <= factors_by_label.keys():
+        # Weights of further labels are harmless where every class has one of its own.
         listed = ", ".join(map(str, classes[:5])) + (", …" if len(classes) > 5 else "")
         raise checks.InputError(
-            f"class_weight: {strangers[0]!r} is none of the classes: {listed}",
+            f"class_weight: {unknown[0]!r} is none of the classes: {listed}",
             argument="class_weight",
             expected=f"one of the classes: {listed}",
-            found=repr(strangers[0]),
+            found=repr(unknown[0]),
         )
-    return np.array([given.get(label, 1.0) for label in places])
+    return np.array([factors_by_label.get(label, 1.0) for label in places])
 
 
 def _labels(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
@@ -243,5 +245,5 @@ def sample_weights(sample_weight: npt.ArrayLike, count: int) -> Array:
 
 def _mass(target: Array, classes: int, weight: Array | None) -> Array:
     """Return the weight of each class (K,)."""
-    share = np.ones(len(target)) if weight is None else weight
-    return np.asarray(target_sum(target, classes, share))
+    row_weight = np.ones(len(target)) if weight is None else weight
+    return np.asarray(target_sum(target, classes, row_weight))

@@ -10,7 +10,7 @@ file                  subject
 ``tensors.py``        PyTorch tensors on a device
 ``all_rows.py``       questions about each row, where one process has all of them
 ``separation.py``     one of these: directions in which the loss falls for ever
-``block_sizes.py``    how many rows are in the works at a time
+``block_sizes.py``    how many rows are processed at a time
 ===================== ============================================================================
 """
 

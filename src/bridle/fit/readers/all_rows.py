@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 _CENTRED_NUMBERS = 2**20
 
 
-class ReaderAtHand(Protocol):
+class HostReader(Protocol):
     """What is needed of a reader: its rows in blocks, their targets and weights."""
 
     features: Rows
@@ -41,7 +41,7 @@ class ReaderAtHand(Protocol):
         """Yield the rows that a question is about, as `requests.Block`."""
 
 
-def answer(reader: ReaderAtHand, question: OfAllRows[Any]) -> Any:
+def answer(reader: HostReader, question: OfAllRows[Any]) -> Any:
     """Return the answer to a question about each row."""
     if isinstance(question, RowTargets):
         return _targets(reader)
@@ -55,17 +55,17 @@ def answer(reader: ReaderAtHand, question: OfAllRows[Any]) -> Any:
     return separation_along(reader, question)
 
 
-def _targets(reader: ReaderAtHand) -> Targets:
+def _targets(reader: HostReader) -> Targets:
     weight = reader.sample_weight
     return Targets(reader.target, np.ones(len(reader.target)) if weight is None else weight)
 
 
-def _scores(reader: ReaderAtHand, question: RowScores) -> Array:
-    found = [block.scores(question.point) for block in reader.blocks(question)]
-    return np.concatenate(found)
+def _scores(reader: HostReader, question: RowScores) -> Array:
+    scores = [block.scores(question.point) for block in reader.blocks(question)]
+    return np.concatenate(scores)
 
 
-def _combination(reader: ReaderAtHand, question: Combination) -> Array:
+def _combination(reader: HostReader, question: Combination) -> Array:
     product = np.zeros((reader.features.shape[1], question.coefficients.shape[1]))
     start = 0
     for block in reader.blocks(question):
@@ -75,7 +75,7 @@ def _combination(reader: ReaderAtHand, question: Combination) -> Array:
     return product
 
 
-def _gram(reader: ReaderAtHand, question: Gram) -> Array:
+def _gram(reader: HostReader, question: Gram) -> Array:
     count, width = reader.features.shape
     gram = np.empty((count, count), question.kind)
     with threads.large(count**2 * width):
@@ -83,14 +83,14 @@ def _gram(reader: ReaderAtHand, question: Gram) -> Array:
             for others, other in _whole_blocks(reader):
                 if others.start > rows.start:
                     break
-                found = _products(question, block, block if others == rows else other)
-                gram[rows, others] = found
-                gram[others, rows] = found.T
+                products = _products(question, block, block if others == rows else other)
+                gram[rows, others] = products
+                gram[others, rows] = products.T
     return gram
 
 
-def _whole_blocks(reader: ReaderAtHand) -> Iterator[tuple[slice, Features]]:
-    """Yield the rows in as few blocks as memory allows: one, where they lie in memory as it is."""
+def _whole_blocks(reader: HostReader) -> Iterator[tuple[slice, Features]]:
+    """Yield the rows in as few blocks as the budget allows: one, where nothing is converted."""
     features = reader.features
     numbers = reader.memory_budget // 4 // features.dtype.itemsize
     return features.blocks(len(features), features.dtype, numbers=numbers)
@@ -100,17 +100,18 @@ def _products(question: Gram, block: Array, other: Array) -> Array:
     total = np.zeros((len(block), len(other)), question.kind)
     width = max(1, _CENTRED_NUMBERS // max(len(block), 1))
     for begin in range(0, block.shape[1], width):
-        part = slice(begin, begin + width)
-        left = _scaled(question, block[:, part], part)
+        columns = slice(begin, begin + width)
+        left = _scaled(question, block[:, columns], columns)
         # The product of an array with itself is half the work.
-        total += left @ (left if other is block else _scaled(question, other[:, part], part)).T
+        right = left if other is block else _scaled(question, other[:, columns], columns)
+        total += left @ right.T
     return total
 
 
-def _scaled(question: Gram, features: Array, part: slice) -> Array:
+def _scaled(question: Gram, features: Array, columns: slice) -> Array:
     """Return some columns of rows u, centred before they are rounded."""
-    scale = question.scale[part]
-    centred = features - question.shift[part]
+    scale = question.scale[columns]
+    centred = features - question.shift[columns]
     if not np.all(scale == 1):
         centred /= scale
     return centred.astype(question.kind, copy=False)

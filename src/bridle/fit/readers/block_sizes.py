@@ -1,4 +1,4 @@
-"""How many rows are in the works at a time, and which sizes are worth which way of reading."""
+"""How many rows are processed at a time, and from which sizes on each way of reading pays."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _EFFICIENT_ROWS = 256
 # so many numbers: below, loading compiled code would take longer than all passes of a fit.
 _FEW_CLASSES = 64
 _KERNEL_NUMBERS = 2**24
-# A pass of so many multiplications is shared out: to pieces that are small beside the pass, so that
-# a thread that has to wait for its processor does not keep all waiting, but not to more.
+# A pass of so many multiplications is divided among threads, in pieces that are small beside the
+# pass: a thread that has to wait for its processor then does not hold up the others.
 _SHARED_PASS = 2**23
 _PIECES, _PIECES_AT_A_TIME = 16, 8
 
@@ -39,7 +39,7 @@ def default_memory(features: Rows) -> int:
 
 
 def block_rows(depth: int, classes: int, memory_budget: int = DEFAULT_MEMORY) -> int:
-    """Return how many rows of scores are in the works at a time.
+    """Return how many rows' scores are held at a time.
 
     >>> block_rows(512, 1000), block_rows(512, 100_000)
     (2097, 256)
@@ -48,7 +48,7 @@ def block_rows(depth: int, classes: int, memory_budget: int = DEFAULT_MEMORY) ->
 
 
 def tensor_rows(depth: int, classes: int, memory_budget: int) -> int:
-    """Return how many rows of tensors are in the works at a time: scores and converted features.
+    """Return how many rows of tensors are held at a time: scores and converted features.
 
     >>> tensor_rows(768, 1000, 2**32)
     151830

@@ -46,10 +46,10 @@ class DenseBlock:
     features: Array  # (n, D)
     target: Array
     sample_weight: Array | None
-    memory: threading.local | None = None  # where scores are written again and again
+    buffers: threading.local | None = None  # holds each thread's scores, reused by all blocks
 
     @cached_property
-    def share(self) -> Array:
+    def row_weight(self) -> Array:
         """The sample weights, 1 where none were given."""
         return np.ones(len(self.target)) if self.sample_weight is None else self.sample_weight
 
@@ -59,41 +59,46 @@ class DenseBlock:
         if weight is None or weight.all():
             return self
         counted = weight != 0
-        own = self.features[counted], self.target[counted], weight[counted]
-        return DenseBlock(*own, self.memory)
+        counted_rows = self.features[counted], self.target[counted], weight[counted]
+        return DenseBlock(*counted_rows, self.buffers)
 
     def scores(self, point: Point) -> Array:
         """Return ``X W + b``."""
-        scores = self._room(point.weight.shape[1], point.weight.dtype)
+        scores = self._score_buffer(point.weight.shape[1], point.weight.dtype)
         np.matmul(self.features, point.weight, out=scores)
         scores += point.offset
         return scores
 
-    def _room(self, classes: int, dtype: np.dtype[Any]) -> Array:
-        """Return one memory again and again: fresh memory would be faulted in page by page."""
+    def _score_buffer(self, classes: int, dtype: np.dtype[Any]) -> Array:
+        """Return a reused buffer: new memory costs a page fault for each of its pages."""
         count = len(self.target)
-        if self.memory is None:
+        if self.buffers is None:
             return np.empty((count, classes), dtype)
-        held: Array | None = getattr(self.memory, "scores", None)
-        if held is None or len(held) < count or held.shape[1] != classes or held.dtype != dtype:
-            held = self.memory.scores = np.empty((count, classes), dtype)
-        return held[:count]
+        buffer: Array | None = getattr(self.buffers, "scores", None)
+        if (
+            buffer is None
+            or len(buffer) < count
+            or buffer.shape[1] != classes
+            or buffer.dtype != dtype
+        ):
+            buffer = self.buffers.scores = np.empty((count, classes), dtype)
+        return buffer[:count]
 
     def residual(self, point: Point) -> tuple[Array, Array]:
         """Return each row's loss, and ``s (p − t)``."""
         scores, weight = self.scores(point), self.sample_weight
-        narrow = None if weight is None else weight.astype(scores.dtype)
-        return reference.residual_in_place(scores, self.target, narrow), scores
+        row_weight = None if weight is None else weight.astype(scores.dtype)
+        return reference.residual_in_place(scores, self.target, row_weight), scores
 
     def probabilities(self, point: Point) -> Array:
         """Return ``p``."""
         return probabilities.softmax(self.scores(point))
 
-    def bent(self, change: Array, point: Point) -> Array:
+    def residual_change(self, change: Array, point: Point) -> Array:
         """Return what a change of the scores does to the residual."""
         change = change.copy()  # the point's scores may come to the same memory
         _, residual = self.residual(point)
-        sparse_reference.curve_rows(change, residual, self.target, self.sample_weight)
+        sparse_reference.multiply_by_hessian(change, residual, self.target, self.sample_weight)
         return change
 
     def loss_sums(self, losses: Array) -> tuple[float, float]:
@@ -110,8 +115,8 @@ class DenseBlock:
     def target_product(self, classes: int) -> Array:
         """Return ``Σ s x tᵀ``."""
         if self.target.ndim == 2:
-            return np.asarray(self.features.T @ (self.target * self.share[:, None]))
-        indices = (self.share, (self.target, np.arange(len(self.target))))
+            return np.asarray(self.features.T @ (self.target * self.row_weight[:, None]))
+        indices = (self.row_weight, (self.target, np.arange(len(self.target))))
         by_class = sparse.csr_array(indices, shape=(classes, len(self.target)))
         return np.asarray((by_class @ self.features).T)
 
@@ -120,7 +125,7 @@ class DenseBlock:
         squares = self.features - mean
         squares *= squares
         # Not by a product: a library's threads would wait for each other.
-        return np.asarray(np.einsum("n,nd->d", self.share, squares))
+        return np.asarray(np.einsum("n,nd->d", self.row_weight, squares))
 
     def square_sums(self, factor: Array) -> Array:
         """Return ``Σ factor x²`` and ``Σ factor x``."""
@@ -136,7 +141,7 @@ class DenseBlock:
     def columns(self, places: Array) -> Array:
         """Return some columns of the rows that count."""
         values = self.features[:, places]
-        return np.asarray(values if self.sample_weight is None else values[self.share > 0])
+        return np.asarray(values if self.sample_weight is None else values[self.row_weight > 0])
 
 
 class DenseReader(Reader):
@@ -163,7 +168,7 @@ class DenseReader(Reader):
             is_sparse=False,
             has_indices=target.ndim == 1,
             like=np.empty(0),
-            at_hand=True,
+            all_rows_on_host=True,
         )
 
     def answer(self, question: Question[Answer]) -> Answer:
@@ -179,7 +184,7 @@ class DenseReader(Reader):
     def blocks(self, question: Question[Any]) -> Iterator[DenseBlock]:
         """Yield the rows that a question is about."""
         features, target, weight = self.features, self.target, self.sample_weight
-        rows = self.own_rows(question.rows, len(features))
+        rows = self.local_rows(question.rows, len(features))
         if rows is not None:
             features, target = features.take(rows), target[rows]
             weight = None if weight is None else weight[rows]
@@ -197,18 +202,18 @@ class DenseReader(Reader):
 
     def answer_together(self, asked: Sequence[tuple[Any, Question[Any]]]) -> list[Any]:
         """Answer questions of readers with the same features: `Values` in one pass over them."""
-        found: dict[int, Any] = {}
+        answers: dict[int, Any] = {}
         passes: dict[Precision, dict[int, tuple[DenseReader, Values]]] = {}
         for place, (reader, question) in enumerate(asked):
             if isinstance(question, Values):
                 precision = question.point.precision
                 passes.setdefault(precision, {})[place] = (reader, question)
             else:
-                found[place] = reader.answer(question)
-        for together in passes.values():
-            answers = values_in_one_pass(list(together.values()))
-            found.update(zip(together, answers, strict=True))
-        return [found[place] for place in range(len(asked))]
+                answers[place] = reader.answer(question)
+        for requests in passes.values():
+            pass_answers = values_in_one_pass(list(requests.values()))
+            answers.update(zip(requests, pass_answers, strict=True))
+        return [answers[place] for place in range(len(asked))]
 
     def shares_passes_with(self, other: Reader) -> bool:
         """Tell whether the features are the same: targets and weights may differ."""
@@ -232,8 +237,8 @@ class DenseReader(Reader):
 
     def reads_once(self) -> bool:
         """Tell whether features go through the kernel that reads each row once."""
-        few = block_sizes.reads_once(*self.features.shape, self.classes)
-        return self.facts.has_indices and few
+        fits_kernel = block_sizes.reads_once(*self.features.shape, self.classes)
+        return self.facts.has_indices and fits_kernel
 
     def in_pieces(self) -> bool:
         """Tell whether a pass is shared out to threads in pieces of rows."""
@@ -245,15 +250,15 @@ def values_in_one_pass(asked: Sequence[tuple[DenseReader, Values]]) -> list[Valu
     reader, first = asked[0]
     features, dtype = reader.features, first.dtype
     (count, depth), classes = features.shape, reader.classes
-    budget = sum(each.memory_budget for each, _ in asked)
-    totals = [request.empty(each.facts.like) for each, request in asked]
+    budget = sum(answering.memory_budget for answering, _ in asked)
+    totals = [request.empty(answering.facts.like) for answering, request in asked]
 
-    def add(parts: list[ValueSums]) -> None:
-        for (_, request), total, part in zip(asked, totals, parts, strict=True):
-            request.merge(total, part)
+    def add(piece_sums: list[ValueSums]) -> None:
+        for (_, request), total, sums in zip(asked, totals, piece_sums, strict=True):
+            request.merge(total, sums)
 
-    kernel = all(each.reads_once() for each, _ in asked)
-    work, workers = _piece_sums(asked, kernel=kernel), 1
+    kernel = all(answering.reads_once() for answering, _ in asked)
+    piece_work, workers = _piece_sums(asked, kernel=kernel), 1
     if kernel or not block_sizes.in_pieces(count, depth, classes, budget):
         # The kernel has threads of its own, and so have large products.
         blocks = block_sizes.blocks_of(features, classes, dtype, budget)
@@ -261,7 +266,7 @@ def values_in_one_pass(asked: Sequence[tuple[DenseReader, Values]]) -> list[Valu
         size = block_sizes.piece_rows(count, depth, classes, budget)
         blocks = features.blocks(size, dtype, numbers=budget // 64 // 2)
         workers = free()
-    in_order(blocks, work, add, workers)
+    in_order(blocks, piece_work, add, workers)
     return totals
 
 
@@ -269,28 +274,28 @@ def _piece_sums(
     asked: Sequence[tuple[DenseReader, Values]], *, kernel: bool
 ) -> Callable[[tuple[slice, Features]], list[ValueSums]]:
     """Return what is done with a piece of the rows; each thread has scores of its own."""
-    memory = threading.local()
+    buffers = threading.local()
 
     def sums(piece: tuple[slice, Features]) -> list[ValueSums]:
         rows, features = piece
-        parts = []
+        piece_sums = []
         for reader, request in asked:
             weight = None if reader.sample_weight is None else reader.sample_weight[rows]
-            block = DenseBlock(features, reader.target[rows], weight, memory)
+            block = DenseBlock(features, reader.target[rows], weight, buffers)
             if kernel and features.flags.c_contiguous:
-                parts.append(_in_one_reading(block, request.point))
+                piece_sums.append(_one_pass_sums(block, request.point))
             else:
-                parts.append(request.sums(block))
-        return parts
+                piece_sums.append(request.sums(block))
+        return piece_sums
 
     return sums
 
 
-def _in_one_reading(block: DenseBlock, point: Point) -> ValueSums:
+def _one_pass_sums(block: DenseBlock, point: Point) -> ValueSums:
     from bridle.kernels.numba import dense_pass
 
-    found = dense_pass.pass_sums(
+    sums = dense_pass.pass_sums(
         block.features, point.weight, point.offset, block.target, block.sample_weight
     )
-    loss, worst, product, residual = found
-    return ValueSums(loss, worst, residual, product)
+    loss, worst_loss, product, residual = sums
+    return ValueSums(loss, worst_loss, residual, product)

@@ -35,8 +35,8 @@ class Reader(ABC):
     def answer(self, question: Question[Answer]) -> Answer:
         """Return the answer to a question; of a `Request`, its sums over the rows."""
         if isinstance(question, Request):
-            found: Answer = self.summed(question)
-            return found
+            answer: Answer = self.summed(question)
+            return answer
         raise NotImplementedError(
             f"{type(self).__name__} does not answer {type(question).__name__}"
         )
@@ -60,10 +60,10 @@ class Reader(ABC):
         """Let products have as many threads as suit a fit."""
         return nullcontext()
 
-    def own_rows(self, chosen: npt.NDArray[np.intp] | None, count: int) -> Array | None:
+    def local_rows(self, chosen: npt.NDArray[np.intp] | None, count: int) -> Array | None:
         """Return which of these ``count`` rows are among the chosen of all; None: all are."""
         if chosen is None:
             return None
         last = self.first_row + count
-        mine = chosen[np.searchsorted(chosen, self.first_row) : np.searchsorted(chosen, last)]
-        return mine - self.first_row
+        local = chosen[np.searchsorted(chosen, self.first_row) : np.searchsorted(chosen, last)]
+        return local - self.first_row

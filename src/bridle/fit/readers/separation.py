@@ -24,7 +24,7 @@ from scipy.sparse import linalg
 from bridle.fit.requests import Point, Separation, SeparationAlong
 
 if TYPE_CHECKING:
-    from bridle.fit.readers.all_rows import ReaderAtHand
+    from bridle.fit.readers.all_rows import HostReader
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +37,7 @@ _LEAST_STEP = 0.05  # in scores: Newton steps along a separation are of length 1
 _ROUNDS, _PASSES = 5, 100
 
 
-def separation_along(reader: ReaderAtHand, question: SeparationAlong) -> Separation | None:
+def separation_along(reader: HostReader, question: SeparationAlong) -> Separation | None:
     """Return the direction of quasi-complete separation next to a step of the parameters, if any.
 
     What the step takes from some samples' margins is put to 0, in the least-squares sense; what is
@@ -47,28 +47,28 @@ def separation_along(reader: ReaderAtHand, question: SeparationAlong) -> Separat
     if len(reader.features) * reader.classes * 8 > reader.memory_budget:
         return None
     margins, step = _Margins(reader, question), question.step
-    held = np.zeros(0, np.intp)
+    violated = np.zeros(0, np.intp)
     for _ in range(_ROUNDS):
-        found = margins.of(step)
-        lowest, highest = float(found.min()), float(found.max())
+        values = margins.of(step)
+        lowest, highest = float(values.min()), float(values.max())
         if highest < _LEAST_STEP or lowest < -_NEARLY * highest:
             return None
         if lowest >= -_ROUNDING * highest:
-            return margins.separation(step, found)
-        held = np.union1d(held, np.flatnonzero(found < -0.1 * _ROUNDING * highest))
-        step = step - margins.least_step(held, found[held])
+            return margins.separation(step, values)
+        violated = np.union1d(violated, np.flatnonzero(values < -0.1 * _ROUNDING * highest))
+        step = step - margins.least_step(violated, values[violated])
     return None
 
 
 class _Margins:
     """By how much scores of the samples' own classes are above the others', as numbers (N K,)."""
 
-    def __init__(self, reader: ReaderAtHand, question: SeparationAlong) -> None:
+    def __init__(self, reader: HostReader, question: SeparationAlong) -> None:
         self._reader, self._question = reader, question
         target = reader.target
-        self._own = target if target.ndim == 1 else target.argmax(axis=1)
+        self._target_class = target if target.ndim == 1 else target.argmax(axis=1)
         # Of a distribution, classes with a share must keep level with each other.
-        self._shared = None if target.ndim == 1 else target > 0
+        self._has_mass = None if target.ndim == 1 else target > 0
         weight = reader.sample_weight
         self._counted = np.ones(len(target), bool) if weight is None else weight > 0
 
@@ -81,50 +81,50 @@ class _Margins:
 
     def of(self, step: Array) -> Array:
         point = self.point_of(step)
-        found = [block.scores(point) for block in self._reader.blocks(self._question)]
-        scores = np.concatenate(found)
-        scores = scores[np.arange(len(scores)), self._own][:, None] - scores
+        block_scores = [block.scores(point) for block in self._reader.blocks(self._question)]
+        scores = np.concatenate(block_scores)
+        scores = scores[np.arange(len(scores)), self._target_class][:, None] - scores
         scores[~self._counted] = 0
-        if self._shared is not None:
-            scores[self._shared] = -np.abs(scores[self._shared])
+        if self._has_mass is not None:
+            scores[self._has_mass] = -np.abs(scores[self._has_mass])
         return np.asarray(scores.ravel())
 
     def transposed(self, values: Array, pairs: Array) -> Array:
         """Return the derivative of ``values · of(step)[pairs]`` by the step."""
         question, classes = self._question, self._reader.classes
-        back = np.zeros((len(self._own), classes))
-        back.ravel()[pairs] = -values
-        back[~self._counted] = 0
-        total = -back.sum(axis=1)
-        back[np.arange(len(back)), self._own] += total
+        coefficients = np.zeros((len(self._target_class), classes))
+        coefficients.ravel()[pairs] = -values
+        coefficients[~self._counted] = 0
+        total = -coefficients.sum(axis=1)
+        coefficients[np.arange(len(coefficients)), self._target_class] += total
         product, start = np.zeros((len(question.shift), classes)), 0
         for block in self._reader.blocks(question):
             rows = slice(start, start + len(block.target))
-            product += block.transposed_product(back[rows])
+            product += block.transposed_product(coefficients[rows])
             start = rows.stop
-        residual = back.sum(axis=0)
+        residual = coefficients.sum(axis=0)
         product -= np.outer(question.shift, residual)
         product /= question.scale[:, None]
         return np.vstack([product, residual]) if question.fit_intercept else product
 
-    def least_step(self, pairs: Array, values: Array) -> Array:
+    def least_step(self, pairs: Array, solution: Array) -> Array:
         """Return the least step that gives the pairs these margins, as nearly as any does."""
         shape = self._question.step.shape
         operator = linalg.LinearOperator(
             (len(pairs), shape[0] * shape[1]),
             matvec=lambda flat: self.of(flat.reshape(shape))[pairs],
-            rmatvec=lambda values: self.transposed(values, pairs).ravel(),
+            rmatvec=lambda solution: self.transposed(solution, pairs).ravel(),
             dtype=np.float64,
         )
-        found = linalg.lsqr(operator, values, atol=1e-12, btol=1e-12, iter_lim=_PASSES)[0]
-        return np.asarray(found.reshape(shape))
+        solution = linalg.lsqr(operator, solution, atol=1e-12, btol=1e-12, iter_lim=_PASSES)[0]
+        return np.asarray(solution.reshape(shape))
 
-    def separation(self, step: Array, found: Array) -> Separation:
+    def separation(self, step: Array, values: Array) -> Separation:
         classes = self._reader.classes
-        gains = found.reshape(-1, classes)
-        apart = gains > 1e-3 * float(gains.max())
+        gains = values.reshape(-1, classes)
+        separated = gains > 1e-3 * float(gains.max())
         samples = np.zeros((classes, classes), np.intp)
-        np.add.at(samples, self._own, apart)
+        np.add.at(samples, self._target_class, separated)
         first, second = np.unravel_index(int(samples.argmax()), samples.shape)
         weight = self.point_of(step).weight
         direction = weight[:, first] - weight[:, second]
@@ -132,6 +132,6 @@ class _Margins:
             (int(first), int(second)),
             direction,
             direction * self._question.deviation,
-            int(apart.any(axis=1).sum()),
+            int(separated.any(axis=1).sum()),
             int(self._counted.sum()),
         )

@@ -59,7 +59,7 @@ class SparseBlock:
     kept_at: Point | None = None
 
     @cached_property
-    def share(self) -> Array:
+    def row_weight(self) -> Array:
         """The sample weights, 1 where none were given."""
         return np.ones(len(self.target)) if self.sample_weight is None else self.sample_weight
 
@@ -76,7 +76,7 @@ class SparseBlock:
 
     def residual(self, point: Point) -> tuple[Array, Array]:
         """Return each row's loss, and ``s (p − t)``."""
-        if self.kept is not None and _same(self.kept_at, point):
+        if self.kept is not None and _is_same_point(self.kept_at, point):
             return self.kept.losses, self.kept.residual
         scores = self.scores(point)
         losses = self.layout.residual_in_place(scores, self.target, self.sample_weight)
@@ -84,7 +84,7 @@ class SparseBlock:
 
     def probabilities(self, point: Point) -> Array:
         """Return ``p``."""
-        if self.kept is None or not _same(self.kept_at, point):
+        if self.kept is None or not _is_same_point(self.kept_at, point):
             return probabilities.softmax(self.scores(point))
         mass, weight = self.kept.residual.copy(), self.sample_weight
         if self.target.ndim == 1:
@@ -94,10 +94,10 @@ class SparseBlock:
         np.maximum(mass, 0, out=mass)
         return mass if weight is None else mass / np.where(weight > 0, weight, 1)[:, None]
 
-    def bent(self, change: Array, point: Point) -> Array:
+    def residual_change(self, change: Array, point: Point) -> Array:
         """Return what a change of the scores does to the residual."""
         _, residual = self.residual(point)
-        self.layout.curve_rows(change, residual, self.target, self.sample_weight)
+        self.layout.multiply_by_hessian(change, residual, self.target, self.sample_weight)
         return change
 
     def loss_sums(self, losses: Array) -> tuple[float, float]:
@@ -117,15 +117,17 @@ class SparseBlock:
     def target_product(self, classes: int) -> Array:
         """Return ``Σ s x tᵀ``."""
         product = np.zeros((self.layout.shape[1], classes))
-        self.layout.add_target_product(self.stored, self.target, self.share, product)
+        self.layout.add_target_product(self.stored, self.target, self.row_weight, product)
         return product
 
     def squares_about(self, mean: Array) -> Array:
         """Return ``Σ s (x − mean)²``."""
-        squares, seen = np.zeros(len(mean)), np.zeros(len(mean))
-        self.layout.add_squares(self.stored.by_feature, mean, self.share, squares, seen)
+        squares, stored_weight = np.zeros(len(mean)), np.zeros(len(mean))
+        self.layout.add_squares(
+            self.stored.by_feature, mean, self.row_weight, squares, stored_weight
+        )
         # An entry that is not stored is a 0, at the distance of the mean.
-        return np.asarray(squares + mean**2 * np.maximum(self.share.sum() - seen, 0))
+        return np.asarray(squares + mean**2 * np.maximum(self.row_weight.sum() - stored_weight, 0))
 
     def square_sums(self, factor: Array) -> Array:
         """Return ``Σ factor x²`` and ``Σ factor x``."""
@@ -148,30 +150,31 @@ class SparseBlock:
         shape = (len(self.target), self.layout.shape[1])
         return sparse.csr_array((data, indices, indptr), shape=shape)
 
-    def tilt(self, step: Array) -> None:
-        """Turn what is kept into that of the scores plus ``step``: ``p exp(step)``, normalised."""
+    def shift_kept_scores(self, step: Array) -> None:
+        """Update what is kept to the scores plus ``step``: ``p exp(step)``, normalised."""
         assert self.kept is not None
         assert self.kept_at is not None
         target, weight = self.target, self.sample_weight
-        tilted = self.probabilities(self.kept_at) * np.exp(step)
-        norm = tilted.sum(axis=1)
-        # A sample of weight 0 has a residual of 0, which tells no probabilities; it has no say.
-        np.divide(tilted, norm[:, None], out=tilted, where=norm[:, None] > 0)
-        moved = np.log(norm, out=np.zeros_like(norm), where=norm > 0)
+        shifted = self.probabilities(self.kept_at) * np.exp(step)
+        norm = shifted.sum(axis=1)
+        # A sample of weight 0 has a residual of 0, from which no probabilities follow; it counts
+        # nowhere.
+        np.divide(shifted, norm[:, None], out=shifted, where=norm[:, None] > 0)
+        loss_change = np.log(norm, out=np.zeros_like(norm), where=norm > 0)
         if target.ndim == 1:
-            tilted[np.arange(len(tilted)), target] -= 1
-            moved -= step[target]
+            shifted[np.arange(len(shifted)), target] -= 1
+            loss_change -= step[target]
         else:
-            tilted -= target
-            moved -= target @ step
+            shifted -= target
+            loss_change -= target @ step
         if weight is not None:
-            tilted *= weight[:, None]
-        self.kept.residual, self.kept.losses = tilted, self.kept.losses + moved
+            shifted *= weight[:, None]
+        self.kept.residual, self.kept.losses = shifted, self.kept.losses + loss_change
 
 
-def _same(one: Point | None, other: Point) -> bool:
-    same = one is not None and one.weight is other.weight
-    return same and np.array_equal(one.offset, other.offset)  # type: ignore[union-attr] # not None
+def _is_same_point(one: Point | None, other: Point) -> bool:
+    same_weight = one is not None and one.weight is other.weight
+    return same_weight and np.array_equal(one.offset, other.offset)  # type: ignore[union-attr] # not None
 
 
 class SparseReader(Reader):
@@ -199,7 +202,7 @@ class SparseReader(Reader):
             is_sparse=True,
             has_indices=target.ndim == 1,
             like=np.empty(0),
-            at_hand=True,
+            all_rows_on_host=True,
             keeps_residuals=len(features) * classes * 8 <= _KEPT_BYTES,
             is_compiled=self.layout.compiled,
         )
@@ -227,34 +230,39 @@ class SparseReader(Reader):
         if question.rows is None and question.most_rows is None:
             for place, stored in enumerate(self.layout.blocks):
                 kept = self._kept[place] if self._kept else None
-                own = self.target[stored.rows], self._weight(stored.rows)
-                yield SparseBlock(self.layout, stored, *own, kept, self._kept_at)
+                target_and_weight = self.target[stored.rows], self._weight(stored.rows)
+                yield SparseBlock(self.layout, stored, *target_and_weight, kept, self._kept_at)
             return
         yield from self._chosen_blocks(question)
 
     def _chosen_blocks(self, question: Question[Any]) -> Iterator[SparseBlock]:
-        rows = self.own_rows(question.rows, len(self.features))
+        rows = self.local_rows(question.rows, len(self.features))
         chosen = np.arange(len(self.features)) if rows is None else rows
         features = self.features if rows is None else self.features.take(rows)
         columns = question.columns(features.shape[1])
-        most = question.most_rows or block_sizes.block_rows(
+        most_rows = question.most_rows or block_sizes.block_rows(
             features.shape[1], columns, self.memory_budget
         )
         layout = SparseFeatures(features.shape, [], compiled=False)
-        for which, part in features.blocks(most, question.dtype or features.dtype):
-            own = chosen[which]
-            yield SparseBlock(layout, plain_rows(which, part), self.target[own], self._weight(own))
+        for which, features_block in features.blocks(most_rows, question.dtype or features.dtype):
+            indices = chosen[which]
+            yield SparseBlock(
+                layout,
+                plain_rows(which, features_block),
+                self.target[indices],
+                self._weight(indices),
+            )
 
     def _weight(self, rows: Any) -> Array | None:
         return None if self.sample_weight is None else self.sample_weight[rows]
 
     def _keep(self, question: InterceptValues) -> None:
         """Bring what is kept to the point, without a product where only the offset differs."""
-        point, before = question.point, self._kept_at
-        if before is not None and before.weight is point.weight:
-            if not _same(before, point):
+        point, previous = question.point, self._kept_at
+        if previous is not None and previous.weight is point.weight:
+            if not _is_same_point(previous, point):
                 for block in self.blocks(question):
-                    block.tilt(point.offset - before.offset)
+                    block.shift_kept_scores(point.offset - previous.offset)
         else:
             self._kept, self._kept_at = [], None  # its memory is free for the next
             kept = []

@@ -1,8 +1,8 @@
 """Sparse features, laid out for the products of a fit.
 
 Large matrices go through compiled kernels and get a transposed copy of their entries, because a
-product with the transpose is quick only if it reads them feature by feature. Small ones are SciPy's
-matter: no fit of milliseconds waits for a compiler.
+product with the transpose is quick only if it reads them feature by feature. Small ones
+go through SciPy: a fit of milliseconds must not wait for a compiler.
 """
 
 from __future__ import annotations
@@ -60,27 +60,27 @@ class SparseFeatures:
             sparse_reference.add_product(matrix, dense, out)
 
     def add_target_product(
-        self, block: StoredRows, target: Array, share: Array, product: Array
+        self, block: StoredRows, target: Array, row_weight: Array, product: Array
     ) -> None:
         """Add ``Σ s x tᵀ`` of a block to ``product`` (D, K)."""
         if self.compiled and target.ndim == 1:
             from bridle.kernels.numba import sparse as cpu_sparse
 
-            cpu_sparse.add_by_class(block.by_feature, target, share, product)
+            cpu_sparse.add_by_class(block.by_feature, target, row_weight, product)
         else:
-            weighted = weighted_target(target, product.shape[1], share)
+            weighted = weighted_target(target, product.shape[1], row_weight)
             self.add_product(block.by_feature, weighted, product)
 
     def add_squares(
-        self, matrix: Any, mean: Array, weight: Array, squares: Array, seen: Array
+        self, matrix: Any, mean: Array, weight: Array, squares: Array, stored_weight: Array
     ) -> None:
         """Do what `sparse_reference.add_squares` does."""
         if self.compiled:
             from bridle.kernels.numba import sparse as cpu_sparse
 
-            cpu_sparse.add_squares(matrix, mean, weight, squares, seen)
+            cpu_sparse.add_squares(matrix, mean, weight, squares, stored_weight)
         else:
-            sparse_reference.add_squares(matrix, mean, weight, squares, seen)
+            sparse_reference.add_squares(matrix, mean, weight, squares, stored_weight)
 
     def residual_in_place(self, scores: Array, target: Array, weight: Array | None) -> Array:
         """Do what `reference.residual_in_place` does."""
@@ -88,22 +88,22 @@ class SparseFeatures:
             return reference.residual_in_place(scores, target, weight)
         from bridle.kernels.numba import row_kernels as cpu
 
-        share = np.ones(1) if weight is None else weight
-        parts = cpu.row_parts_and_gradient(scores, target, share, t=share, out=scores)
+        row_weight = np.ones(1) if weight is None else weight
+        parts = cpu.row_parts_and_gradient(scores, target, row_weight, t=row_weight, out=scores)
         gap = parts.target_gap if target.ndim == 1 else parts.soft_gap
         assert gap is not None
         return np.asarray(parts.log_sum + gap)
 
-    def curve_rows(
+    def multiply_by_hessian(
         self, scores: Array, residual: Array, target: Array, weight: Array | None
     ) -> None:
-        """Do what `sparse_reference.curve_rows` does."""
+        """Do what `sparse_reference.multiply_by_hessian` does."""
         if self.compiled:
             from bridle.kernels.numba import sparse as cpu_sparse
 
-            cpu_sparse.curve_rows(scores, residual, target, weight)
+            cpu_sparse.multiply_by_hessian(scores, residual, target, weight)
         else:
-            sparse_reference.curve_rows(scores, residual, target, weight)
+            sparse_reference.multiply_by_hessian(scores, residual, target, weight)
 
 
 def prepare_sparse(features: Rows, classes: int, first_row: int = 0) -> SparseFeatures:
@@ -115,33 +115,33 @@ def prepare_sparse(features: Rows, classes: int, first_row: int = 0) -> SparseFe
         The first entry that is not finite.
     """
     step = max(_LEAST_ROWS, _BLOCK_NUMBERS // classes)
-    parts = list(features.blocks(step, features.dtype))
-    for rows, part in parts:
-        checks.finite_rows(part, "X", first_row + rows.start)
-    entries = sum(len(part.data) for _, part in parts)
+    blocks = list(features.blocks(step, features.dtype))
+    for rows, block in blocks:
+        checks.finite_rows(block, "X", first_row + rows.start)
+    entries = sum(len(block.data) for _, block in blocks)
     compiled = entries * classes >= _COMPILED_PRODUCTS
     layout = _compiled_rows if compiled else plain_rows
-    return SparseFeatures(features.shape, [layout(rows, part) for rows, part in parts], compiled)
+    return SparseFeatures(features.shape, [layout(rows, block) for rows, block in blocks], compiled)
 
 
-def weighted_target(target: Array, classes: int, share: Array | None) -> Array:
+def weighted_target(target: Array, classes: int, row_weight: Array | None) -> Array:
     """Return ``s t`` as (N, K) distributions."""
     if target.ndim == 2:
-        return np.array(target if share is None else target * share[:, None], np.float64)
+        return np.array(target if row_weight is None else target * row_weight[:, None], np.float64)
     weighted = np.zeros((len(target), classes))
-    weighted[np.arange(len(target)), target] = 1.0 if share is None else share
+    weighted[np.arange(len(target)), target] = 1.0 if row_weight is None else row_weight
     return weighted
 
 
-def plain_rows(rows: slice, part: Any) -> StoredRows:
+def plain_rows(rows: slice, matrix: Any) -> StoredRows:
     """Return rows as SciPy multiplies them."""
-    if not part.has_canonical_format:
-        part = part.copy()
-        part.sum_duplicates()
-    return StoredRows(rows, part, part.T.tocsr())
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return StoredRows(rows, matrix, matrix.T.tocsr())
 
 
-def _compiled_rows(rows: slice, part: Any) -> StoredRows:
+def _compiled_rows(rows: slice, matrix: Any) -> StoredRows:
     from bridle.kernels.numba import sparse as cpu_sparse
 
-    return StoredRows(rows, cpu_sparse.compressed(part), cpu_sparse.transposed(part))
+    return StoredRows(rows, cpu_sparse.compressed(matrix), cpu_sparse.transposed(matrix))

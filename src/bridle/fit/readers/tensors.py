@@ -49,7 +49,7 @@ class TensorBlock:
     sample_weight: Tensor | None
 
     @cached_property
-    def share(self) -> Tensor:
+    def row_weight(self) -> Tensor:
         """The sample weights, 1 where none were given."""
         if self.sample_weight is not None:
             return self.sample_weight
@@ -76,11 +76,11 @@ class TensorBlock:
         """Return ``p``."""
         return arrays.softmax(self.scores(point))
 
-    def bent(self, change: Tensor, point: Point) -> Tensor:
+    def residual_change(self, change: Tensor, point: Point) -> Tensor:
         """Return what a change of the scores does to the residual."""
         mass = self.probabilities(point).to(change.dtype)
         change = change - (mass * change).sum(1, keepdim=True)
-        return change * mass * self.share[:, None].to(change.dtype)
+        return change * mass * self.row_weight[:, None].to(change.dtype)
 
     def loss_sums(self, losses: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``Σ s · loss`` and the largest loss of a row that counts, on the device."""
@@ -99,11 +99,11 @@ class TensorBlock:
         target = self.target
         if target.ndim == 1:
             target = sys.modules["torch"].nn.functional.one_hot(target, classes)
-        return self.features.T @ (target * self.share[:, None])
+        return self.features.T @ (target * self.row_weight[:, None])
 
     def squares_about(self, mean: Tensor) -> Tensor:
         """Return ``Σ s (x − mean)²``."""
-        return self.share @ (self.features - mean) ** 2
+        return self.row_weight @ (self.features - mean) ** 2
 
     def square_sums(self, factor: Tensor) -> Tensor:
         """Return ``Σ factor x²`` and ``Σ factor x``."""
@@ -114,7 +114,7 @@ class TensorBlock:
     def scaled(self, shift: Array, scale: Array, factor: Tensor) -> Tensor:
         """Return the rows ``u · factor``."""
         dtype, like = self.features.dtype, self.features
-        shift, scale = (arrays.beside(each, like).to(dtype) for each in (shift, scale))
+        shift, scale = (arrays.on_device_of(each, like).to(dtype) for each in (shift, scale))
         return (self.features - shift) * (factor.to(dtype)[:, None] / scale)
 
     def columns(self, places: Array) -> Array:
@@ -139,7 +139,10 @@ class TensorReader(Reader):
         first_row: int = 0,
     ) -> None:
         self.features, self.classes, self.first_row = features, classes, first_row
-        self.target, self.sample_weight = features.beside(target), features.beside(sample_weight)
+        self.target, self.sample_weight = (
+            features.on_device_of(target),
+            features.on_device_of(sample_weight),
+        )
         self.memory_budget = memory_budget or block_sizes.default_memory(features)
         self.facts = Facts(
             count=len(features),
@@ -148,13 +151,13 @@ class TensorReader(Reader):
             nbytes=features.nbytes,
             is_sparse=False,
             has_indices=target.ndim == 1,
-            like=features.beside(np.empty(0)),
+            like=features.on_device_of(np.empty(0)),
         )
 
     def answer(self, question: Question[Answer]) -> Answer:
         """Return the answer to a request."""
         if isinstance(question, WholeHessian):
-            return self._host.answer(question)  # type: ignore[return-value]  # the request's sums
+            return self._host_reader.answer(question)  # type: ignore[return-value]  # the request's sums
         if not isinstance(question, Values):
             return super().answer(question)
         with _products_in(question.point.precision, self.features.device):
@@ -167,7 +170,7 @@ class TensorReader(Reader):
     def blocks(self, question: Question[Any]) -> Iterator[TensorBlock]:
         """Yield the rows that a question is about."""
         features, target, weight = self.features, self.target, self.sample_weight
-        rows = self.own_rows(question.rows, len(features))
+        rows = self.local_rows(question.rows, len(features))
         if rows is not None:
             features, target = features.take(rows), target[rows]
             weight = None if weight is None else weight[rows]
@@ -179,10 +182,12 @@ class TensorReader(Reader):
             yield TensorBlock(block, target[which], None if weight is None else weight[which])
 
     @cached_property
-    def _host(self) -> DenseReader:
+    def _host_reader(self) -> DenseReader:
         """The same rows for what is small wherever they are, block by block on the host."""
-        own = on_host(self.target), on_host(self.sample_weight)
-        return DenseReader(self.features, *own, self.classes, first_row=self.first_row)
+        target_and_weight = on_host(self.target), on_host(self.sample_weight)
+        return DenseReader(
+            self.features, *target_and_weight, self.classes, first_row=self.first_row
+        )
 
 
 def _check_finite(block: Tensor, first: int) -> None:

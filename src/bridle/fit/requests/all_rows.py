@@ -1,4 +1,4 @@
-"""What only a reader can answer that has all rows at hand: see `Facts.at_hand`."""
+"""What only a reader can answer that has all rows at hand: see `Facts.all_rows_on_host`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Targets(NamedTuple):
     """What each row is to be, and how much it counts."""
 
     target: Array  # (N,) class indices, or (N, K) distributions
-    share: Array  # (N,): the sample weight, 1 where none were given
+    row_weight: Array  # (N,): the sample weight, 1 where none were given
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class Block(Protocol):
     target: Array  # (n,) class indices, or (n, K) distributions
 
     @property
-    def share(self) -> Array:
+    def row_weight(self) -> Array:
         """The sample weights (n,), 1 where none were given; float64."""
 
     def counted(self) -> Block:
@@ -73,7 +73,7 @@ class Block(Protocol):
     def probabilities(self, point: Point) -> Array:
         """Return ``p`` (n, K); of a row without weight, anything."""
 
-    def bent(self, change: Array, point: Point) -> Array:
+    def residual_change(self, change: Array, point: Point) -> Array:
         """Return what a change of the scores does to the residual: ``s (diag p − p pᵀ)`` of it."""
 
     def loss_sums(self, losses: Array) -> tuple[Any, Any]:
@@ -109,7 +109,9 @@ class Facts:
     is_sparse: bool
     has_indices: bool  # targets are class indices; else distributions
     like: Array  # an empty array of the kind and on the device that sums come on
-    at_hand: bool = False  # one process holds all rows on the host: `OfAllRows` is answered
+    all_rows_on_host: bool = (
+        False  # one process holds all rows on the host: `OfAllRows` is answered
+    )
     keeps_residuals: bool = False  # sums at an intercept moved from the last are cheap
     is_compiled: bool = False  # products may be narrower than the features, and gain by it
 
@@ -123,7 +125,7 @@ class Question(ABC, Generic[Answer]):
 
     @abstractmethod
     def columns(self, width: int) -> int:
-        """Return how many numbers a row of ``width`` features has in the works beside them."""
+        """Return how many numbers are held for a row, beside its ``width`` features."""
 
     def multiplications(self, width: int) -> int:
         """Return how many a row takes, roughly."""
@@ -131,7 +133,7 @@ class Question(ABC, Generic[Answer]):
 
 
 class OfAllRows(Question[Answer]):
-    """A question that is no sum: about each row beside the others. Asked where `Facts.at_hand`."""
+    """A question about single rows, not a sum: asked only where `Facts.all_rows_on_host`."""
 
     dtype = np.dtype(np.float64)
 
@@ -152,12 +154,12 @@ class Request(Question[Sums]):
         """Return the sums over two disjoint sets of rows; ``one`` may be reused."""
 
 
-# What asks for sums, one after the other, and returns a result: whoever drives several of them can
+# What asks for sums, one after the other, and returns a result: whatever drives several of them can
 # answer all in one pass.
 Steps = Generator[Question[Any], Any, Result]
 
 
 def ask(question: Question[Answer]) -> Steps[Answer]:
     """Yield a question and return its answer; for the answer's type."""
-    found: Answer = yield question
-    return found
+    answer: Answer = yield question
+    return answer

@@ -52,12 +52,12 @@ class ClassCurvature(Request[ClassSums]):
 
     def sums(self, block: Block) -> ClassSums:
         probability = block.probabilities(self.point)
-        share = block.share
-        weighted = probability * arrays.in_dtype_of(share, probability)[:, None]
+        row_weight = block.row_weight
+        weighted = probability * arrays.in_dtype_of(row_weight, probability)[:, None]
         square = (probability * weighted).sum(0) if self.diagonal else probability.T @ weighted
         return ClassSums(
-            share.sum(),
-            arrays.inner(share, 1 - arrays.row_squares(probability)),
+            row_weight.sum(),
+            arrays.inner(row_weight, 1 - arrays.row_squares(probability)),
             arrays.column_sums(weighted),
             square,
         )
@@ -73,7 +73,7 @@ class ClassCurvature(Request[ClassSums]):
 class Importance(NamedTuple):
     """What rows count for in the features' curvature: the less sure the model is, the more.
 
-    Samples that it is sure of bend nothing. Their twentieth part keeps the sums from losing rank.
+    Samples that it is sure of add no curvature; a twentieth of their weight keeps the sums' rank.
     """
 
     point: Point
@@ -82,7 +82,7 @@ class Importance(NamedTuple):
     def of(self, block: Block) -> Array:
         """Return ``s (0.05 + 0.95 (1 − ‖p‖²) / mean)`` of each row, in float64."""
         spread = 1 - arrays.row_squares(block.probabilities(self.point))
-        return block.share * (0.05 + 0.95 / self.mean_spread * spread)
+        return block.row_weight * (0.05 + 0.95 / self.mean_spread * spread)
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class FeatureCurvature(Request[Array]):
         return arrays.zeros((len(self.shift), len(self.shift)), like)
 
     def sums(self, block: Block) -> Array:
-        factor = block.share if self.importance is None else self.importance.of(block)
+        factor = block.row_weight if self.importance is None else self.importance.of(block)
         rows = block.scaled(self.shift, self.scale, factor**0.5)
         # The product of an array with itself is half the work.
         return rows.T @ rows
@@ -127,7 +127,7 @@ class FeatureDiagonal(Request[Array]):
         return arrays.zeros((2, self.width), like)
 
     def sums(self, block: Block) -> Array:
-        factor = block.share if self.importance is None else self.importance.of(block)
+        factor = block.row_weight if self.importance is None else self.importance.of(block)
         return block.square_sums(factor)
 
     def merge(self, one: Array, other: Array) -> Array:
@@ -160,7 +160,7 @@ class LeadingRows(Request[WeightedRows]):
         return WeightedRows([], 0.0)
 
     def sums(self, block: Block) -> WeightedRows:
-        factor = block.share if self.importance is None else self.importance.of(block)
+        factor = block.row_weight if self.importance is None else self.importance.of(block)
         return WeightedRows([block.scaled(self.shift, self.scale, factor**0.5)], factor.sum())
 
     def merge(self, one: WeightedRows, other: WeightedRows) -> WeightedRows:
@@ -207,14 +207,14 @@ class WholeHessian(Request[HessianSums]):
 
     def sums(self, block: Block) -> HessianSums:
         probability = block.probabilities(self.point)
-        share = block.share[:, None]
+        row_weight = block.row_weight[:, None]
         rows = np.ones((len(probability), self.depth))
         rows[:, : len(self.shift)] = block.scaled(self.shift, self.scale, np.ones(len(rows)))
         combined = rows[:, :, None] * (probability @ self.contrasts)[:, None, :]
         combined = combined.reshape(len(rows), -1)
-        weighted = share * probability
+        weighted = row_weight * probability
         moments = [rows.T @ (rows * weighted[:, c, None]) for c in range(len(self.contrasts))]
-        return HessianSums(np.stack(moments), combined.T @ (combined * share))
+        return HessianSums(np.stack(moments), combined.T @ (combined * row_weight))
 
     def merge(self, one: HessianSums, other: HessianSums) -> HessianSums:
         one.moments += other.moments
@@ -244,7 +244,7 @@ class HessianProduct(Request[ValueSums]):
         return ValueSums(none, none, arrays.zeros(len(offset), like), product)
 
     def sums(self, block: Block) -> ValueSums:
-        change = block.bent(block.scores(self.direction), self.point)
+        change = block.residual_change(block.scores(self.direction), self.point)
         none = arrays.nothing(change)
         return ValueSums(none, none, arrays.column_sums(change), block.transposed_product(change))
 

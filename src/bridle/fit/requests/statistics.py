@@ -41,12 +41,12 @@ class Statistics(Request[Moments]):
         return Moments(0.0, mean, squares, product, arrays.zeros(self.classes, like))
 
     def sums(self, block: Block) -> Moments:
-        product, weight = block.target_product(self.classes), float(block.share.sum())
+        product, weight = block.target_product(self.classes), float(block.row_weight.sum())
         # A target sums to 1.
         with np.errstate(over="ignore", invalid="ignore"):
             mean = product.sum(1) / (weight or 1.0)
             squares = block.squares_about(mean)
-        classes = arrays.target_sum(block.target, self.classes, block.share)
+        classes = arrays.target_sum(block.target, self.classes, block.row_weight)
         return Moments(weight, mean, squares, product, classes)
 
     def merge(self, one: Moments, other: Moments) -> Moments:
@@ -57,9 +57,9 @@ class Statistics(Request[Moments]):
         weight = one.weight + other.weight
         # Chan's update: the squares are about each set's own mean, so that nothing cancels.
         with np.errstate(over="ignore", invalid="ignore"):
-            apart = other.mean - one.mean
-            one.squares += other.squares + apart**2 * (one.weight * other.weight / weight)
-            one.mean += apart * (other.weight / weight)
+            mean_difference = other.mean - one.mean
+            one.squares += other.squares + mean_difference**2 * (one.weight * other.weight / weight)
+            one.mean += mean_difference * (other.weight / weight)
         one.weight = weight
         return one
 

@@ -9,7 +9,7 @@ Gram matrix ``G = U Uᵀ`` (N, N), taken once, however many columns there are:
 Gradients keep the same form, ``∇_V f = Uᵀ E`` with ``E = w (P − T) + α A``, and an inner product of
 two of them is ``⟨E₁, G E₂⟩``. The Newton equations are solved by conjugate gradients in this inner
 product, one product with G each, or at once where they are few. The point that is found is judged
-by its weights over the features themselves, as every other: the proof knows nothing of G.
+by its weights on the features themselves, like every other: the proof does not use G.
 
 References: G. Wahba, *Spline Models for Observational Data*, 1990, for the span of the rows;
 J. Zhu, T. Hastie, *Kernel Logistic Regression and the Import Vector Machine*, 2005.
@@ -48,10 +48,10 @@ Array = npt.NDArray[Any]
 _MOST_ROWS = 2048
 _ROWS_PER_FEATURE = 2
 # What the state of the method takes, in matrices (N, K).
-_STATE = 10
+_STATE_MATRICES = 10
 # Equations that are solved at once, in less time than conjugate gradients have begun.
-_FEW_EQUATIONS = 100
-_LONGEST_SOLVE, _LONGEST_SEARCH, _INTERCEPT_STEPS = 250, 30, 8
+_MOST_EQUATIONS_AT_ONCE = 100
+_MOST_PRODUCTS, _MOST_TRIALS, _INTERCEPT_STEPS = 250, 30, 8
 _SUFFICIENT_DECREASE = 1e-4
 # Where rows are so many times the classes, G is float32: that halves what it costs, and where its
 # rounding leaves the gap open (mostly at some 1e-6) one more step from the features' own scores,
@@ -59,19 +59,19 @@ _SUFFICIENT_DECREASE = 1e-4
 _ROWS_PER_CLASS = 16
 # The part of the tolerance that G's gap has to reach, and how many times a point that is not proven
 # over the features goes on from there, each time a hundred times as far.
-_SAFETY, _ROUNDS = 0.1, 3
+_GRAM_TOLERANCE, _ROUNDS = 0.1, 3
 
 
 def serves(objective: Objective) -> bool:
-    """Tell whether the features have so few rows that their span is the place to be."""
+    """Tell whether the features have so few rows that their span is the smaller space to search."""
     facts = objective.facts
     count, width = facts.count, facts.width
-    if facts.is_sparse or not facts.at_hand or objective.alpha == 0:
+    if facts.is_sparse or not facts.all_rows_on_host or objective.alpha == 0:
         return False
     if count > min(_MOST_ROWS, _ROWS_PER_FEATURE * width) or first_choice(objective):
         return False
     # With no more rows than features, the state is no larger than some copies of the weights.
-    state = 0 if count <= width else _STATE * count * objective.classes
+    state = 0 if count <= width else _STATE_MATRICES * count * objective.classes
     return (count**2 + state) * 8 <= objective.memory_budget
 
 
@@ -93,22 +93,22 @@ def minimise(
     if objective.split(start)[0].any():
         scores = yield from ask(RowScores(objective.point(start)))
     newton = _Newton(objective, gram, targets, start, scores)
-    found = yield from _judged_over_the_features(watch, newton, tol, max_iter)
-    return found, gram
+    solution = yield from _prove_on_features(watch, newton, tol, max_iter)
+    return solution, gram
 
 
-def _judged_over_the_features(
+def _prove_on_features(
     watch: Watch, newton: _Newton, tol: float, max_iter: int
 ) -> Steps[Solution | Evaluation]:
-    objective, wanted = watch.objective, _SAFETY * tol
+    objective, gram_tolerance = watch.objective, _GRAM_TOLERANCE * tol
     for _ in range(_ROUNDS):
         with threads.large(len(newton.gram) ** 2 * objective.classes):
-            ended = newton.approach(watch, wanted, max_iter)
+            ended = newton.iterate(watch, gram_tolerance, max_iter)
         product = yield from ask(Combination(newton.coefficients))
         parameters = newton.parameters(product)
         watch.passes += 1
         sums = yield from ask(Values(objective.point(parameters)))
-        point = watch.saw(objective.evaluation(parameters, sums))
+        point = watch.record(objective.evaluation(parameters, sums))
         gap = duality_gap(objective, point)
         if gap <= tol * (point.value - gap):
             return watch.solution(point, "gap", gap)
@@ -118,7 +118,7 @@ def _judged_over_the_features(
             break
         # From the scores that the features give, what a rounded G has left open can be closed.
         newton.correct((yield from ask(RowScores(objective.point(parameters)))))
-        wanted /= 100
+        gram_tolerance /= 100
     return point
 
 
@@ -146,11 +146,11 @@ class _Newton:
     ) -> None:
         count = len(gram)
         self._objective, self.gram, self._target = objective, gram, targets.target
-        self._share = targets.share / objective.total_weight
-        # As a feature, the intercept is given the size that the others' directions have in mean.
-        self._unit = float(np.trace(gram)) / count**2 if objective.fit_intercept else 0.0
+        self._share = targets.row_weight / objective.total_weight
+        # As a feature the intercept gets the mean size of the other directions.
+        self._intercept_size = float(np.trace(gram)) / count**2 if objective.fit_intercept else 0.0
         coefficients, intercept = self._begin(start, scores)
-        self._state = self._at(coefficients, self._product(coefficients), intercept)
+        self._state = self._state_at(coefficients, self._product(coefficients), intercept)
         self.iterations = 0
 
     def _begin(self, start: Array, scores: Array | None) -> tuple[Array, Array]:
@@ -159,12 +159,14 @@ class _Newton:
         _, intercept = objective.split(start)
         if scores is None:  # of no weights
             return np.zeros((len(gram), objective.classes)), intercept
-        # Only a start: directions that rounding cannot tell from nothing are left at 0.
+        # This is only a start: directions that rounding cannot tell from 0 stay at 0.
         least = 1e-10 if gram.dtype == np.float64 else 1e-5
         ridge = least * float(np.trace(gram)) / len(gram) + np.finfo(np.float64).tiny
-        bent = gram + ridge * np.eye(len(gram))
-        found = linalg.solve(bent, scores - intercept, assume_a="pos", overwrite_a=True)
-        return found - found.mean(axis=1, keepdims=True), intercept - intercept.mean()
+        regularised = gram + ridge * np.eye(len(gram))
+        coefficients = linalg.solve(
+            regularised, scores - intercept, assume_a="pos", overwrite_a=True
+        )
+        return coefficients - coefficients.mean(axis=1, keepdims=True), intercept - intercept.mean()
 
     def _product(self, matrix: Array) -> Array:
         """Return ``G matrix`` in float64, as exact as G is."""
@@ -181,7 +183,7 @@ class _Newton:
         Steps add to the products with their rounding, and with that of G.
         """
         state = self._state
-        self._state = self._at(state.coefficients, scores - state.intercept, state.intercept)
+        self._state = self._state_at(state.coefficients, scores - state.intercept, state.intercept)
 
     @property
     def coefficients(self) -> Array:
@@ -195,27 +197,27 @@ class _Newton:
         product /= objective.scale[:, None]
         return np.vstack([product, state.intercept]) if objective.fit_intercept else product
 
-    def approach(self, watch: Watch, tol: float, max_iter: int) -> str:
+    def iterate(self, watch: Watch, tol: float, max_iter: int) -> str:
         """Step until the gap in the span is small, and say what ended it."""
         alpha = self._objective.alpha
         while True:
             state = self._state
             excess = state.residual + alpha * state.coefficients
-            bent = self._product(excess)
-            gap = float(np.vdot(excess, bent)) / (2 * alpha)
+            gram_excess = self._product(excess)
+            gap = float(np.vdot(excess, gram_excess)) / (2 * alpha)
             if gap <= tol * max(state.value - gap, 0.0):
-                self._perfect_intercept()
+                self._optimise_intercept()
                 return "gap"
             if watch.iteration >= max_iter:
                 return "max_iter"
             watch.iteration += 1
-            following = self._step(excess, bent, gap, tol)
-            if following is None:
-                self._perfect_intercept()
+            next_state = self._step(excess, gram_excess, gap, tol)
+            if next_state is None:
+                self._optimise_intercept()
                 return "rounding"
-            self._state = following
+            self._state = next_state
 
-    def _at(self, coefficients: Array, products: Array, intercept: Array) -> _State:
+    def _state_at(self, coefficients: Array, products: Array, intercept: Array) -> _State:
         scores = products + intercept
         losses = reference.residual_in_place(scores, self._target, self._share)
         penalty = self._objective.alpha / 2 * float(np.vdot(coefficients, products))
@@ -230,24 +232,24 @@ class _Newton:
         scores /= scores.sum(axis=1, keepdims=True)
         return scores
 
-    def _step(self, excess: Array, bent: Array, gap: float, tol: float) -> _State | None:
+    def _step(self, excess: Array, gram_excess: Array, gap: float, tol: float) -> _State | None:
         state, classes = self._state, self._objective.classes
         probability = self._probabilities(state)
-        if (len(excess) + 1) * (classes - 1) <= _FEW_EQUATIONS:
+        if (len(excess) + 1) * (classes - 1) <= _MOST_EQUATIONS_AT_ONCE:
             step, shift = self._solve_at_once(excess, probability)
             products = self._product(step)
         else:
             least = 0.1 * tol * state.value
-            step, products, shift = self._solve(excess, bent, probability, gap, least)
-        slope = float(np.vdot(bent, step)) + float(shift @ state.residual.sum(axis=0))
+            step, products, shift = self._solve(excess, gram_excess, probability, gap, least)
+        slope = float(np.vdot(gram_excess, step)) + float(shift @ state.residual.sum(axis=0))
         return self._search(step, products, shift, slope) if slope < 0 else None
 
     def _search(self, step: Array, products: Array, shift: Array, slope: float) -> _State | None:
         """Return the first point that is low enough; None if rounding hides any."""
         state, length = self._state, 1.0
         noise = 2 * np.finfo(self.gram.dtype).eps * abs(state.value)
-        for _ in range(_LONGEST_SEARCH):
-            trial = self._at(
+        for _ in range(_MOST_TRIALS):
+            trial = self._state_at(
                 state.coefficients + length * step,
                 state.products + length * products,
                 state.intercept + length * shift,
@@ -257,91 +259,114 @@ class _Newton:
             # Where rounding hides the decrease, the slope still shows it (Hager, Zhang 2005).
             if trial.value <= state.value + noise:
                 change = trial.residual + self._objective.alpha * trial.coefficients
-                found = float(np.vdot(products, change)) + float(shift @ trial.residual.sum(axis=0))
-                if abs(found) <= (1 - 2 * _SUFFICIENT_DECREASE) * abs(slope):
+                trial_slope = float(np.vdot(products, change)) + float(
+                    shift @ trial.residual.sum(axis=0)
+                )
+                if abs(trial_slope) <= (1 - 2 * _SUFFICIENT_DECREASE) * abs(slope):
                     return trial
             length /= 2
         return None
 
-    def _bend(self, probability: Array, change: Array) -> Array:
+    def _score_hessian_product(self, probability: Array, change: Array) -> Array:
         """Return ``w (diag p − p pᵀ)`` of every row, times a change of its scores."""
-        bent = probability * change
-        bent -= probability * bent.sum(axis=1, keepdims=True)
-        bent *= self._share[:, None]
-        return np.asarray(bent)
+        product = probability * change
+        product -= probability * product.sum(axis=1, keepdims=True)
+        product *= self._share[:, None]
+        return np.asarray(product)
 
     def _solve(
-        self, excess: Array, bent: Array, probability: Array, gap: float, least: float
+        self, excess: Array, gram_excess: Array, probability: Array, gap: float, least: float
     ) -> tuple[Array, Array, Array]:
         """Return roughly the Newton step, by conjugate gradients in the inner product of G.
 
         The step of the coefficients, its product with G, and the intercept's.
         """
-        alpha, unit = self._objective.alpha, self._unit
-        rest, rest_bent = -excess, -bent
-        pull = -self._state.residual.sum(axis=0)
-        along, along_bent, turn = rest.copy(), rest_bent.copy(), unit * pull
-        step, products, shift = np.zeros_like(rest), np.zeros_like(rest), np.zeros_like(pull)
-        first = size = float(np.vdot(rest, rest_bent)) + unit * float(pull @ pull)
-        part = float(np.clip(np.sqrt(gap / self._state.value), 1e-3, 0.3))
-        wanted = max(part**2 * first, 2 * alpha * least)
-        for _ in range(_LONGEST_SOLVE):
-            turned = self._bend(probability, along_bent + turn)
-            push = turned.sum(axis=0)
-            turned += alpha * along
-            bend = float(np.vdot(along_bent, turned)) + float(turn @ push)
-            if not bend > 0:
+        alpha, intercept_size = self._objective.alpha, self._intercept_size
+        residual, gram_residual = -excess, -gram_excess
+        intercept_residual = -self._state.residual.sum(axis=0)
+        direction, gram_direction, intercept_direction = (
+            residual.copy(),
+            gram_residual.copy(),
+            intercept_size * intercept_residual,
+        )
+        step, products, shift = (
+            np.zeros_like(residual),
+            np.zeros_like(residual),
+            np.zeros_like(intercept_residual),
+        )
+        first_square = square = float(np.vdot(residual, gram_residual)) + intercept_size * float(
+            intercept_residual @ intercept_residual
+        )
+        forcing = float(np.clip(np.sqrt(gap / self._state.value), 1e-3, 0.3))
+        target = max(forcing**2 * first_square, 2 * alpha * least)
+        for _ in range(_MOST_PRODUCTS):
+            hessian_direction = self._score_hessian_product(
+                probability, gram_direction + intercept_direction
+            )
+            intercept_product = hessian_direction.sum(axis=0)
+            hessian_direction += alpha * direction
+            curvature = float(np.vdot(gram_direction, hessian_direction)) + float(
+                intercept_direction @ intercept_product
+            )
+            if not curvature > 0:
                 break
-            length = size / bend
-            step += length * along
-            products += length * along_bent
-            shift += length * turn
-            rest -= length * turned
-            pull -= length * push if unit else 0.0
-            rest_bent = self._product(rest)
-            before, size = size, float(np.vdot(rest, rest_bent)) + unit * float(pull @ pull)
-            if not size > wanted:
+            length = square / curvature
+            step += length * direction
+            products += length * gram_direction
+            shift += length * intercept_direction
+            residual -= length * hessian_direction
+            intercept_residual -= length * intercept_product if intercept_size else 0.0
+            gram_residual = self._product(residual)
+            previous, square = (
+                square,
+                float(np.vdot(residual, gram_residual))
+                + intercept_size * float(intercept_residual @ intercept_residual),
+            )
+            if not square > target:
                 break
-            along *= size / before
-            along += rest
-            along_bent *= size / before
-            along_bent += rest_bent
-            turn = turn * (size / before) + unit * pull
+            direction *= square / previous
+            direction += residual
+            gram_direction *= square / previous
+            gram_direction += gram_residual
+            intercept_direction = (
+                intercept_direction * (square / previous) + intercept_size * intercept_residual
+            )
         return step, products, shift
 
     def _solve_at_once(self, excess: Array, probability: Array) -> tuple[Array, Array]:
         """Return the Newton step of few equations, in contrasts of the classes."""
         count, classes = excess.shape
-        fewer, alpha = classes - 1, self._objective.alpha
+        contrast_count, alpha = classes - 1, self._objective.alpha
         contrasts = linalg.helmert(classes).T
-        turned = probability @ contrasts
+        mean_contrasts = probability @ contrasts
         curvature = np.einsum("ik,ka,kb->iab", probability, contrasts, contrasts, optimize=True)
-        curvature -= turned[:, :, None] * turned[:, None, :]
+        curvature -= mean_contrasts[:, :, None] * mean_contrasts[:, None, :]
         curvature *= self._share[:, None, None]
-        size, extra = count * fewer, fewer if self._unit else 0
+        size, extra = count * contrast_count, contrast_count if self._intercept_size else 0
         matrix = np.zeros((size + extra, size + extra))
-        of_rows = np.einsum("iab,ij->iajb", curvature, self.gram)
-        matrix[:size, :size] = of_rows.reshape(size, size)
+        row_blocks = np.einsum("iab,ij->iajb", curvature, self.gram)
+        matrix[:size, :size] = row_blocks.reshape(size, size)
         matrix[np.arange(size), np.arange(size)] += alpha
-        aim = -(excess @ contrasts).reshape(size)
+        right_side = -(excess @ contrasts).reshape(size)
         if extra:
-            matrix[:size, size:] = curvature.reshape(size, fewer)
-            matrix[size:, :size] = of_rows.sum(axis=0).reshape(fewer, size)
+            matrix[:size, size:] = curvature.reshape(size, contrast_count)
+            matrix[size:, :size] = row_blocks.sum(axis=0).reshape(contrast_count, size)
             matrix[size:, size:] = curvature.sum(axis=0)
-            # The intercept's own equation may be too flat to be seen beside the others.
-            pull = -self._state.residual.sum(axis=0) @ contrasts
-            aim = np.concatenate([aim, pull])
+            # The intercept's own curvature may be too small for rounding to show beside the
+            # others'.
+            intercept_side = -self._state.residual.sum(axis=0) @ contrasts
+            right_side = np.concatenate([right_side, intercept_side])
         try:
-            found = linalg.solve(matrix, aim, check_finite=False)
+            solution = linalg.solve(matrix, right_side, check_finite=False)
         except linalg.LinAlgError:
-            found = np.linalg.lstsq(matrix, aim, rcond=None)[0]
-        step = found[:size].reshape(count, fewer) @ contrasts.T
-        shift = found[size:] @ contrasts.T if extra else np.zeros(classes)
+            solution = np.linalg.lstsq(matrix, right_side, rcond=None)[0]
+        step = solution[:size].reshape(count, contrast_count) @ contrasts.T
+        shift = solution[size:] @ contrasts.T if extra else np.zeros(classes)
         return step, shift
 
-    def _perfect_intercept(self) -> None:
+    def _optimise_intercept(self) -> None:
         """Step along the intercept alone: the bound on the gap is linear in its slope."""
-        if not self._unit:
+        if not self._intercept_size:
             return
         for _ in range(_INTERCEPT_STEPS):
             state = self._state
@@ -350,7 +375,7 @@ class _Newton:
             weighted = probability * self._share[:, None]
             hessian = np.diag(weighted.sum(axis=0)) - probability.T @ weighted
             shift = -np.linalg.lstsq(hessian, slope, rcond=1e-13)[0]
-            moved = self._at(state.coefficients, state.products, state.intercept + shift)
+            moved = self._state_at(state.coefficients, state.products, state.intercept + shift)
             if not np.linalg.norm(moved.residual.sum(axis=0)) < np.linalg.norm(slope) / 2:
                 return
             self._state = moved

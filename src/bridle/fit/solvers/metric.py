@@ -106,14 +106,14 @@ def metric_at(objective: Objective, parameters: Array, rows: Array | None) -> St
     sums = yield from ask(ClassCurvature(point, rows, objective.classes > _MOST_CLASSES))
     mean_spread = float(sums.spread / sums.weight)
     importance = Importance(point, mean_spread) if mean_spread > 0 else None
-    flat = not bool((point.weight != 0).any())
+    has_no_weights = not bool((point.weight != 0).any())
     # Without weights the model is as sure of each row as of any other.
-    sample = _Sample(objective, None if flat else importance, rows, float(sums.weight))
-    features = yield from _feature_side(sample)
+    sample = _Sample(objective, None if has_no_weights else importance, rows, float(sums.weight))
+    features = yield from _feature_curvature(sample)
     least = _remaining_curvature(objective, parameters, features)
     return Metric(
         features,
-        _class_side(sums.hessian(), floor=1e-3, least=least),
+        _class_curvature(sums.hessian(), floor=1e-3, least=least),
         objective.alpha,
         objective.fit_intercept,
     )
@@ -140,7 +140,8 @@ class InterceptCurvature:
     def step(self, slope: Array) -> Array:
         """Return the Newton step of the intercept alone."""
         step = -_solve(self.hessian, slope)
-        # The same constant for all classes changes no probability; rounding must not drift along.
+        # The same constant for all classes changes no probability; without this, rounding would add
+        # up along it.
         return step - step.mean()
 
 
@@ -152,7 +153,7 @@ def intercept_curvature_at(
         rows = None
     point = objective.point(parameters, Precision(objective.facts.dtype))
     sums = yield from ask(ClassCurvature(point, rows, objective.classes > _MOST_CLASSES))
-    return InterceptCurvature(_class_side(sums.hessian(), floor=1e-10))
+    return InterceptCurvature(_class_curvature(sums.hessian(), floor=1e-10))
 
 
 def _solve(matrix: Curvature, slope: Array) -> Array:
@@ -161,7 +162,7 @@ def _solve(matrix: Curvature, slope: Array) -> Array:
     return matrix.basis @ ((matrix.basis.T @ slope) / matrix.values)
 
 
-def _class_side(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
+def _class_curvature(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
     curvature, basis = (hessian, None) if hessian.ndim == 1 else _eigh(hessian)
     # The direction that adds a constant to all scores has no curvature, and no gradient either.
     mean = max(float(curvature.mean()), least)
@@ -170,7 +171,7 @@ def _class_side(hessian: Array, floor: float, least: float = 0.0) -> Curvature:
 
 @dataclass(frozen=True)
 class _Sample:
-    """What the features' side is made of: some rows, and what each counts for."""
+    """What the features' curvature is made from: some rows, and the weight of each."""
 
     objective: Objective
     importance: Importance | None
@@ -182,7 +183,7 @@ class _Sample:
         return self.objective.facts.count if self.rows is None else len(self.rows)
 
 
-def _feature_side(sample: _Sample) -> Steps[Curvature]:
+def _feature_curvature(sample: _Sample) -> Steps[Curvature]:
     objective = sample.objective
     width = objective.facts.width
     if objective.facts.is_sparse:
@@ -192,31 +193,33 @@ def _feature_side(sample: _Sample) -> Steps[Curvature]:
     request = FeatureCurvature(sample.importance, objective.shift, objective.scale, sample.rows)
     moment = yield from ask(request)
     curvature, basis = _eigh(moment / sample.weight)
-    return Curvature(_floored(curvature), arrays.narrowed(basis, objective.facts.dtype))
+    return Curvature(_floored(curvature), arrays.in_dtype(basis, objective.facts.dtype))
 
 
 def _leading_directions(sample: _Sample) -> Steps[Curvature]:
     """Return what a few rows tell of wider features: their span, and the mean of the rest."""
     objective, width = sample.objective, sample.objective.facts.width
-    few = sample.count
+    row_count = sample.count
     if width > _WIDEST_EIGENPROBLEM:
-        few = min(sample.count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
-    chosen = np.linspace(0, sample.count - 1, few).astype(np.intp)
+        row_count = min(sample.count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
+    chosen = np.linspace(0, sample.count - 1, row_count).astype(np.intp)
     chosen = chosen if sample.rows is None else sample.rows[chosen]
-    found = yield from ask(LeadingRows(sample.importance, objective.shift, objective.scale, chosen))
-    rows = arrays.joined(found.rows)
-    gram = arrays.narrowed(rows @ rows.T, np.dtype(np.float64)) / float(found.weight)
-    curvature, left = _eigh(gram)
+    leading = yield from ask(
+        LeadingRows(sample.importance, objective.shift, objective.scale, chosen)
+    )
+    rows = arrays.joined(leading.rows)
+    gram = arrays.in_dtype(rows @ rows.T, np.dtype(np.float64)) / float(leading.weight)
+    curvature, eigenvectors = _eigh(gram)
     # A value that is rounding alone would give its direction a wrong length.
-    exact = few == sample.count and objective.facts.dtype == np.float64
-    kept = on_host(curvature > (1e-10 if exact else 1e-6) * curvature[-1])
-    if few < sample.count:
+    exact = row_count == sample.count and objective.facts.dtype == np.float64
+    is_kept = on_host(curvature > (1e-10 if exact else 1e-6) * curvature[-1])
+    if row_count < sample.count:
         # The smaller half is mostly the sample's noise: its trace goes to the directions not seen.
-        kept[: few // 2] = False
-    values, others = curvature[kept], curvature[~kept]
-    scaled = left[:, kept] / (values * float(found.weight)) ** 0.5
+        is_kept[: row_count // 2] = False
+    values, left_out = curvature[is_kept], curvature[~is_kept]
+    scaled = eigenvectors[:, is_kept] / (values * float(leading.weight)) ** 0.5
     basis = rows.T @ arrays.in_dtype_of(scaled, rows)
-    rest = max(float(others.sum()), 0.0) / max(width - int(kept.sum()), 1)
+    rest = max(float(left_out.sum()), 0.0) / max(width - int(is_kept.sum()), 1)
     least = max(1e-10 * float(curvature[-1]), TINY)
     return Curvature(values, basis, max(rest, least))
 
@@ -238,5 +241,5 @@ def _eigh(matrix: Array) -> tuple[Array, Array]:
 
 def _floored(curvature: Array) -> Array:
     # Without a penalty a direction that the rows do not span would be divided by 0.
-    top = float(curvature.max()) if len(curvature) else 0.0
-    return curvature.clip(max(1e-10 * top, TINY))
+    largest = float(curvature.max()) if len(curvature) else 0.0
+    return curvature.clip(max(1e-10 * largest, TINY))

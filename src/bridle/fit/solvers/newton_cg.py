@@ -39,16 +39,16 @@ from bridle.fit.solvers.watch import Solution, Watch
 
 Array = npt.NDArray[Any]
 
-_LONGEST_SOLVE = 250
+_MOST_PRODUCTS = 250
 _SUFFICIENT_DECREASE = 1e-4
-_LONGEST_SEARCH = 30
-_NEAR = 1e-2  # the intercept's gradient from where Newton's steps lead straight to the end
+_MOST_TRIALS = 30
+_NEWTON_SLOPE = 1e-2  # the intercept's gradient from which Newton's steps converge at once
 _LARGEST_SYSTEM = 1024  # classes
 _LEAST_CURVATURE = 1e-30  # its inverse is still a float32
 
 
 @dataclass
-class _Place:
+class _EvaluatedPoint:
     """A point that was evaluated, and where its sums were asked for."""
 
     evaluation: Evaluation
@@ -67,20 +67,20 @@ class _Newton:
     def objective(self) -> Objective:
         return self.watch.objective
 
-    def sharpen(self) -> bool:
+    def raise_precision(self) -> bool:
         """Go on in float64; False if it was float64 already."""
         if self.dtype == np.float64:
             return False
         self.dtype = np.dtype(np.float64)
         return True
 
-    def evaluate(self, parameters: Array) -> Steps[_Place]:
+    def evaluate(self, parameters: Array) -> Steps[_EvaluatedPoint]:
         """Return value and gradient, in float64."""
         objective = self.objective
         weight, _ = objective.split(parameters)
         point = objective.point(parameters)
         if not weight.any():
-            return _Place(self.watch.saw(objective.without_weights(parameters)), point)
+            return _EvaluatedPoint(self.watch.record(objective.without_weights(parameters)), point)
         self.watch.passes += 1
         if objective.fit_intercept and objective.facts.keeps_residuals:
             step = yield from self._intercept_step_to_optimum(point)
@@ -88,23 +88,23 @@ class _Newton:
             parameters = parameters.copy()
             parameters[-1] += step
         sums = yield from ask(Values(point))
-        return _Place(self.watch.saw(objective.evaluation(parameters, sums)), point)
+        return _EvaluatedPoint(self.watch.record(objective.evaluation(parameters, sums)), point)
 
     def _intercept_step_to_optimum(self, point: Point) -> Steps[Array]:
-        """Return the intercept's way to the best, if the given one is close to it.
+        """Return the intercept's step to its optimum, if the given one is close to it.
 
         The proof wants the intercept's gradient to be 0, and moving it needs no product.
         """
-        total, at = self.objective.total_weight, point
-        slope = (yield from ask(InterceptValues(at))).residual / total
-        while self.intercept_tolerance < np.abs(slope).max() < _NEAR:
-            step = yield from intercept_step(at, slope)
-            moved = at._replace(offset=at.offset + step)
+        total, current = self.objective.total_weight, point
+        slope = (yield from ask(InterceptValues(current))).residual / total
+        while self.intercept_tolerance < np.abs(slope).max() < _NEWTON_SLOPE:
+            step = yield from intercept_step(current, slope)
+            moved = current._replace(offset=current.offset + step)
             moved_slope = (yield from ask(InterceptValues(moved))).residual / total
             if np.linalg.norm(moved_slope) > np.linalg.norm(slope) / 2:
                 break
-            at, slope = moved, moved_slope
-        return np.asarray(at.offset - point.offset)
+            current, slope = moved, moved_slope
+        return np.asarray(current.offset - point.offset)
 
 
 def intercept_step(point: Point, slope: Array) -> Steps[Array]:
@@ -124,26 +124,28 @@ def intercept_step(point: Point, slope: Array) -> Steps[Array]:
 
 def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[Solution]:
     """Minimise a penalised objective from ``start`` until the gap, relative to it, is ``tol``."""
-    fast = np.dtype(np.float32 if watch.objective.facts.is_compiled else np.float64)
+    product_dtype = np.dtype(np.float32 if watch.objective.facts.is_compiled else np.float64)
     # The gap is about as large as the intercept's gradient.
-    newton = _Newton(watch, fast, max(1e-13, 1e-3 * tol))
-    place = yield from newton.evaluate(start)
+    newton = _Newton(watch, product_dtype, max(1e-13, 1e-3 * tol))
+    current = yield from newton.evaluate(start)
     for iteration in range(max_iter):
         watch.iteration = iteration
-        place, gap = yield from _prove(newton, place, tol)
+        current, gap = yield from _prove(newton, current, tol)
         if gap is not None:
-            return watch.solution(place.evaluation, "gap", gap)
-        following = yield from _step(newton, place)
-        while following is None and newton.sharpen():
-            following = yield from _step(newton, place)
-        if following is None:
-            return watch.solution(place.evaluation, "precision")
-        place = following
+            return watch.solution(current.evaluation, "gap", gap)
+        next_point = yield from _step(newton, current)
+        while next_point is None and newton.raise_precision():
+            next_point = yield from _step(newton, current)
+        if next_point is None:
+            return watch.solution(current.evaluation, "precision")
+        current = next_point
     watch.iteration = max_iter
-    return watch.solution(place.evaluation, "max_iter")
+    return watch.solution(current.evaluation, "max_iter")
 
 
-def _prove(newton: _Newton, place: _Place, tol: float) -> Steps[tuple[_Place, float | None]]:
+def _prove(
+    newton: _Newton, current: _EvaluatedPoint, tol: float
+) -> Steps[tuple[_EvaluatedPoint, float | None]]:
     """Return the point, its intercept perfected if that may prove the gap, and the gap if proven.
 
     The bound is quadratic in the weights' gradient but linear in the intercept's: see
@@ -151,30 +153,30 @@ def _prove(newton: _Newton, place: _Place, tol: float) -> Steps[tuple[_Place, fl
     """
     objective = newton.objective
     for _ in range(4):
-        at = place.evaluation
-        slope, intercept_slope = objective.split(at.gradient)
-        hoped = float(np.vdot(slope, slope)) / (2 * objective.alpha)
-        if hoped > tol * (at.value - hoped):
-            return place, None
-        gap = duality_gap(objective, at)
-        if gap <= tol * (at.value - gap):
-            return place, gap
+        evaluation = current.evaluation
+        slope, intercept_slope = objective.split(evaluation.gradient)
+        gap_of_weights = float(np.vdot(slope, slope)) / (2 * objective.alpha)
+        if gap_of_weights > tol * (evaluation.value - gap_of_weights):
+            return current, None
+        gap = duality_gap(objective, evaluation)
+        if gap <= tol * (evaluation.value - gap):
+            return current, gap
         if not objective.fit_intercept:
-            return place, None
-        moved = at.parameters.copy()
-        moved[-1] += yield from intercept_step(place.point, intercept_slope)
+            return current, None
+        moved = evaluation.parameters.copy()
+        moved[-1] += yield from intercept_step(current.point, intercept_slope)
         better = yield from newton.evaluate(moved)
         if np.linalg.norm(better.evaluation.gradient[-1]) >= np.linalg.norm(intercept_slope):
-            return place, None
-        place = better
-    return place, None
+            return current, None
+        current = better
+    return current, None
 
 
-def _step(newton: _Newton, place: _Place) -> Steps[_Place | None]:
-    direction = yield from _direction(newton, place)
+def _step(newton: _Newton, current: _EvaluatedPoint) -> Steps[_EvaluatedPoint | None]:
+    direction = yield from _direction(newton, current)
     if direction is None:
         return None
-    return (yield from _search(newton, place, direction))
+    return (yield from _search(newton, current, direction))
 
 
 def _preconditioner(newton: _Newton, point: Point) -> Steps[Array]:
@@ -184,7 +186,7 @@ def _preconditioner(newton: _Newton, point: Point) -> Steps[Array]:
     curvature = np.maximum(sums.hessian(), _LEAST_CURVATURE)
     inverse = np.empty(objective.shape, newton.dtype)
     weight, _ = objective.split(inverse)
-    for part in arrays.parts_in_cache(weight):
+    for part in arrays.slices_in_cache(weight):
         diagonal = np.multiply.outer(objective.second_moment[part], curvature)
         weight[part] = 1 / (diagonal + max(objective.alpha, _LEAST_CURVATURE))
     if objective.fit_intercept:
@@ -195,18 +197,18 @@ def _preconditioner(newton: _Newton, point: Point) -> Steps[Array]:
 def _hessian_product(newton: _Newton, point: Point, direction: Array) -> Steps[Array]:
     """Return the Hessian times ``direction``, in its dtype."""
     newton.watch.passes += 1
-    along = newton.objective.point(direction, Precision(direction.dtype))
-    sums = yield from ask(HessianProduct(point, along))
+    direction_point = newton.objective.point(direction, Precision(direction.dtype))
+    sums = yield from ask(HessianProduct(point, direction_point))
     return newton.objective.with_penalty(sums.product, sums.residual, direction)
 
 
-def _direction(newton: _Newton, place: _Place) -> Steps[Array | None]:
+def _direction(newton: _Newton, current: _EvaluatedPoint) -> Steps[Array | None]:
     """Return roughly ``−H⁻¹ ∇f``, by conjugate gradients; None if rounding forbids."""
     if newton.objective.facts.keeps_residuals:
         # All that follows is about this point, and the last that was asked for may be another.
-        yield from ask(InterceptValues(place.point))
-    inverse = yield from _preconditioner(newton, place.point)
-    residual = place.evaluation.gradient.astype(newton.dtype)
+        yield from ask(InterceptValues(current.point))
+    inverse = yield from _preconditioner(newton, current.point)
+    residual = current.evaluation.gradient.astype(newton.dtype)
     np.negative(residual, out=residual)
     preconditioned = residual * inverse
     first = product = float(np.vdot(residual, preconditioned))
@@ -214,49 +216,51 @@ def _direction(newton: _Newton, place: _Place) -> Steps[Array | None]:
         return None
     direction = preconditioned.copy()
     solution = np.zeros_like(residual)
-    # In the metric of M, twice the decrease that the step hopes for: relative to f it tells how far
-    # the quadratic model can be trusted.
-    wanted = max(0.1, min(0.3, np.sqrt(first / place.evaluation.value))) ** 2 * first
-    for _ in range(_LONGEST_SOLVE):
-        curved = yield from _hessian_product(newton, place.point, direction)
-        bend = float(np.vdot(direction, curved))
-        if not bend > 0:
+    # ``first`` is twice the decrease that the step promises, in the metric of M: relative to f it
+    # tells how far the quadratic model can be trusted.
+    target_product = max(0.1, min(0.3, np.sqrt(first / current.evaluation.value))) ** 2 * first
+    for _ in range(_MOST_PRODUCTS):
+        hessian_direction = yield from _hessian_product(newton, current.point, direction)
+        curvature_along = float(np.vdot(direction, hessian_direction))
+        if not curvature_along > 0:
             break
-        length = newton.dtype.type(product / bend)
+        length = newton.dtype.type(product / curvature_along)
         previous, product = product, 0.0
-        for part in arrays.parts_in_cache(residual):
+        for part in arrays.slices_in_cache(residual):
             solution[part] += length * direction[part]
-            residual[part] -= length * curved[part]
+            residual[part] -= length * hessian_direction[part]
             np.multiply(residual[part], inverse[part], out=preconditioned[part])
             product += float(np.vdot(residual[part], preconditioned[part]))
-        if product <= wanted:
+        if product <= target_product:
             break
         direction *= newton.dtype.type(product / previous)
         direction += preconditioned
     else:
-        newton.sharpen()
+        newton.raise_precision()
     return solution.astype(np.float64) if solution.any() else None
 
 
-def _search(newton: _Newton, place: _Place, direction: Array) -> Steps[_Place | None]:
+def _search(
+    newton: _Newton, current: _EvaluatedPoint, direction: Array
+) -> Steps[_EvaluatedPoint | None]:
     """Return the first of the points at 1, ½, ¼, … of ``direction`` that decreases enough."""
-    at = place.evaluation
-    slope = float(np.vdot(at.gradient, direction))
+    evaluation = current.evaluation
+    slope = float(np.vdot(evaluation.gradient, direction))
     if not slope < 0:
         return None
-    noise = 2 * np.finfo(np.float64).eps * abs(at.value)
+    noise = 2 * np.finfo(np.float64).eps * abs(evaluation.value)
     length = 1.0
-    for _ in range(_LONGEST_SEARCH):
+    for _ in range(_MOST_TRIALS):
         moved = direction * length
-        moved += at.parameters
+        moved += evaluation.parameters
         trial = yield from newton.evaluate(moved)
-        found = trial.evaluation
-        if found.value <= at.value + _SUFFICIENT_DECREASE * length * slope:
+        trial_evaluation = trial.evaluation
+        if trial_evaluation.value <= evaluation.value + _SUFFICIENT_DECREASE * length * slope:
             return trial
         # Where rounding hides the decrease, the slope still shows it (Hager, Zhang 2005).
-        trial_slope = float(np.vdot(found.gradient, direction))
-        level = found.value <= at.value + noise
-        if level and trial_slope <= (2 * _SUFFICIENT_DECREASE - 1) * slope:
+        trial_slope = float(np.vdot(trial_evaluation.gradient, direction))
+        is_flat_decrease = trial_evaluation.value <= evaluation.value + noise
+        if is_flat_decrease and trial_slope <= (2 * _SUFFICIENT_DECREASE - 1) * slope:
             return trial
         length /= 2
     return None

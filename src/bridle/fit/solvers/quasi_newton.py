@@ -23,7 +23,6 @@ from bridle.fit.problem.gap import duality_gap
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
 from bridle.fit.requests import Separation, SeparationAlong, Steps, Values, ask
-from bridle.fit.solvers.memory import Curved, Memory
 from bridle.fit.solvers.metric import (
     TINY,
     Metric,
@@ -31,6 +30,7 @@ from bridle.fit.solvers.metric import (
     metric_at,
     sample_size,
 )
+from bridle.fit.solvers.remembered_steps import Preconditioner, RememberedSteps
 from bridle.fit.solvers.watch import Solution, Watch
 from bridle.fit.solvers.whole_hessian import first_choice, hessian_at, last_resort
 
@@ -38,82 +38,89 @@ Array = npt.NDArray[Any]
 
 _REFRESHES = (4, 20, 60, 180, 540)  # iterations before which the metric is built anew
 # After so many iterations the whole Hessian is worth its cost, wherever it can be had.
-_PATIENCE = 100
+_TRY_HESSIAN_AT = 100
 _SUFFICIENT_DECREASE = 1e-4
 _CURVATURE = 0.9
-_LONGEST_SEARCH = 30
+_MOST_TRIALS = 30
 _STALLED = 5  # steps that did not bring the expected decrease down
-# Without a penalty: a step that may lead to no optimum, and how many there are between two looks.
-_SMALL_GAIN, _LONG_STEP, _GROWTH_LOOKS = 1e-3, 0.01, 5
+# Without a penalty: a step that may lead to no optimum, and how many steps lie between two checks.
+_SMALL_DECREASE, _LONG_STEP, _STEPS_BETWEEN_CHECKS = 1e-3, 0.01, 5
 # Once a separation is known, steps go on until the loss is so near to its infimum: whatever the
 # tolerance, the weights grow no further.
 _INFIMUM = 1e-6
-# A Newton step gains more than this, or it is at rounding.
+# A Newton step divides the intercept's slope by more than this, unless rounding hides the rest.
 _INTERCEPT_STEPS, _INTERCEPT_GAIN = 6, 4.0
 
 
 def minimise(
-    watch: Watch, start: Array, *, tol: float, max_iter: int, memory: Memory | None = None
+    watch: Watch,
+    start: Array,
+    *,
+    tol: float,
+    max_iter: int,
+    remembered: RememberedSteps | None = None,
 ) -> Steps[Solution]:
     """Minimise the watched objective from ``start`` until the gap, relative to it, is ``tol``.
 
-    It asks for the objective's value and gradient, and goes on with the answer.
-    A ``memory`` of another strength of the penalty is adapted, and learns.
+    It yields requests for the objective's value and gradient.
+    Steps ``remembered`` from another strength of the penalty are adapted; new ones are added.
 
     Products are taken in the features' dtype; where float32 cannot prove the gap, the last steps
     are taken in float64, block by block.
     """
     objective, search = watch.objective, _Search(watch)
-    small = first_choice(objective)
-    memory = Memory() if memory is None else memory
-    memory.adapt(objective)
+    use_hessian = first_choice(objective)
+    remembered = RememberedSteps() if remembered is None else remembered
+    remembered.adapt(objective)
     # A metric of another penalty was built near the optimum: it needs no early renewal.
-    renewals = (0, *_REFRESHES) if memory.metric is None else _REFRESHES[1:]
+    renewals = (0, *_REFRESHES) if remembered.metric is None else _REFRESHES[1:]
     point = yield from search.begin(start)
-    growth = _Growth()
+    separations = _SeparationSearch()
     for iteration in range(max_iter):
         watch.iteration = iteration
         point, proven = yield from _prove(search, point, tol)
         if proven:
             return watch.solution(point, "gap")
-        small = small or (iteration == _PATIENCE and last_resort(objective))
-        if small:
-            memory.clear()
+        use_hessian = use_hessian or (iteration == _TRY_HESSIAN_AT and last_resort(objective))
+        if use_hessian:
+            remembered.clear()
         elif iteration in renewals:
-            memory.metric = yield from search.metric(point)
-        metric: Curved | None = memory.metric
-        if small:
+            remembered.metric = yield from search.metric(point)
+        metric: Preconditioner | None = remembered.metric
+        if use_hessian:
             metric = yield from hessian_at(objective, point.parameters)
         assert metric is not None
-        direction = memory.direction(point.gradient, metric)
+        direction = remembered.direction(point.gradient, metric)
         if objective.alpha == 0:
             decrement = -float(arrays.inner(point.gradient, direction)) / 2
-            ending = _unpenalised_end(search, point, decrement, tol, iteration)
-            if ending != "separable":
-                found = yield from growth.separation(objective, point, direction, decrement, ending)
-                if found is not None and decrement <= _INFIMUM * point.value:
-                    return _quasi_separable(watch, point, decrement, found)
-            if ending == "separable" or (ending is not None and growth.found is None):
+            stopped = _unpenalised_end(search, point, decrement, tol, iteration)
+            if stopped != "separable":
+                separation = yield from separations.separation(
+                    objective, point, direction, decrement, stopped
+                )
+                if separation is not None and decrement <= _INFIMUM * point.value:
+                    return _quasi_separable(watch, point, decrement, separation)
+            if stopped == "separable" or (stopped is not None and separations.found is None):
                 # Separable: the objective's infimum is 0, which nothing is relatively close to.
-                gap = np.inf if ending == "separable" else decrement
-                return watch.solution(point, ending, gap)
-        following = yield from _advance(search, memory, metric, point, direction)
-        if following is None and not small and last_resort(objective):
-            small = True
-        elif following is None and growth.found is not None:
-            return _quasi_separable(watch, point, abs(decrement), growth.found)
-        elif following is None:
+                gap = np.inf if stopped == "separable" else decrement
+                return watch.solution(point, stopped, gap)
+        next_point = yield from _advance(search, remembered, metric, point, direction)
+        if next_point is None and not use_hessian and last_resort(objective):
+            use_hessian = True
+        elif next_point is None and separations.found is not None:
+            return _quasi_separable(watch, point, abs(decrement), separations.found)
+        elif next_point is None:
             return _end_at_rounding(watch, point, direction, tol)
         else:
-            point = following
+            point = next_point
     watch.iteration = max_iter
     return watch.solution(point, "max_iter")
 
 
 def _quasi_separable(
-    watch: Watch, point: Evaluation, decrement: float, found: Separation
+    watch: Watch, point: Evaluation, decrement: float, separation: Separation
 ) -> Solution:
-    return replace(watch.solution(point, "quasi-separable", decrement), separation=found)
+    return replace(watch.solution(point, "quasi-separable", decrement), separation=separation)
 
 
 def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evaluation, bool]]:
@@ -129,14 +136,16 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evalua
     while True:
         gap = duality_gap(objective, point)
         if gap <= tol * (point.value - gap):
-            if not search.sharpen():
+            if not search.raise_precision():
                 return point, True
             # A proof is given in float64 or not at all.
             point = yield from search.evaluate(point.parameters)
             continue
         slope, intercept_slope = objective.split(point.gradient)
-        hoped = float(arrays.inner(slope, slope)) / (2 * objective.alpha)
-        within_reach = objective.fit_intercept and hoped <= tol * (point.value - hoped)
+        gap_of_weights = float(arrays.inner(slope, slope)) / (2 * objective.alpha)
+        within_reach = objective.fit_intercept and gap_of_weights <= tol * (
+            point.value - gap_of_weights
+        )
         if not within_reach or steps == _INTERCEPT_STEPS:
             return point, False
         if intercept_curvature is None:
@@ -153,7 +162,7 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evalua
             point = better
         if gained < _INTERCEPT_GAIN:
             # Rounding hides the rest of the slope.
-            if not search.sharpen():
+            if not search.raise_precision():
                 return point, False
             point = yield from search.evaluate(point.parameters)
 
@@ -163,23 +172,24 @@ def _unpenalised_end(
 ) -> Stopped | None:
     """Tell whether a fit without penalty is over, where no dual point bounds the gap."""
     search.watch.estimate = decrement
-    hard = search.objective.facts.has_indices
-    if hard and point.worst_loss < np.log(2):
+    has_indices = search.objective.facts.has_indices
+    if has_indices and point.worst_loss < np.log(2):
         # Every sample's own class has more than half the probability: the weights times a growing
         # factor bring the loss to 0, and no weights attain it.
         return "separable"
-    # A quadratic model's word is taken only well below the tolerance, and not of the first steps.
+    # The quadratic model's estimate is trusted only well below the tolerance, not in the first
+    # steps.
     return "decrement" if iteration >= 5 and decrement <= 0.01 * tol * point.value else None
 
 
-class _Growth:
+class _SeparationSearch:
     """Whether steps of a fit without a penalty go far for how little they gain, and where to."""
 
     def __init__(self) -> None:
         self.found: Separation | None = None
         self._steps = 0
-        self._next_look = _GROWTH_LOOKS
-        self._earlier: list[Array] = []  # the parameters of one or two looks ago
+        self._next_check = _STEPS_BETWEEN_CHECKS
+        self._earlier_parameters: list[Array] = []  # at the last check, or the last two
 
     def separation(
         self,
@@ -187,34 +197,36 @@ class _Growth:
         point: Evaluation,
         direction: Array,
         decrement: float,
-        ending: Stopped | None,
+        stopped: Stopped | None,
     ) -> Steps[Separation | None]:
         """Return a separation along a long step, or along several of them at the fit's end."""
-        if self._steps % _GROWTH_LOOKS == 0:
-            self._earlier = [*self._earlier[-1:], point.parameters]
+        if self._steps % _STEPS_BETWEEN_CHECKS == 0:
+            self._earlier_parameters = [*self._earlier_parameters[-1:], point.parameters]
         self._steps += 1
-        length, size = arrays.norm(direction), arrays.norm(point.parameters)
-        grows = decrement <= _SMALL_GAIN * point.value and length > _LONG_STEP * size
-        if self.found is None and grows and self._steps > self._next_look:
-            self._next_look = self._steps + _GROWTH_LOOKS
+        step_norm, parameters_norm = arrays.norm(direction), arrays.norm(point.parameters)
+        is_growing = (
+            decrement <= _SMALL_DECREASE * point.value and step_norm > _LONG_STEP * parameters_norm
+        )
+        if self.found is None and is_growing and self._steps > self._next_check:
+            self._next_check = self._steps + _STEPS_BETWEEN_CHECKS
             self.found = yield from _separation_along(objective, direction)
-        if self.found is None and ending is not None:
-            step = point.parameters - self._earlier[0]
+        if self.found is None and stopped is not None:
+            step = point.parameters - self._earlier_parameters[0]
             self.found = yield from _separation_along(objective, step)
         return self.found
 
 
 def _separation_along(objective: Objective, step: Array) -> Steps[Separation | None]:
-    if not objective.facts.at_hand:
+    if not objective.facts.all_rows_on_host:
         return None
     varies = np.isfinite(objective.scale)
     deviation = np.sqrt(objective.second_moment) * np.where(varies, objective.scale, 0.0)
-    own = objective.shift, objective.scale, deviation, objective.fit_intercept
-    return (yield from ask(SeparationAlong(step, *own)))
+    units = objective.shift, objective.scale, deviation, objective.fit_intercept
+    return (yield from ask(SeparationAlong(step, *units)))
 
 
 def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: float) -> Solution:
-    """Say what is known of a point that rounding lets nobody leave.
+    """Return the solution at a point where rounding hides every further decrease.
 
     With a very weak penalty the bound may stay loose where the last step's expected decrease is
     far below the tolerance: then that estimate is all there is.
@@ -226,23 +238,29 @@ def _end_at_rounding(watch: Watch, point: Evaluation, direction: Array, tol: flo
 
 
 def _advance(
-    search: _Search, memory: Memory, metric: Curved, point: Evaluation, direction: Array
+    search: _Search,
+    remembered: RememberedSteps,
+    metric: Preconditioner,
+    point: Evaluation,
+    direction: Array,
 ) -> Steps[Evaluation | None]:
-    """Return the next point, or the same one seen more sharply; None if rounding hides any."""
-    if search.stalls(point, direction) and search.sharpen():
+    """Return the next point, or the same one in a finer precision; None if rounding hides any."""
+    if search.is_stalled(point, direction) and search.raise_precision():
         return (yield from search.evaluate(point.parameters))
-    following = yield from search.step(point, direction)
-    if following is None and memory:
-        memory.clear()
-        following = yield from search.step(point, memory.direction(point.gradient, metric))
-    if following is not None:
-        memory.add(following.parameters - point.parameters, following.gradient - point.gradient)
-    elif search.sharpen():
-        following = yield from search.evaluate(point.parameters)
-    return following
+    next_point = yield from search.step(point, direction)
+    if next_point is None and remembered:
+        remembered.clear()
+        next_point = yield from search.step(point, remembered.direction(point.gradient, metric))
+    if next_point is not None:
+        remembered.add(
+            next_point.parameters - point.parameters, next_point.gradient - point.gradient
+        )
+    elif search.raise_precision():
+        next_point = yield from search.evaluate(point.parameters)
+    return next_point
 
 
-def _turning_point(low: float, high: float) -> float:
+def _zero_slope_estimate(low: float, high: float) -> float:
     """Return where, as a part of an interval, slopes ``low`` < 0 and ``high`` let expect 0.
 
     The middle serves, unless the slopes place it far before: halves alone would come back from a
@@ -253,7 +271,7 @@ def _turning_point(low: float, high: float) -> float:
 
 
 class _Search:
-    """The objective as it is evaluated: the dtype in use, the sample of rows."""
+    """Evaluates the objective in the precision in use, samples rows, and searches along a line."""
 
     def __init__(self, watch: Watch) -> None:
         self.objective = watch.objective
@@ -261,31 +279,31 @@ class _Search:
         facts = watch.objective.facts
         self._precisions = list(ladder(facts.dtype, arrays.device_of(facts.like)))
         self._generator = np.random.default_rng(0)
-        self._least_expected, self._stalled = np.inf, 0
+        self._least_expected, self._stalled_steps = np.inf, 0
         self._metrics = 0  # that were built
 
     def evaluate(self, parameters: Array) -> Steps[Evaluation]:
         self.watch.passes += 1
         point = self.objective.point(parameters, self._precisions[0])
         sums = yield from ask(Values(point))
-        return self.watch.saw(self.objective.evaluation(parameters, sums))
+        return self.watch.record(self.objective.evaluation(parameters, sums))
 
     def begin(self, start: Array) -> Steps[Evaluation]:
         """Return the start's value and gradient, for which no pass is needed without weights."""
         weight, _ = self.objective.split(start)
         if bool((weight != 0).any()):
             return (yield from self.evaluate(start))
-        return self.watch.saw(self.objective.without_weights(start))
+        return self.watch.record(self.objective.without_weights(start))
 
-    def sharpen(self) -> bool:
+    def raise_precision(self) -> bool:
         """Go on in the next finer arithmetic; False if it was the finest already."""
         if len(self._precisions) == 1:
             return False
         del self._precisions[0]
-        self._least_expected, self._stalled = np.inf, 0
+        self._least_expected, self._stalled_steps = np.inf, 0
         return True
 
-    def stalls(self, point: Evaluation, direction: Array) -> bool:
+    def is_stalled(self, point: Evaluation, direction: Array) -> bool:
         """Tell whether sums of this precision show no more progress.
 
         Where a step's expected decrease is below what they can show of the objective, gradients
@@ -295,10 +313,10 @@ class _Search:
         if expected > self._precisions[0].noise * abs(point.value):
             return False
         if expected < self._least_expected:
-            self._least_expected, self._stalled = expected, 0
+            self._least_expected, self._stalled_steps = expected, 0
         else:
-            self._stalled += 1
-        return self._stalled >= _STALLED
+            self._stalled_steps += 1
+        return self._stalled_steps >= _STALLED
 
     def rows(self) -> Array | None:
         """Return the rows that a curvature is estimated from, new ones each time; None for all.
@@ -324,14 +342,14 @@ class _Search:
         noise = 2 * self._precisions[0].noise * abs(point.value)
         low, high, length = 0.0, np.inf, 1.0
         low_slope, high_slope = slope, np.inf
-        for _ in range(_LONGEST_SEARCH):
+        for _ in range(_MOST_TRIALS):
             trial = yield from self.evaluate(point.parameters + length * direction)
             trial_slope = float(arrays.inner(trial.gradient, direction))
             decreased = trial.value <= point.value + _SUFFICIENT_DECREASE * length * slope
-            level = trial.value <= point.value + noise and trial_slope <= (
+            is_flat_decrease = trial.value <= point.value + noise and trial_slope <= (
                 (2 * _SUFFICIENT_DECREASE - 1) * slope
             )
-            if not (decreased or level):
+            if not (decreased or is_flat_decrease):
                 high, high_slope = length, trial_slope
             elif trial_slope < _CURVATURE * slope:
                 low, low_slope = length, trial_slope
@@ -340,5 +358,5 @@ class _Search:
             if np.isinf(high):
                 length *= 2
             else:
-                length = low + (high - low) * _turning_point(low_slope, high_slope)
+                length = low + (high - low) * _zero_slope_estimate(low_slope, high_slope)
         return None

@@ -20,7 +20,7 @@ from bridle.fit import arrays
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.requests import Question, Steps
 from bridle.fit.solvers import few_rows, newton_cg, quasi_newton
-from bridle.fit.solvers.memory import Memory
+from bridle.fit.solvers.remembered_steps import RememberedSteps
 from bridle.fit.solvers.watch import AfterPass, Keep, Solution, Watch
 from bridle.fit.solvers.whole_hessian import first_choice, last_resort
 from bridle.tensors import on_host
@@ -39,12 +39,12 @@ class Reader(Protocol):
 
 
 class Task(NamedTuple):
-    """An objective to minimise, from where, and what solutions of others have taught."""
+    """An objective to minimise, where to start, and steps remembered from other penalties."""
 
     objective: Objective
     reader: Reader
     start: Array
-    memory: Memory | None = None
+    remembered: RememberedSteps | None = None
 
 
 def solve(
@@ -62,7 +62,7 @@ def solve(
     watch = Watch(task.objective, after_pass, keep)
     try:
         with task.reader.threads():
-            return _run([task], [_steps(watch, task, tol, max_iter)])[0]
+            return _run([task], [_solution_steps(watch, task, tol, max_iter)])[0]
     except KeyboardInterrupt:
         if watch.best is None:
             raise
@@ -72,7 +72,9 @@ def solve(
 def solve_together(tasks: Sequence[Task], *, tol: float, max_iter: int) -> list[Solution]:
     """Solve problems whose readers share passes, each of which serves all that wait for one."""
     with tasks[0].reader.threads():
-        return _run(tasks, [_steps(Watch(task.objective), task, tol, max_iter) for task in tasks])
+        return _run(
+            tasks, [_solution_steps(Watch(task.objective), task, tol, max_iter) for task in tasks]
+        )
 
 
 def _run(tasks: Sequence[Task], problems: list[Steps[Solution]]) -> list[Solution]:
@@ -80,47 +82,51 @@ def _run(tasks: Sequence[Task], problems: list[Steps[Solution]]) -> list[Solutio
     solutions: dict[int, Solution] = {}
     answers: dict[int, Any] = dict.fromkeys(range(len(problems)))
     while answers:
-        asked: dict[int, Question[Any]] = {}
+        questions: dict[int, Question[Any]] = {}
         for place, answer in answers.items():
             try:
-                asked[place] = problems[place].send(answer)
+                questions[place] = problems[place].send(answer)
             except StopIteration as end:
                 solutions[place] = end.value
-        questions = [(tasks[place].reader, question) for place, question in asked.items()]
-        found = tasks[0].reader.answer_together(questions)
-        answers = dict(zip(asked, found, strict=True))
+        questions_of_readers = [
+            (tasks[place].reader, question) for place, question in questions.items()
+        ]
+        results = tasks[0].reader.answer_together(questions_of_readers)
+        answers = dict(zip(questions, results, strict=True))
     return [solutions[place] for place in range(len(problems))]
 
 
-def _steps(watch: Watch, task: Task, tol: float, max_iter: int) -> Steps[Solution]:
+def _solution_steps(watch: Watch, task: Task, tol: float, max_iter: int) -> Steps[Solution]:
     objective = task.objective
     if objective.classes == 1:
         # One class that counts has probability 1, whatever the weights.
         point = Evaluation(np.zeros(objective.shape), 0.0, 0.0, np.zeros(objective.shape), 0.0)
         return replace(watch.solution(point, "gap", 0.0), proven=True)
-    start = arrays.beside(_informed(objective, task.start), objective.target_product)
-    found = yield from _minimised(watch, start, task.memory, tol, max_iter)
-    return _on_host(found)
+    start = arrays.on_device_of(
+        _with_class_frequencies(objective, task.start), objective.target_product
+    )
+    solution = yield from _minimised(watch, start, task.remembered, tol, max_iter)
+    return _on_host(solution)
 
 
-def _on_host(found: Solution) -> Solution:
+def _on_host(solution: Solution) -> Solution:
     """Return a solution on the host, wherever it was found."""
     point = replace(
-        found.point,
-        parameters=on_host(found.point.parameters),
-        gradient=on_host(found.point.gradient),
+        solution.point,
+        parameters=on_host(solution.point.parameters),
+        gradient=on_host(solution.point.gradient),
     )
-    return replace(found, point=point)
+    return replace(solution, point=point)
 
 
 def _minimised(
-    watch: Watch, start: Array, memory: Memory | None, tol: float, max_iter: int
+    watch: Watch, start: Array, remembered: RememberedSteps | None, tol: float, max_iter: int
 ) -> Steps[Solution]:
     objective = watch.objective
     if few_rows.serves(objective):
-        memory = Memory() if memory is None else memory
-        ended, memory.gram = yield from few_rows.minimise(
-            watch, start, tol=tol, max_iter=max_iter, gram=memory.gram
+        remembered = RememberedSteps() if remembered is None else remembered
+        ended, remembered.gram = yield from few_rows.minimise(
+            watch, start, tol=tol, max_iter=max_iter, gram=remembered.gram
         )
         if isinstance(ended, Solution):
             return ended
@@ -128,18 +134,18 @@ def _minimised(
     if not objective.facts.is_sparse or objective.alpha == 0 or first_choice(objective):
         return (
             yield from quasi_newton.minimise(
-                watch, start, tol=tol, max_iter=max_iter, memory=memory
+                watch, start, tol=tol, max_iter=max_iter, remembered=remembered
             )
         )
-    found = yield from newton_cg.minimise(watch, start, tol=tol, max_iter=max_iter)
-    if found.stopped == "gap" or not last_resort(objective):
-        return found
-    start = found.point.parameters
+    solution = yield from newton_cg.minimise(watch, start, tol=tol, max_iter=max_iter)
+    if solution.stopped == "gap" or not last_resort(objective):
+        return solution
+    start = solution.point.parameters
     return (yield from quasi_newton.minimise(watch, start, tol=tol, max_iter=max_iter))
 
 
-def _informed(objective: Objective, start: Array) -> Array:
-    """Return the start; without weights, with the intercept that is best for none."""
+def _with_class_frequencies(objective: Objective, start: Array) -> Array:
+    """Return the start; where all weights are 0, with the intercept that is optimal for them."""
     if not objective.fit_intercept or start.any():
         return start
     start = start.copy()

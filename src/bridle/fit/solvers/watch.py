@@ -44,18 +44,20 @@ class Watch:
         self.iteration = 0
         self.best: Evaluation | None = None
         self.estimate = np.inf  # of the gap, where there is no bound
-        self._least = 0.0  # no objective is below
+        self._lower_bound = 0.0  # no objective is below
         self._after_pass, self._keep = after_pass, keep
 
-    def saw(self, point: Evaluation) -> Evaluation:
+    def record(self, point: Evaluation) -> Evaluation:
         """Take note of a point after a pass, and return it."""
         if self.best is None or point.value < self.best.value:
             self.best = point
             if self._keep is not None:
                 self._keep(point.parameters)
         if self._after_pass is not None:
-            self._least = max(self._least, point.value - duality_gap(self.objective, point))
-            gap = self.best.value - self._least if self.objective.alpha > 0 else self.estimate
+            self._lower_bound = max(
+                self._lower_bound, point.value - duality_gap(self.objective, point)
+            )
+            gap = self.best.value - self._lower_bound if self.objective.alpha > 0 else self.estimate
             self._after_pass(self.passes, self.best.value, gap / self.best.value)
         return point
 

@@ -26,20 +26,20 @@ Array = Any  # NumPy's; a gradient may be a tensor: see `arrays`
 # The Hessian's rows, and the multiplications that it takes.
 _FIRST_CHOICE = 256, 2**27
 _LAST_RESORT = 1024, 2**33
-_BLOCK_NUMBERS = 2**21  # of the rows' part in the works
+_BLOCK_NUMBERS = 2**21  # of a block of rows and its products
 
 
 def first_choice(objective: Objective) -> bool:
     """Tell whether the problem is so small that nothing else should be tried."""
-    return _within(objective, *_FIRST_CHOICE)
+    return _is_within(objective, *_FIRST_CHOICE)
 
 
 def last_resort(objective: Objective) -> bool:
     """Tell whether the problem is small enough to try this where all else has failed."""
-    return _within(objective, *_LAST_RESORT)
+    return _is_within(objective, *_LAST_RESORT)
 
 
-def _within(objective: Objective, rows: int, multiplications: int) -> bool:
+def _is_within(objective: Objective, rows: int, multiplications: int) -> bool:
     size = objective.shape[0] * objective.classes
     return size <= rows and objective.facts.count * size**2 <= multiplications
 
@@ -48,9 +48,9 @@ def _within(objective: Objective, rows: int, multiplications: int) -> bool:
 class Hessian:
     """The Hessian at a point, ready to be inverted.
 
-    A constant added to all scores of a row changes no probability. Along such directions the
-    penalty alone bends the objective, by too little for rounding to see beside the rest: the system
-    is solved for weights that sum to 0 over the classes, and their mean steps to its optimum, 0.
+    A constant added to all scores of a row changes no probability. Along such directions only the
+    penalty curves the objective, by too little to survive rounding beside the rest: the system is
+    solved for weights that sum to 0 over the classes, and their mean steps to its optimum, 0.
     """
 
     solve: Callable[[Array], Array]
@@ -63,7 +63,7 @@ class Hessian:
         slope = gradient @ self.contrasts
         step = self.solve(slope.ravel()).reshape(slope.shape) @ self.contrasts.T
         step[: len(self.excess)] += self.excess
-        return arrays.beside(step, like)
+        return arrays.on_device_of(step, like)
 
 
 def hessian_at(objective: Objective, parameters: Array) -> Steps[Hessian]:
@@ -83,7 +83,7 @@ def hessian_at(objective: Objective, parameters: Array) -> Steps[Hessian]:
         threads.SINGLE_THREADED // size**2 if small else max(1, _BLOCK_NUMBERS // size),
     )
     matrix = _matrix(objective, contrasts, (yield from ask(request)))
-    # Large and small columns, each in its own unit: rounding then treats them alike.
+    # Scaled to a unit diagonal, so that rounding treats large and small columns alike.
     diagonal = np.diagonal(matrix)
     scale = np.sqrt(np.maximum(diagonal, diagonal.max() * 1e-32))
     with threads.large(len(matrix) ** 3):
@@ -98,8 +98,8 @@ def _solver_of(matrix: Array) -> Callable[[Array], Array]:
         factor = linalg.cho_factor(matrix, check_finite=False)
     except linalg.LinAlgError:
         values, basis = np.linalg.eigh(matrix)
-        seen = values > len(values) * np.finfo(np.float64).eps * values[-1]
-        values, basis = values[seen], basis[:, seen]
+        is_positive = values > len(values) * np.finfo(np.float64).eps * values[-1]
+        values, basis = values[is_positive], basis[:, is_positive]
         return lambda slope: np.asarray(basis @ ((basis.T @ slope) / values))
     return lambda slope: np.asarray(linalg.cho_solve(factor, slope, check_finite=False))
 
@@ -107,8 +107,8 @@ def _solver_of(matrix: Array) -> Callable[[Array], Array]:
 def _matrix(objective: Objective, contrasts: Array, sums: HessianSums) -> Array:
     """Return the second derivatives between the contrasts of every row of the parameters."""
     size, width = len(sums.outer), objective.facts.width
-    bent = np.tensordot(contrasts[:, :, None] * contrasts[:, None, :], sums.moments, (0, 0))
-    matrix = bent.transpose(2, 0, 3, 1).reshape(size, size) - sums.outer
+    curvature = np.tensordot(contrasts[:, :, None] * contrasts[:, None, :], sums.moments, (0, 0))
+    matrix = curvature.transpose(2, 0, 3, 1).reshape(size, size) - sums.outer
     matrix /= objective.total_weight
     penalised = np.arange(width * contrasts.shape[1])
     matrix[penalised, penalised] += objective.alpha

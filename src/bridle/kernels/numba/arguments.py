@@ -52,7 +52,7 @@ class Wanted(NamedTuple):
     argmax: bool
 
 
-class Reduced(NamedTuple):
+class JobParts(NamedTuple):
     """The parts of each job; those not asked for have no entries."""
 
     maximum: Any
@@ -126,7 +126,7 @@ def read_chunk(scores: Any, row: int, begin: int, count: int, scratch: Any) -> A
 
 
 @inlined
-def ask_ahead(scores: Any, row: int, begin: int) -> None:
+def prefetch_chunk(scores: Any, row: int, begin: int) -> None:
     """Ask for the same chunk of the next job, between two loops that are busy with arithmetic."""
     ahead = scores.step if scores.blocks == 1 else scores.block
     start = scores.start + row * scores.step + begin + ahead

@@ -57,7 +57,7 @@ def kernel(function: Function) -> Function:
 
 
 class _SourcesCache(FunctionCache):
-    """numba's cache on disk, believed as long as no source has changed.
+    """numba's cache on disk, used as long as no source has changed.
 
     numba's own looks at the entry's file and at the values that the entry closes over, but not at
     the constants of its module, nor at the files of the functions that it calls.
@@ -69,6 +69,9 @@ class _SourcesCache(FunctionCache):
         self._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]
             self.cache_path, self._impl.filename_base, stamp
         )
+        # numba compares versions before it reads an index, but stamps only afterwards: an index of
+        # older sources may name classes that are gone, and would not even load.
+        self._cache_file._version = f"{self._cache_file._version} {stamp}"
 
 
 @cache
@@ -85,7 +88,7 @@ def is_ready(entry: Any, arguments: Sequence[Any]) -> bool:
     """Tell whether a kernel is compiled for such arguments, in this process or on disk.
 
     numba has no public question for the second. Where its inner names are others than today's the
-    answer is yes, and whoever waits is not told why.
+    answer is yes, and a wait for the compiler is not announced.
     """
     types = tuple(entry.typeof_pyval(argument) for argument in arguments)
     if types in entry.overloads:

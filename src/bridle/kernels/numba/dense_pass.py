@@ -33,7 +33,7 @@ from bridle.kernels.thresholds import PASS_SUMMED_ROWS
 Array = npt.NDArray[Any]
 
 
-class Data(NamedTuple):
+class PassInput(NamedTuple):
     """What all threads read: flat arrays, the weights padded to whole vectors."""
 
     flat: Any  # (N · D,)
@@ -44,7 +44,7 @@ class Data(NamedTuple):
     share: Any  # (N,), or (1,) for all
 
 
-class Memory(NamedTuple):
+class ThreadBuffers(NamedTuple):
     """What a thread writes: a tile's scores by row, the same transposed, and sums in the dtype."""
 
     z: Any  # (ROWS · width,)
@@ -108,13 +108,13 @@ def pass_sums(
     data = _data(features, padded, offset, target, share)
 
     def work(first: int, last: int) -> None:
-        memory = Memory(
+        buffers = ThreadBuffers(
             np.zeros(ROWS * width, kind), new_tile(classes, kind), np.zeros(depth * width, kind)
         )
         for part in range(first, last):
             begin, end = int(edges[part]), int(edges[part + 1])
             sums = products[part], residuals[part], totals[part]
-            sum_rows(data, memory, begin, end, *sums)
+            sum_rows(data, buffers, begin, end, *sums)
 
     for_ranges(work, ranges, features.size, threads)
     product = products.sum(axis=0).reshape(depth, width)[:, :classes]
@@ -123,8 +123,8 @@ def pass_sums(
     return PassSums(loss, worst, product, residual)
 
 
-def _data(features: Array, padded: Array, offset: Array, target: Array, share: Array) -> Data:
-    data = Data(
+def _data(features: Array, padded: Array, offset: Array, target: Array, share: Array) -> PassInput:
+    data = PassInput(
         flat=features.reshape(-1).view(),
         depth=features.shape[1],
         weight=padded.reshape(-1),
@@ -138,15 +138,15 @@ def _data(features: Array, padded: Array, offset: Array, target: Array, share: A
 
 
 @inlined
-def _scores(data: Any, memory: Any, begin: int, rows: int, width: int) -> None:
+def _scores(data: Any, buffers: Any, begin: int, rows: int, width: int) -> None:
     """Write a tile's scores, transposed."""
     multiply_narrow(
-        memory.z, rows, data.flat, begin * data.depth, data.depth, data.weight, data.depth, width
+        buffers.z, rows, data.flat, begin * data.depth, data.depth, data.weight, data.depth, width
     )
     classes = len(data.offset)
     for i in range(rows):
         for c in range(classes):
-            memory.tile.z[c, i] = memory.z[i * width + c] + data.offset[c]
+            buffers.tile.z[c, i] = buffers.z[i * width + c] + data.offset[c]
 
 
 @inlined
@@ -169,17 +169,17 @@ def _add_and_clear(product: Any, wide: Any) -> None:
 
 @kernel
 def sum_rows(
-    data: Any, memory: Any, first: int, last: int, product: Any, residual: Any, totals: Any
+    data: Any, buffers: Any, first: int, last: int, product: Any, residual: Any, totals: Any
 ) -> None:
     """Add what rows ``first`` to ``last`` contribute."""
-    data, memory = borrowed(data), borrowed(memory)
+    data, buffers = borrowed(data), borrowed(buffers)
     product, residual, totals = borrowed(product), borrowed(residual), borrowed(totals)
-    width, classes, tile = len(residual), len(data.offset), memory.tile
-    kind = memory.z.dtype.type
-    scores = Scores(memory.z, 0, width, classes, classes, 1, False, 0.0, 1.0, kind(1), kind(0))
+    width, classes, tile = len(residual), len(data.offset), buffers.tile
+    kind = buffers.z.dtype.type
+    scores = Scores(buffers.z, 0, width, classes, classes, 1, False, 0.0, 1.0, kind(1), kind(0))
     for begin in range(first, last, ROWS):
         rows = min(ROWS, last - begin)
-        _scores(data, memory, begin, rows, width)
+        _scores(data, buffers, begin, rows, width)
         share = data.share[begin:] if data.share.size > 1 else data.share
         target = Target(True, data.index[begin:], data.weight, data.weight)
         find_largest(tile)
@@ -190,11 +190,11 @@ def sum_rows(
         write_gradient(scores, target, tile, 0, rows, coefficients, scores)
         for i in range(rows):
             for c in range(classes):
-                residual[c] += memory.z[i * width + c]
+                residual[c] += buffers.z[i * width + c]
         add_narrow_transposed(
-            memory.product, data.depth, data.flat, begin * data.depth, data.depth,
-            memory.z, rows, width,
+            buffers.product, data.depth, data.flat, begin * data.depth, data.depth,
+            buffers.z, rows, width,
         )  # fmt: skip
         if (begin - first) % PASS_SUMMED_ROWS == PASS_SUMMED_ROWS - ROWS:
-            _add_and_clear(memory.product, product)
-    _add_and_clear(memory.product, product)
+            _add_and_clear(buffers.product, product)
+    _add_and_clear(buffers.product, product)

@@ -1,7 +1,7 @@
 """The exponential of a shifted score, made of operations that become vectors.
 
-There is no vector mathematics library to count on, and a call of the scalar one costs a loop its
-vectors.
+No vector mathematics library can be relied on, and a call of the scalar one would block SIMD
+vectorisation of the loop.
 
 ``exp(x) = 2ⁿ · exp(r)`` with ``n`` the integer nearest to ``x / log 2``, so that
 ``|r| ≤ log(2) / 2``; ``exp(r)`` is a polynomial, fitted at Chebyshev nodes, that is right to a

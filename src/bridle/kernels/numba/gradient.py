@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bridle.kernels.numba.arguments import ask_ahead, extent, read_chunk, store_chunk, unbias
+from bridle.kernels.numba.arguments import extent, prefetch_chunk, read_chunk, store_chunk, unbias
 from bridle.kernels.numba.chunks import (
     CHUNK,
     multiply,
@@ -27,7 +27,7 @@ def unrounded_maximum(scores: Any, scratch: Any, maximum: Any, row: int) -> Any:
     """Return the largest score of a row before temperature.
 
     ``maximum`` is rounded after its division by the temperature: at a large offset the product
-    would not be the score. Only a row in several blocks, each read by itself, makes do with it.
+    would not be the score. Only a row in several blocks, each read by itself, has to use it.
     """
     if scores.temperature == 1.0:
         return maximum
@@ -81,11 +81,11 @@ def write_gradient(
         if not keep or s != 0 or scores.softcap > 0:
             z = read_chunk(scores, row, begin, count, scratch.z)
         else:
-            z = scratch.z  # nobody looks
+            z = scratch.z  # not read: for the type only
         if keep:
             multiply(scratch.e[begin:], share, d)
         else:
-            ask_ahead(scores, row, begin)
+            prefetch_chunk(scores, row, begin)
             write_exponentials(z, shift, share, d)
             if b != 0:
                 weigh_surprise(d, z, count, best, scores.scale, kind(log_sum), (kind(a), kind(b)))

@@ -1,8 +1,8 @@
 """The entry for few classes: a tile of 64 rows at a time, a row a lane.
 
-A row of ten scores is too short for a vector. The tile is turned, so that neighbours in memory are
-the same class of 64 rows, and every loop runs across rows. Losses of class indices only; what else
-may be asked for goes row by row.
+A row of ten scores is too short for a vector. The tile is transposed: neighbours in memory are
+the same class of 64 rows, and every loop runs across rows. It serves losses of class indices only;
+everything else goes row by row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROWS = 64
 
 
 class Tile(NamedTuple):
-    """One thread's own memory: the turned scores (C · ROWS), and (ROWS,) arrays."""
+    """One thread's own memory: the transposed scores (C, ROWS), and (ROWS,) arrays."""
 
     z: Any
     best: Any
@@ -48,46 +48,46 @@ def new_tile(columns: int, kind: Any) -> Tile:
     )
 
 
-def turn_in(line: Any, bfloat16: bool, z: Any, lane: int) -> None:
+def load_lane(line: Any, bfloat16: bool, z: Any, lane: int) -> None:
     """Copy one row to its lane of the tile."""
     raise NotImplementedError
 
 
-@implementation_of(turn_in)
-def _turn_in(line: Any, bfloat16: Any, z: Any, lane: Any) -> Any:
+@implementation_of(load_lane)
+def _load_lane(line: Any, bfloat16: Any, z: Any, lane: Any) -> Any:
     del bfloat16, z, lane
-    return _turn_in_halves if line.dtype == types.uint16 else _turn_in_floats
+    return _load_lane_halves if line.dtype == types.uint16 else _load_lane_floats
 
 
-def _turn_in_floats(line: Any, bfloat16: Any, z: Any, lane: Any) -> Any:
+def _load_lane_floats(line: Any, bfloat16: Any, z: Any, lane: Any) -> Any:
     _ = bfloat16  # tells halves apart
     for c in range(line.size):
         z[c, lane] = line[c]
 
 
-def _turn_in_halves(line: Any, bfloat16: Any, z: Any, lane: Any) -> Any:
+def _load_lane_halves(line: Any, bfloat16: Any, z: Any, lane: Any) -> Any:
     for c in range(line.size):
         z[c, lane] = from_bfloat16(line[c]) if bfloat16 else from_float16(line[c])
 
 
-def turn_out(z: Any, lane: int, bfloat16: bool, line: Any) -> None:
+def store_lane(z: Any, lane: int, bfloat16: bool, line: Any) -> None:
     """Copy a lane of the tile to its row."""
     raise NotImplementedError
 
 
-@implementation_of(turn_out)
-def _turn_out(z: Any, lane: Any, bfloat16: Any, line: Any) -> Any:
+@implementation_of(store_lane)
+def _store_lane(z: Any, lane: Any, bfloat16: Any, line: Any) -> Any:
     del z, lane, bfloat16
-    return _turn_out_halves if line.dtype == types.uint16 else _turn_out_floats
+    return _store_lane_halves if line.dtype == types.uint16 else _store_lane_floats
 
 
-def _turn_out_floats(z: Any, lane: Any, bfloat16: Any, line: Any) -> Any:
+def _store_lane_floats(z: Any, lane: Any, bfloat16: Any, line: Any) -> Any:
     _ = bfloat16  # tells halves apart
     for c in range(line.size):
         line[c] = z[c, lane]
 
 
-def _turn_out_halves(z: Any, lane: Any, bfloat16: Any, line: Any) -> Any:
+def _store_lane_halves(z: Any, lane: Any, bfloat16: Any, line: Any) -> Any:
     for c in range(line.size):
         line[c] = to_bfloat16(z[c, lane]) if bfloat16 else to_float16(z[c, lane])
 
@@ -149,14 +149,14 @@ def exponentiate(scores: Any, tile: Any) -> None:
 
 
 @inlined
-def _write_parts(scores: Any, tile: Any, first: int, rows: int, reduced: Any) -> None:
+def _write_parts(scores: Any, tile: Any, first: int, rows: int, job_parts: Any) -> None:
     for i in range(rows):
         log_sum = tile.log_sum[i]
         broken = np.nan if np.isnan(log_sum) else 0.0
         masked = tile.best[i] == -np.inf and tile.others[i] == -1.0
-        reduced.log_sum[first + i] = log_sum
-        reduced.gap[first + i] = tile.gap[i] / scores.temperature + broken
-        reduced.maximum[first + i] = (
+        job_parts.log_sum[first + i] = log_sum
+        job_parts.gap[first + i] = tile.gap[i] / scores.temperature + broken
+        job_parts.maximum[first + i] = (
             -np.inf if masked else np.float64(tile.best[i]) / scores.temperature + broken
         )
 
@@ -187,7 +187,7 @@ def write_gradient(
             z[index, i] = ((a - t) - a * rest) / scores.temperature
         elif index >= 0:
             z[index, i] -= t / scores.temperature
-        turn_out(z, i, scores.bfloat16, line)
+        store_lane(z, i, scores.bfloat16, line)
 
 
 @kernel
@@ -198,7 +198,7 @@ def lanes(
     first: int,
     last: int,
     parts: bool,
-    reduced: Any,
+    job_parts: Any,
     gradient: bool,
     coefficients: Any,
     out: Any,
@@ -209,15 +209,15 @@ def lanes(
     nothing, and they are not rounded.
     """
     scores, target, tile = borrowed(scores), borrowed(target), borrowed(tile)
-    reduced, coefficients, out = borrowed(reduced), borrowed(coefficients), borrowed(out)
+    job_parts, coefficients, out = borrowed(job_parts), borrowed(coefficients), borrowed(out)
     for begin in range(first, last, ROWS):
         rows = min(ROWS, last - begin)
         for i in range(rows):
-            turn_in(line_of(scores, begin + i, scores.columns), scores.bfloat16, tile.z, i)
+            load_lane(line_of(scores, begin + i, scores.columns), scores.bfloat16, tile.z, i)
         find_largest(tile)
         find_gaps(scores, target, tile, begin, rows)
         exponentiate(scores, tile)
         if parts:
-            _write_parts(scores, tile, begin, rows, reduced)
+            _write_parts(scores, tile, begin, rows, job_parts)
         if gradient:
             write_gradient(scores, target, tile, begin, rows, coefficients, out)

@@ -1,4 +1,4 @@
-"""What a machine does with a number and Python has no word for; each becomes a vector in a loop."""
+"""Machine operations that Python lacks; each is vectorised in a loop."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bridle.kernels.numba.arguments import ask_ahead, extent, lowest_of, read_chunk, unbias
+from bridle.kernels.numba.arguments import extent, lowest_of, prefetch_chunk, read_chunk, unbias
 from bridle.kernels.numba.chunks import (
     CHUNK,
     Shift,
@@ -91,7 +91,7 @@ def largest_score(scores: Any, row: int, low: int, high: int, scratch: Any) -> A
 
 @inlined
 def reduce(
-    scores: Any, target: Any, wanted: Any, scratch: Any, job: int, keep: bool, reduced: Any
+    scores: Any, target: Any, wanted: Any, scratch: Any, job: int, keep: bool, job_parts: Any
 ) -> Any:
     """Find a job's parts; ``keep`` its exponentials too.
 
@@ -101,7 +101,7 @@ def reduce(
     sums, kind = scratch.sums, scratch.z.dtype.type
     sums[:] = 0
     index = target.index[row] if target.hard else -1
-    rest, ties, position, own = 0.0, 0.0, -1, kind(0)
+    rest, ties, position, target_score = 0.0, 0.0, -1, kind(0)
     best = largest_score(scores, row, low, high, scratch.z)
     # Of classes that are all masked every exponential is 0, whatever it is taken against.
     shift, lift = shift_to(kind(0) if best == -np.inf else best, scratch.z, scores)
@@ -109,9 +109,9 @@ def reduce(
     for begin in range(low, high, CHUNK):
         count = min(CHUNK, high - begin)
         z = read_chunk(scores, row, begin, count, scratch.z)
-        ask_ahead(scores, row, begin)
+        prefetch_chunk(scores, row, begin)
         if begin <= index < begin + count:
-            own = z[index - begin]
+            target_score = z[index - begin]
         e = scratch.e[begin if keep else 0 :]
         if written:
             write_exponentials(z, shift, kind(1), e)
@@ -124,26 +124,30 @@ def reduce(
             _add_gaps(target, wanted, sums, row, begin, z, count, e, shift.score)
         rest += others
         ties += tops
-    settle = math.exp(lift) * unbias(scratch.z)
-    rest = np.nan if best == np.inf else rest * settle
-    sums[MEAN_GAP] *= settle
+    correction = math.exp(lift) * unbias(scratch.z)
+    rest = np.nan if best == np.inf else rest * correction
+    sums[MEAN_GAP] *= correction
     if target.hard:
-        sums[GAP] = _target_gap(index, low, high, scores.columns, best, own)
+        sums[GAP] = _target_gap(index, low, high, scores.columns, best, target_score)
     if wanted.argmax:
-        reduced.argmax[job] = max(position, 0)
+        job_parts.argmax[job] = max(position, 0)
     log_sum = log1p(ties - 1.0 + rest) if ties > 0 else np.nan
-    _write_parts(scores.temperature, sums, target, wanted, job, best, rest + ties, log_sum, reduced)
+    _write_parts(
+        scores.temperature, sums, target, wanted, job, best, rest + ties, log_sum, job_parts
+    )
     return best, log_sum, sums[GAP] / scores.temperature
 
 
 @inlined
-def _target_gap(index: int, low: int, high: int, columns: int, best: Any, own: Any) -> float:
+def _target_gap(
+    index: int, low: int, high: int, columns: int, best: Any, target_score: Any
+) -> float:
     """Return how far the target's score is below the largest; 0 without a target in this block."""
     if index < -1 or index >= columns:
         return np.nan
     if index < low or index >= high:
         return 0.0
-    return np.float64(best) - np.float64(own)
+    return np.float64(best) - np.float64(target_score)
 
 
 @inlined
@@ -156,18 +160,18 @@ def _write_parts(
     best: Any,
     total: float,
     log_sum: float,
-    reduced: Any,
+    job_parts: Any,
 ) -> None:
     """Write a job's parts: NaN if it has one, or has nothing that is not masked."""
     broken = np.nan if math.isnan(log_sum) else 0.0
-    reduced.maximum[job] = np.nan if math.isnan(total) else best / temperature
-    reduced.log_sum[job] = log_sum
-    reduced.gap[job] = sums[GAP] / temperature + broken
+    job_parts.maximum[job] = np.nan if math.isnan(total) else best / temperature
+    job_parts.log_sum[job] = log_sum
+    job_parts.gap[job] = sums[GAP] / temperature + broken
     if not target.hard:
-        reduced.mass[job] = sums[MASS]
+        job_parts.mass[job] = sums[MASS]
     if wanted.smoothing:
-        reduced.smooth_gap[job] = sums[SMOOTH_GAP] / temperature + broken
-        reduced.smooth_weight[job] = sums[SMOOTH_WEIGHT]
-        reduced.allowed[job] = np.int64(sums[ALLOWED])
+        job_parts.smooth_gap[job] = sums[SMOOTH_GAP] / temperature + broken
+        job_parts.smooth_weight[job] = sums[SMOOTH_WEIGHT]
+        job_parts.allowed[job] = np.int64(sums[ALLOWED])
     if wanted.entropy:
-        reduced.mean_gap[job] = sums[MEAN_GAP] / total / temperature + broken
+        job_parts.mean_gap[job] = sums[MEAN_GAP] / total / temperature + broken

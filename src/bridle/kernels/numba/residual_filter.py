@@ -71,23 +71,25 @@ def kept_entries(
     """
     plain = residual.view(np.uint16) if residual.itemsize == 2 else residual
     rows, columns = plain.shape
-    room = (
+    most_entries = (
         columns
         // (2 * thresholds.FILTER_SPARSE if plain.itemsize == 2 else thresholds.FILTER_SPARSE)
         + 2
     )
     kind = np.float64 if residual.dtype == np.float64 else np.float32
-    counts, places = np.zeros(rows, np.int64), np.empty(rows * room, np.int32)
-    entries = Entries(np.arange(rows) * room, counts, places, np.empty(rows * room, kind))
+    counts, places = np.zeros(rows, np.int64), np.empty(rows * most_entries, np.int32)
+    entries = Entries(
+        np.arange(rows) * most_entries, counts, places, np.empty(rows * most_entries, kind)
+    )
     levels = np.ascontiguousarray(threshold, np.float64)
     offsets = np.empty(0) if draws is None else np.ascontiguousarray(draws, np.float64)
     bfloat = bfloat16 or residual.dtype.name == "bfloat16"
 
     def work(first: int, last: int) -> None:
-        _keep(plain, bfloat, levels, offsets, first, last, room, entries)
+        _keep(plain, bfloat, levels, offsets, first, last, most_entries, entries)
 
     for_ranges(work, rows, plain.size, threads)
-    return entries if (counts <= room).all() else None
+    return entries if (counts <= most_entries).all() else None
 
 
 def read(number: Any, bfloat16: bool) -> float:
@@ -145,7 +147,7 @@ def _filter(
     for row in range(first, last):
         line, level = residual[row], threshold[row]
         per_level = 1.0 / level if level > 0 else 0.0
-        passed = draws[row] if draws.size > 0 else 0.0
+        carried = draws[row] if draws.size > 0 else 0.0
         for column in range(line.size):
             number = read(line[column], bfloat16)
             if not abs(number) < level:  # a NaN stays
@@ -153,9 +155,9 @@ def _filter(
                 continue
             value = 0.0
             if draws.size > 0:
-                passed += abs(number) * per_level
-                if passed >= 1.0:
-                    passed -= 1.0
+                carried += abs(number) * per_level
+                if carried >= 1.0:
+                    carried -= 1.0
                     value = level if number > 0 else -level
                     kept[column] = True
             write(line, column, value, bfloat16)
@@ -169,56 +171,56 @@ def _keep(
     draws: Any,
     first: int,
     last: int,
-    room: int,
+    most_entries: int,
     entries: Any,
 ) -> None:
-    """Note what is left of rows ``first`` to ``last``; a count above ``room`` stops a row."""
+    """Store the entries left of rows ``first`` to ``last``; a row stops above ``most_entries``."""
     residual, entries = borrowed(residual), borrowed(entries)
     drawn = draws.size > 0
     for row in range(first, last):
         line, level = residual[row], threshold[row]
-        passed = draws[row] if drawn else 0.0
+        carried = draws[row] if drawn else 0.0
         per_level = 1.0 / level if drawn and level > 0 else 0.0
-        places = entries.places[row * room : (row + 1) * room]
-        values = entries.values[row * room : (row + 1) * room]
+        places = entries.places[row * most_entries : (row + 1) * most_entries]
+        values = entries.values[row * most_entries : (row + 1) * most_entries]
         count = 0
         for begin in range(0, line.size, FILTER_GROUP):
             group = line[begin : begin + FILTER_GROUP]
             if group.size == FILTER_GROUP:
-                total, surely_small = survey(group, bfloat16, level, values)
-                due = passed + total * per_level
+                total, surely_small = sum_and_check(group, bfloat16, level, values)
+                due = carried + total * per_level
                 if surely_small and due < 1.0:
-                    passed = due
+                    carried = due
                     continue
             for j in range(group.size):
                 number = read(group[j], bfloat16)
                 if abs(number) < level:
-                    passed += abs(number) * per_level
-                    if passed < 1.0:
+                    carried += abs(number) * per_level
+                    if carried < 1.0:
                         continue
-                    passed -= 1.0
+                    carried -= 1.0
                     number = level if number > 0 else -level
                 if number == 0.0:
                     continue
-                if count < room:
+                if count < most_entries:
                     places[count] = begin + j
                     values[count] = number
                 count += 1
-            if count > room:
+            if count > most_entries:
                 break
         entries.counts[row] = count
 
 
 @inlined
-def survey(group: Any, bfloat16: bool, level: float, like: Any) -> Any:
+def sum_and_check(group: Any, bfloat16: bool, level: float, like: Any) -> Any:
     """Return the sum of a group's sizes, and whether all are surely below the level.
 
     Not surely, for rounding: the sum of the group and the level are in the dtype of ``like``.
     """
     kind = like.dtype.type
-    bound, total, others = kind(level * (1 - 1e-6)), kind(0), np.int32(0)
+    bound, total, above_count = kind(level * (1 - 1e-6)), kind(0), np.int32(0)
     for j in range(FILTER_GROUP):
         size = abs(widened(group[j], bfloat16))
         total = add(total, size)
-        others += np.int32(0) if size < bound else np.int32(1)
-    return np.float64(total), others == 0
+        above_count += np.int32(0) if size < bound else np.int32(1)
+    return np.float64(total), above_count == 0

@@ -15,13 +15,13 @@ from bridle.kernels.numba.parts import ALLOWED, SMOOTH_WEIGHT, reduce
 
 @kernel
 def forward(
-    scores: Any, target: Any, wanted: Any, scratch: Any, first: int, last: int, reduced: Any
+    scores: Any, target: Any, wanted: Any, scratch: Any, first: int, last: int, job_parts: Any
 ) -> None:
     """Write the parts of jobs ``first`` to ``last``."""
     scores, target, scratch = borrowed(scores), borrowed(target), borrowed(scratch)
-    reduced = borrowed(reduced)
+    job_parts = borrowed(job_parts)
     for job in range(first, last):
-        reduce(scores, target, wanted, scratch, job, False, reduced)
+        reduce(scores, target, wanted, scratch, job, False, job_parts)
 
 
 @kernel
@@ -31,13 +31,13 @@ def backward(
     scratch: Any,
     first: int,
     last: int,
-    reduced: Any,
+    job_parts: Any,
     coefficients: Any,
     out: Any,
 ) -> None:
     """Write the gradient of jobs ``first`` to ``last``."""
     scores, target, scratch = borrowed(scores), borrowed(target), borrowed(scratch)
-    reduced, coefficients, out = borrowed(reduced), borrowed(coefficients), borrowed(out)
+    job_parts, coefficients, out = borrowed(job_parts), borrowed(coefficients), borrowed(out)
     for job in range(first, last):
         row = job // scores.blocks
         abst = (
@@ -46,11 +46,11 @@ def backward(
             at(coefficients.s, row),
             at(coefficients.t, row),
         )
-        best = reduced.maximum[row]
+        best = job_parts.maximum[row]
         if abst != (0.0, 0.0, 0.0, 0.0):
             best = unrounded_maximum(scores, scratch, best, row)
-        gap = np.float64(reduced.gap[row]) if target.hard else 0.0
-        found = (best, np.float64(reduced.log_sum[row]), gap)
+        gap = np.float64(job_parts.gap[row]) if target.hard else 0.0
+        found = (best, np.float64(job_parts.log_sum[row]), gap)
         write_gradient(scores, target, scratch, job, False, found, abst, out)
 
 
@@ -62,7 +62,7 @@ def both(
     scratch: Any,
     first: int,
     last: int,
-    reduced: Any,
+    job_parts: Any,
     coefficients: Any,
     out: Any,
 ) -> None:
@@ -71,9 +71,9 @@ def both(
     ``s`` is spread evenly over the classes that are not masked (label smoothing).
     """
     scores, target, scratch = borrowed(scores), borrowed(target), borrowed(scratch)
-    reduced, coefficients, out = borrowed(reduced), borrowed(coefficients), borrowed(out)
+    job_parts, coefficients, out = borrowed(job_parts), borrowed(coefficients), borrowed(out)
     for row in range(first, last):
-        found = reduce(scores, target, wanted, scratch, row, True, reduced)
+        found = reduce(scores, target, wanted, scratch, row, True, job_parts)
         a, s, t = at(coefficients.a, row), at(coefficients.s, row), at(coefficients.t, row)
         if wanted.smoothing and s != 0:
             s = s / scratch.sums[ALLOWED]

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from bridle.kernels import thresholds
 from bridle.kernels.contract import RowParts, merge_parts
 from bridle.kernels.numba import lanes, row_entries
-from bridle.kernels.numba.arguments import Coefficients, Reduced, Scores, Scratch, Target, Wanted
+from bridle.kernels.numba.arguments import Coefficients, JobParts, Scores, Scratch, Target, Wanted
 from bridle.kernels.numba.chunks import CHUNK
 from bridle.kernels.threads import for_ranges
 
@@ -65,32 +65,36 @@ def row_parts(
     blocks = _blocks(plain)
     read = _scores(plain, temperature, softcap, blocks, _is_bfloat16(scores, bfloat16))
     kind = _accumulator(plain)
-    aim = _target(plain, target, weight, kind, weighted=smoothing)
+    targets = _target(plain, target, weight, kind, weighted=smoothing)
     wanted = Wanted(smoothing, entropy, argmax)
     jobs = len(plain) * blocks
-    reduced = _empty_parts(jobs, wanted, aim.hard, kind)
+    job_parts = _empty_parts(jobs, wanted, targets.hard, kind)
 
     if (
         blocks == 1
-        and aim.hard
+        and targets.hard
         and plain.shape[1] <= thresholds.LANES_CLASSES
         and softcap == 0
         and not any(wanted)
     ):
-        _lanes(read, aim, kind, len(plain), reduced, None, None, threads)
-        return _row_parts(reduced, wanted, aim.hard)
+        _lanes(read, targets, kind, len(plain), job_parts, None, None, threads)
+        return _row_parts(job_parts, wanted, targets.hard)
 
     def work(first: int, last: int) -> None:
-        row_entries.forward(read, aim, wanted, _scratch(kind, CHUNK), first, last, reduced)
+        row_entries.forward(read, targets, wanted, _scratch(kind, CHUNK), first, last, job_parts)
 
     for_ranges(work, jobs, plain.size, threads)
     if blocks == 1:
-        return _row_parts(reduced, wanted, aim.hard)
+        return _row_parts(job_parts, wanted, targets.hard)
     pieces = [
-        _row_parts(Reduced(*(part[piece::blocks] for part in reduced)), wanted, aim.hard)
+        _row_parts(JobParts(*(part[piece::blocks] for part in job_parts)), wanted, targets.hard)
         for piece in range(blocks)
     ]
-    owner = np.where(aim.index < 0, -1, aim.index // thresholds.BLOCK_COLUMNS) if aim.hard else None
+    owner = (
+        np.where(targets.index < 0, -1, targets.index // thresholds.BLOCK_COLUMNS)
+        if targets.hard
+        else None
+    )
     return merge_parts(pieces, owner)
 
 
@@ -131,23 +135,23 @@ def row_gradient(
     blocks = _blocks(plain)
     read = _scores(plain, temperature, softcap, blocks, _is_bfloat16(scores, bfloat16))
     kind = _accumulator(plain)
-    aim = _target(plain, target, weight, kind, weighted=s is not None)
+    targets = _target(plain, target, weight, kind, weighted=s is not None)
     write = _output(plain, out, read)
     coefficients = _coefficients(len(plain), a, b, s, t)
     if (
-        aim.hard
+        targets.hard
         and b is None
         and s is None
         and plain.shape[1] <= thresholds.LANES_GRADIENT_CLASSES
         and softcap == 0
     ):
-        _lanes(read, aim, kind, len(plain), None, coefficients, write, threads)
+        _lanes(read, targets, kind, len(plain), None, coefficients, write, threads)
         return out
-    reduced = _given_parts(parts, aim.hard, kind)
+    job_parts = _parts_for_gradient(parts, targets.hard, kind)
 
     def work(first: int, last: int) -> None:
         scratch = _scratch(kind, CHUNK)
-        row_entries.backward(read, aim, scratch, first, last, reduced, coefficients, write)
+        row_entries.backward(read, targets, scratch, first, last, job_parts, coefficients, write)
 
     for_ranges(work, len(plain) * blocks, plain.size, threads)
     return out
@@ -203,27 +207,29 @@ def row_parts_and_gradient(
     plain = _plain(scores, bfloat16)
     read = _scores(plain, temperature, softcap, 1, _is_bfloat16(scores, bfloat16))
     kind = _accumulator(plain)
-    aim = _target(plain, target, weight, kind, weighted=smoothing or s is not None)
+    targets = _target(plain, target, weight, kind, weighted=smoothing or s is not None)
     wanted = Wanted(smoothing, entropy, argmax)
-    reduced = _empty_parts(len(plain), wanted, aim.hard, kind)
+    job_parts = _empty_parts(len(plain), wanted, targets.hard, kind)
     write = _output(plain, out, read)
     coefficients = _coefficients(len(plain), a, None, s, t)
     if (
-        aim.hard
+        targets.hard
         and s is None
         and plain.shape[1] <= thresholds.LANES_CLASSES
         and softcap == 0
         and not any(wanted)
     ):
-        _lanes(read, aim, kind, len(plain), reduced, coefficients, write, threads)
-        return _row_parts(reduced, wanted, aim.hard)
+        _lanes(read, targets, kind, len(plain), job_parts, coefficients, write, threads)
+        return _row_parts(job_parts, wanted, targets.hard)
 
     def work(first: int, last: int) -> None:
         scratch = _scratch(kind, plain.shape[1])
-        row_entries.both(read, aim, wanted, scratch, first, last, reduced, coefficients, write)
+        row_entries.both(
+            read, targets, wanted, scratch, first, last, job_parts, coefficients, write
+        )
 
     for_ranges(work, len(plain), plain.size, threads)
-    return _row_parts(reduced, wanted, aim.hard)
+    return _row_parts(job_parts, wanted, targets.hard)
 
 
 def _lanes(
@@ -231,19 +237,19 @@ def _lanes(
     target: Target,
     kind: np.dtype[Any],
     rows: int,
-    reduced: Reduced | None,
+    job_parts: JobParts | None,
     coefficients: Coefficients | None,
     out: Scores | None,
     threads: int | None,
 ) -> None:
-    """Find the parts if there is ``reduced`` to hold them, the gradient if there is ``out``."""
-    parts = reduced or _empty_parts(0, Wanted(False, False, False), True, kind)
+    """Find the parts if there is ``job_parts`` to hold them, the gradient if there is ``out``."""
+    parts = job_parts or _empty_parts(0, Wanted(False, False, False), True, kind)
     given = coefficients or _coefficients(0, None, None, None, None)
     write = out or scores._replace(flat=np.empty(0, scores.flat.dtype))
 
     def work(first: int, last: int) -> None:
         tile = lanes.new_tile(scores.columns, kind)
-        wants = (reduced is not None, parts, out is not None, given, write)
+        wants = (job_parts is not None, parts, out is not None, given, write)
         lanes.lanes(scores, target, tile, first, last, *wants)
 
     for_ranges(work, rows, rows * scores.columns, threads)
@@ -296,7 +302,7 @@ def _scores(
     line, start, step = (plain.reshape(-1), 0, 0) if empty else _flat(plain, writeable=False)
     line.flags.writeable = False
     scale = kind(1 / temperature)
-    # float64 has no wider number to tell the rest of its own rounding.
+    # For float64 there is no wider dtype to compute the rest in.
     rest = kind((1 - float(scale) * temperature) / temperature if kind is np.float32 else 0)
     columns = plain.shape[1]
     return Scores(
@@ -355,12 +361,12 @@ def _coefficients(rows: int, *given: Array | None) -> Coefficients:
     return Coefficients(*(_read_only(np.ascontiguousarray(each, np.float64)) for each in kept))
 
 
-def _empty_parts(jobs: int, wanted: Wanted, hard: bool, kind: np.dtype[Any]) -> Reduced:
+def _empty_parts(jobs: int, wanted: Wanted, hard: bool, kind: np.dtype[Any]) -> JobParts:
     def some(asked: bool, dtype: Any = kind) -> Array:
         return np.empty(jobs if asked else 0, dtype)
 
     smooth = wanted.smoothing
-    return Reduced(
+    return JobParts(
         maximum=some(True),
         log_sum=some(True),
         gap=some(True),
@@ -373,27 +379,27 @@ def _empty_parts(jobs: int, wanted: Wanted, hard: bool, kind: np.dtype[Any]) -> 
     )
 
 
-def _given_parts(parts: RowParts, hard: bool, kind: np.dtype[Any]) -> Reduced:
+def _parts_for_gradient(parts: RowParts, hard: bool, kind: np.dtype[Any]) -> JobParts:
     """Return the parts that a gradient reads, in the places where the kernels look for them."""
     none, counts = np.empty(0, kind), np.empty(0, np.int64)
     gap = np.ascontiguousarray(parts.target_gap if hard else (), kind)
     maximum = np.ascontiguousarray(parts.maximum, kind)
     log_sum = np.ascontiguousarray(parts.log_sum, kind)
-    return Reduced(maximum, log_sum, gap, none, none, none, counts, none, counts)
+    return JobParts(maximum, log_sum, gap, none, none, none, counts, none, counts)
 
 
-def _row_parts(reduced: Reduced, wanted: Wanted, hard: bool) -> RowParts:
+def _row_parts(job_parts: JobParts, wanted: Wanted, hard: bool) -> RowParts:
     return RowParts(
-        maximum=reduced.maximum,
-        log_sum=reduced.log_sum,
-        target_gap=reduced.gap if hard else None,
-        smooth_gap=reduced.smooth_gap if wanted.smoothing else None,
-        smooth_weight=reduced.smooth_weight if wanted.smoothing else None,
-        allowed=reduced.allowed if wanted.smoothing else None,
-        mean_gap=reduced.mean_gap if wanted.entropy else None,
-        argmax=reduced.argmax if wanted.argmax else None,
-        soft_gap=None if hard else reduced.gap,
-        soft_mass=None if hard else reduced.mass,
+        maximum=job_parts.maximum,
+        log_sum=job_parts.log_sum,
+        target_gap=job_parts.gap if hard else None,
+        smooth_gap=job_parts.smooth_gap if wanted.smoothing else None,
+        smooth_weight=job_parts.smooth_weight if wanted.smoothing else None,
+        allowed=job_parts.allowed if wanted.smoothing else None,
+        mean_gap=job_parts.mean_gap if wanted.entropy else None,
+        argmax=job_parts.argmax if wanted.argmax else None,
+        soft_gap=None if hard else job_parts.gap,
+        soft_mass=None if hard else job_parts.mass,
     )
 
 

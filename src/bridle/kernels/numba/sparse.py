@@ -61,39 +61,41 @@ def transposed(matrix: Any) -> Compressed:
     Examples
     --------
     >>> from scipy import sparse
-    >>> turned = transposed(sparse.csr_array([[0.0, 2.0], [3.0, 4.0]]))
-    >>> turned.data, turned.indices, turned.indptr
+    >>> result = transposed(sparse.csr_array([[0.0, 2.0], [3.0, 4.0]]))
+    >>> result.data, result.indices, result.indptr
     (array([3., 2., 4.]), array([1, 0, 1], dtype=int32), array([0, 1, 3]))
     """
     rows, width = matrix.shape
     pieces = min(available(), rows, max(1, len(matrix.data) // thresholds.NUMBERS_PER_THREAD))
     edges = [rows * piece // pieces for piece in range(pieces + 1)]
     # Where each piece of rows writes its next entry of each column.
-    places = np.zeros((pieces, width), np.int64)
+    next_entry = np.zeros((pieces, width), np.int64)
 
     def count(first: int, last: int) -> None:
         for piece in range(first, last):
             begin, end = matrix.indptr[edges[piece]], matrix.indptr[edges[piece + 1]]
-            _count(matrix.indices, begin, end, places[piece])
+            _count(matrix.indices, begin, end, next_entry[piece])
 
     for_ranges(count, pieces, len(matrix.data), None)
-    indptr = np.concatenate([[0], np.cumsum(places.sum(axis=0))])
-    places[:] = indptr[:-1] + np.cumsum(places, axis=0) - places
+    indptr = np.concatenate([[0], np.cumsum(next_entry.sum(axis=0))])
+    next_entry[:] = indptr[:-1] + np.cumsum(next_entry, axis=0) - next_entry
     data = np.empty_like(matrix.data)
     # Few matrices have more rows than that, and a product waits for memory.
     indices = np.empty(len(data), np.int32 if rows < 2**31 else np.int64)
 
-    def turn(first: int, last: int) -> None:
+    def transpose(first: int, last: int) -> None:
         for piece in range(first, last):
             span = edges[piece], edges[piece + 1]
-            _turn(matrix.data, matrix.indices, matrix.indptr, *span, places[piece], data, indices)
+            _transpose(
+                matrix.data, matrix.indices, matrix.indptr, *span, next_entry[piece], data, indices
+            )
 
-    for_ranges(turn, pieces, len(matrix.data), None)
+    for_ranges(transpose, pieces, len(matrix.data), None)
     return _balanced(data, indices, indptr)
 
 
 def add_squares(
-    matrix: Compressed, mean: Array, weight: Array, squares: Array, seen: Array
+    matrix: Compressed, mean: Array, weight: Array, squares: Array, stored_weight: Array
 ) -> None:
     """Add to each row's sums over its entries: see `bridle.kernels.numpy.sparse`.
 
@@ -102,16 +104,16 @@ def add_squares(
     Examples
     --------
     >>> from scipy import sparse
-    >>> squares, seen = np.zeros(1), np.zeros(1)
+    >>> squares, stored_weight = np.zeros(1), np.zeros(1)
     >>> matrix = compressed(sparse.csr_array([[3.0, 0.0]]))
-    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, seen)
-    >>> squares, seen
+    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, stored_weight)
+    >>> squares, stored_weight
     (array([8.]), array([2.]))
     """
 
     def work(first: int, last: int) -> None:
         begin, end = matrix.edges[first], matrix.edges[last]
-        _add_squares(*matrix[:3], begin, end, mean, weight, squares, seen)
+        _add_squares(*matrix[:3], begin, end, mean, weight, squares, stored_weight)
 
     for_ranges(work, len(matrix.edges) - 1, len(matrix.data), None)
 
@@ -168,7 +170,7 @@ def add_product(
     for_ranges(work, len(matrix.edges) - 1, numbers, threads)
 
 
-def curve_rows(
+def multiply_by_hessian(
     scores: Array,
     residual: Array,
     target: Array,
@@ -181,7 +183,7 @@ def curve_rows(
     Examples
     --------
     >>> scores = np.array([[1.0, 0.0]])
-    >>> curve_rows(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
+    >>> multiply_by_hessian(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
     >>> scores
     array([[ 0.25, -0.25]])
     """
@@ -194,7 +196,7 @@ def curve_rows(
 
     def work(first: int, last: int) -> None:
         mass = np.empty(columns, scores.dtype)
-        _curve_rows(*flat, index, soft, shares, mass, first, last)
+        _multiply_by_hessian(*flat, index, soft, shares, mass, first, last)
 
     for_ranges(work, rows, rows * columns, threads)
 
@@ -217,15 +219,15 @@ def _count(indices: Any, first: int, last: int, counts: Any) -> None:
 
 
 @kernel
-def _turn(
+def _transpose(
     data: Any, indices: Any, indptr: Any, first: int, last: int,
-    places: Any, turned: Any, rows: Any,
+    places: Any, transposed_data: Any, rows: Any,
 ) -> None:  # fmt: skip
     for row in range(first, last):
         for entry in range(indptr[row], indptr[row + 1]):
             place = places[indices[entry]]
             places[indices[entry]] = place + 1
-            turned[place] = data[entry]
+            transposed_data[place] = data[entry]
             rows[place] = row
 
 
@@ -242,7 +244,7 @@ def _add_by_class(
 @kernel
 def _add_squares(
     data: Any, indices: Any, indptr: Any, first: int, last: int,
-    mean: Any, weight: Any, squares: Any, seen: Any,
+    mean: Any, weight: Any, squares: Any, stored_weight: Any,
 ) -> None:  # fmt: skip
     for row in range(first, last):
         square, mass, value = 0.0, 0.0, -mean[row]
@@ -254,39 +256,39 @@ def _add_squares(
                 mass += weight[column]
                 value = -mean[row]
         squares[row] += square
-        seen[row] += mass
+        stored_weight[row] += mass
 
 
 @kernel
-def _curve_rows(
+def _multiply_by_hessian(
     scores: Any, residual: Any, index: Any, soft: Any, weight: Any, mass: Any, first: int, last: int
 ) -> None:
     columns = len(mass)
     for row in range(first, last):
         begin, end = row * columns, (row + 1) * columns
-        share = weight[row] if len(weight) else 1.0
+        row_weight = weight[row] if len(weight) else 1.0
         for k in range(columns):
             mass[k] = residual[begin + k]
         if len(soft):
             for k in range(columns):
-                mass[k] += share * soft[begin + k]
+                mass[k] += row_weight * soft[begin + k]
         else:
             target = index[row]
-            mass[target] = residual[begin + target] + share
-        _curve(scores[begin:end], mass, share)
+            mass[target] = residual[begin + target] + row_weight
+        _multiply_row_by_hessian(scores[begin:end], mass, row_weight)
 
 
 @inlined
-def _curve(z: Any, mass: Any, share: float) -> None:
-    """Set ``z`` to ``mass · (z − mean)``, with the mean under ``mass / share``."""
-    top = 0
+def _multiply_row_by_hessian(z: Any, mass: Any, row_weight: float) -> None:
+    """Set ``z`` to ``mass · (z − mean)``, with the mean under ``mass / row_weight``."""
+    heaviest = 0
     for k in range(len(mass)):
-        top = k if mass[k] > mass[top] else top
+        heaviest = k if mass[k] > mass[heaviest] else heaviest
     # About the score that has most of the mass nothing cancels, however sure the model is.
-    shift, total = z[top], z.dtype.type(0)
+    shift, total = z[heaviest], z.dtype.type(0)
     for k in range(len(mass)):
         z[k] -= shift
         total = add(total, mass[k] * z[k])
-    mean = z.dtype.type(total / share if share > 0 else 0.0)
+    mean = z.dtype.type(total / row_weight if row_weight > 0 else 0.0)
     for k in range(len(mass)):
         z[k] = mass[k] * (z[k] - mean)

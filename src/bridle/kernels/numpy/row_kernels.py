@@ -1,6 +1,6 @@
 """The row kernels in plain NumPy, in float64 at least: what every faster kernel is tested against.
 
-It is also the kernel for small problems, which no one should wait for a compiler to solve.
+It is also the kernel for small problems, which must not wait for a compiler.
 """
 
 from __future__ import annotations

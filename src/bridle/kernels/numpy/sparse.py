@@ -23,7 +23,9 @@ def add_product(matrix: Any, dense: Array, out: Array) -> None:
     out += matrix @ dense
 
 
-def curve_rows(scores: Array, residual: Array, target: Array, weight: Array | None) -> None:
+def multiply_by_hessian(
+    scores: Array, residual: Array, target: Array, weight: Array | None
+) -> None:
     """Multiply each row of scores by the Hessian of its loss, ``s (diag p − p pᵀ)``, in place.
 
     The probabilities are those of the residual ``s (p − t)``: ``s p`` is the residual plus ``s t``,
@@ -43,7 +45,7 @@ def curve_rows(scores: Array, residual: Array, target: Array, weight: Array | No
     Examples
     --------
     >>> scores = np.array([[1.0, 0.0]])
-    >>> curve_rows(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
+    >>> multiply_by_hessian(scores, np.array([[-0.5, 0.5]]), np.array([0]), None)
     >>> scores
     array([[ 0.25, -0.25]])
     """
@@ -62,8 +64,10 @@ def curve_rows(scores: Array, residual: Array, target: Array, weight: Array | No
     scores *= mass
 
 
-def add_squares(matrix: Any, mean: Array, weight: Array, squares: Array, seen: Array) -> None:
-    """Add ``Σ_e s_e (x_e − mean)²`` of each row's entries to ``squares``, ``Σ_e s_e`` to ``seen``.
+def add_squares(
+    matrix: Any, mean: Array, weight: Array, squares: Array, stored_weight: Array
+) -> None:
+    """Add each row's ``Σ_e s_e (x_e − mean)²`` to ``squares`` and ``Σ_e s_e`` to ``stored_weight``.
 
     Parameters
     ----------
@@ -77,13 +81,13 @@ def add_squares(matrix: Any, mean: Array, weight: Array, squares: Array, seen: A
     Examples
     --------
     >>> from scipy import sparse
-    >>> squares, seen = np.zeros(1), np.zeros(1)
+    >>> squares, stored_weight = np.zeros(1), np.zeros(1)
     >>> matrix = sparse.csr_array([[3.0, 0.0]])
-    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, seen)
-    >>> squares, seen
+    >>> add_squares(matrix, np.array([1.0]), np.array([2.0, 2.0]), squares, stored_weight)
+    >>> squares, stored_weight
     (array([8.]), array([2.]))
     """
     row = np.repeat(np.arange(len(mean)), np.diff(matrix.indptr))
     share = weight[matrix.indices]
     squares += np.bincount(row, share * (matrix.data - mean[row]) ** 2, len(mean))
-    seen += np.bincount(row, share, len(mean))
+    stored_weight += np.bincount(row, share, len(mean))

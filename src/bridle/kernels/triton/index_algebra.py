@@ -113,7 +113,7 @@ class Terms(NamedTuple):
 class Slopes(NamedTuple):
     """A row's gradient: ``factor · exp(z − reference) − spread · w``.
 
-    At the label, ``own`` stands in place of the first term.
+    At the label, ``at_label`` stands in place of the first term.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Slopes(NamedTuple):
     reference: Any
     factor: Any
     spread: Any
-    own: Any
+    at_label: Any
     active: Any
 
 
@@ -234,8 +234,8 @@ def log_sum_of(sums):
     log_sum = log1p(rest)
     if rest.dtype == tl.float32:
         # Of a sure row this is the loss: five terms of the series are rounded once.
-        less = tl.fma(tl.fma(tl.fma(rest, 0.2, -0.25), rest, 0.3333333333), rest, -0.5)
-        log_sum = tl.where(rest < 0.03125, tl.fma(rest * rest, less, rest), log_sum)
+        p_minus_one = tl.fma(tl.fma(tl.fma(rest, 0.2, -0.25), rest, 0.3333333333), rest, -0.5)
+        log_sum = tl.where(rest < 0.03125, tl.fma(rest * rest, p_minus_one, rest), log_sum)
     return tl.where(broken, float("nan"), log_sum)
 
 
@@ -243,8 +243,8 @@ def log_sum_of(sums):
 def target_score(scores, target, rows, terms, dtype: tl.constexpr, BENT: tl.constexpr):
     """Return z[target]; ``scores`` points at the first score of each row."""
     known = rows.inside & target.known
-    own = tl.load(scores + target.label, mask=known, other=0.0).to(dtype)
-    z, _ = bent_if(own, terms.bending, BENT)
+    at_label = tl.load(scores + target.label, mask=known, other=0.0).to(dtype)
+    z, _ = bent_if(at_label, terms.bending, BENT)
     return z
 
 
@@ -257,7 +257,7 @@ def row_loss(sums, log_sum, gap, target, rows, terms, SMOOTHED: tl.constexpr, Z_
     if terms.weight is not None:
         known = rows.inside & target.known
         at_target *= tl.load(terms.weight + target.label, mask=known, other=0.0).to(dtype)
-    # What has no weight asks nothing, not even of a masked target.
+    # A term without weight counts as 0, even if its target is masked.
     nothing = (at_target == 0) & (tl.abs(surprise) == float("inf"))
     loss = tl.where(nothing, 0.0, at_target * surprise)
     if SMOOTHED:
@@ -276,12 +276,12 @@ def row_loss(sums, log_sum, gap, target, rows, terms, SMOOTHED: tl.constexpr, Z_
 
 @triton.jit
 def row_slopes(
-    sums, log_sum, gap, found, scale, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
+    sums, log_sum, gap, loss_of_rows, scale, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
 ):
     """Return the `Slopes` of rows whose losses count ``scale`` times."""
     dtype: tl.constexpr = sums.top.dtype
-    share = found.share * scale
-    of_target = share * found.at_target
+    share = loss_of_rows.share * scale
+    of_target = share * loss_of_rows.at_target
     of_p = of_target
     spread = tl.zeros_like(share)
     if SMOOTHED:
@@ -291,11 +291,14 @@ def row_slopes(
         of_p += 2.0 * share * terms.z_loss * (sums.top + log_sum)
     rest = sums.rest.to(dtype)
     inverse = 1.0 / (1.0 + rest)
-    # p[target] − 1, which of a sure row is minus the others' share, and no difference.
+    # p[target] − 1; where the target is the maximum, minus the others' probability, which does not
+    # cancel.
     power = exponential(tl.maximum(-gap, LOWEST_EXPONENT), 0.0, True)
-    less = tl.where(gap == 0, -rest, power - (1.0 + rest)) * inverse
+    p_minus_one = tl.where(gap == 0, -rest, power - (1.0 + rest)) * inverse
     p = tl.where(gap == 0, 1.0, power) * inverse
-    own = tl.where(less < -0.5, of_p * p - of_target, of_p * less + (of_p - of_target))
+    at_label = tl.where(
+        p_minus_one < -0.5, of_p * p - of_target, of_p * p_minus_one + (of_p - of_target)
+    )
     broken = log_sum != log_sum
     nan = tl.where(broken, float("nan"), 0.0).to(dtype)
     active = share != 0
@@ -303,7 +306,7 @@ def row_slopes(
         reference=tl.where(broken, 0.0, sums.top),
         factor=tl.where(active, of_p * inverse + nan, 0.0),
         spread=tl.where(active, spread + nan, 0.0),
-        own=tl.where(active, own + nan, 0.0),
+        at_label=tl.where(active, at_label + nan, 0.0),
         active=active,
     )
 
@@ -319,7 +322,7 @@ def tile_gradient(
     """
     value = e * slopes.factor
     if SMOOTHED or BENT:
-        value = tl.where(column == label, slopes.own, value)
+        value = tl.where(column == label, slopes.at_label, value)
     if SMOOTHED:
         value -= tl.where(z == float("-inf"), 0.0, slopes.spread * class_weight)
     if BENT:

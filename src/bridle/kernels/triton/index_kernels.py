@@ -113,7 +113,7 @@ def _class_weight(weight, column, classes, dtype: tl.constexpr, SMOOTHED: tl.con
 
 
 @triton.jit
-def _added(
+def _sums_with(
     sums,
     scores,
     column,
@@ -168,7 +168,7 @@ def _sums_by_thread(
 
 
 @triton.jit
-def _rewrite(
+def _read_and_write(
     slopes,
     scores,
     out,
@@ -181,7 +181,9 @@ def _rewrite(
     ACCURACY: tl.constexpr,
 ):
     """Read scores (once more) and write their gradient."""
-    z, slope = _read(scores, inside & slopes.active, terms, slopes.own.dtype, BENT, "evict_first")
+    z, slope = _read(
+        scores, inside & slopes.active, terms, slopes.at_label.dtype, BENT, "evict_first"
+    )
     e = exponential_below(z, slopes.reference, ACCURACY)
     _write(slopes, e, z, slope, out, column, inside, label, terms, BENT, SMOOTHED)
 
@@ -321,8 +323,8 @@ def loss_kernel(
     lane = tl.arange(0, COLUMNS)[None, :]
     # What is needed last is asked for first: the target's score takes two readings, one after the
     # other, which would be waited for at the end.
-    aim = read_target(target, rows, terms)
-    own = target_score(layout.scores, aim, rows, terms, dtype, BENT)
+    labels = read_target(target, rows, terms)
+    score_at_label = target_score(layout.scores, labels, rows, terms, dtype, BENT)
     scale = _scale(divisor, normalizer, None, dtype)
     sums = no_sums(ROWS, dtype, of_sums)
     if FEW_CLASSES:
@@ -337,14 +339,22 @@ def loss_kernel(
     else:
         if PEELED:
             edges = _edge_columns(layout, classes, edge)
-            some = rows.inside & (edges < classes)
-            sums = _added(
-                sums, layout.scores + edges, edges, some, terms, BENT, SMOOTHED, of_sums, GRADIENT
+            inside_edges = rows.inside & (edges < classes)
+            sums = _sums_with(
+                sums,
+                layout.scores + edges,
+                edges,
+                inside_edges,
+                terms,
+                BENT,
+                SMOOTHED,
+                of_sums,
+                GRADIENT,
             )
         for start in range(0, layout.length, COLUMNS):
             inside = rows.inside & (start + lane < layout.length)
             column = layout.lead + start + lane
-            sums = _added(
+            sums = _sums_with(
                 sums,
                 layout.body + (start + lane),
                 column,
@@ -374,13 +384,13 @@ def loss_kernel(
         rest = tl.load(rests + row, mask=rows.inside, other=0.0)
         sums = RowSums(top, rest, sums.gap, mass, count)
     log_sum = log_sum_of(sums)
-    gap = sums.top - own
-    found = row_loss(sums, log_sum, gap, aim, rows, terms, SMOOTHED, Z_LOSS)
-    tl.store(losses + row, found.loss, mask=rows.inside)
+    gap = sums.top - score_at_label
+    loss_of_rows = row_loss(sums, log_sum, gap, labels, rows, terms, SMOOTHED, Z_LOSS)
+    tl.store(losses + row, loss_of_rows.loss, mask=rows.inside)
     if KEPT:
         tl.store(gaps + row, gap, mask=rows.inside)
     if GRADIENT:
-        slopes = row_slopes(sums, log_sum, gap, found, scale, terms, SMOOTHED, Z_LOSS)
+        slopes = row_slopes(sums, log_sum, gap, loss_of_rows, scale, terms, SMOOTHED, Z_LOSS)
         if WHOLE and not FEW_CLASSES:
             # What is not asked for is 0, whatever the row holds.
             e = tl.where(slopes.active, e, 0.0)
@@ -394,7 +404,7 @@ def loss_kernel(
                 layout.out + lane,
                 lane,
                 inside,
-                aim.label,
+                labels.label,
                 terms,
                 BENT,
                 SMOOTHED,
@@ -403,13 +413,13 @@ def loss_kernel(
             # In place, the target's score must have been read before another thread overwrites it.
             tl.debug_barrier()
             if PEELED:
-                _rewrite(
+                _read_and_write(
                     slopes,
                     layout.scores + edges,
                     layout.out + edges,
                     edges,
-                    some,
-                    aim.label,
+                    inside_edges,
+                    labels.label,
                     terms,
                     BENT,
                     SMOOTHED,
@@ -419,31 +429,31 @@ def loss_kernel(
                 inside = rows.inside & (start + lane < layout.length)
                 place = start + lane
                 column = layout.lead + place
-                _rewrite(
+                _read_and_write(
                     slopes,
                     layout.body + place,
                     layout.out_body + place,
                     column,
                     inside,
-                    aim.label,
+                    labels.label,
                     terms,
                     BENT,
                     SMOOTHED,
                     of_gradients,
                 )
-        _write_own(slopes, layout, aim, rows.inside, BENT, SMOOTHED)
+        _write_at_label(slopes, layout, labels, rows.inside, BENT, SMOOTHED)
 
 
 @triton.jit
-def _write_own(slopes, layout, target, inside, BENT: tl.constexpr, SMOOTHED: tl.constexpr):
+def _write_at_label(slopes, layout, target, inside, BENT: tl.constexpr, SMOOTHED: tl.constexpr):
     """Write each row's entry at its target, over what its tile has written there.
 
     So no column is compared with the target, which would be a quarter of all instructions.
     """
     if not (BENT or SMOOTHED):
         tl.debug_barrier()
-        own = slopes.own.to(layout.out.dtype.element_ty)
-        tl.store(layout.out + target.label, own, mask=inside & target.known)
+        at_label = slopes.at_label.to(layout.out.dtype.element_ty)
+        tl.store(layout.out + target.label, at_label, mask=inside & target.known)
 
 
 @triton.jit(do_not_specialize=["row_count", "ignore_index"])
@@ -536,24 +546,24 @@ def gradient_kernel(
         mass,
         count,
     )
-    aim = read_target(target, rows, terms)
+    labels = read_target(target, rows, terms)
     log_sum = log_sum_of(sums)
     # Not read from the scores: in place, another program may have overwritten the target's.
     gap = tl.load(gaps + row, mask=rows.inside, other=0.0)
-    found = row_loss(sums, log_sum, gap, aim, rows, terms, SMOOTHED, Z_LOSS)
+    loss_of_rows = row_loss(sums, log_sum, gap, labels, rows, terms, SMOOTHED, Z_LOSS)
     factor = tl.load(cotangent + (row if EACH else 0 * row), mask=rows.inside, other=0.0)
     scale = _scale(divisor, normalizer, factor, dtype)
-    slopes = row_slopes(sums, log_sum, gap, found, scale, terms, SMOOTHED, Z_LOSS)
+    slopes = row_slopes(sums, log_sum, gap, loss_of_rows, scale, terms, SMOOTHED, Z_LOSS)
     lane = tile * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     inside = rows.inside & (lane < layout.length)
     column = layout.lead + lane
-    _rewrite(
+    _read_and_write(
         slopes,
         layout.body + lane,
         layout.out_body + lane,
         column,
         inside,
-        aim.label,
+        labels.label,
         terms,
         BENT,
         SMOOTHED,
@@ -561,23 +571,23 @@ def gradient_kernel(
     )
     if PEELED:
         edges = _edge_columns(layout, classes, edge)
-        some = rows.inside & (edges < classes) & (row * 0 + tile == 0)
-        _rewrite(
+        inside_edges = rows.inside & (edges < classes) & (row * 0 + tile == 0)
+        _read_and_write(
             slopes,
             layout.scores + edges,
             layout.out + edges,
             edges,
-            some,
-            aim.label,
+            inside_edges,
+            labels.label,
             terms,
             BENT,
             SMOOTHED,
             accuracy,
         )
     # The edges are the first tile's.
-    at_edge = (aim.label < layout.lead) | (aim.label >= layout.lead + layout.length)
-    home = tl.where(at_edge, 0, (aim.label - layout.lead) // COLUMNS)
-    _write_own(slopes, layout, aim, rows.inside & (home == tile), BENT, SMOOTHED)
+    at_edge = (labels.label < layout.lead) | (labels.label >= layout.lead + layout.length)
+    tile_of_label = tl.where(at_edge, 0, (labels.label - layout.lead) // COLUMNS)
+    _write_at_label(slopes, layout, labels, rows.inside & (tile_of_label == tile), BENT, SMOOTHED)
 
 
 @triton.jit

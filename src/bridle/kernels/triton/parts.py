@@ -53,7 +53,7 @@ def row_parts_kernel(
     rows, classes, block_width : int
         N, C, and the width of a column block.
     inverse_temperature, softcap : float
-        1 / T; the softcap, which nobody reads unless CAPPED.
+        1 / T; the softcap, which is read only if CAPPED.
     CAPPED : bool
         Whether there is a softcap.
     SPLIT : bool
@@ -199,7 +199,7 @@ def _store_sums(blocks, sums, at, inside):
 
 @triton.jit
 def _loaded(pointer, at, wanted, none, other):
-    """Return the sums of column blocks, or ``none`` where nobody asked for them."""
+    """Return the sums of column blocks, or ``none`` where they are not asked for."""
     value = none
     if pointer is not None:
         value = tl.load(pointer + at, mask=wanted, other=other)
