@@ -17,7 +17,7 @@ from bridle.estimators.problem import Problem, problem_of
 from bridle.estimators.softmax_regression import warn_unless_optimal
 from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
 from bridle.fit.report import FitReport
-from bridle.fit.solvers.memory import Memory
+from bridle.fit.solvers.remembered_steps import RememberedSteps
 from bridle.fit.solvers.solve import Task, solve_together
 from bridle.rows import Features, Rows
 from bridle.tensors import on_host
@@ -182,7 +182,7 @@ class Path:
     def __init__(self, problem: Problem, tol: float, max_iter: int) -> None:
         self._problem, self._tol, self._max_iter = problem, tol, max_iter
         self._known: dict[float, Fit] = {}
-        self._memory = Memory()
+        self._remembered = RememberedSteps()
 
     def fits(self, Cs: Sequence[float] | Array) -> Iterator[tuple[float, Fit]]:
         """Yield each ``C`` of an ascending row with its fit."""
@@ -197,8 +197,8 @@ class Path:
 
     def learn_from(self, other: Path) -> None:
         """Begin with the metric of another path, over nearly the same rows."""
-        if self._memory.metric is None and self._shape == other._shape:
-            self._memory.metric = other._memory.metric
+        if self._remembered.metric is None and self._shape == other._shape:
+            self._remembered.metric = other._remembered.metric
 
     def keep_only(self, Cs: set[float]) -> None:
         """Forget all other optima: many of them would take more memory than the data."""
@@ -246,9 +246,9 @@ def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
     taken: set[int] = set()
     for path, C in waiting:
         # Of several fits of one path, the first adds to what it has learned.
-        memory = path._memory.copy() if id(path) in taken else path._memory
+        remembered = path._remembered.copy() if id(path) in taken else path._remembered
         taken.add(id(path))
-        tasks.append(Task(path._problem.at(C), path._problem.reader, path._start(C), memory))
+        tasks.append(Task(path._problem.at(C), path._problem.reader, path._start(C), remembered))
     tol, max_iter = waiting[0][0]._tol, waiting[0][0]._max_iter
     solutions = solve_together(tasks, tol=tol, max_iter=max_iter)
     seconds = time.perf_counter() - started  # that all of them took together

@@ -171,7 +171,7 @@ def focal_loss_gradient(
 def _evaluation(
     values: Array, target: Any, weight: npt.ArrayLike | None, gamma: float, **options: Any
 ) -> EvaluatedLoss:
-    recipe = LossOptions(gamma=checks.at_least_zero(gamma, "gamma"))
+    loss_options = LossOptions(gamma=checks.at_least_zero(gamma, "gamma"))
     if options["check"]:
         checks.warn_of_probabilities(values)
 
@@ -180,6 +180,6 @@ def _evaluation(
             shape = np.shape(target[0] if isinstance(target, tuple) else target)
             found = f"distributions of shape {shape}"
             raise checks.InputError.of("target", expected="class indices", found=found)
-        return rows_of_scores(problem, scale, recipe)
+        return rows_of_scores(problem, scale, loss_options)
 
     return evaluate_class_loss(values, target, weight, rows, **options)
