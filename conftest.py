@@ -3,8 +3,7 @@
 from importlib.util import find_spec
 
 collect_ignore: list[str] = []
-collect_ignore_glob: list[str] = []
 if find_spec("torch") is None:
     collect_ignore += ["src/bridle/torch"]
 if find_spec("triton") is None:
-    collect_ignore_glob += ["src/bridle/kernels/gpu_*.py"]
+    collect_ignore += ["src/bridle/kernels/triton"]

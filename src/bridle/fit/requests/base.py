@@ -109,9 +109,7 @@ class Facts:
     is_sparse: bool
     has_indices: bool  # targets are class indices; else distributions
     like: Array  # an empty array of the kind and on the device that sums come on
-    all_rows_on_host: bool = (
-        False  # one process holds all rows on the host: `OfAllRows` is answered
-    )
+    all_rows_on_host: bool = False  # in one process: `OfAllRows` is answered
     keeps_residuals: bool = False  # sums at an intercept moved from the last are cheap
     is_compiled: bool = False  # products may be narrower than the features, and gain by it
 
