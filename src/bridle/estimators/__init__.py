@@ -20,11 +20,18 @@ file                        subject
 =========================== ======================================================================
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from bridle.estimators.cross_validation import SoftmaxRegressionCV
-from bridle.estimators.loading import load_model
-from bridle.estimators.network_classifier import NetworkClassifier
 from bridle.estimators.path import SoftmaxPath, softmax_regression_path
 from bridle.estimators.softmax_regression import SoftmaxRegression
+
+if TYPE_CHECKING:
+    from bridle.estimators.loading import load_model
+    from bridle.estimators.network_classifier import NetworkClassifier
 
 __all__ = [
     "NetworkClassifier",
@@ -34,3 +41,19 @@ __all__ = [
     "load_model",
     "softmax_regression_path",
 ]
+
+# Networks are trained by compiled code, whose compiler a small fit need not wait for.
+_LATE = {
+    "NetworkClassifier": "bridle.estimators.network_classifier",
+    "load_model": "bridle.estimators.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module 'bridle.estimators' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -208,34 +208,32 @@ def evaluate(
     outcomes = row_outcomes(
         scores_or_probabilities, target, classes=classes, kind=kind, sample_weight=sample_weight
     )
-    outcomes = outcomes.counted()
-    weight = outcomes.sample_weight
-    nats = outcomes.mean(outcomes.surprisal)
-    uniform = metrics.uniform_cross_entropy(len(outcomes.classes))
-    frequency = metrics.class_frequency_cross_entropy(outcomes.target, weight)
-    table = calibration.reliability_table(
-        outcomes.confidence, outcomes.correct, sample_weight=weight
-    )
+    counted = outcomes.counted()
+    weight = counted.sample_weight
+    nats = counted.mean(counted.surprisal)
+    uniform = metrics.uniform_cross_entropy(len(counted.classes))
+    frequency = metrics.class_frequency_cross_entropy(counted.target, weight)
+    table = calibration.reliability_table(counted.confidence, counted.correct, sample_weight=weight)
     return Evaluation(
-        input_kind=outcomes.input_kind,
-        samples=len(outcomes.target),
-        total_weight=float(len(outcomes.target) if weight is None else weight.sum()),
-        classes=outcomes.classes,
+        input_kind=counted.input_kind,
+        samples=len(counted.target),
+        total_weight=float(len(counted.target) if weight is None else weight.sum()),
+        classes=counted.classes,
         cross_entropy_nats=nats,
         cross_entropy_bits=_bits(nats),
-        infinite_losses=int(np.count_nonzero(np.isinf(outcomes.surprisal))),
+        infinite_losses=int(np.count_nonzero(np.isinf(counted.surprisal))),
         perplexity=_exp(nats),
         uniform_nats=uniform,
         uniform_bits=_bits(uniform),
         class_frequency_nats=frequency,
         class_frequency_bits=_bits(frequency),
-        accuracy=outcomes.mean(outcomes.correct),
-        top_5_accuracy=outcomes.mean(outcomes.rank < _TOP),
-        brier_score=outcomes.mean(outcomes.squared_error),
+        accuracy=counted.mean(counted.correct),
+        top_5_accuracy=counted.mean(counted.rank < _TOP),
+        brier_score=counted.mean(counted.squared_error),
         expected_calibration_error=calibration.table_error(table),
         reliability=table,
-        per_class=metrics.class_figures(outcomes),
-        confusion_matrix=_confusion_matrix(outcomes),
+        per_class=metrics.class_figures(counted),
+        confusion_matrix=_confusion_matrix(counted),
         most_surprising=_most_surprising(outcomes),
         outcomes=outcomes,
     )
