@@ -71,7 +71,8 @@ class SparseBlock:
         """Return ``X W + b``."""
         scores = np.empty((len(self.target), len(point.offset)), point.weight.dtype)
         scores[:] = point.offset
-        self.layout.add_product(self.stored.by_row, point.weight, scores)
+        if point.weight.any():  # there are none where a fit begins
+            self.layout.add_product(self.stored.by_row, point.weight, scores)
         return scores
 
     def residual(self, point: Point) -> tuple[Array, Array]:

@@ -83,15 +83,15 @@ class _Newton:
             return _EvaluatedPoint(self.watch.record(objective.without_weights(parameters)), point)
         self.watch.passes += 1
         if objective.fit_intercept and objective.facts.keeps_residuals:
-            step = yield from self._intercept_step_to_optimum(point)
-            point = point._replace(offset=point.offset + step)
+            best = yield from self._with_best_intercept(point)
             parameters = parameters.copy()
-            parameters[-1] += step
+            parameters[-1] += best.offset - point.offset
+            point = best
         sums = yield from ask(Values(point))
         return _EvaluatedPoint(self.watch.record(objective.evaluation(parameters, sums)), point)
 
-    def _intercept_step_to_optimum(self, point: Point) -> Steps[Array]:
-        """Return the intercept's step to its optimum, if the given one is close to it.
+    def _with_best_intercept(self, point: Point) -> Steps[Point]:
+        """Return the point with the intercept at its optimum, if the given one is close to it.
 
         The proof wants the intercept's gradient to be 0, and moving it needs no product.
         """
@@ -104,7 +104,7 @@ class _Newton:
             if np.linalg.norm(moved_slope) > np.linalg.norm(slope) / 2:
                 break
             current, slope = moved, moved_slope
-        return np.asarray(current.offset - point.offset)
+        return current
 
 
 def intercept_step(point: Point, slope: Array) -> Steps[Array]:
