@@ -29,6 +29,12 @@ def is_tiny(weights: int) -> bool:
     return weights <= _TINY_PROBLEM
 
 
+def is_tiny_fit(count: int, depth: int, classes: int) -> bool:
+    """Tell whether a fit is so small that no product needs its threads to be limited."""
+    tiny = is_tiny((depth + 1) * classes)
+    return tiny and count * depth * classes < SINGLE_THREADED
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Give products one thread, but for those that are `large`."""

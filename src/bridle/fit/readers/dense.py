@@ -21,9 +21,8 @@ from bridle import checks, probabilities
 from bridle.fit import threads
 from bridle.fit.precision import Precision
 from bridle.fit.readers import all_rows, block_sizes
-from bridle.fit.readers.reader import Answer, Reader
+from bridle.fit.readers.reader import Answer, Reader, facts_of
 from bridle.fit.requests import (
-    Facts,
     OfAllRows,
     Point,
     Question,
@@ -160,16 +159,7 @@ class DenseReader(Reader):
         self.features, self.target, self.sample_weight = features, target, sample_weight
         self.classes, self.first_row = classes, first_row
         self.memory_budget = memory_budget or block_sizes.default_memory(features)
-        self.facts = Facts(
-            count=len(features),
-            width=features.shape[1],
-            dtype=features.dtype,
-            nbytes=features.nbytes,
-            is_sparse=False,
-            has_indices=target.ndim == 1,
-            like=np.empty(0),
-            all_rows_on_host=True,
-        )
+        self.facts = facts_of(features, target, np.empty(0), all_rows_on_host=True)
 
     def answer(self, question: Question[Answer]) -> Answer:
         """Return the answer to any question."""
@@ -227,8 +217,7 @@ class DenseReader(Reader):
         """Let products have as many threads as suit a fit; see `threads`."""
         (count, depth), classes = self.features.shape, self.classes
         multiplications = count * depth * classes
-        tiny = threads.is_tiny((depth + 1) * classes)
-        if tiny and multiplications < threads.SINGLE_THREADED:
+        if threads.is_tiny_fit(count, depth, classes):
             return nullcontext()
         small = multiplications < threads.THREADED_PRODUCT
         if small or self.reads_once() or self.in_pieces():

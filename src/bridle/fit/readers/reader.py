@@ -11,10 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.fit.requests import Facts, Question, Request
+from bridle.rows import Rows
 
 Array = Any  # NumPy's, or tensors: see `fit.arrays`
 Answer = TypeVar("Answer")
 Sums = TypeVar("Sums")
+
+
+def facts_of(features: Rows, target: Array, like: Array, **storage: bool) -> Facts:
+    """Return what is known of rows before any is read; ``storage`` are the flags of `Facts`."""
+    return Facts(
+        count=len(features),
+        width=features.shape[1],
+        dtype=features.dtype,
+        nbytes=features.nbytes,
+        is_sparse=features.is_sparse,
+        has_indices=target.ndim == 1,
+        like=like,
+        **storage,
+    )
 
 
 class Reader(ABC):

@@ -15,7 +15,7 @@ from scipy import sparse
 from bridle import probabilities
 from bridle.fit import threads
 from bridle.fit.readers import all_rows, block_sizes
-from bridle.fit.readers.reader import Answer, Reader
+from bridle.fit.readers.reader import Answer, Reader, facts_of
 from bridle.fit.readers.sparse_layout import (
     SparseFeatures,
     StoredRows,
@@ -23,7 +23,6 @@ from bridle.fit.readers.sparse_layout import (
     prepare_sparse,
 )
 from bridle.fit.requests import (
-    Facts,
     InterceptValues,
     OfAllRows,
     Point,
@@ -195,14 +194,10 @@ class SparseReader(Reader):
         self.classes, self.first_row = classes, first_row
         self.memory_budget = memory_budget or block_sizes.default_memory(features)
         self.layout = prepare_sparse(features, classes, first_row)
-        self.facts = Facts(
-            count=len(features),
-            width=features.shape[1],
-            dtype=features.dtype,
-            nbytes=features.nbytes,
-            is_sparse=True,
-            has_indices=target.ndim == 1,
-            like=np.empty(0),
+        self.facts = facts_of(
+            features,
+            target,
+            np.empty(0),
             all_rows_on_host=True,
             keeps_residuals=len(features) * classes * 8 <= _KEPT_BYTES,
             is_compiled=self.layout.compiled,
@@ -276,7 +271,6 @@ class SparseReader(Reader):
     def threads(self) -> AbstractContextManager[Any]:
         """Let the libraries' products have one thread: the kernels have their own."""
         (count, depth), classes = self.features.shape, self.classes
-        tiny = threads.is_tiny((depth + 1) * classes)
-        if tiny and count * depth * classes < threads.SINGLE_THREADED:
+        if threads.is_tiny_fit(count, depth, classes):
             return nullcontext()
         return threads.one_thread()

@@ -21,9 +21,8 @@ from bridle.fit import arrays
 from bridle.fit.precision import Precision
 from bridle.fit.readers import block_sizes
 from bridle.fit.readers.dense import DenseReader
-from bridle.fit.readers.reader import Answer, Reader
+from bridle.fit.readers.reader import Answer, Reader, facts_of
 from bridle.fit.requests import (
-    Facts,
     Point,
     Question,
     Statistics,
@@ -144,15 +143,7 @@ class TensorReader(Reader):
             features.on_device_of(sample_weight),
         )
         self.memory_budget = memory_budget or block_sizes.default_memory(features)
-        self.facts = Facts(
-            count=len(features),
-            width=features.shape[1],
-            dtype=features.dtype,
-            nbytes=features.nbytes,
-            is_sparse=False,
-            has_indices=target.ndim == 1,
-            like=features.on_device_of(np.empty(0)),
-        )
+        self.facts = facts_of(features, target, features.on_device_of(np.empty(0)))
 
     def answer(self, question: Question[Answer]) -> Answer:
         """Return the answer to a request."""
