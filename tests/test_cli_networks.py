@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +26,8 @@ from bridle.cli import run
 from bridle.cli.curves import quadratic_is_least_saturated
 from bridle.cli.network_training import units_of
 from bridle.networks import Epoch
+from bridle.networks.samples import numbers
+from bridle.networks.units import chosen
 
 MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
 Command = Callable[..., tuple[int, str, str]]
@@ -312,6 +315,13 @@ def test_a_network_learns_words_and_numbers(
     assert np.abs(model.coefs_[0][1]).max() < 10  # of the constant column
 
 
+def in_units(dataset: Dataset, standardize: bool | None) -> Any:
+    """Return the features as a network of the command learns from them."""
+    values = numbers(dataset.features)
+    units = chosen(units_of(dataset.features, dataset, standardize).standardize, values)
+    return values if units is None else units.of(values)
+
+
 def test_words_are_as_they_are_and_numbers_of_unit_size() -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "train.csv"
@@ -319,19 +329,18 @@ def test_words_are_as_they_are_and_numbers_of_unit_size() -> None:
         dataset = load(str(path), target="verdict")
     raw = dataset.features.to_array()
     before = raw.toarray()
-    units = units_of(dataset.features, dataset, None)
-    found = units.of(dataset.features)
+    found = in_units(dataset, None)
     assert found.format == "csr"
-    numbers, words = found.toarray()[:, :2], found.toarray()[:, 2:]
+    others, words = found.toarray()[:, :2], found.toarray()[:, 2:]
     assert np.array_equal(raw.toarray(), before)
     assert np.array_equal(words, before[:, 2:])
-    assert numbers[:, 0].mean() == pytest.approx(0, abs=1e-12)
-    assert numbers[:, 0].std() == pytest.approx(1)
-    assert not numbers[:, 1].any()  # a constant
-    scaled = units_of(dataset.features, dataset, True).of(dataset.features).toarray()
-    assert np.allclose(scaled[:, :2], numbers)
+    assert others[:, 0].mean() == pytest.approx(0, abs=1e-12)
+    assert others[:, 0].std() == pytest.approx(1)
+    assert not others[:, 1].any()  # a constant
+    scaled = in_units(dataset, True).toarray()
+    assert np.allclose(scaled[:, :2], others)
     assert np.allclose((scaled[:, 2:] ** 2).mean(axis=0), 1)
-    as_they_are = units_of(dataset.features, dataset, False).of(dataset.features)
+    as_they_are = in_units(dataset, False)
     assert np.array_equal(as_they_are.toarray(), before)
 
 
@@ -340,7 +349,7 @@ def test_a_constant_of_any_size_is_nothing_to_a_network() -> None:
     for constant in (0.1, 1e15, 1.7e18):
         values = np.column_stack([random.normal(size=50), np.full(50, constant)])
         dataset = Dataset(Rows([values]), np.arange(50) % 2, None, None, "data")
-        found = units_of(dataset.features, dataset, None).of(dataset.features)
+        found = in_units(dataset, None)
         assert not found[:, 1].any()
         assert found[:, 0].std() == pytest.approx(1)
 
@@ -353,7 +362,7 @@ def test_sparse_files_are_scaled_and_stay_sparse(command: Command, tmp_path: Pat
     path = tmp_path / "train.svmlight"
     dump_svmlight_file(X, y, str(path), zero_based=True)
     dataset = load(str(path))
-    scaled = units_of(dataset.features, dataset, None).of(dataset.features)
+    scaled = in_units(dataset, None)
     assert np.allclose((scaled.toarray() ** 2).mean(axis=0), 1)
     out = tmp_path / "model"
     code, text, _ = command("train", path, "--hidden", "8", "--out", out, "--json")

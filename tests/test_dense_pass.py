@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bridle.fit.readers import DenseReader, block_sizes, dense
+from bridle.fit.readers import DenseReader, dense
 from bridle.fit.requests import Point, Values
+from bridle.kernels import thresholds
 from bridle.kernels.numba.dense_pass import PassSums, pass_sums
 from bridle.kernels.numpy import reference
 from bridle.rows import Rows
@@ -83,7 +84,7 @@ def test_a_fits_pass_chooses_it_and_gets_the_same(storage: str, monkeypatch: Any
         asked.append(given)
         return real(*given)
 
-    monkeypatch.setattr(block_sizes, "_KERNEL_NUMBERS", 0)
+    monkeypatch.setattr(thresholds, "ONE_READING_NUMBERS", 0)
     real = dense._one_pass_sums
     monkeypatch.setattr(dense, "_one_pass_sums", seen)
     found = reader.answer(request)
@@ -99,7 +100,7 @@ def test_a_pass_for_several_is_each_ones_own(kernel: bool, dtype: str, monkeypat
     share[100:230] = 0
     none_at_all = np.zeros_like(share)
     none_at_all[-1] = 2
-    monkeypatch.setattr(block_sizes, "_KERNEL_NUMBERS", 0 if kernel else 2**60)
+    monkeypatch.setattr(thresholds, "ONE_READING_NUMBERS", 0 if kernel else 2**60)
     rows = Rows([X.astype(dtype)])
     asked = [
         (DenseReader(rows, target, weight, 3, 2**12), Values(Point(factor * W, b)))

@@ -15,6 +15,7 @@ from bridle import SoftmaxRegression, softmax_regression_path
 from bridle.fit.readers import DenseReader
 from bridle.fit.requests import Gram
 from bridle.fit.solvers import few_rows
+from bridle.kernels import thresholds
 from bridle.rows import Rows
 
 
@@ -44,14 +45,14 @@ def assert_optimal(model: Any, reference: Any, atol: float = 1e-5) -> None:
 @pytest.mark.parametrize("C", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("equations", [0, 10**6])
 def test_equals_the_optimum_over_all_features(C: Any, equations: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(few_rows, "_MOST_EQUATIONS_AT_ONCE", equations)
+    monkeypatch.setattr(thresholds, "SPAN_EQUATIONS_AT_ONCE", equations)
     X, y = few(classes=4)
     assert_optimal(SoftmaxRegression(C=C, tol=1e-11).fit(X, y), exact(X, y, C))
 
 
 @pytest.mark.parametrize("equations", [0, 10**6])
 def test_without_an_intercept(equations: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(few_rows, "_MOST_EQUATIONS_AT_ONCE", equations)
+    monkeypatch.setattr(thresholds, "SPAN_EQUATIONS_AT_ONCE", equations)
     X, y = few()
     model = SoftmaxRegression(tol=1e-11, fit_intercept=False).fit(X, y)
     assert_optimal(model, exact(X, y, 1.0, intercept=False))

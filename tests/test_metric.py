@@ -60,25 +60,25 @@ def test_inverting_undoes_the_kronecker_product(
     np.testing.assert_allclose(metric.invert(gradient), step, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("limit", ["_WIDEST_EIGENPROBLEM", "_MOST_CLASSES"])
+@pytest.mark.parametrize("limit", ["METRIC_WIDEST", "METRIC_MOST_CLASSES"])
 @pytest.mark.parametrize("C", [0.01, 10.0])
 def test_less_curvature_reaches_the_same_optimum(limit: str, C: float, monkeypatch: Any) -> None:
     X, y = random_problem(300, 29, 5)
     whole = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
-    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
-    monkeypatch.setattr(f"bridle.fit.solvers.metric.{limit}", 2)
+    monkeypatch.setattr("bridle.kernels.thresholds.HESSIAN_FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr(f"bridle.kernels.thresholds.{limit}", 2)
     less = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
     assert less.fit_report_.proven
     assert less.fit_report_.objective == pytest.approx(whole.fit_report_.objective, rel=2e-9)
 
 
 def test_leading_directions_beat_the_diagonal(monkeypatch: Any) -> None:
-    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr("bridle.kernels.thresholds.HESSIAN_FIRST_CHOICE", (0, 0))
     X, y = random_problem(2000, 60, 3)
-    monkeypatch.setattr("bridle.fit.solvers.metric._WIDEST_EIGENPROBLEM", 2)
-    monkeypatch.setattr("bridle.fit.solvers.metric._LEADING_ROWS", 50)
+    monkeypatch.setattr("bridle.kernels.thresholds.METRIC_WIDEST", 2)
+    monkeypatch.setattr("bridle.kernels.thresholds.METRIC_LEADING_ROWS", 50)
     leading = SoftmaxRegression(C=1.0, tol=1e-8).fit(X, y)
-    monkeypatch.setattr("bridle.fit.solvers.metric._LEADING_ROWS", 1)
+    monkeypatch.setattr("bridle.kernels.thresholds.METRIC_LEADING_ROWS", 1)
     nothing = SoftmaxRegression(C=1.0, tol=1e-8).fit(X, y)
     assert leading.fit_report_.passes < nothing.fit_report_.passes
 
@@ -88,7 +88,7 @@ def test_the_optimum_does_not_depend_on_the_memory(
     memory_budget: int | None, monkeypatch: Any
 ) -> None:
     X, y = random_problem(300, 29, 5)
-    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr("bridle.kernels.thresholds.HESSIAN_FIRST_CHOICE", (0, 0))
     model = SoftmaxRegression(C=0.1, tol=1e-9, memory_budget=memory_budget).fit(X, y)
     expected = SoftmaxRegression(C=0.1, tol=1e-9).fit(X, y)
     assert model.fit_report_.proven
@@ -128,6 +128,6 @@ def test_where_all_else_fails_the_hessian_is_asked(C: float, monkeypatch: Any) -
     X, y = random_problem(200, 5, 3)
     X *= np.logspace(-6, 6, 5)
     asked = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
-    monkeypatch.setattr("bridle.fit.solvers.whole_hessian._FIRST_CHOICE", (0, 0))
+    monkeypatch.setattr("bridle.kernels.thresholds.HESSIAN_FIRST_CHOICE", (0, 0))
     last = SoftmaxRegression(C=C, tol=1e-9).fit(X, y)
     assert last.fit_report_.objective == pytest.approx(asked.fit_report_.objective, rel=1e-8)

@@ -17,11 +17,12 @@ from scipy import sparse
 from asking import answered, evaluated, stated
 from bridle import InputError, SoftmaxRegression
 from bridle.fit.problem.objective import Evaluation, Objective
-from bridle.fit.readers import SparseReader, sparse_layout
+from bridle.fit.readers import SparseReader
 from bridle.fit.readers import sparse as sparse_reader
 from bridle.fit.requests import HessianProduct, Statistics
 from bridle.fit.solvers import newton_cg
 from bridle.fit.solvers.watch import Watch
+from bridle.kernels import thresholds
 from bridle.kernels.numba import sparse as cpu_sparse
 from bridle.kernels.numpy import reference
 from bridle.kernels.numpy import sparse as sparse_reference
@@ -152,9 +153,9 @@ def sparse_problem(seed: int, rows: int, width: int, classes: int) -> Any:
 @pytest.fixture(params=[False, True], ids=["plain", "compiled"])
 def compiled(request: Any, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Have every sparse problem on this path, whatever its size, and in several blocks."""
-    monkeypatch.setattr(sparse_layout, "_COMPILED_PRODUCTS", 0 if request.param else 2**62)
-    monkeypatch.setattr(sparse_layout, "_LEAST_ROWS", 50)
-    monkeypatch.setattr(sparse_layout, "_BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(thresholds, "SPARSE_COMPILED_PRODUCTS", 0 if request.param else 2**62)
+    monkeypatch.setattr(thresholds, "SPARSE_FEWEST_ROWS", 50)
+    monkeypatch.setattr(thresholds, "SPARSE_BLOCK_NUMBERS", 1)
     return bool(request.param)
 
 

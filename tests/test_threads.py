@@ -10,7 +10,8 @@ import pytest
 from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from bridle.fit import threads
-from bridle.fit.readers import block_sizes, dense, reader_of
+from bridle.fit.readers import dense, reader_of
+from bridle.kernels import thresholds
 from bridle.rows import Rows
 
 
@@ -37,7 +38,7 @@ def reader(rows: int, width: int, classes: int, memory_budget: int | None = None
 def test_beside_our_kernel_only_large_products_are_shared_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(block_sizes, "_KERNEL_NUMBERS", 2**16)
+    monkeypatch.setattr(thresholds, "ONE_READING_NUMBERS", 2**16)
     with reader(8000, 600, 3).threads():
         assert blas_threads() == {1}
         with threads.large(2**30):

@@ -728,6 +728,19 @@ def flag_or_positive(value: bool | float, name: str) -> bool | float:
     return bool(value) if isinstance(value, bool | np.bool_) else positive(value, name)
 
 
+def shift_and_scale(pair: Sequence[npt.ArrayLike], columns: int, name: str) -> tuple[Array, Array]:
+    """Return a finite shift and a scale above zero, which may be infinite, of each column."""
+    expected = f"(shift, scale), a number or {columns} each"
+    if len(pair) != 2:
+        raise InputError.of(name, expected=expected, found=f"{len(pair)} values")
+    shift, scale = (real_numbers(each, name).astype(np.float64) for each in pair)
+    if not all(each.shape in ((), (columns,)) for each in (shift, scale)):
+        raise InputError.of(name, expected=expected, found=f"shapes {shift.shape}, {scale.shape}")
+    _first_outside(shift, name, ~np.isfinite(shift), "a finite shift")
+    _first_outside(scale, name, ~(scale > 0), "a scale above 0")
+    return np.broadcast_to(shift, columns), np.broadcast_to(scale, columns)
+
+
 def count(value: int, name: str) -> int:
     """Return a whole number that must be at least 1."""
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:

@@ -58,7 +58,8 @@ def compare(source: Source, options: Options, printing: Printing) -> None:
     histories, wanted = [], printing.for_people
     for model in untrained:
         with live_epochs(model.cost, wanted=wanted) as progress:
-            fitted = trained(model, train, judged, units, progress, wanted=wanted)
+            model.set_params(standardize=units.standardize)
+            fitted = trained(model, train, judged, progress, wanted=wanted)
         histories.append(fitted.history_)
     goal = min(_accuracies(each)[-1] for each in histories)
     goal = goal if options.accuracy is None else options.accuracy

@@ -28,11 +28,13 @@ def train(
     interruption.raise_again()
     samples, judged = samples_of(source, dataset)
     units = units_of(samples.features, dataset, standardize)
+    untrained.set_params(standardize=units.standardize)
     with live_epochs("training", wanted=printing.for_people) as watch:
-        model = trained(untrained, samples, judged, units, watch, wanted=printing.for_people)
+        model = trained(untrained, samples, judged, watch, wanted=printing.for_people)
     reporting.remember_data(model, dataset)
     figures = {
-        "model": model.get_params(),
+        # The shift and the scale of each column are for the model's own file.
+        "model": {**model.get_params(), "standardize": units.description},
         "fit": {"features": units.description, "history": model.history_},
     }
     fitted = Fitted(model, dataset, samples, judged, source.test, figures, _lines(model, units))

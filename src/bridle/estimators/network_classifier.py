@@ -19,6 +19,7 @@ from bridle.fit.problem.targets import ClassWeight, FitTarget
 from bridle.networks import backpropagation, parameters, samples, training
 from bridle.networks.backpropagation import Layer
 from bridle.networks.epoch import Samples, State, new_state
+from bridle.networks.units import Standardize, Units, chosen
 from bridle.progress import Epoch, Listener, Reporter
 from bridle.rows import Features
 from bridle.tensors import on_host
@@ -66,6 +67,11 @@ class NetworkClassifier(SavedClassifier):
         Gradient descent, or Adam with its authors' constants.
     init : {"scaled", "standard_normal"}
         Weights from N(0, 1 / inputs) and biases 0, or both from N(0, 1).
+    standardize : bool, float or (shift, scale)
+        Learn from features of about unit size, and give the weights for features as they are.
+        True: of mean 0 and deviation 1 (sparse ones are not centred, and have root mean square 1);
+        a number: divided by it, as by 255 for pixels; a pair: ``(x − shift) / scale``, of all
+        columns alike or each its own. The penalty is of the weights that are learnt.
     validation_fraction : float
         The share of each class that is held out in `fit` to be judged after each epoch.
     early_stopping : bool or int
@@ -95,7 +101,8 @@ class NetworkClassifier(SavedClassifier):
     multilabel_ : bool
         Whether ``y`` held several labels a sample.
     coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer, in the dtype of the features.
+        Weights (n_in, n_out) and biases (n_out,) of each layer, in the dtype of the features; in
+        float64 where `standardize` gives other units.
     history_ : list of Epoch
         Cost, accuracy, gradient norms, mean σ′ of the outputs and seconds of each epoch.
     n_iter_, n_features_in_, feature_names_in_
@@ -143,6 +150,7 @@ class NetworkClassifier(SavedClassifier):
         momentum: float = 0.0,
         solver: str = "sgd",
         init: str = "scaled",
+        standardize: Standardize = False,
         validation_fraction: float = 0.0,
         early_stopping: bool | int = False,
         tol: float | None = None,
@@ -164,6 +172,7 @@ class NetworkClassifier(SavedClassifier):
         self.momentum = momentum
         self.solver = solver
         self.init = init
+        self.standardize = standardize
         self.validation_fraction = validation_fraction
         self.early_stopping = early_stopping
         self.tol = tol
@@ -187,7 +196,8 @@ class NetworkClassifier(SavedClassifier):
         Parameters
         ----------
         X : array_like, sparse array or Rows, (N, D)
-            Features of any real dtype, best of about unit size. Sparse ones are never made dense.
+            Features of any real dtype, best of about unit size: see `standardize`. Sparse ones are
+            never made dense.
         y : array_like, (N,) or (N, K), or sparse array, (N, K)
             Labels, a distribution over K classes per sample, or several labels a sample: 0 or 1
             for each class, for sigmoid outputs (see `multilabel`).
@@ -214,11 +224,12 @@ class NetworkClassifier(SavedClassifier):
         values = samples.numbers(features)
         random = check_random_state(self.random_state)
         sizes = (values.shape[1], *plan.hidden_layer_sizes, len(found.classes))
-        state = self._start(found.classes, sizes, random, values.dtype)
-        learnt = _samples(values, found)
+        units = chosen(self.standardize, values)
+        state = self._start(found.classes, sizes, random, values.dtype, units)
+        learnt = _samples(values, found, units)
         judged = None
         if validation is not None:
-            judged = self._validation(validation, found.classes, values.dtype, multilabel)
+            judged = self._validation(validation, found.classes, values.dtype, multilabel, units)
         elif self.validation_fraction > 0:
             learnt, judged = samples.split(learnt, self.validation_fraction, random)
         work = plan.training(sizes, self.max_epochs, len(learnt.weight))
@@ -226,7 +237,7 @@ class NetworkClassifier(SavedClassifier):
         history = training.train(work, learnt, judged, state, random, reporter)
         training.warn_of_divergence(work, learnt, start, history[-1].cost)
         self._random, self.history_, self.multilabel_ = random, history, multilabel
-        self._keep(found.classes, sizes, state)
+        self._keep(found.classes, sizes, state, units)
         return self
 
     def partial_fit(
@@ -247,6 +258,11 @@ class NetworkClassifier(SavedClassifier):
         classes : array_like, (K,), optional
             All labels there will be; needed in the first call unless ``y`` holds all of them. The
             first call also decides whether samples have several labels.
+
+        Raises
+        ------
+        InputError
+            ``standardize=True``, which needs all samples at once; and as `fit`.
         """
         reporter = Reporter(progress, verbose=self.verbose)
         plan = settings.plan(self, has_validation=True)
@@ -267,11 +283,12 @@ class NetworkClassifier(SavedClassifier):
             )
         values = samples.numbers(features)
         if not first:
-            values = values.astype(self.coefs_[0].dtype, copy=False)
+            values = values.astype(self._dtype(), copy=False)
+        units = chosen(settings.standardize_in_parts(self), values)
         found = targets.partial_target(
             self, y, sample_weight, known, len(features), multilabel=multilabel
         )
-        learnt = _samples(values, found)
+        learnt = _samples(values, found, units)
         if not hasattr(self, "_random"):
             self._random = check_random_state(self.random_state)
         sizes = (values.shape[1], *plan.hidden_layer_sizes, len(known))
@@ -279,13 +296,13 @@ class NetworkClassifier(SavedClassifier):
             vector = parameters.initial(sizes, self.init, self._random, values.dtype)
             state, self.history_ = new_state(vector), []
         else:
-            state = self._continued(sizes)
+            state = self._continued(sizes, units)
         training_plan = plan.training(
             sizes, 1, len(learnt.weight), len(self.history_) + 1, to_the_end=True
         )
         self.history_ += training.train(training_plan, learnt, None, state, self._random, reporter)
         self.multilabel_ = multilabel
-        self._keep(known, sizes, state)
+        self._keep(known, sizes, state, units)
         return self
 
     def predict(self, X: Features) -> Array:
@@ -357,13 +374,18 @@ class NetworkClassifier(SavedClassifier):
         return tags
 
     def _validation(
-        self, given: Validation, classes: Array, dtype: np.dtype[Any], multilabel: bool
+        self,
+        given: Validation,
+        classes: Array,
+        dtype: np.dtype[Any],
+        multilabel: bool,
+        units: Units | None,
     ) -> Samples:
         X, y = given[0], on_host(given[1])
         features = self._features(X, reset=False)
         values = samples.numbers(features, "validation").astype(dtype)
         found = targets.validation_target(self, y, classes, len(features), multilabel=multilabel)
-        return _samples(values, found)
+        return _samples(values, found, units)
 
     def _start(
         self,
@@ -371,9 +393,10 @@ class NetworkClassifier(SavedClassifier):
         sizes: tuple[int, ...],
         random: np.random.RandomState,
         dtype: np.dtype[Any],
+        units: Units | None,
     ) -> State:
         if self.warm_start and self._fits(classes, sizes):
-            return new_state(self._vector().astype(dtype))
+            return new_state(self._vector(units).astype(dtype))
         return new_state(parameters.initial(sizes, self.init, random, dtype))
 
     def _fits(self, classes: Array, sizes: tuple[int, ...]) -> bool:
@@ -383,7 +406,7 @@ class NetworkClassifier(SavedClassifier):
             and tuple(len(each) for each in self.coefs_) == sizes[:-1]
         )
 
-    def _continued(self, sizes: tuple[int, ...]) -> State:
+    def _continued(self, sizes: tuple[int, ...], units: Units | None) -> State:
         if not self._fits(self.classes_, sizes):
             raise checks.InputError(
                 "hidden_layer_sizes: partial_fit expected those of the weights there are",
@@ -391,22 +414,35 @@ class NetworkClassifier(SavedClassifier):
                 expected="those of the weights there are",
                 found=repr(self.hidden_layer_sizes),
             )
-        vector = self._vector()
+        vector = self._vector(units).astype(self._dtype(), copy=False)
         if not hasattr(self, "_state"):
             return new_state(vector)
         return self._state._replace(vector=vector)
 
-    def _vector(self) -> Array:
-        pairs = zip(self.coefs_, self.intercepts_, strict=True)
-        return np.concatenate([part.ravel() for pair in pairs for part in pair])
+    def _dtype(self) -> np.dtype[Any]:
+        """Return what the weights are learnt in."""
+        return self._state.vector.dtype if hasattr(self, "_state") else self.coefs_[0].dtype
 
-    def _keep(self, classes: Array, sizes: tuple[int, ...], state: State) -> None:
+    def _vector(self, units: Units | None) -> Array:
+        layers = list(zip(self.coefs_, self.intercepts_, strict=True))
+        if units is not None:
+            layers[0] = units.out_of_layer(*layers[0])
+        return np.concatenate([part.ravel() for layer in layers for part in layer])
+
+    def _keep(
+        self, classes: Array, sizes: tuple[int, ...], state: State, units: Units | None
+    ) -> None:
         layers = parameters.layers(state.vector.copy(), sizes)
+        if units is not None:
+            layers = [Layer(*(part.astype(np.float64) for part in layer)) for layer in layers]
+            layers[0] = Layer(*units.into_layer(*layers[0]))
         self.classes_, self._state = classes, state
         self.coefs_ = [layer.weight for layer in layers]
         self.intercepts_ = [layer.bias for layer in layers]
         self.n_iter_ = len(self.history_)
 
 
-def _samples(values: Features, found: FitTarget) -> Samples:
+def _samples(values: Features, found: FitTarget, units: Units | None) -> Samples:
+    if units is not None:
+        values = units.of(values)
     return samples.from_arrays(values, found.target, found.sample_weight, len(found.classes))

@@ -30,6 +30,9 @@ def contents(model: NetworkClassifier) -> tuple[dict[str, Any], dict[str, Array]
     for place, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
         tensors[f"weight_{place}"] = np.ascontiguousarray(weight)
         tensors[f"bias_{place}"] = np.ascontiguousarray(bias)
+    if isinstance(model.standardize, tuple | list):
+        shift, scale = (np.asarray(each, np.float64) for each in model.standardize)
+        tensors |= {"shift": shift, "scale": scale}
     return description, tensors
 
 
@@ -44,6 +47,8 @@ def restore(
     model.n_features_in_ = int(description["sizes"][0])
     model.history_ = [_epoch(entry) for entry in description["history"]]
     model.n_iter_ = len(model.history_)
+    if model.standardize is None:
+        model.standardize = tensors["shift"], tensors["scale"]
     model.multilabel_ = _multilabel(description["multilabel"], model.output, model.classes_)
 
 
@@ -68,7 +73,11 @@ def plain_parameters(plain: dict[str, Any]) -> dict[str, Any]:
         )
     sizes = plain["hidden_layer_sizes"]
     given = [sizes] if isinstance(sizes, int) else sizes
-    return {**plain, "hidden_layer_sizes": [int(size) for size in given]}
+    plain = {**plain, "hidden_layer_sizes": [int(size) for size in given]}
+    # A shift and a scale are among the tensors.
+    return (
+        plain | {"standardize": None} if isinstance(plain["standardize"], tuple | list) else plain
+    )
 
 
 def _multilabel(plain: Any, output: str, classes: Array) -> bool:

@@ -12,6 +12,7 @@ from bridle import checks
 from bridle.networks import backpropagation, parameters, training
 from bridle.networks.compiled import Kind
 from bridle.networks.epoch import SOLVERS, Rule
+from bridle.networks.units import Standardize
 
 if TYPE_CHECKING:
     from bridle.estimators.network_classifier import NetworkClassifier
@@ -93,6 +94,17 @@ def plan(model: NetworkClassifier, *, has_validation: bool) -> Checked:
         patience=_patience(model.early_stopping),
         tol=None if model.tol is None else checks.at_least_zero(model.tol, "tol"),
     )
+
+
+def standardize_in_parts(model: NetworkClassifier) -> Standardize:
+    """Return what features that come in parts are standardised by, told beforehand."""
+    if model.standardize is True:
+        raise checks.InputError.of(
+            "standardize",
+            expected="False, a number or (shift, scale) in partial_fit, which has not all samples",
+            found="True",
+        )
+    return model.standardize
 
 
 def _hidden(sizes: Sequence[int] | int) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bridle.kernels import thresholds
 from bridle.tensors import is_tensor, on_host
 
 # A NumPy array, or a tensor.
@@ -116,13 +117,11 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
     return sys.modules["torch"].empty(shape, dtype=like.dtype, device=like.device)
 
 
-# Numbers of a matrix that stay in a processor's cache from one operation to the next.
-_CACHED_NUMBERS = 2**15
-
-
 def slices_in_cache(matrix: Array) -> Iterator[slice]:
     """Yield slices of the rows that stay in cache; of a device's matrix, all of them at once."""
-    step = max(1, len(matrix) if is_tensor(matrix) else _CACHED_NUMBERS // matrix.shape[1])
+    step = max(
+        1, len(matrix) if is_tensor(matrix) else thresholds.CACHED_NUMBERS // matrix.shape[1]
+    )
     for begin in range(0, len(matrix), step):
         yield slice(begin, begin + step)
 

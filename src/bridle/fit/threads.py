@@ -14,25 +14,21 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
+from bridle.kernels import thresholds
 from bridle.kernels.processors import free
 
-# Below so many multiplications a product gains nothing from a second thread; below the second
-# number no library uses a second one.
-THREADED_PRODUCT, SINGLE_THREADED = 2**23, 2**18
-# Weights of a problem so small that a fit takes no longer than looking for the libraries.
-_TINY_PROBLEM = 64
 _usual_threads: ContextVar[int | None] = ContextVar("threads of a large product", default=None)
 
 
 def is_tiny(weights: int) -> bool:
     """Tell whether a problem of so many weights is done before the libraries have been found."""
-    return weights <= _TINY_PROBLEM
+    return weights <= thresholds.TINY_PROBLEM
 
 
 def is_tiny_fit(count: int, depth: int, classes: int) -> bool:
     """Tell whether a fit is so small that no product needs its threads to be limited."""
     tiny = is_tiny((depth + 1) * classes)
-    return tiny and count * depth * classes < SINGLE_THREADED
+    return tiny and count * depth * classes < thresholds.SINGLE_THREADED
 
 
 @contextmanager
@@ -57,7 +53,7 @@ def limited(threads: int) -> Iterator[None]:
 def large(multiplications: int) -> Iterator[None]:
     """Give products of so many multiplications the threads they would have, of those free."""
     usual_threads = _usual_threads.get()
-    if usual_threads is None or multiplications < THREADED_PRODUCT:
+    if usual_threads is None or multiplications < thresholds.THREADED_PRODUCT:
         yield
     else:
         with _threadpools().limit(limits=min(usual_threads, free()), user_api="blas"):

@@ -118,6 +118,109 @@ PASS_SUMMED_ROWS = 1024
 #     python benchmarks/fit.py --data text-20 --Cs 1 --limit 60
 SPARSE_ROW_AS_ENTRIES = 4
 
+# Up to so many classes one reading of the rows wins over two products, by a factor of 2 to 3
+# (measured from 2 to 64), in data of so many numbers: below, loading compiled code would take
+# longer than all passes of a fit. AMD.
+#     python benchmarks/fit.py --data embedding-10 --Cs 1 --limit 60
+ONE_READING_CLASSES = 64
+ONE_READING_NUMBERS = 2**24
+
+# The fewest rows of a block: its scores take no more than the weights do; fewer make the products
+# slow. AMD.
+#     python benchmarks/fit.py --data embedding-200 --Cs 1 --limit 60
+PASS_FEWEST_ROWS = 256
+
+# A pass of so many multiplications is divided among threads, in pieces that are small beside the
+# pass: a thread that has to wait for its processor then does not hold up the others. Each piece
+# that is worked on has sums of its own.
+#     python benchmarks/busy.py
+SHARED_PASS = 2**23
+SHARED_PASS_PIECES = 16
+SHARED_PASS_PIECES_AT_A_TIME = 8
+
+# Below so many multiplications a product gains nothing from a second thread; below the second
+# number no library uses one. AMD.
+#     python benchmarks/few_rows.py --rows 30 100
+THREADED_PRODUCT = 2**23
+SINGLE_THREADED = 2**18
+
+# Weights of a problem so small that a fit takes no longer than looking for the libraries, 1 ms.
+#     python benchmarks/fit.py --small
+TINY_PROBLEM = 64
+
+# Entries times classes of sparse features. Loading the kernels takes 0.4 s, compiling them some
+# seconds; at this size they save some milliseconds a pass, and a fit takes ten to a hundred. AMD.
+#     python benchmarks/fit.py --data text-20 --Cs 1 --limit 60
+SPARSE_COMPILED_PRODUCTS = 2**24
+
+# Scores of a block of sparse rows: what is gathered by feature stays close to the cache. AMD.
+#     python benchmarks/fit.py --data text-20 --Cs 1 --limit 60
+SPARSE_BLOCK_NUMBERS = 2**21
+SPARSE_FEWEST_ROWS = 1024
+
+# Numbers of a matrix that stay in a processor's cache from one operation to the next. Not timed.
+CACHED_NUMBERS = 2**15
+
+# What a fit on a device may take: blocks of 2¹⁷ rows of 1,000 classes in float64, and their
+# features. Not timed.
+FIT_DEVICE_BYTES = 2**32
+
+# --- which solver serves, and what its matrices may cost, on a CPU --------------------------------
+
+# Fits in the span of the rows. The products of all rows with each other cost as much as some passes
+# over the features; with more rows than this, more than the passes of another method. Intel.
+#     python benchmarks/few_rows.py
+SPAN_ROWS = 2048
+SPAN_ROWS_PER_FEATURE = 2
+
+# Equations that are solved at once, in less time than conjugate gradients have begun. Intel.
+#     python benchmarks/few_rows.py --rows 30 100
+SPAN_EQUATIONS_AT_ONCE = 100
+
+# Where rows are so many times the classes, their products are float32: that halves what they cost,
+# and where rounding leaves the gap open (mostly at some 1e-6) one more step from the features' own
+# scores, which takes four products with them, closes it. On one thread 0.75 of the time with 2
+# classes. Intel.
+#     python benchmarks/few_rows.py --rows 1000
+SPAN_FLOAT32_ROWS_PER_CLASS = 16
+
+# What features that are centred at a time may take of the budget, and the least there is of them.
+# Few products of many columns are quicker than many of few: 1,000 x 5,000 in float32 take 25 ms at
+# once, 36 in parts of 4 MiB. Intel.
+#     python benchmarks/few_rows.py --rows 1000
+CENTRED_SHARE = 8
+CENTRED_LEAST_BYTES = 2**22
+
+# The metric. Above so many features or classes, eigenproblems cost more than the passes that they
+# save. The leading directions of wider features are shown by so many rows, of so many numbers.
+#     python benchmarks/fit.py --data embedding-200 --Cs 1 --limit 60
+METRIC_WIDEST = 2048
+METRIC_MOST_CLASSES = 2048
+METRIC_LEADING_ROWS = 1024
+METRIC_LEADING_NUMBERS = 2**23
+
+# The whole Hessian: its rows, and the multiplications that it takes, where nothing else should be
+# tried, and where all else has failed. AMD.
+#     python benchmarks/fit.py --small
+HESSIAN_FIRST_CHOICE = 256, 2**27
+HESSIAN_LAST_RESORT = 1024, 2**33
+HESSIAN_BLOCK_NUMBERS = 2**21  # of a block of rows and its products
+
+# --- networks, on a CPU ---------------------------------------------------------------------------
+
+# A judged block's activations stay in cache. AMD.
+#     python benchmarks/networks.py
+NETWORK_JUDGED_ROWS = 512
+
+# What NumPy multiplies in the better part of a second, and what the calls of a batch (0.2 ms) are
+# worth in such products; of the digits 0.29 s for 4.5e8, compiled 0.03 s after 11 s. AMD.
+#     python benchmarks/networks.py
+NETWORK_PLAIN_PRODUCTS = 2**30
+NETWORK_PRODUCTS_A_BATCH = 2**18
+
+# What a step costs beside sparse features, by weight: 50 ns, with 3,000 words and with 20,000. AMD.
+NETWORK_PRODUCTS_A_WEIGHT = 2**6
+
 # --- rows of scores on a GPU (Triton) -------------------------------------------------------------
 
 # A tile is of several rows where rows are short. It holds eight scores a thread, four of float64:

@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from bridle import checks
+from bridle.kernels import thresholds
 from bridle.networks import backpropagation, parameters
 from bridle.networks.compiled import Kind, compiled_epoch, prepare
 from bridle.networks.epoch import Figures, Rule, Samples, State, plain_epoch, target_rows
@@ -26,15 +27,6 @@ from bridle.networks.samples import take
 from bridle.progress import Epoch, Reporter
 
 Array = npt.NDArray[Any]
-
-# A judged block's activations stay in cache.
-_JUDGED_ROWS = 512
-# What NumPy multiplies in the better part of a second, and what the calls of a batch (0.2 ms) are
-# worth in such products; measured on the digits: 0.29 s for 4.5e8, compiled 0.03 s after 11 s.
-_PLAIN_PRODUCTS = 2**30
-_PRODUCTS_A_BATCH = 2**18
-# What a step costs beside sparse features, by weight: 50 ns, with 3,000 words and with 20,000.
-_PRODUCTS_A_WEIGHT = 2**6
 
 
 _compiler_is_spared: ContextVar[bool] = ContextVar("compiler_is_spared", default=False)
@@ -128,9 +120,10 @@ def is_small(plan: Plan, samples: Samples) -> bool:
     if sparse.issparse(samples.features):
         # Of the features only what is stored is multiplied, but every step is one of all weights.
         first = samples.features.nnz * plan.sizes[1]
-        steps = batches * weights * _PRODUCTS_A_WEIGHT
+        steps = batches * weights * thresholds.NETWORK_PRODUCTS_A_WEIGHT
         products = first + count * parameters.count(plan.sizes[1:]) + steps
-    return plan.max_epochs * (batches * _PRODUCTS_A_BATCH + products) <= _PLAIN_PRODUCTS
+    epoch = batches * thresholds.NETWORK_PRODUCTS_A_BATCH + products
+    return plan.max_epochs * epoch <= thresholds.NETWORK_PLAIN_PRODUCTS
 
 
 def plain_epoch_of(kind: Kind, sizes: tuple[int, ...], *arguments: Any) -> Figures:
@@ -158,8 +151,8 @@ def judge(plan: Plan, samples: Samples, vector: Array) -> tuple[float, float]:
     net = backpropagation.network(*plan.kind)
     layers = parameters.layers(vector, plan.sizes)
     sums = np.zeros(2)
-    for start in range(0, len(samples.weight), _JUDGED_ROWS):
-        rows = np.arange(start, min(start + _JUDGED_ROWS, len(samples.weight)))
+    for start in range(0, len(samples.weight), thresholds.NETWORK_JUDGED_ROWS):
+        rows = np.arange(start, min(start + thresholds.NETWORK_JUDGED_ROWS, len(samples.weight)))
         target, weight = target_rows(samples, rows, plan.sizes[-1]), samples.weight[rows]
         seen = backpropagation.forward(net, layers, samples.features[rows])
         costs = net.last.cost(seen.scores, seen.activations[-1], target)
@@ -177,7 +170,7 @@ def warn_of_divergence(plan: Plan, samples: Samples, start: float, end: float) -
     """
     if plan.patience or end <= start:
         return
-    few = take(samples, np.arange(min(len(samples.weight), _JUDGED_ROWS)))
+    few = take(samples, np.arange(min(len(samples.weight), thresholds.NETWORK_JUDGED_ROWS)))
     guess, _ = judge(plan, few, np.zeros(parameters.count(plan.sizes), few.features.dtype))
     if end > guess:
         warnings.warn(

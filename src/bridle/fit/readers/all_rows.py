@@ -20,12 +20,10 @@ from bridle.fit.requests import (
     SeparationAlong,
     Targets,
 )
+from bridle.kernels import thresholds
 from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
-
-# Features that are centred at a time, in numbers: a small part of any budget.
-_CENTRED_NUMBERS = 2**20
 
 
 class HostReader(Protocol):
@@ -83,7 +81,8 @@ def _gram(reader: HostReader, question: Gram) -> Array:
             for others, other in _whole_blocks(reader):
                 if others.start > rows.start:
                     break
-                products = _products(question, block, block if others == rows else other)
+                second = block if others == rows else other
+                products = _products(question, block, second, reader.memory_budget)
                 gram[rows, others] = products
                 gram[others, rows] = products.T
     return gram
@@ -96,9 +95,10 @@ def _whole_blocks(reader: HostReader) -> Iterator[tuple[slice, Features]]:
     return features.blocks(len(features), features.dtype, numbers=numbers)
 
 
-def _products(question: Gram, block: Array, other: Array) -> Array:
+def _products(question: Gram, block: Array, other: Array, memory_budget: int) -> Array:
     total = np.zeros((len(block), len(other)), question.kind)
-    width = max(1, _CENTRED_NUMBERS // max(len(block), 1))
+    memory = max(memory_budget // thresholds.CENTRED_SHARE, thresholds.CENTRED_LEAST_BYTES)
+    width = max(1, memory // question.kind.itemsize // max(len(block), 1))
     for begin in range(0, block.shape[1], width):
         columns = slice(begin, begin + width)
         left = _scaled(question, block[:, columns], columns)
@@ -110,8 +110,12 @@ def _products(question: Gram, block: Array, other: Array) -> Array:
 
 def _scaled(question: Gram, features: Array, columns: slice) -> Array:
     """Return some columns of rows u, centred before they are rounded."""
-    scale = question.scale[columns]
-    centred = features - question.shift[columns]
-    if not np.all(scale == 1):
-        centred /= scale
+    shift, scale = question.shift[columns], question.scale[columns]
+    exact = np.result_type(features, shift)
+    if np.all(scale == 1):
+        # Rounded as they are written, which spares an exact copy.
+        scaled = np.empty(features.shape, question.kind)
+        return np.subtract(features, shift, out=scaled, dtype=exact, casting="same_kind")
+    centred = features - shift
+    centred /= scale
     return centred.astype(question.kind, copy=False)

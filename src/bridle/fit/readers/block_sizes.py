@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bridle.kernels import thresholds
 from bridle.rows import Features, Rows
 
 # What a fit may take beside the features and a few copies of its weights. A 128th part of it are
@@ -14,18 +15,6 @@ from bridle.rows import Features, Rows
 # is converted to, a quarter the solver's remembered steps; the rest is the metric's.
 DEFAULT_MEMORY = 2**28
 _LEAST_MEMORY = 2**25
-# On a device, blocks of 2¹⁷ rows of 1,000 classes in float64, and their features.
-_DEVICE_MEMORY = 2**32
-# A block of so many rows takes no more than the weights do; fewer make the products slow.
-_EFFICIENT_ROWS = 256
-# Up to so many classes one reading wins, by a factor of 2 to 3 (measured from 2 to 64), in data of
-# so many numbers: below, loading compiled code would take longer than all passes of a fit.
-_FEW_CLASSES = 64
-_KERNEL_NUMBERS = 2**24
-# A pass of so many multiplications is divided among threads, in pieces that are small beside the
-# pass: a thread that has to wait for its processor then does not hold up the others.
-_SHARED_PASS = 2**23
-_PIECES, _PIECES_AT_A_TIME = 16, 8
 
 
 def default_memory(features: Rows) -> int:
@@ -34,7 +23,7 @@ def default_memory(features: Rows) -> int:
     Smaller blocks cost a fit of 1,000 classes 7 %, of 200 nothing.
     """
     if features.device is not None and features.device.type != "cpu":
-        return _DEVICE_MEMORY
+        return thresholds.FIT_DEVICE_BYTES
     return max(_LEAST_MEMORY, min(features.nbytes // 4, DEFAULT_MEMORY))
 
 
@@ -44,7 +33,7 @@ def block_rows(depth: int, classes: int, memory_budget: int = DEFAULT_MEMORY) ->
     >>> block_rows(512, 1000), block_rows(512, 100_000)
     (2097, 256)
     """
-    return max(memory_budget // 128 // classes, min(depth, _EFFICIENT_ROWS), 1)
+    return max(memory_budget // 128 // classes, min(depth, thresholds.PASS_FEWEST_ROWS), 1)
 
 
 def tensor_rows(depth: int, classes: int, memory_budget: int) -> int:
@@ -66,7 +55,9 @@ def blocks_of(
 
 def reads_once(count: int, depth: int, classes: int) -> bool:
     """Tell whether arrays with class indices go through the kernel that reads each row once."""
-    return classes <= _FEW_CLASSES and count * depth > _KERNEL_NUMBERS
+    return (
+        classes <= thresholds.ONE_READING_CLASSES and count * depth > thresholds.ONE_READING_NUMBERS
+    )
 
 
 def in_pieces(count: int, depth: int, classes: int, memory_budget: int) -> bool:
@@ -76,8 +67,8 @@ def in_pieces(count: int, depth: int, classes: int, memory_budget: int) -> bool:
     many times as long as the product. But each piece has sums of its own, for which many classes
     leave no room; and small passes are done before a second thread has begun.
     """
-    large = count * depth * classes >= _SHARED_PASS
-    return large and depth * classes * 8 * _PIECES_AT_A_TIME <= memory_budget
+    large = count * depth * classes >= thresholds.SHARED_PASS
+    return large and depth * classes * 8 * thresholds.SHARED_PASS_PIECES_AT_A_TIME <= memory_budget
 
 
 def piece_rows(count: int, depth: int, classes: int, memory_budget: int) -> int:
@@ -87,4 +78,4 @@ def piece_rows(count: int, depth: int, classes: int, memory_budget: int) -> int:
     (3125, 1048)
     """
     most = max(block_rows(depth, classes, memory_budget) // 2, 1)
-    return min(most, max(-(-count // _PIECES), _EFFICIENT_ROWS))
+    return min(most, max(-(-count // thresholds.SHARED_PASS_PIECES), thresholds.PASS_FEWEST_ROWS))

@@ -30,6 +30,7 @@ from bridle.fit.requests import (
     Values,
     ValueSums,
 )
+from bridle.kernels import thresholds
 from bridle.kernels.numpy import reference
 from bridle.kernels.numpy import sparse as sparse_reference
 from bridle.kernels.processors import free, in_order
@@ -219,7 +220,7 @@ class DenseReader(Reader):
         multiplications = count * depth * classes
         if threads.is_tiny_fit(count, depth, classes):
             return nullcontext()
-        small = multiplications < threads.THREADED_PRODUCT
+        small = multiplications < thresholds.THREADED_PRODUCT
         if small or self.reads_once() or self.in_pieces():
             return threads.one_thread()
         return threads.limited(free())

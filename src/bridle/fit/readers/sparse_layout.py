@@ -14,18 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.kernels import thresholds
 from bridle.kernels.numpy import reference
 from bridle.kernels.numpy import sparse as sparse_reference
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
-
-# Entries times classes. Loading the kernels takes 0.4 s, compiling them some seconds; at this size
-# they save some milliseconds a pass, and a fit takes ten to a hundred.
-_COMPILED_PRODUCTS = 2**24
-# Scores of a block: what is gathered by feature stays close to the processor's cache.
-_BLOCK_NUMBERS = 2**21
-_LEAST_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -114,12 +108,12 @@ def prepare_sparse(features: Rows, classes: int, first_row: int = 0) -> SparseFe
     InputError
         The first entry that is not finite.
     """
-    step = max(_LEAST_ROWS, _BLOCK_NUMBERS // classes)
+    step = max(thresholds.SPARSE_FEWEST_ROWS, thresholds.SPARSE_BLOCK_NUMBERS // classes)
     blocks = list(features.blocks(step, features.dtype))
     for rows, block in blocks:
         checks.finite_rows(block, "X", first_row + rows.start)
     entries = sum(len(block.data) for _, block in blocks)
-    compiled = entries * classes >= _COMPILED_PRODUCTS
+    compiled = entries * classes >= thresholds.SPARSE_COMPILED_PRODUCTS
     layout = _compiled_rows if compiled else plain_rows
     return SparseFeatures(features.shape, [layout(rows, block) for rows, block in blocks], compiled)
 

@@ -39,24 +39,15 @@ from bridle.fit.requests import (
 )
 from bridle.fit.solvers.watch import Solution, Watch
 from bridle.fit.solvers.whole_hessian import first_choice
+from bridle.kernels import thresholds
 from bridle.kernels.numpy import reference
 
 Array = npt.NDArray[Any]
 
-# G costs as much as some passes over the features; with more rows than this it costs more than the
-# passes of another method.
-_MOST_ROWS = 2048
-_ROWS_PER_FEATURE = 2
 # What the state of the method takes, in matrices (N, K).
 _STATE_MATRICES = 10
-# Equations that are solved at once, in less time than conjugate gradients have begun.
-_MOST_EQUATIONS_AT_ONCE = 100
 _MOST_PRODUCTS, _MOST_TRIALS, _INTERCEPT_STEPS = 250, 30, 8
 _SUFFICIENT_DECREASE = 1e-4
-# Where rows are so many times the classes, G is float32: that halves what it costs, and where its
-# rounding leaves the gap open (mostly at some 1e-6) one more step from the features' own scores,
-# which takes four products with them, closes it. On one thread 0.75 of the time with 2 classes.
-_ROWS_PER_CLASS = 16
 # The part of the tolerance that G's gap has to reach, and how many times a point that is not proven
 # over the features goes on from there, each time a hundred times as far.
 _GRAM_TOLERANCE, _ROUNDS = 0.1, 3
@@ -68,7 +59,8 @@ def serves(objective: Objective) -> bool:
     count, width = facts.count, facts.width
     if facts.is_sparse or not facts.all_rows_on_host or objective.alpha == 0:
         return False
-    if count > min(_MOST_ROWS, _ROWS_PER_FEATURE * width) or first_choice(objective):
+    most = min(thresholds.SPAN_ROWS, thresholds.SPAN_ROWS_PER_FEATURE * width)
+    if count > most or first_choice(objective):
         return False
     # With no more rows than features, the state is no larger than some copies of the weights.
     state = 0 if count <= width else _STATE_MATRICES * count * objective.classes
@@ -86,7 +78,8 @@ def minimise(
     objective = watch.objective
     targets = yield from ask(RowTargets())
     if gram is None:
-        narrow = objective.facts.count >= _ROWS_PER_CLASS * objective.classes
+        rows_per_class = objective.facts.count / objective.classes
+        narrow = rows_per_class >= thresholds.SPAN_FLOAT32_ROWS_PER_CLASS
         kind = np.dtype(np.float32 if narrow else np.float64)
         gram = yield from ask(Gram(objective.shift, objective.scale, kind))
     scores = None
@@ -235,7 +228,7 @@ class _Newton:
     def _step(self, excess: Array, gram_excess: Array, gap: float, tol: float) -> _State | None:
         state, classes = self._state, self._objective.classes
         probability = self._probabilities(state)
-        if (len(excess) + 1) * (classes - 1) <= _MOST_EQUATIONS_AT_ONCE:
+        if (len(excess) + 1) * (classes - 1) <= thresholds.SPAN_EQUATIONS_AT_ONCE:
             step, shift = self._solve_at_once(excess, probability)
             products = self._product(step)
         else:

@@ -35,16 +35,12 @@ from bridle.fit.requests import (
     Steps,
     ask,
 )
+from bridle.kernels import thresholds
 from bridle.tensors import on_host
 
 Array = Any  # NumPy's, or tensors where the features are: see `arrays`
 
-# Above these the eigenproblems cost more than the passes that they save.
-_WIDEST_EIGENPROBLEM = 2048
-_MOST_CLASSES = 2048
 TINY = float(np.finfo(np.float64).tiny)
-# What shows the leading directions of wider features: so many rows, of so many numbers at most.
-_LEADING_ROWS, _LEADING_NUMBERS = 1024, 2**23
 
 
 @dataclass(frozen=True)
@@ -97,13 +93,17 @@ class Metric:
 
 def sample_size(objective: Objective) -> int:
     """Return how many rows make a metric good enough: several for each eigenvalue."""
-    return max(8 * min(objective.facts.width, _WIDEST_EIGENPROBLEM), 8192)
+    return max(8 * min(objective.facts.width, thresholds.METRIC_WIDEST), 8192)
+
+
+def _has_many_classes(objective: Objective) -> bool:
+    return objective.classes > thresholds.METRIC_MOST_CLASSES
 
 
 def metric_at(objective: Objective, parameters: Array, rows: Array | None) -> Steps[Metric]:
     """Return the metric at ``parameters``, from the given rows (all of them for None)."""
     point = objective.point(parameters, Precision(objective.facts.dtype))
-    sums = yield from ask(ClassCurvature(point, rows, objective.classes > _MOST_CLASSES))
+    sums = yield from ask(ClassCurvature(point, rows, _has_many_classes(objective)))
     mean_spread = float(sums.spread / sums.weight)
     importance = Importance(point, mean_spread) if mean_spread > 0 else None
     has_no_weights = not bool((point.weight != 0).any())
@@ -152,7 +152,7 @@ def intercept_curvature_at(
     if objective.classes <= objective.facts.width:
         rows = None
     point = objective.point(parameters, Precision(objective.facts.dtype))
-    sums = yield from ask(ClassCurvature(point, rows, objective.classes > _MOST_CLASSES))
+    sums = yield from ask(ClassCurvature(point, rows, _has_many_classes(objective)))
     return InterceptCurvature(_class_curvature(sums.hessian(), floor=1e-10))
 
 
@@ -188,7 +188,7 @@ def _feature_curvature(sample: _Sample) -> Steps[Curvature]:
     width = objective.facts.width
     if objective.facts.is_sparse:
         return (yield from _diagonal(sample))
-    if width > min(_WIDEST_EIGENPROBLEM, sample.count):
+    if width > min(thresholds.METRIC_WIDEST, sample.count):
         return (yield from _leading_directions(sample))
     request = FeatureCurvature(sample.importance, objective.shift, objective.scale, sample.rows)
     moment = yield from ask(request)
@@ -200,8 +200,9 @@ def _leading_directions(sample: _Sample) -> Steps[Curvature]:
     """Return what a few rows tell of wider features: their span, and the mean of the rest."""
     objective, width = sample.objective, sample.objective.facts.width
     row_count = sample.count
-    if width > _WIDEST_EIGENPROBLEM:
-        row_count = min(sample.count, _LEADING_ROWS, max(1, _LEADING_NUMBERS // width))
+    if width > thresholds.METRIC_WIDEST:
+        most = max(1, thresholds.METRIC_LEADING_NUMBERS // width)
+        row_count = min(sample.count, thresholds.METRIC_LEADING_ROWS, most)
     chosen = np.linspace(0, sample.count - 1, row_count).astype(np.intp)
     chosen = chosen if sample.rows is None else sample.rows[chosen]
     leading = yield from ask(

@@ -19,24 +19,20 @@ from scipy import linalg
 from bridle.fit import arrays, threads
 from bridle.fit.problem.objective import Objective
 from bridle.fit.requests import HessianSums, Point, Steps, WholeHessian, ask
+from bridle.kernels import thresholds
 from bridle.tensors import on_host
 
 Array = Any  # NumPy's; a gradient may be a tensor: see `arrays`
 
-# The Hessian's rows, and the multiplications that it takes.
-_FIRST_CHOICE = 256, 2**27
-_LAST_RESORT = 1024, 2**33
-_BLOCK_NUMBERS = 2**21  # of a block of rows and its products
-
 
 def first_choice(objective: Objective) -> bool:
     """Tell whether the problem is so small that nothing else should be tried."""
-    return _is_within(objective, *_FIRST_CHOICE)
+    return _is_within(objective, *thresholds.HESSIAN_FIRST_CHOICE)
 
 
 def last_resort(objective: Objective) -> bool:
     """Tell whether the problem is small enough to try this where all else has failed."""
-    return _is_within(objective, *_LAST_RESORT)
+    return _is_within(objective, *thresholds.HESSIAN_LAST_RESORT)
 
 
 def _is_within(objective: Objective, rows: int, multiplications: int) -> bool:
@@ -80,7 +76,9 @@ def hessian_at(objective: Objective, parameters: Array) -> Steps[Hessian]:
         objective.fit_intercept,
         # A small problem's products are such that no library shares them out to threads, which
         # would wait for longer than the products take.
-        threads.SINGLE_THREADED // size**2 if small else max(1, _BLOCK_NUMBERS // size),
+        thresholds.SINGLE_THREADED // size**2
+        if small
+        else max(1, thresholds.HESSIAN_BLOCK_NUMBERS // size),
     )
     matrix = _matrix(objective, contrasts, (yield from ask(request)))
     # Scaled to a unit diagonal, so that rounding treats large and small columns alike.
