@@ -223,10 +223,8 @@ def test_the_gradient_takes_torchs_names() -> None:
 
 @pytest.mark.parametrize("sizes", [(2,), (2, 3)])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@pytest.mark.parametrize("as_lists", [False, True])
-def test_the_gradient_of_several_outputs(
-    sizes: tuple[int, ...], reduction: str, as_lists: bool
-) -> None:
+@pytest.mark.parametrize("form", ["arrays", "lists", "tensors"])
+def test_the_gradient_of_several_outputs(sizes: tuple[int, ...], reduction: str, form: str) -> None:
     weight, bias = draw(5, *sizes, 3, seed=4), draw(5, *sizes, seed=5)
     target = torch.randint(0, 5, (7, *sizes), generator=torch.Generator().manual_seed(6))
     target[0, 0] = -100
@@ -237,8 +235,10 @@ def test_the_gradient_of_several_outputs(
         reduction=reduction,
         label_smoothing=0.1,
     )
-    given = [each.detach().numpy() for each in (FEATURES, weight, target, bias, SHARES)]
-    x, w, y, b, s = (each.tolist() for each in given) if as_lists else given
+    given = [each.detach() for each in (FEATURES, weight, target, bias, SHARES)]
+    if form != "tensors":
+        given = [each.tolist() if form == "lists" else each.numpy() for each in given]
+    x, w, y, b, s = given
     found = bridle.linear_cross_entropy_gradient(
         x, w, y, bias=b, class_weight=s, reduction=reduction, label_smoothing=0.1
     )

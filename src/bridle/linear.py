@@ -177,7 +177,8 @@ def linear_cross_entropy_gradient(
     """Return ``(loss, d_features, d_weight, d_bias)`` of `linear_cross_entropy`.
 
     The gradient is made while a block's scores are there: three matrix products. PyTorch's argument
-    names, ``shift``, and a weight with several outputs are taken as there.
+    names, ``shift``, and a weight with several outputs are taken as there. Tensors are taken as
+    arrays, and arrays come back: tensors have their gradient from `linear_cross_entropy`.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ import numpy as np
 from bridle import checks
 from bridle.kernels.numpy.reference import accumulator_dtype
 from bridle.losses.outputs import CrossEntropyOutputs, LinearGradient
+from bridle.tensors import on_host
 
 Answer = TypeVar("Answer")
 
@@ -58,6 +59,9 @@ def takes_head_calls(
 
         @functools.wraps(function)
         def call(*given: Any, **options: Any) -> Any:
+            if library is ARRAYS:  # a function of arrays alone, which takes tensors as arrays
+                given = tuple(map(on_host, given))
+                options = {key: on_host(value) for key, value in options.items()}
             features, weight, target, remaining = our_names(given, options, name)
             shift = checks.shift(remaining.pop("shift", 0))
             if shift:
