@@ -43,6 +43,22 @@ def with_options(
     return decorate
 
 
+def with_defaults(build: Callable[..., Result], **defaults: object) -> Callable[..., Result]:
+    """Return a group some of whose options need not be given."""
+    signature = inspect.signature(build, eval_str=True)
+    parameters = [
+        each.replace(default=defaults[each.name]) if each.name in defaults else each
+        for each in signature.parameters.values()
+    ]
+
+    @functools.wraps(build)
+    def run(**given: Any) -> Result:
+        return build(**given)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return run
+
+
 def one_of(*choices: str) -> Callable[[str], list[str]]:
     """Return what the shell asks for the values of an option: those that begin as typed."""
 

@@ -153,12 +153,8 @@ class _Newton:
         if scores is None:  # of no weights
             return np.zeros((len(gram), objective.classes)), intercept
         # This is only a start: directions that rounding cannot tell from 0 stay at 0.
-        least = 1e-10 if gram.dtype == np.float64 else 1e-5
-        ridge = least * float(np.trace(gram)) / len(gram) + np.finfo(np.float64).tiny
-        regularised = gram + ridge * np.eye(len(gram))
-        coefficients = linalg.solve(
-            regularised, scores - intercept, assume_a="pos", overwrite_a=True
-        )
+        share = 1e-10 if gram.dtype == np.float64 else 1e-5
+        coefficients = _regularised_solution(gram, share, scores - intercept)
         return coefficients - coefficients.mean(axis=1, keepdims=True), intercept - intercept.mean()
 
     def _product(self, matrix: Array) -> Array:
@@ -372,3 +368,20 @@ class _Newton:
             if not np.linalg.norm(moved.residual.sum(axis=0)) < np.linalg.norm(slope) / 2:
                 return
             self._state = moved
+
+
+def _regularised_solution(gram: Array, share: float, right_side: Array) -> Array:
+    """Return ``(G + λ I)⁻¹ right_side`` for a share λ of G's mean eigenvalue, or what it takes.
+
+    Where one direction holds most of G, its rounding alone may hide that G has no negative
+    eigenvalue: then λ grows.
+    """
+    mean = float(np.trace(gram)) / len(gram)
+    while True:
+        regularised = gram + (share * mean + np.finfo(np.float64).tiny) * np.eye(len(gram))
+        try:
+            return np.asarray(
+                linalg.solve(regularised, right_side, assume_a="pos", overwrite_a=True)
+            )
+        except linalg.LinAlgError:
+            share *= 10

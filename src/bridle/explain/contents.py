@@ -1,0 +1,43 @@
+"""The numbers of a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bridle.estimators import NetworkClassifier, SoftmaxRegression
+from bridle.explain.judged import judged, surprises
+from bridle.explain.material import Material, image_shape, kept
+from bridle.explain.optimum import optimum, path
+from bridle.explain.race import race
+
+
+def contents(
+    material: Material, model: SoftmaxRegression | NetworkClassifier | None = None
+) -> dict[str, Any]:
+    """Return what the page about some data holds, in JSON's types but for arrays.
+
+    Without a model, one is fitted to all samples to learn from: bytes divided by 255, other
+    features standardised.
+    """
+    if model is None:
+        scale = 255.0 if material.pixels else image_shape(material) is None
+        model = SoftmaxRegression(standardize=scale)
+        model.fit(material.train.features, material.train.target)
+    logarithms = model.predict_log_proba(material.held.features)
+    weight = model.coef_ if isinstance(model, SoftmaxRegression) else model.coefs_[0].T
+    found = kept(material, np.asarray(weight))
+    return {
+        "title": material.title,
+        "classes": [str(label) for label in found.classes],
+        "image": found.shape,
+        "features": [] if found.shape else found.names,
+        "notes": found.notes,
+        "samples": found.to_dict(),
+        "optimum": optimum(found),
+        "path": path(found),
+        "race": race(found),
+        "surprises": surprises(material, logarithms, model.classes_),
+        "judged": judged(material, logarithms, model.classes_),
+    }

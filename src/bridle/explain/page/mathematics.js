@@ -1,0 +1,118 @@
+/**
+ * From scores to losses, on plain arrays of numbers: the same formulas as the library's, which a
+ * test compares number by number. All logarithms are natural, so that losses are in nats.
+ */
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+/** log Σ exp(scores); the largest score is taken out first, so that nothing overflows. */
+export function logSumExp(scores) {
+  const largest = Math.max(...scores);
+  if (!Number.isFinite(largest)) return largest === -Infinity ? -Infinity : NaN;
+  // The 1 of the largest stays out of the sum: beside it a small rest would vanish.
+  const place = scores.indexOf(largest);
+  const rest = sum(scores.map((score, k) => (k === place ? 0 : Math.exp(score - largest))));
+  return largest + Math.log1p(rest);
+}
+
+/** exp(score) / Σ exp(scores), each score divided by the temperature first. */
+export function softmax(scores, temperature = 1) {
+  return logSoftmax(scores, temperature).map(Math.exp);
+}
+
+/** The logarithms of the probabilities, right far below what a probability can be. */
+export function logSoftmax(scores, temperature = 1) {
+  const divided = scores.map((score) => score / temperature);
+  const largest = Math.max(...divided);
+  if (!Number.isFinite(largest)) return divided.map(() => NaN);
+  // Differences from the largest, not from the sum's logarithm: an offset of all scores cancels.
+  const place = divided.indexOf(largest);
+  const rest = sum(divided.map((score, k) => (k === place ? 0 : Math.exp(score - largest))));
+  return divided.map((score) => score - largest - Math.log1p(rest));
+}
+
+/** What a schoolbook's softmax gives: exp overflows above 709, and ∞ / ∞ is no number. */
+export function naiveSoftmax(scores) {
+  const powers = scores.map(Math.exp);
+  const total = sum(powers);
+  return powers.map((power) => power / total);
+}
+
+/** 1 / (1 + exp(−z)). */
+export function sigmoid(z) {
+  return z >= 0 ? 1 / (1 + Math.exp(-z)) : Math.exp(z) / (1 + Math.exp(z));
+}
+
+/** σ′(z) = σ(z) (1 − σ(z)). */
+export function sigmoidSlope(z) {
+  return sigmoid(z) * sigmoid(-z);
+}
+
+/** −log softmax(scores)[target]; a target may be a class or a distribution over classes. */
+export function crossEntropy(scores, target) {
+  const logarithms = logSoftmax(scores);
+  if (!Array.isArray(target)) return -logarithms[target];
+  return -sum(target.map((share, k) => (share === 0 ? 0 : share * logarithms[k])));
+}
+
+/** −Σ t log p of two distributions; 0 · log 0 is 0. */
+export function crossEntropyOf(target, probabilities) {
+  return -sum(target.map((share, k) => (share === 0 ? 0 : share * Math.log(probabilities[k]))));
+}
+
+/** −Σ p log p: the least mean surprise that any forecast of p can have. */
+export function entropy(probabilities) {
+  return crossEntropyOf(probabilities, probabilities);
+}
+
+/** Σ t log(t / p): what forecasting p costs where t is true, beyond the entropy of t. */
+export function klDivergence(target, probabilities) {
+  return sum(
+    target.map((share, k) => (share === 0 ? 0 : share * Math.log(share / probabilities[k]))),
+  );
+}
+
+/** p − t: the gradient of the cross-entropy in the scores. */
+export function crossEntropyGradient(scores, target) {
+  return softmax(scores).map((p, k) => p - share(target, k));
+}
+
+/** Σ (p − t)² / 2 of the same probabilities. */
+export function squaredError(scores, target) {
+  return sum(softmax(scores).map((p, k) => (p - share(target, k)) ** 2)) / 2;
+}
+
+/** Its gradient in the scores, p (r − Σ p r) with r = p − t: a p near 0 or 1 stops it. */
+export function squaredErrorGradient(scores, target) {
+  const probabilities = softmax(scores);
+  const residual = probabilities.map((p, k) => p - share(target, k));
+  const mean = sum(probabilities.map((p, k) => p * residual[k]));
+  return probabilities.map((p, k) => p * (residual[k] - mean));
+}
+
+function share(target, k) {
+  return Array.isArray(target) ? target[k] : Number(target === k);
+}
+
+export const bits = (nats) => nats / Math.LN2;
+
+/**
+ * One sigmoid neuron that learns to answer 0 to the input 1, by gradient descent: its weight, bias,
+ * output and cost before the first step and after each.
+ */
+export function neuron(weight, bias, learningRate, cost, steps) {
+  const path = [];
+  let [w, b] = [weight, bias];
+  for (let step = 0; step <= steps; step += 1) {
+    const z = w + b;
+    const output = sigmoid(z);
+    const quadratic = cost === "quadratic";
+    const value = quadratic ? (output * output) / 2 : z > 0 ? z + Math.log1p(Math.exp(-z)) : Math.log1p(Math.exp(z));
+    path.push({ weight: w, bias: b, output, cost: value });
+    // dC/dz: the quadratic cost keeps σ′(z), in the cross-entropy it has cancelled.
+    const slope = quadratic ? output * sigmoidSlope(z) : output;
+    w -= learningRate * slope;
+    b -= learningRate * slope;
+  }
+  return path;
+}
