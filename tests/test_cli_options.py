@@ -21,7 +21,7 @@ import typer.main
 
 from bridle.cli import run
 from bridle.cli.app import app
-from bridle.data import heeded_options
+from bridle.data import options_used_by
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -220,7 +220,7 @@ OF_TEXT_LABELS = {"delimiter", "encoding", "header", "na_spellings"}
 
 
 @pytest.mark.parametrize(
-    ("data", "labels", "heeded"),
+    ("data", "labels", "used"),
     [
         ("iris", None, set()),
         ("table.csv", None, OF_TEXT),
@@ -237,8 +237,8 @@ OF_TEXT_LABELS = {"delimiter", "encoding", "header", "na_spellings"}
         ("pictures", None, set()),
     ],
 )
-def test_options_of_files_are_heeded_or_refused(
-    command: Command, files: Path, data: str, labels: str | None, heeded: set[str]
+def test_options_of_files_are_used_or_refused(
+    command: Command, files: Path, data: str, labels: str | None, used: set[str]
 ) -> None:
     for folder, name in (("tables", "table.csv"), ("shards", "X.npy")):
         (files / folder).mkdir()
@@ -251,9 +251,9 @@ def test_options_of_files_are_heeded_or_refused(
         (files / "pictures" / str(colour)).mkdir(parents=True)
         image = pytest.importorskip("PIL.Image", reason="images need an extra")
         image.new("L", (2, 2), colour).save(files / "pictures" / str(colour) / "a.png")
-    assert heeded_options(data, labels) == heeded
+    assert options_used_by(data, labels) == used
     with_labels = () if labels is None else ("--labels", labels)
-    for name in set(TOLD) - heeded - ({"index_base"} if data == "-" else set()):
+    for name in set(TOLD) - used - ({"index_base"} if data == "-" else set()):
         code, out, error = command("fit", data, *with_labels, *TOLD[name])
         assert (code, out) == (2, ""), name
         option = name.replace("_", "-")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.cli import answer_words
-from bridle.cli.outputs import inert
+from bridle.cli.outputs import escaped_formula
 from bridle.data import columns, files
 from bridle.data.columns import Table
 from bridle.data.numbers import whole_column
@@ -48,7 +48,7 @@ class Affix:
     def column(self, label: str, names: Sequence[str] | frozenset[str]) -> str | None:
         """Return the column of a label, with an apostrophe if a spreadsheet would run it."""
         name = f"{self.prefix}{label}{self.suffix}"
-        return next((each for each in (name, inert(name)) if each in names), None)
+        return next((each for each in (name, escaped_formula(name)) if each in names), None)
 
     def label(self, name: str) -> str | None:
         """Return what the name says beside the affix, if it has it."""
@@ -216,11 +216,11 @@ def _one_of_two(table: Table, names: Sequence[str], by_text: dict[str, object]) 
     if len(sides) != 1:
         raise _unfitting(table, names, by_text, [name for name, _ in sides])
     name, text = sides[0]
-    _refuse_kin(table, numeric, name, text)
+    _refuse_related(table, numeric, name, text)
     return _single(name, text, by_text)
 
 
-def _refuse_kin(table: Table, numeric: Sequence[str], name: str, text: str) -> None:
+def _refuse_related(table: Table, numeric: Sequence[str], name: str, text: str) -> None:
     """Refuse a lone column beside others of its kind: of labels 0 and 1, p1 may be that of 0."""
     values = numbers(table, [name])
     fractions = bool((values != np.round(values)).any())
@@ -252,13 +252,13 @@ def _single(name: str, text: str, by_text: dict[str, object]) -> Match:
 def _sides(names: Sequence[str], labels: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield ``(column, label)`` where a name holds one label, and else words for answers alone."""
     for name in names:
-        found = [label for label in labels if _says(name, label)]
+        found = [label for label in labels if _names_label(name, label)]
         if len(found) == 1:
             yield name, found[0]
 
 
-def _says(name: str, label: str) -> bool:
-    if name in (label, inert(label)):
+def _names_label(name: str, label: str) -> bool:
+    if name in (label, escaped_formula(label)):
         return True
     for affix in _affixes_around(name, label):
         before, after = affix.prefix, affix.suffix

@@ -132,8 +132,8 @@ def _class_columns(taken: Sequence[str], classes: Sequence[object]) -> list[obje
     while True:
         # Plain labels stay what they are: a number is no text that a spreadsheet might run.
         names = [f"{prefix}{label}" if prefix else label for label in classes]
-        written = [inert(name) if isinstance(name, str) else str(name) for name in names]
-        if len({*written, *map(inert, taken)}) == len(written) + len(taken):
+        written = [escaped_formula(name) if isinstance(name, str) else str(name) for name in names]
+        if len({*written, *map(escaped_formula, taken)}) == len(written) + len(taken):
             return names
         prefix = f"p_{prefix}"
 
@@ -147,7 +147,7 @@ def _csv_row(cells: Sequence[object]) -> str:
     stream = io.StringIO()
     # Before Python 3.13 csv quotes only what its own line end consists of. A carriage return left
     # bare would end the row, and begin another with whatever follows: a formula.
-    plain = [inert(cell) if isinstance(cell, str) else cell for cell in cells]
+    plain = [escaped_formula(cell) if isinstance(cell, str) else cell for cell in cells]
     csv.writer(stream, lineterminator="\r\n").writerow(plain)
     return stream.getvalue().removesuffix("\r\n") + "\n"
 
@@ -157,7 +157,7 @@ def nine_digits(figures: Array) -> list[float]:
     return [float(f"{figure:.9g}") for figure in figures.tolist()]
 
 
-def inert(text: str) -> str:
+def escaped_formula(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 

@@ -58,8 +58,8 @@ class Source:
         other, other_labels = beside
         if other is None or self.reading == Reading():
             return self.reading
-        heeded = data.heeded_options(source, labels)
-        elsewhere = data.heeded_options(other, other_labels) - heeded
+        used = data.options_used_by(source, labels)
+        elsewhere = data.options_used_by(other, other_labels) - used
         return self.reading.without(elsewhere)
 
     def check(self) -> None:

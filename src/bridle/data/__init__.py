@@ -6,9 +6,9 @@ over named columns (`table`) or arrays (`parts`); both end in a `Dataset`.
 """
 
 from bridle.data.dataset import Dataset
-from bridle.data.heeded import heeded_options
 from bridle.data.loading import load
+from bridle.data.options_used import options_used_by
 from bridle.data.reading import Reading, Selection
 from bridle.data.targets import kind_of as label_kind
 
-__all__ = ["Dataset", "Reading", "Selection", "heeded_options", "label_kind", "load"]
+__all__ = ["Dataset", "Reading", "Selection", "label_kind", "load", "options_used_by"]

@@ -113,7 +113,7 @@ def _is_part(chosen: Choice) -> bool:
 
 
 def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
-    labels = _by_rest(paths, _TARGET_SHARD.fullmatch)
+    labels = _by_common_name(paths, _TARGET_SHARD.fullmatch)
     features = [path for path in paths if path not in labels.values()]
     if not labels:
         return [(path, None) for path in features]
@@ -131,7 +131,7 @@ def _pairs(paths: Sequence[Path]) -> list[tuple[Path, Path | None]]:
     return pairs
 
 
-def _by_rest(
+def _by_common_name(
     paths: Sequence[Path], match: Callable[[str], re.Match[str] | None]
 ) -> dict[str, Path]:
     found: dict[str, Path] = {}

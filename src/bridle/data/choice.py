@@ -66,7 +66,7 @@ def choose(table: Table, request: Request) -> Choice:
         and (name not in numbering or name in selection.columns)
     )
     left_out = [name for name in numbering if name not in (target, names_rows, *candidates)]
-    said = tuple(_said_of_numbering(table, name) for name in left_out)
+    said = tuple(_note_on_numbering(table, name) for name in left_out)
     others = [name for name in candidates if name not in selection.categorical]
     texts = text.choose(table, others, selection.text)
     text.check_texts(table, texts)
@@ -170,7 +170,7 @@ def _row_numbers(table: Table, request: Request) -> list[str]:
     return [name for name in free if _numbers_rows(table, name) or _names_rows(table, name)]
 
 
-def _said_of_numbering(table: Table, name: str) -> str:
+def _note_on_numbering(table: Table, name: str) -> str:
     what = "numbers" if _numbers_rows(table, name) else "names"
     return f"column {name!r} {what} the rows: not used (--keep {shlex.quote(name)} overrides)"
 

@@ -139,7 +139,7 @@ def _joined_target(parts: Sequence[Part], request: Request) -> Array:
         if piece.ndim == 0 or len(piece) != rows:
             found = len(piece) if piece.ndim else "a single number"
             raise files.broken(part.file, f"{rows} rows of features, but labels for {found}")
-        if _family(piece) != _family(raw[0]):
+        if _kind_and_shape(piece) != _kind_and_shape(raw[0]):
             raise files.broken(
                 part.file,
                 f"labels are {piece.dtype} of shape {piece.shape}, in {parts[0].file} "
@@ -156,5 +156,5 @@ def _joined_target(parts: Sequence[Part], request: Request) -> Array:
     return targets.as_target(joined, parts[0].file, place, replace(request.reading, na="error"))
 
 
-def _family(labels: Array) -> tuple[bool, tuple[int, ...]]:
+def _kind_and_shape(labels: Array) -> tuple[bool, tuple[int, ...]]:
     return labels.dtype.kind in "USO", labels.shape[1:]

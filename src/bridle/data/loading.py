@@ -18,7 +18,7 @@ from bridle.data import delimited, embedded, files, parts, targets
 from bridle.data.dataset import Dataset
 from bridle.data.folder import load_folder
 from bridle.data.formats import ENDINGS, check_options, reader_of
-from bridle.data.heeded import STANDARD_INPUT, refuse_unheeded
+from bridle.data.options_used import STANDARD_INPUT, refuse_unused
 from bridle.data.parts import Request
 from bridle.data.reading import Reading, Selection
 from bridle.data.text import without_words
@@ -138,7 +138,7 @@ def load(
         training_rows=training_rows,
         wants_test=wants_test,
     )
-    refuse_unheeded(request)
+    refuse_unused(request)
     dataset = _loaded(request)
     labels_found = targets.as_fitted(dataset.target, request.reading)
     kind = targets.kind_of(labels_found) or request.reading.label_kind

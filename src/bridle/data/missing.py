@@ -20,7 +20,7 @@ from bridle.data.parts import Request
 Array = npt.NDArray[Any]
 
 
-def settled(
+def without_missing(
     table: Table,
     choice: Choice,
     request: Request,

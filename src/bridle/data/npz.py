@@ -27,9 +27,9 @@ def open_npz(path: Path) -> Archive:
             raise files.broken(path, "not an .npz archive: found a pickle, which is never read")
     with files.parsing(path, "an .npz archive"), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(_ENDING): info for info in archive.infolist()}
-    strangers = [info.filename for info in members.values() if not info.filename.endswith(_ENDING)]
-    if strangers:
-        raise files.broken(path, f"expected .npy arrays, found {files.quoted(strangers[0])}")
+    others = [info.filename for info in members.values() if not info.filename.endswith(_ENDING)]
+    if others:
+        raise files.broken(path, f"expected .npy arrays, found {files.quoted(others[0])}")
     return Archive(
         str(path), tuple(members), functools.cache(lambda name: _read(path, members[name]))
     )

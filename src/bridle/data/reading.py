@@ -96,7 +96,7 @@ class Reading:
 
     def over(self, other: Reading) -> Reading:
         """Return what this reading says, and the other's word where it is silent."""
-        return replace(other, **self._said())
+        return replace(other, **self._told())
 
     def without(self, names: Iterable[str]) -> Reading:
         """Return the same without what it says of some options of files."""
@@ -114,13 +114,13 @@ class Reading:
 
     def to_plain(self) -> dict[str, Any]:
         """Return what is said in JSON's types."""
-        said = self._said()
+        said = self._told()
         for name, to_plain in (("na_spellings", list), ("texts", words.to_plain)):
             if name in said:
                 said[name] = to_plain(said[name])
         return said
 
-    def _said(self) -> dict[str, Any]:
+    def _told(self) -> dict[str, Any]:
         silent, own = Reading(), {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: value for name, value in own.items() if value != getattr(silent, name)}
 

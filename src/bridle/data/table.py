@@ -37,7 +37,7 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
         raise files.broken(table.file, "expected at least one row, found none")
     chosen = choice.choose(table, request)
     learnt_from = partial(_training_rows, name=chosen.target, request=request)
-    table, missing_notes, kept = missing.settled(table, chosen, request, learnt_from)
+    table, missing_notes, kept = missing.without_missing(table, chosen, request, learnt_from)
     target, target_notes = _target(table, chosen.target, request)
     if request.feature_names is None:
         others = [name for name in chosen.candidates if name not in chosen.texts]

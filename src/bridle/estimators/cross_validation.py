@@ -284,12 +284,12 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             splitter = dict(found.splitter.split) if method == "fit" else {}
             return splitter, dict(found.scorer.score)
         known = {"groups"} if method == "fit" else set()
-        strangers = sorted(params.keys() - known)
-        if strangers:
+        unknown = sorted(params.keys() - known)
+        if unknown:
             raise checks.InputError(
-                f"{strangers[0]}: {method} takes it where scikit-learn's metadata routing is "
+                f"{unknown[0]}: {method} takes it where scikit-learn's metadata routing is "
                 "enabled, and the splitter or the scorer requests it",
-                argument=strangers[0],
+                argument=unknown[0],
             )
         groups = params.get("groups")
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}

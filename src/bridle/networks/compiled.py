@@ -71,7 +71,7 @@ class Buffers(NamedTuple):
 
     errors: Any  # of the hidden layers, laid out as the activations
     gradient: Any  # of the parameters, laid out as they are
-    turned: Any  # a layer's weights or errors, transposed
+    transposed: Any  # a layer's weights or errors
     product: Any  # a layer's errors, transposed
 
 
@@ -94,7 +94,7 @@ def prepare(sizes: tuple[int, ...], samples: Samples, state: State) -> None:
     nothing = Settings(0, 0, 0.0, 0.0, False, False, 0.0, 0.0, 1)
     order = np.zeros(0, np.int64)
     sums, squares = np.zeros(4), np.zeros(len(sizes) - 1)
-    learnt = _as_compiled_code_takes_them(samples)
+    learnt = _with_plain_indices(samples)
     arguments = (nothing, np.array(sizes, np.int64), learnt, order, state, sums, squares)
     if not is_ready(_epoch, arguments):
         # The command shows this; a library that is silent for so long looks as if it hung.
@@ -118,13 +118,13 @@ def compiled_epoch(
         min(rule.batch_size, len(order)),
     )
     sums, squares = np.zeros(4), np.zeros(len(sizes) - 1)
-    learnt = _as_compiled_code_takes_them(samples)
+    learnt = _with_plain_indices(samples)
     _epoch(settings, np.array(sizes, np.int64), learnt, order, state, sums, squares)
     batches = -(-len(order) // settings.batch_size)
     return epoch.figures(sums[:3], squares, float(sums[3]), batches)
 
 
-def _as_compiled_code_takes_them(samples: Samples) -> Samples:
+def _with_plain_indices(samples: Samples) -> Samples:
     if not sparse.issparse(samples.features):
         return samples
     rows = samples.features
@@ -388,7 +388,7 @@ def _backward(
             for k in range(outputs):
                 bias[k] += error[row, k]
         if place > 0:  # BP2
-            _through(rows, inputs, outputs, errors, at, w, starts[place],
+            _multiply_back(rows, inputs, outputs, errors, at, w, starts[place],
                      buffers, units[place] * rows)  # fmt: skip
             hidden_error = _view(buffers.errors, units[place] * rows, rows, inputs)
             _times_derivative(hidden_error, _view(a, units[place] * rows, rows, inputs), hidden)
@@ -396,7 +396,7 @@ def _backward(
 
 
 @inlined
-def _turn(matrix: Any, start: int, rows: int, columns: int, out: Any) -> None:
+def _transpose(matrix: Any, start: int, rows: int, columns: int, out: Any) -> None:
     """Write the transpose of a matrix in a flat array to the front of another."""
     for row in range(rows):
         for column in range(columns):
@@ -404,18 +404,18 @@ def _turn(matrix: Any, start: int, rows: int, columns: int, out: Any) -> None:
 
 
 @inlined
-def _through(
+def _multiply_back(
     rows: int, inputs: int, outputs: int, errors: Any, at: int, w: Any, w_at: int,
     buffers: Any, out_at: int,
 ) -> None:  # fmt: skip
-    """Write ``δ wᵀ`` of a layer; what is smaller is turned round, the weights or the errors."""
+    """Write ``δ wᵀ`` of a layer; the smaller one is transposed, the weights or the errors."""
     if inputs * outputs <= rows * (inputs + outputs):
-        _turn(w, w_at, inputs, outputs, buffers.turned)
+        _transpose(w, w_at, inputs, outputs, buffers.transposed)
         multiply(buffers.errors, out_at, rows, inputs, errors, at, outputs, 1,
-                 buffers.turned, 0, outputs)  # fmt: skip
+                 buffers.transposed, 0, outputs)  # fmt: skip
         return
-    _turn(errors, at, rows, outputs, buffers.turned)
-    multiply(buffers.product, 0, inputs, rows, w, w_at, outputs, 1, buffers.turned, 0, outputs)
+    _transpose(errors, at, rows, outputs, buffers.transposed)
+    multiply(buffers.product, 0, inputs, rows, w, w_at, outputs, 1, buffers.transposed, 0, outputs)
     for j in range(inputs):
         for row in range(rows):
             buffers.errors[out_at + row * inputs + j] = buffers.product[j * rows + row]

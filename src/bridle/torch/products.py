@@ -20,10 +20,8 @@ from bridle.kernels import choose, products, thresholds
 from bridle.kernels.processors import maker
 from bridle.torch.kinds import has_values
 
-# From PyTorch 2.8 on a GPU makes products of half precision in float32, or adds them to such sums;
-# AMD's do not.
-_MAKES_WIDE = hasattr(torch.ops.aten.mm, "dtype_out") and torch.version.hip is None
-_ADDS_WIDE = hasattr(torch.ops.aten.addmm, "dtype_out") and torch.version.hip is None
+# Whether GPUs make products of half precision in float32, and add them to such sums: AMD's do not.
+_MAKES_WIDE = torch.version.hip is None
 # The largest entry of a residual in float16 whose factor is not known yet: its smallest normal
 # number then is a probability of 2.4e-7, and products with a weight below 128 do not overflow.
 FLOAT16_UNIT = 256.0
@@ -148,7 +146,7 @@ def makes_wide(tensor: Tensor) -> bool:
 
 def adds_inside(total: Tensor) -> bool:
     """Tell whether a product in half precision is added to a sum before it is rounded."""
-    return total.device.type == "cuda" and _ADDS_WIDE
+    return total.device.type == "cuda" and _MAKES_WIDE
 
 
 def _through_blas(left: Tensor, matrix: Tensor, out: Tensor) -> bool:

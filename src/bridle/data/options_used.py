@@ -29,7 +29,7 @@ _BY_READER: dict[Reader, frozenset[str]] = {
 _OF_TEXT_LABELS = frozenset({"delimiter", "encoding", "header", "na_spellings"})
 
 
-def heeded_options(source: str, labels_file: str | None = None) -> frozenset[str]:
+def options_used_by(source: str, labels_file: str | None = None) -> frozenset[str]:
     """Return the options of `Reading` that data, or the file of their labels, take heed of.
 
     They are all of them where there is no such file: whoever loads it says so.
@@ -44,13 +44,13 @@ def heeded_options(source: str, labels_file: str | None = None) -> frozenset[str
     return frozenset().union(*found)
 
 
-def refuse_unheeded(request: Request) -> None:
+def refuse_unused(request: Request) -> None:
     """Refuse what was told of how to read other files than these are."""
     told = [name for name in FILE_OPTIONS if getattr(request.told, name) is not None]
     if not told:
         return
-    heeded = heeded_options(request.source, request.labels)
-    name = next((name for name in told if name not in heeded), None)
+    used = options_used_by(request.source, request.labels)
+    name = next((name for name in told if name not in used), None)
     if name is not None:
         option, kind = name.replace("_", "-"), _kind(request, name)
         raise checks.InputError(f"--{option}: {request.source} is {kind}, to which it says nothing")
