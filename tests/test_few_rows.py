@@ -172,7 +172,7 @@ def test_a_path_over_rows_of_which_one_direction_holds_nearly_all() -> None:
     # In float32 the products of all rows with each other then have negative eigenvalues.
     random = np.random.default_rng(0)
     y = np.arange(800) % 2
-    X = random.normal(size=(800, 1)) * 1e3 + random.normal(size=(800, 600)) * 1e-2
+    X = random.normal(size=(800, 1)) * 1e2 + random.normal(size=(800, 600)) * 1e-2
     X[:, :2] += np.eye(2)[y]
     path = softmax_regression_path(X, y, [0.01, 1.0, 100.0])
     assert all(report.proven for report in path.reports)

@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tensors": set(),
     "rows": {"checks", "tensors"},
     "probabilities": {"checks", "kernels"},
-    "losses": {"checks", "formula", "kernels", "probabilities"},
+    "losses": {"checks", "formula", "kernels", "probabilities", "tensors"},
     "information": {"checks", "kernels", "probabilities"},
     "linear": {"checks", "formula", "kernels", "losses"},
     "experiments": {"checks", "probabilities"},
@@ -46,9 +46,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "strict_json", "tensors",
     },
+    # what people look at
+    "explain": {"checks", "estimators", "judge", "losses", "networks", "rows", "strict_json"},
     # on top: no room imports them
     "cli": {
-        "__init__", "checks", "data", "estimators", "files", "fit", "information",
+        "__init__", "checks", "data", "estimators", "explain", "files", "fit", "information",
         "interruption", "judge", "kernels", "losses", "networks", "probabilities", "progress",
         "rows",
         "strict_json",
