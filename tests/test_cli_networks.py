@@ -234,7 +234,9 @@ def test_the_comparison_fits_80_columns(command: Command, hidden: str) -> None:
     assert norms.count(" → ") == 1 + 3 * (len(hidden.split(",")) + 1)
 
 
-@pytest.mark.parametrize("name", ["fit", "train", "compare", "predict", "evaluate"])
+@pytest.mark.parametrize(
+    "name", ["fit", "train", "compare", "predict", "evaluate", "calibrate", "explain"]
+)
 def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> None:
     code, text, _ = command(name, "--help")
     assert code == 0
@@ -247,6 +249,8 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
         "compare": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "predict": ["How files are read:"],
         "evaluate": ["Answers:", "How files are read:"],
+        "calibrate": ["Answers:", "How files are read:", "Calibrator:"],
+        "explain": ["Columns of a table:", "How files are read:"],
     }
     assert titles == ["Arguments:", "Data:", *expected[name], "Output:"]
     # Each option once.

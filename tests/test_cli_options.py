@@ -82,7 +82,7 @@ WITHOUT_EFFECT = [
         )
     ),
     ("compare iris --force", "--force: bridle compare has no such option, bridle fit and bridle"),
-    ("predict m iris --categorical a", "has no such option, bridle fit, bridle train, bridle compare and"),
+    ("predict m iris --categorical a", "has no such option, bridle fit, bridle train, bridle co"),
     ("predict m iris --labels y.npy", "--labels: bridle predict has no such option, bridle fit,"),
     ("evaluate iris --out file", "--out: bridle evaluate has no such option, bridle fit, bridle"),
     # --- options that need another, or exclude it ---

@@ -46,14 +46,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "strict_json", "tensors",
     },
+    "calibrate": {"checks", "estimators", "files", "probabilities", "tensors"},
     # what people look at
     "explain": {"checks", "estimators", "judge", "losses", "networks", "rows", "strict_json"},
     # on top: no room imports them
     "cli": {
-        "__init__", "checks", "data", "estimators", "explain", "files", "fit", "information",
-        "interruption", "judge", "kernels", "losses", "networks", "probabilities", "progress",
-        "rows",
-        "strict_json",
+        "__init__", "calibrate", "checks", "data", "estimators", "explain", "files", "fit",
+        "information", "interruption", "judge", "kernels", "losses", "networks", "probabilities",
+        "progress", "rows", "strict_json",
     },
     "__main__": {"cli", "checks"},
     # who is passed a tensor is the only one to open the torch room

@@ -122,7 +122,17 @@ _LATE = {
     "evaluate": "bridle.judge",
     "softmax_regression_path": "bridle.estimators",
 }
-_LATE_ROOMS = {"data", "estimators", "experiments", "fit", "judge", "networks", "progress", "rows"}
+_LATE_ROOMS = {
+    "calibrate",
+    "data",
+    "estimators",
+    "experiments",
+    "fit",
+    "judge",
+    "networks",
+    "progress",
+    "rows",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar, overload
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import dtype as TorchDType  # noqa: N812 — its own name is the parameter's
 
+from bridle import calibrate as calibrate
+
 # The rooms, each of which is imported when it is first asked for.
 from bridle import checks as checks
 from bridle import data as data

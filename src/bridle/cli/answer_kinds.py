@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.cli.options.answers import AnswerOptions
 from bridle.judge import kinds
 from bridle.judge.kinds import InputKind
 
@@ -22,38 +23,6 @@ Array = npt.NDArray[Any]
 _NORMALIZE = "--normalize divides each row by its sum"
 _SCORES = "--scores takes them as scores, to be passed through a softmax"
 _PERCENT = "--percent takes them as per cent"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user says of the answers."""
-
-    answers: str | None = None
-    kind: InputKind | None = None
-    normalize: bool = False
-    percent: bool = False
-
-    @property
-    def total(self) -> float:
-        """What a row of probabilities sums to."""
-        return 100.0 if self.percent else 1.0
-
-    def check(self, *, model: bool) -> None:
-        """Refuse options that exclude each other, before any data are read."""
-        given = [
-            name
-            for name, value in (
-                ("--answers", self.answers is not None),
-                ("--scores/--probabilities", self.kind is not None),
-                ("--normalize", self.normalize),
-                ("--percent", self.percent),
-            )
-            if value
-        ]
-        if model and given:
-            raise checks.InputError(f"{given[0]}: expected without --model")
-        if self.kind == "scores" and (self.normalize or self.percent):
-            raise checks.InputError(f"{given[-1]}: expected without --scores, found both")
 
 
 @dataclass(frozen=True)
@@ -66,7 +35,9 @@ class Judged:
     rounded: bool = False
 
 
-def as_judged(values: Array, options: Options, place: Callable[[int], str], source: str) -> Judged:
+def as_judged(
+    values: Array, options: AnswerOptions, place: Callable[[int], str], source: str
+) -> Judged:
     """Return answers (N, C), or (N,) of the second of two classes, and what they are.
 
     Raises
@@ -126,7 +97,7 @@ def _normalized(values: Array, place: Callable[[int], str]) -> Judged:
     return Judged(values / sums[:, None], "probabilities", "rows divided by their sums")
 
 
-def _refused_range(values: Array, options: Options, place: Callable[[int], str]) -> Judged:
+def _refused_range(values: Array, options: AnswerOptions, place: Callable[[int], str]) -> Judged:
     wide = values if values.ndim == 2 else values[:, None]
     slack = checks.sum_tolerance(values.dtype.name, values.shape[-1])
     row = int(np.argmax(~((wide >= 0) & (wide <= 1 + slack)).all(axis=1)))
@@ -174,7 +145,11 @@ def _sum_to_one(values: Array) -> bool:
 
 
 def _no_distribution(
-    values: Array, sums: kinds.Sums, options: Options, place: Callable[[int], str], source: str
+    values: Array,
+    sums: kinds.Sums,
+    options: AnswerOptions,
+    place: Callable[[int], str],
+    source: str,
 ) -> checks.InputError:
     row = sums.bad_row or 0
     found = f"{place(row)} sums to {values[row].sum(dtype=float) * options.total:.6g}"

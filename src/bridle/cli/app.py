@@ -14,7 +14,7 @@ import typer.main
 
 import bridle
 from bridle import checks, interruption
-from bridle.cli.commands import compare, evaluate, explain, fit, predict, train
+from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
 from bridle.cli.messages import one_line
 from bridle.cli.options.panels import PanelledCommand
 
@@ -51,6 +51,7 @@ for _command, _lines in (
     (compare.compare, compare.EXAMPLES),
     (predict.predict, predict.EXAMPLES),
     (evaluate.evaluate, evaluate.EXAMPLES),
+    (calibrate.calibrate, calibrate.EXAMPLES),
     (explain.explain, explain.EXAMPLES),
 ):
     app.command(cls=PanelledCommand, epilog=_examples(*_lines))(_command)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from bridle import checks, data, strict_json
 from bridle.cli import answer_columns, answer_kinds, answer_words, outputs
-from bridle.cli.answer_kinds import Options
+from bridle.cli.answer_kinds import Judged
 from bridle.cli.messages import about, one_line, tell
+from bridle.cli.options.answers import AnswerOptions
 from bridle.data import Dataset, Reading, columns, files, targets
 from bridle.data.choice import is_id
 from bridle.data.columns import Table
@@ -47,25 +48,16 @@ def evaluate(
     target: str | None,
     labels: str | None,
     arrays: Mapping[str, str] | None,
-    options: Options,
+    options: AnswerOptions,
     reading: Reading,
     json: bool,
 ) -> None:
     """Print the figures of answers in a file, or of a model on data."""
-    options.check(model=model is not None)
+    if model is not None and options.given:
+        raise checks.InputError(f"{options.given[0]}: expected without --model")
     if model is None:
-        if reading.na is not None:
-            raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
-        dataset = data.load(
-            source,
-            target=target,
-            labels=labels,
-            arrays=arrays,
-            reading=reading,
-            fitted=_NAMED,
-            as_table=True,
-        )
-        evaluation, notes = _of_answers(dataset, target, options)
+        found, judged = read_answers(source, target, labels, arrays, options, reading)
+        evaluation, notes = _of_answers(source, found, judged)
     else:
         fitted = outputs.load_model(model)
         known = outputs.features_of(fitted)
@@ -89,15 +81,37 @@ def _of_model(model: outputs.Model, dataset: Dataset) -> tuple[Evaluation, tuple
     return found, dataset.notes
 
 
-def _of_answers(
-    dataset: Dataset, target: str | None, options: Options
-) -> tuple[Evaluation, tuple[str, ...]]:
+def read_answers(
+    source: str,
+    target: str | None,
+    labels: str | None,
+    arrays: Mapping[str, str] | None,
+    options: AnswerOptions,
+    reading: Reading,
+) -> tuple[Answers, Judged]:
+    """Return the answers in a file with their true labels, and the same as the judge takes them."""
+    if reading.na is not None:
+        raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
+    dataset = data.load(
+        source,
+        target=target,
+        labels=labels,
+        arrays=arrays,
+        reading=reading,
+        fitted=_NAMED,
+        as_table=True,
+    )
     if dataset.table is not None:
         found = _by_name(dataset, dataset.table, target, options)
     else:
         found = _by_place(dataset, options)
     judged = answer_kinds.as_judged(found.values, options, found.place, dataset.source)
-    with about(dataset.source):
+    notes = (*dataset.notes, *found.notes, judged.note)
+    return replace(found, notes=tuple(note for note in notes if note)), judged
+
+
+def _of_answers(source: str, found: Answers, judged: Judged) -> tuple[Evaluation, tuple[str, ...]]:
+    with about(source):
         evaluation = judge(
             judged.values, found.truth, classes=found.classes, kind=judged.kind or "auto"
         )
@@ -109,8 +123,7 @@ def _of_answers(
     infinite = evaluation.infinite_losses
     zeros = f"{infinite} of the targets' were rounded to 0: an infinite loss each"
     rounded = judged.rounded and infinite > 0
-    notes = (*dataset.notes, *found.notes, judged.note, zeros if rounded else "")
-    return evaluation, tuple(note for note in notes if note)
+    return evaluation, (*found.notes, zeros) if rounded else found.notes
 
 
 def _labels(dataset: Dataset) -> Array:
@@ -119,7 +132,7 @@ def _labels(dataset: Dataset) -> Array:
     return dataset.target if dataset.target.ndim == 1 else dataset.target.argmax(axis=1)
 
 
-def _by_name(dataset: Dataset, table: Table, target: str | None, options: Options) -> Answers:
+def _by_name(dataset: Dataset, table: Table, target: str | None, options: AnswerOptions) -> Answers:
     name, truth, note = _truth(dataset, table, target)
     names = [each for each in table.names if each != name]
     spelled = answer_columns.without_percent_signs(table) if options.percent else table
@@ -215,7 +228,7 @@ def _column_of_labels(table: Table, name: str) -> Array:
     return found
 
 
-def _by_place(dataset: Dataset, options: Options) -> Answers:
+def _by_place(dataset: Dataset, options: AnswerOptions) -> Answers:
     """Return the answers of an array, whose columns have no names.
 
     They stand for the labels in order, one or all but the first of two, or for the class indices

@@ -179,10 +179,10 @@ SPAN_EQUATIONS_AT_ONCE = 100
 
 # Where rows are so many times the classes, their products are float32: that halves what they cost,
 # and where rounding leaves the gap open (mostly at some 1e-6) one more step from the features' own
-# scores, which takes four products with them, closes it. On one thread 0.75 of the time with 2
-# classes. Intel.
+# scores, which takes four products with them, closes it. On one thread 0.75 of the time with 2 and
+# with 100 classes. Intel.
 #     python benchmarks/few_rows.py --rows 1000
-SPAN_FLOAT32_ROWS_PER_CLASS = 16
+SPAN_FLOAT32_ROWS_PER_CLASS = 8
 
 # What features that are centred at a time may take of the budget, and the least there is of them.
 # Few products of many columns are quicker than many of few: 1,000 x 5,000 in float32 take 25 ms at

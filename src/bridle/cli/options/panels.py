@@ -12,13 +12,25 @@ COLUMNS = "Columns of a table"
 READING = "How files are read"
 ANSWERS = "Answers"
 CLASSIFIER = "Softmax classifier"
+CALIBRATOR = "Calibrator"
 NETWORK = "Network"
 TRAINING = "Training"
 OUTPUT = "Output"
 _OTHERS = "Options"
 # Longer names (--standardize / --no-standardize) stand on a line of their own.
 _WIDEST = 24
-_ORDER = (ARGUMENTS, DATA, ANSWERS, COLUMNS, READING, CLASSIFIER, NETWORK, TRAINING, OUTPUT)
+_ORDER = (
+    ARGUMENTS,
+    DATA,
+    ANSWERS,
+    COLUMNS,
+    READING,
+    CLASSIFIER,
+    CALIBRATOR,
+    NETWORK,
+    TRAINING,
+    OUTPUT,
+)
 
 
 class PanelledCommand(TyperCommand):

@@ -1,0 +1,32 @@
+"""Calibrators: small exact fits on a classifier's scores, after which its probabilities come true.
+
+Each takes scores (logits or log-probabilities) ``(N, K)`` of samples the classifier has not learnt
+from, and their classes:
+
+    TemperatureScaling   softmax(z / T)                 one number
+    VectorScaling        softmax(a ∘ z / T + b)         2 K numbers
+    MatrixScaling        softmax(A z / T + b)           K² + K numbers
+    DirichletScaling     the same of log-probabilities
+    IsotonicScaling      a rising step function for each class, normalised
+
+and has ``fit``, ``predict_proba``, ``predict_log_proba``, ``save`` and ``load``.
+"""
+
+from bridle.calibrate.affine import AffineScaling, DirichletScaling, MatrixScaling, VectorScaling
+from bridle.calibrate.base import Calibrator
+from bridle.calibrate.isotonic import IsotonicScaling
+from bridle.calibrate.loading import METHODS, create, load_calibrator
+from bridle.calibrate.temperature import TemperatureScaling
+
+__all__ = [
+    "METHODS",
+    "AffineScaling",
+    "Calibrator",
+    "DirichletScaling",
+    "IsotonicScaling",
+    "MatrixScaling",
+    "TemperatureScaling",
+    "VectorScaling",
+    "create",
+    "load_calibrator",
+]

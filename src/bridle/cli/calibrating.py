@@ -1,0 +1,156 @@
+"""``bridle calibrate``: answers in; the same answers with probabilities that come true out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+
+from bridle import checks, strict_json
+from bridle.calibrate import METHODS, AffineScaling, Calibrator, TemperatureScaling, create
+from bridle.cli import outputs
+from bridle.cli.answer_kinds import Judged
+from bridle.cli.evaluating import Answers, read_answers
+from bridle.cli.messages import about, one_line
+from bridle.cli.options.answers import AnswerOptions
+from bridle.data import Reading
+from bridle.judge import Evaluation
+from bridle.judge import evaluate as judge
+from bridle.probabilities import log_softmax
+
+Array = npt.NDArray[Any]
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """How answers are calibrated, and where what becomes of them goes."""
+
+    method: str
+    out: Path | None
+    save: Path | None
+    json: bool
+
+
+def calibrate(
+    source: str,
+    *,
+    target: str | None,
+    labels: str | None,
+    arrays: Mapping[str, str] | None,
+    answers: AnswerOptions,
+    reading: Reading,
+    options: Options,
+) -> None:
+    """Fit a calibrator to answers and their labels, print what it gains, and write the result."""
+    checks.one_of(options.method, "--method", tuple(METHODS))
+    for file, name in ((options.out, "--out"), (options.save, "--save")):
+        if file is not None:
+            outputs.check_file(file, name)
+    found, judged = read_answers(source, target, labels, arrays, answers, reading)
+    classes: list[Any] = list(found.classes)
+    with about(source):
+        scores = _scores(judged)
+        truth = checks.labelled_target(found.truth, classes, len(scores))
+        model = create(options.method).fit(scores, truth)
+        before = judge(scores, truth, kind="scores")
+        after = judge(_out_of_fold(model, scores, truth), truth, kind="scores")
+        probability = model.predict_proba(scores)
+    if options.out is not None:
+        outputs.write_text(options.out, _table(found, classes, probability))
+    if options.save is not None:
+        model.save(options.save)
+    if options.json:
+        print(strict_json.to_text(_figures(options, model, before, after, found), indent=2))
+        return
+    for note in found.notes:
+        print(f"  {one_line(note)}")
+    print("\n".join(_lines(model, before, after)))
+    for path in (options.out, options.save):
+        if path is not None:
+            print(f"written: {path}")
+
+
+def _scores(judged: Judged) -> Array:
+    """Return a column of scores for each class: of probabilities, their logarithms."""
+    values = judged.values.astype(np.float64)
+    if judged.kind == "probabilities":
+        if values.ndim == 1:
+            values = np.stack([1 - values, values], axis=1)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(values / values.sum(axis=1, keepdims=True)))
+    return np.stack([np.zeros(len(values)), values], axis=1) if values.ndim == 1 else values
+
+
+def _out_of_fold(model: Calibrator, scores: Array, truth: Array) -> Array:
+    """Return what calibrators give that have not seen the row which they are asked about."""
+    fold = np.random.default_rng(0).permutation(len(truth)) % min(_FOLDS, len(truth))
+    found = log_softmax(scores)
+    for place in np.unique(fold):
+        held = fold == place
+        if not held.all():
+            fitted = clone(model).fit(scores[~held], truth[~held])
+            found[held] = fitted.predict_log_proba(scores[held])
+    return np.asarray(found)
+
+
+def _table(found: Answers, classes: Sequence[object], probability: Array) -> str:
+    best = probability.argmax(axis=1)
+    labels = np.array(classes, dtype=object)
+    columns: dict[str, Sequence[object]] = {
+        "id": found.ids if found.ids is not None else range(len(best)),
+        "target": np.asarray(found.truth).tolist(),
+        "predicted": labels[best].tolist(),
+        "probability": outputs.nine_digits(probability[np.arange(len(best)), best]),
+    }
+    return outputs.answers_csv(columns, classes, probability)
+
+
+def _figures(
+    options: Options, model: Calibrator, before: Evaluation, after: Evaluation, found: Answers
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {"method": options.method, "notes": list(found.notes)}
+    if isinstance(model, TemperatureScaling | AffineScaling):
+        figures |= {"temperature": model.temperature_, "gap_nats": model.gap_}
+    for name, evaluation in (("before", before), ("after_out_of_fold", after)):
+        figures[name] = {
+            "cross_entropy_nats": evaluation.cross_entropy_nats,
+            "brier_score": evaluation.brier_score,
+            "expected_calibration_error": evaluation.expected_calibration_error,
+            "accuracy": evaluation.accuracy,
+        }
+    return figures
+
+
+def _meaning(temperature: float) -> str:
+    if temperature == 0:
+        return "every answer is right, and could be certain"
+    if temperature == float("inf"):
+        return "the answers tell nothing of the labels, or the opposite"
+    if 0.97 <= temperature <= 1.03:
+        return "the answers were about as sure as they should be"
+    return f"the answers were too {'sure' if temperature > 1 else 'unsure'}"
+
+
+def _lines(model: Calibrator, before: Evaluation, after: Evaluation) -> list[str]:
+    lines = [f"{before.samples} answers, {len(before.classes)} classes", ""]
+    if isinstance(model, TemperatureScaling | AffineScaling):
+        lines[1:1] = [f"temperature {model.temperature_:.4g}: {_meaning(model.temperature_)}"]
+    lines.append(f"{'':24}{'before':>10}{'after':>10}")
+    for title, name in (
+        ("cross-entropy, nats", "cross_entropy_nats"),
+        ("Brier score", "brier_score"),
+        ("calibration error", "expected_calibration_error"),
+        ("accuracy", "accuracy"),
+    ):
+        pair = (getattr(before, name), getattr(after, name))
+        lines.append(f"{title:24}" + "".join(f"{value:10.4f}" for value in pair))
+    lines.append("")
+    lines.append(f"after: by {_FOLDS} calibrators, each judged on rows that it has not seen")
+    return lines

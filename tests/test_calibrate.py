@@ -1,0 +1,270 @@
+"""Calibrators: beside optima in 50 digits and peers, at the edges, in files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+
+from bridle import SoftmaxRegression
+from bridle.calibrate import (
+    METHODS,
+    DirichletScaling,
+    IsotonicScaling,
+    MatrixScaling,
+    TemperatureScaling,
+    VectorScaling,
+    load_calibrator,
+)
+from bridle.checks import InputError, TargetRangeError
+
+mpmath: Any = pytest.importorskip("mpmath", reason="the 50-digit optimum needs mpmath")
+
+Array = npt.NDArray[Any]
+
+
+def problem(seed: int, *, count: int = 40, classes: int = 4) -> tuple[Array, Array, Array]:
+    """Return scores that tell something of the targets, the targets, and weights."""
+    random = np.random.default_rng(seed)
+    target = random.integers(0, classes, count)
+    scores = random.normal(size=(count, classes)) * random.uniform(0.1, 20)
+    scores[np.arange(count), target] += np.abs(scores).mean() * random.uniform(0.3, 2)
+    return scores + random.normal(size=(count, 1)) * 100, target, random.uniform(0, 3, count)
+
+
+def exact_temperature(scores: Array, target: Array, weight: Array) -> Any:
+    """Return the root of the loss's slope in 1 / T, in 50 digits, by bisection."""
+    with mpmath.workdps(60):
+        rows = [
+            ([mpmath.mpf(float(s)) for s in row], int(y), mpmath.mpf(float(w)))
+            for row, y, w in zip(scores, target, weight, strict=True)
+        ]
+
+        def slope(inverse: Any) -> Any:
+            total = mpmath.mpf(0)
+            for row, y, w in rows:
+                top = max(row)
+                powers = [mpmath.exp(inverse * (s - top)) for s in row]
+                mean = sum(p * s for p, s in zip(powers, row, strict=True)) / sum(powers)
+                total += w * (mean - row[y])
+            return total
+
+        low, high = mpmath.mpf("1e-12"), mpmath.mpf(1)
+        while slope(high) < 0:
+            high *= 2
+        for _ in range(190):
+            middle = (low + high) / 2
+            low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+        return 1 / low
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_temperature_is_that_of_50_digits(seed: int) -> None:
+    scores, target, weight = problem(seed, classes=2 + seed % 5)
+    model = TemperatureScaling().fit(scores, target, weight)
+    assert 0 < model.temperature_ < math.inf
+    expected = exact_temperature(scores, target, weight)
+    assert abs(model.temperature_ / float(expected) - 1) < 1e-10
+    assert 0 <= model.gap_ < 1e-12 * max(1.0, model.loss_)
+
+
+def test_a_thousand_classes_and_half_precision() -> None:
+    random = np.random.default_rng(0)
+    target = random.integers(0, 1000, 500)
+    scores = random.normal(size=(500, 1000)).astype(np.float16)
+    scores[np.arange(500), target] += 6
+    found = TemperatureScaling().fit(scores, target)
+    wide = TemperatureScaling().fit(scores.astype(np.float64), target)
+    assert found.temperature_ == wide.temperature_
+
+    def loss(power: Array) -> float:
+        logarithms = log_softmax(scores.astype(np.float64) / np.exp(power[0]), axis=1)
+        return float(-logarithms[np.arange(500), target].mean())
+
+    expected = minimize(loss, [0.0], method="Nelder-Mead", options={"xatol": 1e-9})
+    assert found.loss_ == pytest.approx(expected.fun, abs=1e-12)
+    assert math.log(found.temperature_) == pytest.approx(expected.x[0], abs=1e-6)
+
+
+def test_where_there_is_no_temperature_it_is_stated() -> None:
+    scores, target = np.array([[3.0, 0, 1], [0, 2, 1], [1, 0, 5]]), np.array([0, 1, 2])
+    separable = TemperatureScaling().fit(scores, target)
+    assert (separable.temperature_, separable.loss_) == (0.0, 0.0)
+    assert separable.predict_proba(scores).tolist() == np.eye(3).tolist()
+    inverted = TemperatureScaling().fit(-scores, target)
+    assert inverted.temperature_ == math.inf
+    assert inverted.loss_ == pytest.approx(math.log(3))
+    assert np.allclose(inverted.predict_proba(scores), 1 / 3)
+    tied = TemperatureScaling().fit([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]], [0, 1])
+    assert tied.temperature_ == 0.0
+    assert tied.loss_ == pytest.approx(math.log(2))
+    assert tied.predict_proba([[2.0, 2.0, 0.0]]).tolist() == [[0.5, 0.5, 0.0]]
+    nothing = TemperatureScaling().fit(np.full((4, 3), 7.0), [0, 1, 2, 0])
+    assert nothing.temperature_ == 1.0
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-9, 1e9, 1e200])
+def test_scores_of_any_size(factor: float) -> None:
+    scores, target, weight = problem(1)
+    scores -= scores.max(axis=1, keepdims=True)
+    found = TemperatureScaling().fit(scores * factor, target, weight)
+    plain = TemperatureScaling().fit(scores, target, weight)
+    assert found.temperature_ / factor == pytest.approx(plain.temperature_, rel=1e-9)
+    assert np.allclose(found.predict_proba(scores * factor), plain.predict_proba(scores))
+
+
+def test_masked_classes_stay_masked() -> None:
+    scores, target, _ = problem(2)
+    masked = np.column_stack([scores, np.full(len(scores), -np.inf)])
+    found, plain = (TemperatureScaling().fit(each, target) for each in (masked, scores))
+    assert found.temperature_ == pytest.approx(plain.temperature_, rel=1e-12)
+    assert not found.predict_proba(masked)[:, -1].any()
+    target[3] = 4
+    with pytest.raises(InputError, match="its probability above 0, found -inf at row 3"):
+        TemperatureScaling().fit(masked, target)
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_weight_k_is_k_copies_and_0_is_none(kind: str) -> None:
+    scores, target, _ = problem(3, count=60)
+    copies = np.random.default_rng(0).integers(0, 4, 60)
+    weighted = METHODS[kind]().fit(scores, target, copies)
+    copied = METHODS[kind]().fit(scores.repeat(copies, 0), target.repeat(copies))
+    assert np.allclose(weighted.predict_proba(scores), copied.predict_proba(scores), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_any_dtype_layout_and_block(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, target, _ = problem(4, count=53)
+    scores = scores.astype(np.float32)
+    whole = METHODS[kind]().fit(scores, target).predict_proba(scores)
+    assert whole.dtype == np.float32
+    assert np.allclose(whole.sum(axis=1), 1, atol=1e-6)
+    monkeypatch.setattr("bridle.calibrate.base._BLOCK_NUMBERS", 7)
+    monkeypatch.setattr("bridle.calibrate.affine._KEPT_NUMBERS", 0)
+    for given in (scores.astype(">f4"), np.asfortranarray(scores), scores[::-1][::-1]):
+        found = METHODS[kind]().fit(given, target)
+        assert np.allclose(found.predict_proba(given), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_tensors_are_taken(kind: str) -> None:
+    torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+    scores, target, _ = problem(4)
+    expected = METHODS[kind]().fit(scores, target).predict_proba(scores)
+    tensors = torch.tensor(scores, requires_grad=True), torch.tensor(target)
+    assert np.allclose(METHODS[kind]().fit(*tensors).predict_proba(tensors[0]), expected)
+    half = torch.tensor(scores).bfloat16()
+    assert METHODS[kind]().fit(half, tensors[1]).predict_proba(half).shape == scores.shape
+
+
+@pytest.mark.parametrize("kind", ["vector", "matrix", "dirichlet"])
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+def test_affine_calibrators_are_at_their_proven_optimum(kind: str, C: float) -> None:
+    scores, target, weight = problem(5, count=80, classes=3)
+    model: Any = METHODS[kind]
+    found = model(C=C).fit(scores, target, weight)
+    assert found.gap_ < 1e-9
+    z = (log_softmax(scores, axis=1) if kind == "dirichlet" else scores) / found.temperature_
+    z = z - z.max(axis=1, keepdims=True) if kind != "dirichlet" else z - z.max(1, keepdims=True)
+    share, penalty = weight / weight.sum(), 1 / (C * weight.sum())
+
+    def objective(vector: Array) -> float:
+        coef = np.diag(vector[:3]) if kind == "vector" else vector[:-3].reshape(3, 3)
+        logarithms = log_softmax(z + z @ coef + vector[-3:], axis=1)
+        loss = -share @ logarithms[np.arange(80), target]
+        return float(loss + penalty / 2 * vector @ vector)
+
+    size = 6 if kind == "vector" else 12
+    expected = minimize(objective, np.zeros(size), method="BFGS", options={"gtol": 1e-9})
+    assert found.objective_ == pytest.approx(expected.fun, abs=1e-8)
+    assert found.objective_ <= expected.fun + found.gap_ + 1e-12
+
+
+def digits_scores() -> tuple[Array, Array]:
+    X, y = load_digits(return_X_y=True)
+    learnt = np.arange(len(y)) % 4 == 0
+    model = SoftmaxRegression(C=1e4).fit(X[learnt] / 16, y[learnt])
+    return model.decision_function(X[~learnt] / 16), y[~learnt]
+
+
+def test_calibrated_digits_lose_less_on_samples_that_nobody_has_seen() -> None:
+    scores, target = digits_scores()
+    fitted = np.arange(len(target)) % 2 == 0
+    rest = ~fitted
+
+    def loss(logarithms: Array) -> float:
+        return float(-logarithms[np.arange(len(logarithms)), target[rest]].mean())
+
+    before = loss(log_softmax(scores[rest], axis=1))
+    after = {
+        kind: loss(
+            METHODS[kind]().fit(scores[fitted], target[fitted]).predict_log_proba(scores[rest])
+        )
+        for kind in ("temperature", "vector", "matrix", "dirichlet")
+    }
+    assert max(after.values()) < before * 0.9
+
+
+def test_isotonic_equals_scikit_learns() -> None:
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.frozen import FrozenEstimator
+
+    X, y = load_digits(return_X_y=True)
+    learnt = np.arange(len(y)) % 2 == 0
+    model = SoftmaxRegression().fit(X[learnt] / 16, y[learnt])
+    scores = model.decision_function(X[~learnt] / 16)
+    found = IsotonicScaling().fit(scores, y[~learnt]).predict_proba(scores)
+    assert np.allclose(found.sum(axis=1), 1)
+    theirs = CalibratedClassifierCV(FrozenEstimator(model), method="isotonic")
+    theirs.fit(X[~learnt] / 16, y[~learnt])
+    # Theirs calibrates scores of one against the rest, ours probabilities: alike, not the same.
+    assert (found.argmax(1) == theirs.predict(X[~learnt] / 16)).mean() > 0.97
+
+
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_a_file_gives_the_same_answers(kind: str, tmp_path: Path) -> None:
+    scores, target, _ = problem(6)
+    model = clone(METHODS[kind]()).fit(scores, target)
+    path = tmp_path / "calibrator.safetensors"
+    model.save(path)
+    loaded = load_calibrator(path)
+    assert type(loaded) is type(model)
+    assert loaded.get_params() == model.get_params()
+    assert np.array_equal(loaded.predict_proba(scores), model.predict_proba(scores))
+    other = VectorScaling if kind == "temperature" else TemperatureScaling
+    with pytest.raises(InputError, match="no readable bridle calibrator"):
+        other.load(path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputError):
+        load_calibrator(path)
+
+
+def test_what_cannot_be_calibrated_is_one_clear_error() -> None:
+    scores, target, _ = problem(7)
+    fit = TemperatureScaling().fit
+    with pytest.raises(InputError, match=r"scores: expected shape \(N, K\), found \(4,\)"):
+        fit(scores[0], target[:1])
+    with pytest.raises(InputError, match="at least one row and one class"):
+        fit(np.zeros((0, 3)), [])
+    with pytest.raises(TargetRangeError, match="row 2"):
+        fit(scores, [*target[:2], 9, *target[3:]])
+    with pytest.raises(InputError, match="row 1"):
+        fit([[0.0, 1.0], [np.nan, 1.0]], [0, 1])
+    with pytest.raises(InputError, match="a sum of 0"):
+        fit(scores, target, np.zeros(len(target)))
+    with pytest.warns(UserWarning, match="these are probabilities"):
+        fit([[0.25, 0.75], [0.5, 0.5]], [0, 1])
+    with pytest.raises(InputError, match=r"expected shape \(N, 4\), as it was fitted"):
+        fit(scores, target).predict_proba(scores[:, :3])
+    for model in (VectorScaling, MatrixScaling, DirichletScaling):
+        with pytest.raises(InputError, match="C: expected a finite number above 0"):
+            model(C=-1).fit(scores, target)
