@@ -48,7 +48,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "calibrate": {"checks", "estimators", "files", "probabilities", "tensors"},
     # what people look at
-    "explain": {"checks", "estimators", "judge", "losses", "networks", "rows", "strict_json"},
+    "explain": {
+        "calibrate", "checks", "estimators", "judge", "losses", "networks", "rows", "strict_json",
+    },
     # on top: no room imports them
     "cli": {
         "__init__", "calibrate", "checks", "data", "estimators", "explain", "files", "fit",

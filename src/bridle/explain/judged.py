@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
+from bridle.calibrate import TemperatureScaling
 from bridle.explain.material import Material
 from bridle.judge import evaluate
-from bridle.losses import cross_entropy
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +36,7 @@ def judged(material: Material, logarithms: Array, classes: Array) -> dict[str, A
     steps = np.rint(np.maximum(logarithms[rows], -60.0) / _STEP).astype("<i2")
     scores, labels = steps * _STEP, target[rows]
     figures = evaluate(scores, labels, kind="scores")
-    temperature, loss = _best_temperature(scores, labels)
+    calibrator = TemperatureScaling().fit(scores, labels)
     return {
         "classes": [str(label) for label in classes],
         "scores": base64.b64encode(steps.tobytes()).decode(),
@@ -46,8 +45,8 @@ def judged(material: Material, logarithms: Array, classes: Array) -> dict[str, A
         "loss": figures.cross_entropy_nats,
         "accuracy": figures.accuracy,
         "calibrationError": figures.expected_calibration_error,
-        "temperature": temperature,
-        "lossAtTemperature": loss,
+        "temperature": calibrator.temperature_,
+        "lossAtTemperature": calibrator.loss_,
     }
 
 
@@ -71,13 +70,3 @@ def surprises(material: Material, logarithms: Array, classes: Array) -> list[dic
             }
         )
     return found
-
-
-def _best_temperature(scores: Array, labels: Array) -> tuple[float, float]:
-    """Return the temperature of the least mean loss, and that loss."""
-
-    def loss(power: float) -> float:
-        return float(cross_entropy(scores / np.exp(power), labels))
-
-    found = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded")
-    return float(np.exp(found.x)), float(found.fun)
