@@ -10,17 +10,19 @@ scores that look like probabilities) is left to the general path, which also nam
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bridle.torch import kernels
+from bridle.kernels import choose, thresholds
 from bridle.torch.kinds import is_batched
 from bridle.torch.rows import is_plain_call
 
 # A smaller loss is the logarithm of a sum so near 1 that float64 keeps fewer digits than float32.
 _SMALLEST_LOSS = 1e-7
+_SLACK = 0.01  # of rows whose sum is 1 but for rounding
 _INTEGERS = {
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
@@ -46,26 +48,37 @@ def loss_of_few_scores(
     # The losses of rows alone take the general path: no bit of one depends on the rows beside.
     if reduction not in ("mean", "sum") or type(ignore_index) is not int:
         return None
-    count = scores.shape[0]
-    if target.shape[0] != count or scores.numel() == 0 or not kernels.is_small(scores):
+    count, classes = scores.shape
+    if target.shape[0] != count or not 0 < count * classes <= thresholds.PLAIN_BLOCK_NUMBERS:
+        return None
+    if choose.backend("cpu", "float32", (count, classes)) is not None:
         return None
     if is_batched(scores) or torch.is_autocast_enabled("cpu"):
         return None
-    if not scores.detach().amin().item() < 0:  # else they may be probabilities
-        return None
     target = target.long()
     log_probability = torch.log_softmax(scores, 1, dtype=torch.float64)
+    nll_loss = torch.nn.functional.nll_loss
     try:
-        loss = torch.nn.functional.nll_loss(
-            log_probability, target, ignore_index=ignore_index, reduction=reduction
-        )
-        own = log_probability.detach().gather(1, target[:, None])
+        loss = nll_loss(log_probability, target, ignore_index=ignore_index, reduction=reduction)
+        losses = nll_loss(log_probability.detach(), target, ignore_index=-1, reduction="none")
     except (IndexError, RuntimeError):  # an index that is unknown, or ignored
         return None
-    lowest, highest = (each.item() for each in own.aminmax())
-    if not -float("inf") < lowest <= highest < -_SMALLEST_LOSS:
+    lowest, highest = (each.item() for each in losses.aminmax())
+    if not _SMALLEST_LOSS < lowest <= highest < math.inf:
+        return None
+    unlike = not _may_be_of_probabilities(lowest, highest, classes)
+    if not (unlike or scores.detach().amin().item() < 0):
         return None
     return loss.to(torch.float32)
+
+
+def _may_be_of_probabilities(lowest: float, highest: float, classes: int) -> bool:
+    """Tell whether probabilities, taken for scores, could have such losses.
+
+    Of p that sum to 1, Σ exp p lies between C exp(1 / C) and C − 1 + e, and a target's p in [0, 1].
+    """
+    least = math.log(classes) + 1 / classes - 1
+    return least - _SLACK <= lowest and highest <= math.log(classes - 1 + math.e) + _SLACK
 
 
 def _is_plain(tensor: Any, dimensions: int) -> bool:
