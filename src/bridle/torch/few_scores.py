@@ -26,6 +26,7 @@ _SLACK = 0.01  # of rows whose sum is 1 but for rounding
 _INTEGERS = {
     *(torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+    torch.bool,  # of two classes
 }
 
 
@@ -50,6 +51,8 @@ def loss_of_few_scores(
         return None
     count, classes = scores.shape
     if target.shape[0] != count or not 0 < count * classes <= thresholds.PLAIN_BLOCK_NUMBERS:
+        return None
+    if target.dtype == torch.bool and classes != 2:
         return None
     if choose.backend("cpu", "float32", (count, classes)) is not None:
         return None
