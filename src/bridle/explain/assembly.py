@@ -27,7 +27,7 @@ class Station(NamedTuple):
 
 STATIONS = (
     Station("scores", "Scores become probabilities"),
-    Station("likelihood", "Likelihood, logarithm, minus sign"),
+    Station("likelihood", "Likelihood, log, minus sign"),
     Station("loss", "The loss"),
     Station("gradient", "The gradient"),
     Station("classifier", "A linear classifier"),
