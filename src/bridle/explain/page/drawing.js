@@ -84,7 +84,8 @@ export function decimals(value, count) {
 export function percent(share) {
   if (!Number.isFinite(share)) return number(share);
   const value = 100 * share;
-  const count = value >= 10 && value <= 99 ? 0 : value >= 1 && value < 99.9 ? 1 : 2;
+  const whole = value === 0 || value === 100 || (value >= 10 && value <= 99);
+  const count = whole ? 0 : value >= 1 && value < 99.9 ? 1 : 2;
   return value > 0 && value < 0.005 ? "< 0.01 %" : `${value.toFixed(count)} %`;
 }
 
@@ -305,7 +306,7 @@ export function bars({
     const whole = height + room.more;
     slot = (width - room.left) / names.length;
     x = (k) => room.left + slot * (k + 0.5);
-    y = scale([low, high], [height - 30, 22]);
+    y = scale([low, high], [height - (low < 0 ? 48 : 30), 22]);
     set(axis, { x2: width, y1: y(0), y2: y(0) });
     parts.forEach(({ name, bar, value, under, reach, pill }, k) => {
       set(bar, { x: x(k) - slot * 0.32, width: slot * 0.64 });
