@@ -87,7 +87,6 @@ export function start(root) {
   const said = html("p", { class: "unseen", role: "status", "aria-live": "polite" });
 
   root.querySelector(".figure").append(
-    said,
     html("h3", {}, "Scores: drag the bars"),
     scores.element,
     html("div", { class: "pair" }, panels.map((panel) => panel.element)),
@@ -103,6 +102,7 @@ export function start(root) {
         button("Start again", () => restart(START)),
       ),
     ),
+    said,
   );
 
   function restart(from) {

@@ -19,7 +19,7 @@ import {
   svg,
 } from "../drawing.js";
 
-const EPOCHS = 300;
+const EPOCHS = { same: 300, own: 30 };
 const SAME_RATE = 0.15;
 const STARTS = { wrong: [0.6, 0.9], badly: [2, 2] };
 const SECONDS = 6;
@@ -48,13 +48,13 @@ function neuronRace(root) {
   const draw = eachFrame(() => show());
   const outputs = linesPlot({
     label: "Output of the neuron in each epoch",
-    x: { low: 0, high: EPOCHS, ticks: [0, 100, 200, 300], title: "epoch" },
+    x: { low: 0, high: EPOCHS.same, ticks: [0, 100, 200, 300], title: "epoch" },
     y: { low: 0, high: 1, ticks: [0, 0.5, 1], title: "output a: should be 0" },
     lines: COSTS,
   });
   const brake = brakePlot(state);
   const key = legend(COSTS);
-  const time = timeControls({ last: EPOCHS, seconds: SECONDS, label: "Epoch", moved, said: sentence });
+  const time = timeControls({ last: EPOCHS.same, seconds: SECONDS, label: "Epoch", moved, said: sentence });
   const starts = choices({
     label: "Start (w, b)",
     options: [["wrong", "(0.6, 0.9)"], ["badly", "(2, 2)"]],
@@ -74,7 +74,11 @@ function neuronRace(root) {
   function again(change) {
     Object.assign(state, change);
     const [w, b] = STARTS[state.start];
-    state.paths = COSTS.map(({ key: cost }) => neuron(w, b, rateOf(cost), cost, EPOCHS));
+    const last = EPOCHS[state.rates];
+    state.paths = COSTS.map(({ key: cost }) => neuron(w, b, rateOf(cost), cost, last));
+    state.epoch = Math.min(state.epoch, last);
+    outputs.span({ high: last, ticks: spaced(0, last, 4) });
+    time.reach(last, state.epoch);
     draw();
   }
 
@@ -201,7 +205,7 @@ function networkRace({ runs }) {
     const found = values();
     const tickText = high ? (share) => `${Math.round(100 * share)} %` : text;
     const most = high ?? Math.max(...found.flat()) * 1.05;
-    chart.axis({ high: most, ticks: ticks ?? [0, most / 2, most], text: tickText, title });
+    chart.level({ high: most, ticks: ticks ?? [0, most / 2, most], text: tickText, title });
     chart.update(found, state.epoch - 1);
     key.update(texts());
   }
@@ -245,15 +249,21 @@ function linesPlot({ lines, ...axes }) {
     place = epoch;
     draw();
   }
-  function axis(change) {
+  function level(change) {
     Object.assign(chart.axes.y, change);
     chart.redraw();
   }
-  return { element: chart.element, update, axis };
+  function span(change) {
+    shown = [];
+    Object.assign(chart.axes.x, change);
+    chart.redraw();
+  }
+  return { element: chart.element, update, level, span };
 }
 
 /** A play button and a slider of epochs; a reader of screens is told where it stopped. */
-function timeControls({ first = 0, last, seconds, label, moved, said }) {
+function timeControls({ first = 0, last: end, seconds, label, moved, said }) {
+  let last = end;
   let exact = first;
   const status = html("p", { class: "unseen", role: "status", "aria-live": "polite" });
   const goTo = (epoch) => {
@@ -281,5 +291,12 @@ function timeControls({ first = 0, last, seconds, label, moved, said }) {
       return exact < last;
     },
   });
-  return { elements: [html("div", { class: "playing" }, play.element, epochs.element), status] };
+  function reach(told, epoch) {
+    play.stop();
+    last = told;
+    exact = epoch;
+    set(epochs.element.querySelector("input"), { max: last });
+    epochs.tell(epoch);
+  }
+  return { elements: [html("div", { class: "playing" }, play.element, epochs.element), status], reach };
 }
