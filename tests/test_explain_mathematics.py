@@ -197,7 +197,7 @@ def _cases_of_scores(scores: list[float]) -> list[tuple[str, list[Any], Any]]:
     soft = (
         np.full(count, 1 / count)
         if np.isfinite(scores).all()
-        else _one_hot(np.argmax(scores), count)
+        else _one_hot(int(np.argmax(scores)), count)
     )
     cases: list[tuple[str, list[Any], Any]] = [
         ("softmax", [scores], bridle.softmax(scores)),
