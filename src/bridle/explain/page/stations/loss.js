@@ -37,7 +37,7 @@ export function start(root) {
   const loss = lossCurve(state, inUnit, draw);
   const unit = choices({
     label: "Unit",
-    options: [["nats", "nats: log to base e"], ["bits", "bits: log to base 2"]],
+    options: [["nats", "nats, base e"], ["bits", "bits, base 2"]],
     value: state.unit,
     chosen(name) {
       state.unit = name;

@@ -172,7 +172,7 @@ function networkRace({ runs }) {
     height: 240,
     x: { low: 1, high: Math.max(2, last), ticks: epochTicks(last), title: "epoch" },
     y: { low: 0, high: 1, ticks: [0, 0.5, 1], title: "" },
-    margin: { left: 56, top: 30 },
+    margin: { left: 56, top: 36 },
     lines,
   });
   const key = legend(lines);
