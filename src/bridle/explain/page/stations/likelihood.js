@@ -181,6 +181,8 @@ function panel({ title, colour, of, state, moveTo, last = false }) {
     draw,
   });
   chart.layer.append(optimum, now, line, dot, note);
+  let values = [];
+  let copies = null;
   const dragged = (event) => moveTo(chart.x.inverse(pointIn(chart.element, event).x));
   set(chart.element, {
     class: "draggable",
@@ -196,7 +198,7 @@ function panel({ title, colour, of, state, moveTo, last = false }) {
   function draw() {
     const { x, y } = chart;
     const value = of(state.weight, state.copies);
-    set(line, { d: curve(WEIGHTS.map((weight) => [x(weight), y(of(weight, state.copies))])) });
+    set(line, { d: curve(WEIGHTS.map((weight, k) => [x(weight), y(values[k])])) });
     set(dot, { cx: x(state.weight), cy: y(value) });
     set(optimum, { x1: x(BEST), x2: x(BEST), y1: 22, y2: chart.bottom });
     set(now, { x1: x(state.weight), x2: x(state.weight), y1: y(value), y2: chart.bottom });
@@ -206,14 +208,16 @@ function panel({ title, colour, of, state, moveTo, last = false }) {
   }
 
   function update() {
-    const best = of(BEST, state.copies);
-    const worst = of(0, state.copies);
-    const far = best < 0 || worst > 1 ? 0 : best * 1.08;
-    chart.axes.y.low = Math.min(worst, 0);
-    chart.axes.y.high = Math.max(worst, far) || 1;
-    chart.axes.y.ticks = best === 0 ? [0] : [...new Set([0, best, worst < 0 || worst > 1 ? worst : 0])];
-    chart.axes.y.text = (tick) => number(tick, 3);
+    if (copies === state.copies) return draw();
+    copies = state.copies;
+    values = WEIGHTS.map((weight) => of(weight, copies));
+    const [worst, best] = [of(0, copies), of(BEST, copies)];
+    const ends = worst < 0 || worst > 1 ? worst : 0;
+    chart.axes.y.low = Math.min(ends, 0);
+    chart.axes.y.high = Math.max(ends, ends === 0 ? best * 1.08 : 0) || 1;
+    chart.axes.y.ticks = [...new Set([0, best, ends])];
     chart.redraw();
+    return undefined;
   }
   return { element: chart.element, update };
 }
