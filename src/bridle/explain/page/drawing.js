@@ -249,8 +249,8 @@ const FIRST_WIDTH = 320;
  * Return upright bars with a name under each, their values above or below a line of 0.
  *
  * With `moved(index, value)` the bars can be dragged by their tops. `update(values)` draws others;
- * `text(value)` is what stands at a bar, `brief(value)` where bars are narrow. `over(layer, x, y)`
- * draws something of its own over the bars, with the middle x(index) of a bar and the place y(value).
+ * `text(value)` is what stands at a bar; shares as per cent are rounded where bars are narrow.
+ * `over(layer, x, y)` draws over the bars, with the middle x(index) of a bar and the place y(value).
  */
 export function bars({
   label,
@@ -261,7 +261,6 @@ export function bars({
   values,
   moved,
   text = number,
-  brief = (value) => text(value).replace(/\s?%$/, ""),
   colour,
   height = 200,
   over,
@@ -310,7 +309,7 @@ export function bars({
     set(axis, { x2: width, y1: y(0), y2: y(0) });
     parts.forEach(({ name, bar, value, under, reach, pill }, k) => {
       set(bar, { x: x(k) - slot * 0.32, width: slot * 0.64 });
-      set(value, { x: x(k), class: slot < NARROW ? "value small" : "value" });
+      set(value, { x: x(k), class: slot < SLIM ? "value small" : "value" });
       set(under, room.turned ? turnedAt(x(k), height - 20) : { x: x(k), y: height - 8, "text-anchor": "middle" });
       under.lastChild.data = shortened(name, room.letters);
       if (!pill) return;
@@ -328,7 +327,7 @@ export function bars({
       set(bar, { y: Math.min(place, y(0)), height: Math.abs(place - y(0)) });
       const beside = grip ? 10 : 6;
       set(value, { y: told < 0 ? place + beside + 11 : place - beside });
-      value.textContent = slot < NARROW ? brief(told) : text(told);
+      value.textContent = fitting(text(told), told, slot);
       if (grip) set(grip, { transform: `translate(${x(k)} ${place})` });
     });
     over?.(layer, x, y);
@@ -346,9 +345,16 @@ export function bars({
   };
   return { element, update };
 }
-const NARROW = 44; // pixels for a bar, in which no "0.31 %" has room
+// Pixels for a bar, below which there is no room for "< 0.01 %", for "−12.34", and for "100 %".
+const [NARROW, SLIM, THIN] = [62, 44, 34];
 const LETTER = 8; // pixels that a letter takes at most, as a rule
 const MOST_LETTERS = 12;
+
+/** Return the text of a value, or whole per cents of a share where the text has no room. */
+function fitting(text, share, slot) {
+  if (slot >= NARROW || !text.endsWith("%")) return text;
+  return `${Math.round(100 * share)}${slot < THIN ? "" : "\u00a0%"}`;
+}
 
 /** Tell how names stand under bars: upright where they have room, else turned by 50 degrees. */
 function roomForNames(names, width) {

@@ -132,6 +132,7 @@ function brakePlot(state) {
   chart.layer.append(under, hill, ...marks.flatMap(({ stem, dot, letter }) => [stem, dot, letter]));
 
   function draw() {
+    if (!state.paths.length) return;
     const { x, y } = chart;
     const points = spaced(-5, 5, 121).map((z) => [x(z), y(sigmoidSlope(z))]);
     set(hill, { d: curve(points) });
@@ -143,8 +144,10 @@ function brakePlot(state) {
       set(marks[k].stem, { x1: x(z), x2: x(z), y1: y(0), y2: height });
       set(marks[k].dot, { cx: x(z), cy: height });
       set(marks[k].letter, { x: x(z), y: height - 12 });
-      marks[k].letter.textContent = k === 0 ? "Q" : "CE";
     });
+    const apart = Math.abs(marks[0].letter.getAttribute("x") - marks[1].letter.getAttribute("x")) > 16;
+    marks[0].letter.textContent = apart ? "Q" : "both";
+    marks[1].letter.textContent = apart ? "CE" : "";
   }
   return { element: chart.element, update: draw };
 }
