@@ -310,7 +310,8 @@ export function bars({
     parts.forEach(({ name, bar, value, under, reach, pill }, k) => {
       set(bar, { x: x(k) - slot * 0.32, width: slot * 0.64 });
       set(value, { x: x(k), class: slot < SLIM ? "value small" : "value" });
-      set(under, room.turned ? turnedAt(x(k), height - 20) : { x: x(k), y: height - 8, "text-anchor": "middle" });
+      const upright = { x: x(k), y: height - 8, "text-anchor": "middle" };
+      set(under, room.turned ? turnedAt(x(k), height - 20) : { ...upright, transform: null });
       under.lastChild.data = shortened(name, room.letters);
       if (!pill) return;
       set(reach, { x: -slot / 2, width: slot });
@@ -408,16 +409,19 @@ export function plot({ label, height = 220, x, y, draw, margin = {} }) {
 }
 
 function grid({ x, y, axes, left, right, top, bottom }, height) {
+  const write = (name, text, place) => svg("text", { class: name, ...place }, text);
+  const at = (axis, tick, place) => write("tick", axis.text?.(tick) ?? number(tick), place);
   const upright = axes.x.ticks.map((tick) =>
-    svg("text", { class: "tick", x: x(tick), y: bottom + 17, "text-anchor": "middle" }, axes.x.text?.(tick) ?? number(tick)),
+    at(axes.x, tick, { x: x(tick), y: bottom + 17, "text-anchor": "middle" }),
   );
   const level = axes.y.ticks.flatMap((tick) => [
     svg("line", { class: "grid", x1: left, x2: right, y1: y(tick), y2: y(tick) }),
-    svg("text", { class: "tick", x: left - 7, y: y(tick) + 4, "text-anchor": "end" }, axes.y.text?.(tick) ?? number(tick)),
+    at(axes.y, tick, { x: left - 7, y: y(tick) + 4, "text-anchor": "end" }),
   ]);
+  const below = { x: right, y: height - 6, "text-anchor": "end" };
   const titles = [
-    axes.x.title ? svg("text", { class: "name", x: right, y: height - 6, "text-anchor": "end" }, axes.x.title) : null,
-    axes.y.title ? svg("text", { class: "name", x: 0, y: Math.max(12, top - 14) }, axes.y.title) : null,
+    axes.x.title && write("name", axes.x.title, below),
+    axes.y.title && write("name", axes.y.title, { x: 0, y: Math.max(12, top - 14) }),
   ];
   return [
     ...level,
@@ -442,35 +446,7 @@ export function legend(entries) {
 }
 
 function sample(colour, dashes) {
-  const line = { x1: 1, x2: 25, y1: 6, y2: 6, class: "curve", style: `stroke: ${colour}`, "stroke-dasharray": dashes };
-  return svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, svg("line", line));
-}
-
-/**
- * Return a button that plays and pauses, and a function that stops: `step(seconds)` is called each
- * frame with the time since the last, and returns whether there is more to play.
- */
-export function player({ step, started = () => {}, stopped = () => {} }) {
-  let last = null;
-  const element = button("Play", () => (last === null ? play() : stop()));
-  function play() {
-    last = performance.now();
-    element.textContent = "Pause";
-    started();
-    requestAnimationFrame(frame);
-  }
-  function stop() {
-    if (last === null) return;
-    last = null;
-    element.textContent = "Play";
-    stopped();
-  }
-  function frame(now) {
-    if (last === null) return;
-    const more = step(Math.max(0, now - last) / 1000);
-    last = now;
-    if (more) requestAnimationFrame(frame);
-    else stop();
-  }
-  return { element, stop };
+  const looks = { class: "curve", style: `stroke: ${colour}`, "stroke-dasharray": dashes };
+  const line = svg("line", { x1: 1, x2: 25, y1: 6, y2: 6, ...looks });
+  return svg("svg", { width: 26, height: 12, "aria-hidden": "true" }, line);
 }

@@ -107,7 +107,8 @@ export function neuron(weight, bias, learningRate, cost, steps) {
     const z = w + b;
     const output = sigmoid(z);
     const quadratic = cost === "quadratic";
-    const value = quadratic ? (output * output) / 2 : z > 0 ? z + Math.log1p(Math.exp(-z)) : Math.log1p(Math.exp(z));
+    // −ln(1 − σ(z)) = ln(1 + e^z)
+    const value = quadratic ? (output * output) / 2 : Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
     path.push({ weight: w, bias: b, output, cost: value });
     // dC/dz: the quadratic cost keeps σ′(z), in the cross-entropy it has cancelled.
     const slope = quadratic ? output * sigmoidSlope(z) : output;

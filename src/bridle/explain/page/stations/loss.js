@@ -125,7 +125,8 @@ function lossCurve(state, inUnit, changed) {
     set(across, { d: curve([[x(0), y(top)], [x(state.p), y(top)], [x(state.p), y(0)]]) });
     set(dot, { transform: `translate(${x(state.p)} ${y(top)})` });
     const right = state.p > 0.55;
-    set(said, { x: x(state.p) + (right ? 4 : 18), y: y(top) - (right ? 18 : 8), "text-anchor": right ? "end" : "start" });
+    const [aside, above] = right ? [4, 18] : [18, 8];
+    set(said, { x: x(state.p) + aside, y: y(top) - above, "text-anchor": right ? "end" : "start" });
     said.textContent = `−log ${number(state.p)} = ${decimals(loss, 3)} ${state.unit}`;
   }
 
@@ -145,7 +146,9 @@ function lossTable(state, changed) {
     const cells = row.map((p, k) => html("td", {}, probabilityField(i, k, p), targets[k]));
     const loss = html("strong", {});
     const note = html("small", {});
-    const element = html("tr", {}, html("th", { scope: "row" }, String(i)), cells, html("td", {}, labelField(i)), html("td", {}, loss, note));
+    const head = html("th", { scope: "row" }, String(i));
+    const label = html("td", {}, labelField(i));
+    const element = html("tr", {}, head, cells, label, html("td", {}, loss, note));
     return { element, targets, loss, note };
   });
 

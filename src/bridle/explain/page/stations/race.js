@@ -8,16 +8,14 @@ import {
   eachFrame,
   html,
   legend,
-  number,
   percent,
-  player,
   plot,
   set,
   showLive,
-  slider,
   spaced,
   svg,
 } from "../drawing.js";
+import { linesPlot, timeControls } from "../playing.js";
 
 const EPOCHS = { same: 300, own: 30 };
 const SAME_RATE = 0.15;
@@ -162,10 +160,11 @@ function networkRace({ runs }) {
   const lines = runs.map(({ cost, label }) => ({ ...LINES[cost], text: label }));
   const last = runs[0].epochs.length;
   const judged = runs.every(({ epochs }) => epochs.every(({ heldOutAccuracy }) => heldOutAccuracy !== null));
+  const share = { text: percent, ticks: [0, 0.5, 1], high: 1 };
   const views = {
-    heldOutAccuracy: { short: "new data", title: "right answers, new data", text: percent, ticks: [0, 0.5, 1], high: 1 },
-    accuracy: { short: "training", title: "right answers, while learning", text: percent, ticks: [0, 0.5, 1], high: 1 },
-    slope: { short: "σ′", title: "mean σ′ of the outputs", text: (value) => decimals(value, 3) },
+    heldOutAccuracy: { short: "new data", title: "right answers, new data", ...share },
+    accuracy: { short: "training", title: "right answers, while learning", ...share },
+    slope: { short: "σ′", title: "mean σ′ of the outputs", text: (slope) => decimals(slope, 3) },
   };
   if (!judged) delete views.heldOutAccuracy;
   const state = { view: Object.keys(views)[0], epoch: 1 };
@@ -206,7 +205,7 @@ function networkRace({ runs }) {
   function show() {
     const { title, text, high, ticks } = views[state.view];
     const found = values();
-    const tickText = high ? (share) => `${Math.round(100 * share)} %` : text;
+    const tickText = high ? (part) => `${Math.round(100 * part)} %` : text;
     const most = high ?? Math.max(...found.flat()) * 1.05;
     chart.level({ high: most, ticks: ticks ?? [0, most / 2, most], text: tickText, title });
     chart.update(found, state.epoch - 1);
@@ -223,83 +222,4 @@ function epochTicks(last) {
   return [1, ...Array.from({ length: Math.floor(last / step) }, (_, k) => (k + 1) * step)].filter(
     (tick, k, all) => all.indexOf(tick) === k,
   );
-}
-
-/** Lines over epochs, strong up to the epoch of the moment and pale after it, with a dot on each. */
-function linesPlot({ lines, ...axes }) {
-  let shown = [];
-  let place = 0;
-  const drawn = lines.map(({ colour, dashes }) => ({
-    ahead: svg("path", { class: "curve faint", style: `stroke: ${colour}`, "stroke-dasharray": dashes }),
-    past: svg("path", { class: "curve", style: `stroke: ${colour}`, "stroke-dasharray": dashes }),
-    dot: svg("circle", { class: "dot", r: 6, fill: colour }),
-  }));
-  const chart = plot({ ...axes, draw });
-  for (const part of ["ahead", "past", "dot"]) chart.layer.append(...drawn.map((each) => each[part]));
-
-  function draw() {
-    const { x, y, axes: { x: epochs } } = chart;
-    shown.forEach((values, k) => {
-      const points = values.map((value, epoch) => [x(epochs.low + epoch), y(value)]);
-      set(drawn[k].ahead, { d: curve(points) });
-      set(drawn[k].past, { d: curve(points.slice(0, place + 1)) });
-      set(drawn[k].dot, { cx: points[place][0], cy: points[place][1] });
-    });
-  }
-
-  function update(values, epoch) {
-    shown = values;
-    place = epoch;
-    draw();
-  }
-  function level(change) {
-    Object.assign(chart.axes.y, change);
-    chart.redraw();
-  }
-  function span(change) {
-    shown = [];
-    Object.assign(chart.axes.x, change);
-    chart.redraw();
-  }
-  return { element: chart.element, update, level, span };
-}
-
-/** A play button and a slider of epochs; a reader of screens is told where it stopped. */
-function timeControls({ first = 0, last: end, seconds, label, moved, said }) {
-  let last = end;
-  let exact = first;
-  const status = html("p", { class: "unseen", role: "status", "aria-live": "polite" });
-  const goTo = (epoch) => {
-    exact = epoch;
-    moved(Math.round(exact));
-  };
-  const epochs = slider({
-    label,
-    low: first,
-    high: last,
-    step: 1,
-    value: first,
-    text: (value) => decimals(value, 0),
-    moved(epoch) {
-      play.stop();
-      goTo(epoch);
-    },
-  });
-  const play = player({
-    started: () => exact >= last && goTo(first),
-    stopped: () => (status.textContent = `Epoch ${Math.round(exact)}. ${said()}`),
-    step(time) {
-      goTo(Math.min(last, exact + (time / seconds) * (last - first)));
-      epochs.tell(Math.round(exact));
-      return exact < last;
-    },
-  });
-  function reach(told, epoch) {
-    play.stop();
-    last = told;
-    exact = epoch;
-    set(epochs.element.querySelector("input"), { max: last });
-    epochs.tell(epoch);
-  }
-  return { elements: [html("div", { class: "playing" }, play.element, epochs.element), status], reach };
 }
