@@ -107,7 +107,8 @@ export function neuron(weight, bias, learningRate, cost, steps) {
     const z = w + b;
     const output = sigmoid(z);
     const quadratic = cost === "quadratic";
-    const value = quadratic ? (output * output) / 2 : z > 0 ? z + Math.log1p(Math.exp(-z)) : Math.log1p(Math.exp(z));
+    // −ln(1 − σ(z)) = ln(1 + e^z)
+    const value = quadratic ? (output * output) / 2 : Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
     path.push({ weight: w, bias: b, output, cost: value });
     // dC/dz: the quadratic cost keeps σ′(z), in the cross-entropy it has cancelled.
     const slope = quadratic ? output * sigmoidSlope(z) : output;
@@ -116,3 +117,16 @@ export function neuron(weight, bias, learningRate, cost, steps) {
   }
   return path;
 }
+
+/**
+ * The largest step that never makes this neuron's cost rise, wherever it starts: 1 / the greatest
+ * curvature of the cost in (w, b), which is twice that in z, as z = w + b.
+ */
+export function safeRate(cost) {
+  return cost === "quadratic" ? 1 / (2 * QUADRATIC_CURVATURE) : 1 / (2 * CROSS_ENTROPY_CURVATURE);
+}
+// d²C/dz² is σ (1 − σ) for the cross-entropy, greatest at σ = 1/2; for the quadratic cost it is
+// a² (1 − a) (2 − 3a), greatest where its derivative 2a (2 − 15a/2 + 6a²) is 0 first.
+const CROSS_ENTROPY_CURVATURE = 1 / 4;
+const STEEPEST = (15 - Math.sqrt(33)) / 24;
+const QUADRATIC_CURVATURE = STEEPEST ** 2 * (1 - STEEPEST) * (2 - 3 * STEEPEST);

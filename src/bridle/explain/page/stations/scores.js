@@ -6,6 +6,7 @@ import { bars, button, decimals, eachFrame, html, number, percent, showLive, sli
 const NAMES = ["cat", "dog", "fox", "owl"];
 const START = [2, 1, 0.2, -1];
 const [LOW, HIGH] = [-5, 5];
+const HEIGHT = 250;
 
 export function start(root) {
   const state = { scores: [...START], temperature: 1, offset: 0 };
@@ -17,6 +18,7 @@ export function start(root) {
     low: LOW,
     high: HIGH,
     step: 0.1,
+    height: HEIGHT,
     values: state.scores,
     text: (value) => decimals(value, 1),
     moved(place, value) {
@@ -29,6 +31,7 @@ export function start(root) {
     names: NAMES,
     low: 0,
     high: 1,
+    height: HEIGHT,
     values: softmax(START),
     text: percent,
   });
