@@ -35,7 +35,7 @@ def write_page(source: Source, options: Options) -> None:
         _check_one_label(samples)
     with about(dataset.source):
         content = explain.contents(_material(dataset, train, held), model)
-    page = explain.assembled(one_line(dataset.source), content)
+    page = explain.assembled(content["title"], content)
     outputs.write_text(options.out, page)
     if not options.quiet:
         print(f"{options.out}: {len(page.encode()) / 1000:.0f} kB; open it in a browser")
@@ -52,7 +52,7 @@ def _check_one_label(samples: Samples) -> None:
 
 def _material(dataset: Dataset, train: Samples, held: Samples) -> Material:
     return Material(
-        one_line(dataset.source),
+        one_line(Path(dataset.source).name or dataset.source),
         Labelled(train.features, train.target),
         Labelled(held.features, held.target),
         dataset.feature_names,

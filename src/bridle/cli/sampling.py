@@ -34,8 +34,8 @@ class Source:
     reading: Reading
     selection: Selection
 
-    def load(self) -> Dataset:
-        """Load the samples, of which some may be held out."""
+    def load(self, **known: Any) -> Dataset:
+        """Load the samples, of which some may be held out; ``known`` is of a model for them."""
         return data.load(
             self.data,
             target=self.target,
@@ -45,6 +45,7 @@ class Source:
             selection=self.selection,
             training_rows=None if self.test is not None else self._training_rows,
             wants_test=self.test is None and self.holdout is None,
+            **known,
         )
 
     def told_of_test(self) -> Reading:

@@ -112,6 +112,8 @@ def kept(material: Material, weight: Array | None = None) -> Kept:
     notes: list[str] = []
     classes = _classes(material.train.target, notes)
     train, held = (_of_classes(each, classes) for each in (material.train, material.held))
+    if not len(held.target):
+        train, held = _parted(train)
     train, held = _fewer(train, held)
     shape = image_shape(material)
     columns = np.arange(train.features.shape[1])
@@ -150,6 +152,14 @@ def _of_classes(samples: Labelled, classes: Array) -> Labelled:
     if len(rows) == len(samples.target):
         return samples
     return Labelled(samples.features.take(rows), samples.target[rows])
+
+
+def _parted(samples: Labelled) -> tuple[Labelled, Labelled]:
+    """Return the samples but for every fifth, and those, where none of these classes are held out."""
+    held = np.arange(len(samples.target)) % 5 == 4
+    parts = (np.flatnonzero(~held), np.flatnonzero(held))
+    first, second = (Labelled(samples.features.take(p), samples.target[p]) for p in parts)
+    return first, second
 
 
 def _fewer(train: Labelled, held: Labelled) -> tuple[Labelled, Labelled]:
