@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bridle import NetworkClassifier, SoftmaxRegression, cross_entropy
 from bridle.calibrate import TemperatureScaling
+from bridle.checks import InputError
 from bridle.explain import Labelled, Material, contents
 from bridle.explain.material import image_shape, kept
 from bridle.rows import Rows
@@ -139,11 +140,13 @@ def test_features_of_any_units_are_standardised_and_a_constant_is_nothing() -> N
 def test_held_out_samples_of_other_classes_alone() -> None:
     random = np.random.default_rng(0)
     X, y = random.normal(size=(130, 3)), np.append(np.arange(120) % 10, np.full(10, 10))
-    given = Material("made", *(Labelled(Rows([X[p]]), y[p]) for p in (slice(120), slice(120, 130))),
-                     None)  # fmt: skip
+    train, rest = (Labelled(Rows([X[part]]), y[part]) for part in (slice(120), slice(120, 130)))
+    given = Material("made", train, rest, None)
     found = kept(given)
     assert found.held == 24
     assert set(found.target) == set(range(10))
+    with pytest.raises(InputError, match="row 0 is 10, which is none of the 10 classes"):
+        contents(given)
 
 
 def test_a_network_can_be_the_model() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bridle import checks
 from bridle.estimators import NetworkClassifier, SoftmaxRegression
 from bridle.explain.judged import judged, surprises
 from bridle.explain.material import Material, image_shape, kept
@@ -25,6 +26,8 @@ def contents(
         scale = 255.0 if material.pixels else image_shape(material) is None
         model = SoftmaxRegression(standardize=scale)
         model.fit(material.train.features, material.train.target)
+    # Refused here, where the labels are still those of the data.
+    checks.labelled_target(material.held.target, model.classes_.tolist(), len(material.held.target))
     logarithms = model.predict_log_proba(material.held.features)
     weight = model.coef_ if isinstance(model, SoftmaxRegression) else model.coefs_[0].T
     found = kept(material, np.asarray(weight))
