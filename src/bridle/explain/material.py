@@ -155,7 +155,7 @@ def _of_classes(samples: Labelled, classes: Array) -> Labelled:
 
 
 def _parted(samples: Labelled) -> tuple[Labelled, Labelled]:
-    """Return the samples but for every fifth, and those: where none of their classes are held out."""
+    """Return the samples but for every fifth, and those: where no others are of their classes."""
     held = np.arange(len(samples.target)) % 5 == 4
     parts = (np.flatnonzero(~held), np.flatnonzero(held))
     first, second = (Labelled(samples.features.take(p), samples.target[p]) for p in parts)
