@@ -78,7 +78,7 @@ def _text(folder: Traversable, name: str) -> str:
 
 def _modules(folder: Traversable) -> dict[str, str]:
     """Return each module's name and its text as an address."""
-    names = ["mathematics.js", "drawing.js", "page.js"]
+    names = ["mathematics.js", "drawing.js", "samples.js", "training.js", "page.js"]
     names += [f"stations/{station.name}.js" for station in STATIONS]
     return {f"bridle/{name}": _address(_with_names(_text(folder, name), name)) for name in names}
 
