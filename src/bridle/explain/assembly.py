@@ -35,6 +35,8 @@ STATIONS = (
     Station("surprise", "Surprise"),
     Station("calibration", "Is it calibrated?"),
 )
+# What the station of the linear classifier is made of.
+_CLASSIFIER = ("asking", "examples", "painting", "penalties", "plane", "progress", "weights")
 
 
 def assembled(title: str, data: dict[str, Any]) -> str:
@@ -78,7 +80,8 @@ def _text(folder: Traversable, name: str) -> str:
 
 def _modules(folder: Traversable) -> dict[str, str]:
     """Return each module's name and its text as an address."""
-    names = ["mathematics.js", "drawing.js", "samples.js", "training.js", "page.js"]
+    names = ["mathematics.js", "drawing.js", "samples.js", "training.js", "pictures.js", "page.js"]
+    names += [f"classifier/{part}.js" for part in _CLASSIFIER]
     names += [f"stations/{station.name}.js" for station in STATIONS]
     return {f"bridle/{name}": _address(_with_names(_text(folder, name), name)) for name in names}
 

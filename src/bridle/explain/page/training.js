@@ -8,14 +8,24 @@
 
 const BATCH = 50;
 const MOMENTUM = 0.9;
+const BUILD_UP = 10; // batches after which momentum is at its half
+// Small batches shake a model near its optimum: each pass that climbs makes the steps smaller, so
+// that they go to 0 in the end, but so slowly that they still reach anywhere.
+const CALMER = 0.1;
+const POWERS = 15; // turns of the power method
+const ALMOST = 1.1; // what it stays below the eigenvalue by then, and more
 
 /** Return a classifier whose weights are 0, for samples `{ features, labels, count, width }`. */
 export function untrained(samples, classes, C) {
+  const penalty = 1 / (C * samples.count);
   return {
     samples,
     classes,
-    penalty: 1 / (C * samples.count),
-    rate: safeRate(samples, 1 / (C * samples.count)),
+    penalty,
+    rate: safeRate(samples, penalty),
+    climbs: 0,
+    run: 0, // batches since the momentum began
+    objective: Math.log(classes),
     weight: new Float64Array(samples.width * classes),
     bias: new Float64Array(classes),
     weightSpeed: new Float64Array(samples.width * classes),
@@ -27,18 +37,52 @@ export function untrained(samples, classes, C) {
   };
 }
 
+/** Take samples that have been changed where they stand as they are now. */
+export function lookAgain(model) {
+  model.rate = safeRate(model.samples, model.penalty);
+  model.climbs = 0;
+  model.run = 0;
+  model.objective = objectiveOf(model).objective;
+}
+
 /**
- * Return the step size. The Hessian of a sample's loss is at most half its squared row norm (with 1
- * for the bias), so steps of 1 over the largest never climb; momentum makes each go as far as ten.
+ * Return the step size: 1 over the curvature that a batch can be expected to have.
+ *
+ * The Hessian of a sample's loss is at most half its squared row norm, with 1 for the bias. That of
+ * all samples is at most half the largest eigenvalue of their mean x xᵀ, often far less; a batch
+ * lies between: mostly like all samples, with its share of the longest row.
  */
-function safeRate({ features, count, width }, penalty) {
-  let largest = 0;
-  for (let row = 0; row < count; row += 1) {
-    let square = 1;
-    for (let j = row * width; j < (row + 1) * width; j += 1) square += features[j] * features[j];
-    largest = Math.max(largest, square);
+function safeRate(samples, penalty) {
+  let longest = 0;
+  for (let row = 0; row < samples.count; row += 1) longest = Math.max(longest, squareOf(samples, row));
+  const share = samples.count > 1 ? Math.max(0, samples.count - BATCH) / (BATCH * (samples.count - 1)) : 0;
+  const curvature = (1 - share) * largestEigenvalue(samples) + share * longest;
+  return 1 / (Math.min(curvature, longest) / 2 + penalty);
+}
+
+function squareOf({ features, width }, row) {
+  let square = 1;
+  for (let j = row * width; j < (row + 1) * width; j += 1) square += features[j] * features[j];
+  return square;
+}
+
+/** Return the largest eigenvalue of the mean x xᵀ (with 1 for the bias), by the power method. */
+function largestEigenvalue({ features, count, width }) {
+  let direction = new Float64Array(width + 1).fill(1);
+  let length = Math.sqrt(width + 1);
+  for (let turn = 0; turn < POWERS; turn += 1) {
+    const next = new Float64Array(width + 1);
+    for (let row = 0; row < count; row += 1) {
+      let along = direction[width];
+      for (let j = 0; j < width; j += 1) along += features[row * width + j] * direction[j];
+      along /= length * count;
+      for (let j = 0; j < width; j += 1) next[j] += along * features[row * width + j];
+      next[width] += along;
+    }
+    direction = next;
+    length = Math.sqrt(next.reduce((sum, value) => sum + value * value, 0));
   }
-  return 1 / (largest / 2 + penalty);
+  return ALMOST * length;
 }
 
 /** Return the scores of one row of features, or write them into `scores`. */
@@ -87,12 +131,13 @@ export function objectiveOf(model) {
 }
 
 /** Return the gradient over some rows: probability − target, times the features, in the mean. */
-export function gradientOf({ samples, classes, penalty, weight, ...model }, rows) {
+export function gradientOf(model, rows) {
+  const { samples, classes, penalty, weight } = model;
   const { features, labels, width } = samples;
   const gradient = { weight: weight.map((value) => penalty * value), bias: new Float64Array(classes) };
   const scores = new Float64Array(classes);
   for (const row of rows) {
-    scoresOf({ ...model, weight, classes }, features, row * width, width, scores);
+    scoresOf(model, features, row * width, width, scores);
     intoProbabilities(scores);
     scores[labels[row]] -= 1;
     for (let k = 0; k < classes; k += 1) {
@@ -108,23 +153,39 @@ export function gradientOf({ samples, classes, penalty, weight, ...model }, rows
   return gradient;
 }
 
-/** Take one step over the next batch; the samples are shuffled before each pass over them. */
+/**
+ * Take one step over the next batch. The samples are shuffled before each pass over them; after
+ * each, `model.objective` is what it is then.
+ */
 export function step(model) {
   if (model.place === 0) shuffle(model.order, model.random);
   const rows = model.order.subarray(model.place, model.place + BATCH);
   const gradient = gradientOf(model, rows);
-  move(model.weight, model.weightSpeed, gradient.weight, model.rate);
-  move(model.bias, model.biasSpeed, gradient.bias, model.rate);
+  const rate = model.rate / (1 + CALMER * model.climbs);
+  const momentum = Math.min(MOMENTUM, model.run / (model.run + BUILD_UP));
+  move(model.weight, model.weightSpeed, gradient.weight, rate, momentum);
+  move(model.bias, model.biasSpeed, gradient.bias, rate, momentum);
+  model.run += 1;
   model.place = model.place + BATCH >= model.samples.count ? 0 : model.place + BATCH;
   model.batches += 1;
+  if (model.place === 0) endPass(model);
+}
+
+function endPass(model) {
+  const { objective } = objectiveOf(model);
+  if (objective > model.objective) {
+    model.climbs += 1;
+    model.run = 0; // the momentum has run through the valley and up its other side
+  }
+  model.objective = objective;
 }
 
 /** Return how often the samples have been gone through. */
 export const passesOf = ({ batches, samples }) => batches / Math.ceil(samples.count / BATCH);
 
-function move(values, speed, gradient, rate) {
+function move(values, speed, gradient, rate, momentum) {
   for (let k = 0; k < values.length; k += 1) {
-    speed[k] = MOMENTUM * speed[k] - rate * gradient[k];
+    speed[k] = momentum * speed[k] - rate * gradient[k];
     values[k] += speed[k];
   }
 }
