@@ -49,11 +49,11 @@ def run(folder: Path, script: str, given: Any) -> Any:
 
 def material(held: int, features: Any, target: Any, *, pixels: bool) -> Material:
     """Return samples of which the last ones are held out."""
-    parts = [
+    train, last = (
         Labelled(Rows([np.ascontiguousarray(features[rows])]), np.asarray(target[rows]))
         for rows in (slice(None, -held), slice(-held, None))
-    ]
-    return Material("samples", *parts, None, pixels)
+    )
+    return Material("samples", train, last, None, pixels)
 
 
 @functools.cache

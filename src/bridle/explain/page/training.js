@@ -97,7 +97,7 @@ export function scoresOf({ weight, bias, classes }, features, from, width, score
 }
 
 /** Turn scores into probabilities where they stand; return log Σ exp(scores). */
-function intoProbabilities(scores) {
+export function intoProbabilities(scores) {
   let largest = -Infinity;
   for (const score of scores) largest = Math.max(largest, score);
   let sum = 0;

@@ -90,7 +90,7 @@ export function painting([height, width], changed) {
 /** Add ink along a stroke: full on it, less and less beside it, wider on larger grids. */
 function soften(ink, width, height, from, to) {
   const side = Math.max(width, height);
-  const [core, rim] = [0.1 + 0.03 * side, 0.85 + 0.0125 * side];
+  const [core, rim] = [0.25 + 0.03 * side, 0.85 + 0.0125 * side];
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       const away = distance([x + 0.5, y + 0.5], from, to);

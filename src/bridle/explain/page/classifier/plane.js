@@ -1,8 +1,7 @@
 /** The plane of two features: points to drag, and the regions of the classes, fitted as one drags. */
 
-import { decimals, html, pointIn, scale, set, svg } from "../drawing.js";
-import { softmax } from "../mathematics.js";
-import { lookAgain, scoresOf, step, untrained } from "../training.js";
+import { decimals, html, pointIn, scale, set, svg, wantsStillness } from "../drawing.js";
+import { intoProbabilities, lookAgain, scoresOf, step, untrained } from "../training.js";
 import { byWeight } from "./weights.js";
 
 const MOST_POINTS = 150;
@@ -41,7 +40,7 @@ export function planePanel({ classes, features, optimum }, train) {
       step(state.model);
       state.left -= 1;
     }
-    drawRegions();
+    if (!wantsStillness() || state.left === 0) drawRegions();
     state.waits = state.left > 0;
     if (state.waits) requestAnimationFrame(frame);
   }
@@ -52,14 +51,15 @@ export function planePanel({ classes, features, optimum }, train) {
     const colours = coloursOf(regions, classes.length);
     context.clearRect(0, 0, CELLS, CELLS);
     const place = new Float64Array(2);
+    const shares = new Float64Array(classes.length);
     for (let row = 0; row < CELLS; row += 1) {
       for (let column = 0; column < CELLS; column += 1) {
         place[0] = points.x.inverse(((column + 0.5) * SIDE) / CELLS);
         place[1] = points.y.inverse(((row + 0.5) * SIDE) / CELLS);
-        const probabilities = softmax(Array.from(scoresOf(model, place, 0, model.samples.width)));
-        const largest = Math.max(...probabilities);
+        intoProbabilities(scoresOf(model, place, 0, model.samples.width, shares));
+        const largest = Math.max(...shares);
         context.globalAlpha = 0.08 + (0.4 * (largest - 1 / classes.length)) / (1 - 1 / classes.length);
-        context.fillStyle = colours[probabilities.indexOf(largest)];
+        context.fillStyle = colours[shares.indexOf(largest)];
         context.fillRect(column, row, 1, 1);
       }
     }

@@ -1,7 +1,8 @@
 /** Station 7: surprise is −log2 p; entropy is its mean, and a wrong forecast adds the divergence. */
 
 import { bits, crossEntropyOf, entropy, klDivergence } from "../mathematics.js";
-import { bars, button, decimals, eachFrame, html, number, percent, set, showLive, svg } from "../drawing.js";
+import { bars, button, decimals, eachFrame, html, number, percent, set, showLive } from "../drawing.js";
+import { pixels, showInk } from "../pictures.js";
 
 const NAMES = ["sun", "cloud", "rain", "snow"];
 const TRUTH = [1 / 2, 1 / 4, 1 / 8, 1 / 8];
@@ -110,7 +111,8 @@ function stackedBars() {
 /** Return the samples of the data whose labels the model expected least. */
 function gallery({ surprises, image }) {
   if (surprises.length === 0) return null;
-  const brightest = Math.max(...surprises.flatMap(({ values }) => values.map(Math.abs)));
+  const pixelValues = surprises.flatMap(({ values }) => values);
+  const [least, brightest] = [Math.min(0, ...pixelValues), Math.max(...pixelValues)];
   return html(
     "div",
     { class: "gallery" },
@@ -125,7 +127,7 @@ function gallery({ surprises, image }) {
         html(
           "li",
           {},
-          image ? picture(found.values, image, brightest) : telling(found.telling),
+          image ? picture(found.values, image, least, brightest) : telling(found.telling),
           html("strong", {}, `${decimals(bits(found.nats), 2)} bits`),
           html("span", {}, "labelled ", html("q", {}, found.label), ` (${percent(Math.exp(-found.nats))})`),
           html("span", {}, "model: ", html("q", {}, found.predicted), ` (${percent(Math.exp(found.largest))})`),
@@ -135,23 +137,10 @@ function gallery({ surprises, image }) {
   );
 }
 
-function picture(values, [height, width], brightest) {
-  const pixels = values.map((value, place) =>
-    value === 0
-      ? null
-      : svg("rect", {
-          x: place % width,
-          y: Math.floor(place / width),
-          width: 1,
-          height: 1,
-          "fill-opacity": (Math.abs(value) / brightest).toFixed(2),
-        }),
-  );
-  return svg(
-    "svg",
-    { class: "picture", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "The sample’s picture", "shape-rendering": "crispEdges" },
-    ...pixels,
-  );
+function picture(values, image, least, brightest) {
+  const canvas = pixels(image, "The sample’s picture", "ink");
+  showInk(canvas, values.map((value) => value - least), brightest - least);
+  return canvas;
 }
 
 /** Return the features in which a sample is least like the others of its label. */
