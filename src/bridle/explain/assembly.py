@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import posixpath
 import re
+from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ STATIONS = (
     Station("surprise", "Surprise"),
     Station("calibration", "Is it calibrated?"),
 )
+# What the station of the linear classifier is made of.
 
 
 def assembled(title: str, data: dict[str, Any]) -> str:
@@ -78,9 +80,18 @@ def _text(folder: Traversable, name: str) -> str:
 
 def _modules(folder: Traversable) -> dict[str, str]:
     """Return each module's name and its text as an address."""
-    names = ["mathematics.js", "drawing.js", "playing.js", "page.js"]
-    names += [f"stations/{station.name}.js" for station in STATIONS]
-    return {f"bridle/{name}": _address(_with_names(_text(folder, name), name)) for name in names}
+    return {
+        f"bridle/{name}": _address(_with_names(_text(folder, name), name))
+        for name in sorted(_scripts(folder))
+    }
+
+
+def _scripts(folder: Traversable, place: str = "") -> Iterator[str]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _scripts(entry, f"{place}{entry.name}/")
+        elif entry.name.endswith(".js"):
+            yield f"{place}{entry.name}"
 
 
 def _with_names(text: str, name: str) -> str:

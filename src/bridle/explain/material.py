@@ -121,7 +121,7 @@ def kept(material: Material, weight: Array | None = None) -> Kept:
         columns = _columns(train, weight, notes)
     given = material.feature_names
     names = [given[column] if given else f"feature {column}" for column in columns.tolist()]
-    values, step, shape = _whole_numbers(_dense(train, held, columns), len(train.target), shape)
+    values, step, shape = _whole_numbers(_both(train, held, columns), len(train.target), shape)
     target = np.searchsorted(classes, np.concatenate([train.target, held.target]))
     found = Kept(classes, tuple(names), shape, values, target, len(held.target), step, tuple(notes))
     return _within(found, _MOST_BYTES, len(material.train.target))
@@ -185,26 +185,27 @@ def _columns(train: Labelled, weight: Array | None, notes: list[str]) -> Array:
     if weight is None:
         return np.arange(MOST_FEATURES)
     notes.append(f"the {MOST_FEATURES} of {width} features that weigh most")
-    size = np.linalg.norm(weight, axis=0) * _deviation(train.features)
+    size = np.linalg.norm(weight, axis=0) * deviation(train.features.to_array())
     return np.sort(np.argsort(-size, kind="stable")[:MOST_FEATURES])
 
 
-def _deviation(features: Rows) -> Array:
-    values = features.to_array()
+def deviation(values: Any) -> Array:
+    """Return the standard deviation of each column, of a dense or sparse array."""
     if not sparse.issparse(values):
         return np.asarray(values.std(axis=0, dtype=np.float64))
     mean, square = values.mean(axis=0), (values * values).mean(axis=0)
     return np.sqrt(np.maximum(np.asarray(square - mean**2, np.float64), 0))
 
 
-def _dense(train: Labelled, held: Labelled, columns: Array) -> Array:
-    parts = [each.features.to_array()[:, columns] for each in (train, held)]
-    return np.concatenate(
-        [
-            np.asarray(part.toarray() if sparse.issparse(part) else part, np.float64)
-            for part in parts
-        ]
-    )
+def _both(train: Labelled, held: Labelled, columns: Array) -> Array:
+    return np.concatenate([dense(each.features, columns) for each in (train, held)])
+
+
+def dense(features: Rows, columns: Array | None = None) -> Array:
+    """Return features, or some of their columns, as float64, whatever they are stored in."""
+    values = features.to_array()
+    chosen = values if columns is None else values[:, columns]
+    return np.asarray(chosen.toarray() if sparse.issparse(chosen) else chosen, np.float64)
 
 
 def _whole_numbers(

@@ -130,3 +130,37 @@ export function safeRate(cost) {
 const CROSS_ENTROPY_CURVATURE = 1 / 4;
 const STEEPEST = (15 - Math.sqrt(33)) / 24;
 const QUADRATIC_CURVATURE = STEEPEST ** 2 * (1 - STEEPEST) * (2 - 3 * STEEPEST);
+
+/**
+ * Bins of equal mass, ascending in confidence: the sample at place i of N belongs to bin
+ * ⌊i · bins / N⌋, and samples of equal confidence (to 12 decimals) all take the place of their first.
+ */
+export function reliabilityTable(confidence, correct, bins = 15) {
+  const order = Array.from(confidence, (_, row) => row).sort((a, b) => confidence[a] - confidence[b]);
+  const table = [];
+  let [before, last, first] = [-Infinity, -1, 0];
+  order.forEach((row, place) => {
+    const rounded = Math.round(confidence[row] * 1e12);
+    if (rounded > before) first = place;
+    before = rounded;
+    const bin = Math.floor((first * bins) / order.length);
+    if (bin !== last) table.push({ count: 0, lowest: confidence[row], highest: 0, confidence: 0, accuracy: 0 });
+    last = bin;
+    const found = table.at(-1);
+    found.count += 1;
+    found.highest = confidence[row];
+    found.confidence += confidence[row];
+    found.accuracy += Number(correct[row]);
+  });
+  for (const found of table) {
+    found.confidence /= found.count;
+    found.accuracy /= found.count;
+  }
+  return table;
+}
+
+/** Σ n |accuracy − confidence| / N over the bins of a reliability table. */
+export function calibrationError(table) {
+  const gaps = sum(table.map(({ count, accuracy, confidence }) => count * Math.abs(accuracy - confidence)));
+  return gaps / sum(table.map(({ count }) => count));
+}
