@@ -23,7 +23,7 @@ from bridle.rows import Rows
 Array = npt.NDArray[Any]
 
 MOST_CLASSES, MOST_FEATURES, _MOST_PIXELS = 10, 24, 28 * 28
-_MOST_SAMPLES, _MOST_BYTES = 4000, 150_000
+_MOST_SAMPLES, _MOST_BYTES = 4000, 140_000
 _FINEST = 1000  # steps of a deviation, where features are no bytes
 _PIXEL_NAME = re.compile(r"pixel_([0-9]+)_([0-9]+)")
 
