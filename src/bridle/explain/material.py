@@ -99,7 +99,7 @@ class Kept:
             "width": self.values.shape[1],
             "step": self.step,
             "bytes": self.values.dtype.itemsize,
-            "values": _packed(self.values),
+            "values": packed(self.values),
             "labels": self.target,
         }
 
@@ -221,7 +221,7 @@ def _are_bytes(values: Array) -> bool:
 
 def _within(found: Kept, most: int, given: int) -> Kept:
     """Return as many of the samples as so many bytes of the page hold."""
-    size = len(_packed(found.values))
+    size = len(packed(found.values))
     count = len(found.target) - found.held
     if size > most:
         share = most / size * 0.97
@@ -236,7 +236,7 @@ def _within(found: Kept, most: int, given: int) -> Kept:
     return found
 
 
-def _packed(values: Array) -> str:
+def packed(values: Array) -> str:
     """Return numbers, little-endian, as gzip in base64: the same bytes each time."""
     raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
     return base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode()
