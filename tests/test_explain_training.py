@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import shutil
@@ -66,13 +67,14 @@ def digits() -> dict[str, Any]:
 TRAINED = """
 const { train, held } = await samples.samplesOf(given.samples);
 const model = training.untrained(train, given.classes.length, given.optimum.C);
+const before = training.judgedBy(model, held);
 const passes = [];
 while (training.passesOf(model) < 60) {
   training.step(model);
   if (model.place === 0) passes.push(model.objective);
 }
 const { objective } = training.objectiveOf(model);
-const found = { passes, held: training.judgedBy(model, held), objective };
+const found = { before, passes, held: training.judgedBy(model, held), objective };
 """
 
 
@@ -83,6 +85,10 @@ def test_training_reaches_the_optimum_of_the_digits(tmp_path: Path) -> None:
     assert optimum < found["objective"] < 1.05 * optimum
     assert found["passes"][-1] == found["objective"]
     assert found["held"]["accuracy"] > 0.9
+    # Without weights all scores are equal, and the first class is predicted.
+    labels = np.array(page["samples"]["labels"])[-300:]
+    assert found["before"]["accuracy"] == pytest.approx(np.mean(labels == 0))
+    assert found["before"]["loss"] == pytest.approx(np.log(10))
     assert page["optimum"]["gap"] < 1e-6
 
 
@@ -188,3 +194,16 @@ def test_surprises_say_in_what_a_sample_is_unlike_its_label() -> None:
     deviations = (-60 - ones[:, 3].mean()) / ones[:, 3].std()
     assert found["telling"][0]["deviations"] == pytest.approx(deviations)
     assert found["values"] == []
+
+
+def test_weights_of_the_path_come_out_as_the_fits(tmp_path: Path) -> None:
+    page = digits()
+    found = run(
+        tmp_path,
+        "const path = await samples.pathOf(given.path);\n"
+        "const step = path.find(({ C }) => C === 1);\n"
+        "const found = Array.from(step.weight, (value) => (value * step.largest) / 127);",
+        page,
+    )
+    exact = np.frombuffer(base64.b64decode(page["optimum"]["weight"]), "<f4")
+    np.testing.assert_allclose(found, exact, atol=np.abs(exact).max() / 200)

@@ -69,17 +69,16 @@ def surprises(material: Material, logarithms: Array, classes: Array) -> list[dic
                 "predicted": str(classes[int(np.argmax(logarithms[row]))]),
                 "nats": float(surprise[row]),
                 "largest": float(logarithms[row].max()),
-                "values": _whole(values) if is_image else [],
+                "values": _short(values) if is_image else [],
                 "telling": [] if is_image else _telling(material, values, classes[target[row]]),
             }
         )
     return found
 
 
-def _whole(values: Array) -> Array:
-    """Return pixels as integers where they are, which take half as many signs."""
-    whole = values.astype(np.int64)
-    return whole if np.array_equal(whole, values) else values
+def _short(values: Array) -> Array:
+    """Return whole numbers as such: their text is half as long."""
+    return values.astype(np.int64) if (values % 1 == 0).all() else values.round(4)
 
 
 def _telling(material: Material, values: Array, label: Any) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from bridle.rows import Rows
 Array = npt.NDArray[Any]
 
 MOST_CLASSES, MOST_FEATURES, _MOST_PIXELS = 10, 24, 28 * 28
-_MOST_SAMPLES, _MOST_BYTES = 4000, 140_000
+_MOST_SAMPLES, _MOST_BYTES = 4000, 150_000
 _FINEST = 1000  # steps of a deviation, where features are no bytes
 _PIXEL_NAME = re.compile(r"pixel_([0-9]+)_([0-9]+)")
 
@@ -99,7 +99,7 @@ class Kept:
             "width": self.values.shape[1],
             "step": self.step,
             "bytes": self.values.dtype.itemsize,
-            "values": _packed(self.values),
+            "values": packed(self.values),
             "labels": self.target,
         }
 
@@ -231,7 +231,7 @@ def _are_bytes(values: Array) -> bool:
 
 def _within(found: Kept, most: int, given: int) -> Kept:
     """Return as many of the samples as so many bytes of the page hold."""
-    size = len(_packed(found.values))
+    size = len(packed(found.values))
     count = len(found.target) - found.held
     if size > most:
         share = most / size * 0.97
@@ -246,7 +246,7 @@ def _within(found: Kept, most: int, given: int) -> Kept:
     return found
 
 
-def _packed(values: Array) -> str:
+def packed(values: Array) -> str:
     """Return numbers, little-endian, as gzip in base64: the same bytes each time."""
     raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
     return base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.estimators import SoftmaxRegression, softmax_regression_path
-from bridle.explain.material import Kept
+from bridle.explain.material import Kept, packed
 from bridle.losses import cross_entropy
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,7 @@ def optimum(kept: Kept) -> dict[str, Any]:
 
 
 def path(kept: Kept) -> list[dict[str, Any]]:
-    """Return what the penalty does: losses, and weights in bytes to be looked at, for each C."""
+    """Return what the penalty does: losses, and weights to be looked at in zipped bytes, by C."""
     X, y = kept.train
     found = softmax_regression_path(X, y, _CS, symmetric=True)
     steps = []
@@ -52,9 +52,7 @@ def path(kept: Kept) -> list[dict[str, Any]]:
                 "loss": _loss(coef, intercept, X, y),
                 "heldOutLoss": _loss(coef, intercept, *kept.judged),
                 "largest": largest,
-                "weight": base64.b64encode(
-                    np.rint(coef / largest * 127).astype(np.int8).tobytes()
-                ).decode(),
+                "weight": packed(np.rint(coef / largest * 127).astype(np.int8)),
             }
         )
     return steps

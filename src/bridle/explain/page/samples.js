@@ -5,11 +5,6 @@ export function bytesOf(text) {
   return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }
 
-/** Return signed bytes as numbers. */
-export function int8Of(text) {
-  return new Int8Array(bytesOf(text).buffer);
-}
-
 /** Return 16-bit whole numbers. */
 export function int16Of(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -26,6 +21,12 @@ export function float32Of(bytes) {
 export async function unzipped(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Return the weights of each step of the path of penalties as whole numbers from −127 to 127. */
+export async function pathOf(path) {
+  const weights = await Promise.all(path.map(({ weight }) => unzipped(bytesOf(weight))));
+  return path.map((step, place) => ({ ...step, weight: new Int8Array(weights[place].buffer) }));
 }
 
 /**

@@ -109,6 +109,13 @@ export function intoProbabilities(scores) {
   return largest + Math.log(sum);
 }
 
+/** Return the class of the largest score; of equal ones the first, as the library does. */
+export function predicted(scores) {
+  let first = 0;
+  for (let k = 1; k < scores.length; k += 1) if (scores[k] > scores[first]) first = k;
+  return first;
+}
+
 /** Return the mean cross-entropy of samples, and the share of them that is classified rightly. */
 export function judgedBy(model, { features, labels, count, width }) {
   const scores = new Float64Array(model.classes);
@@ -116,7 +123,7 @@ export function judgedBy(model, { features, labels, count, width }) {
   for (let row = 0; row < count; row += 1) {
     scoresOf(model, features, row * width, width, scores);
     const own = scores[labels[row]];
-    if (scores.every((score) => score <= own)) right += 1;
+    if (predicted(scores) === labels[row]) right += 1;
     loss += intoProbabilities(scores) - own;
   }
   return { loss: loss / count, accuracy: right / count };

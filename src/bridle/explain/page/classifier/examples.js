@@ -2,7 +2,7 @@
 
 import { html } from "../drawing.js";
 import { largestOf, pixels, showInk } from "../pictures.js";
-import { scoresOf } from "../training.js";
+import { predicted, scoresOf } from "../training.js";
 
 const MOST = 20;
 
@@ -37,8 +37,7 @@ export function examplesFigure({ classes, image }, { features, labels, count, wi
     let right = 0;
     for (const { row, name, text, element: item } of items) {
       scoresOf(model, features, row * width, width, scores);
-      const own = scores[labels[row]];
-      const isRight = scores.every((score, k) => k === labels[row] || score < own);
+      const isRight = predicted(scores) === labels[row];
       right += Number(isRight);
       item.className = isRight ? "" : "wrong";
       text.textContent = `${isRight ? "✓" : "✗"} ${name}`;

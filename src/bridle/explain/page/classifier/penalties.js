@@ -1,7 +1,6 @@
 /** What the penalty does: weights fitted beforehand at several C, and both losses over C. */
 
 import { canvas, curve, decimals, html, number, scale, set, slider, svg } from "../drawing.js";
-import { int8Of } from "../samples.js";
 import { byWeight, weightsFigure } from "./weights.js";
 
 const [WIDTH, HEIGHT] = [440, 250];
@@ -19,8 +18,7 @@ export function penaltyPanel(data) {
   const best = leastOf(path);
   const show = (place) => {
     const step = path[place];
-    const values = int8Of(step.weight);
-    weights.update((j, k) => (values[k * width + j] * step.largest) / 127);
+    weights.update((j, k) => (step.weight[k * width + j] * step.largest) / 127);
     chart.update(place);
     text.textContent = sentence(step, place, best, path);
   };

@@ -1,7 +1,7 @@
 /** Station 5: a linear classifier, trained in the page, asked by the reader, and what a penalty does. */
 
 import { button, decimals, html, number, percent, showLive } from "../drawing.js";
-import { bytesOf, float32Of, samplesOf } from "../samples.js";
+import { bytesOf, float32Of, pathOf, samplesOf } from "../samples.js";
 import { judgedBy, objectiveOf, passesOf, step, untrained } from "../training.js";
 import { askingPanel } from "../classifier/asking.js";
 import { penaltyPanel } from "../classifier/penalties.js";
@@ -16,7 +16,7 @@ const SHORT = 12; // features of a table that leaves room below it
 const SLOWLY = 30; // the batches of a frame grow with those done, so that the beginning can be seen
 
 export async function start(root, data) {
-  const samples = await samplesOf(data.samples);
+  const [samples, path] = await Promise.all([samplesOf(data.samples), pathOf(data.path)]);
   const optimum = { ...data.optimum, weights: weightsOf(data.optimum, data.classes.length) };
   const training = trainingPanel(root, data, optimum, samples);
   const asking = askingPanel(data, samples, (answer) => showLive(root, answerTexts(answer)));
@@ -24,7 +24,7 @@ export async function start(root, data) {
     training.element,
     html("div", { class: "panel" }, asking.element),
     ...(data.image ? [] : [planePanel({ ...data, optimum }, samples.train)]),
-    penaltyPanel({ ...data, optimum }),
+    penaltyPanel({ ...data, optimum, path }),
   );
   training.follow((model) => asking.update(model));
   asking.begin();
