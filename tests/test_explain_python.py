@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 PYTHON = re.compile(r"{% block python %}\n(.*?)\n?{% endblock %}", re.DOTALL)
 
@@ -57,3 +58,24 @@ def test_race() -> None:
     output = run_lines("race")[0]
     assert len(output) == 301
     assert output[0] == pytest.approx(1 / (1 + np.exp(-4)), rel=1e-12)
+
+
+def test_classifier() -> None:
+    report, names = run_lines("classifier")
+    digits = names["digits"]
+    X, y = digits.features.to_array() / 16, digits.target
+    model = LogisticRegression(tol=1e-10, max_iter=1000, solver="newton-cg").fit(X, y)
+    loss = -np.log(model.predict_proba(X)[np.arange(len(y)), y]).mean()
+    objective = loss + (model.coef_**2).sum() / (2 * len(y))
+    assert report.proven
+    assert report.objective == pytest.approx(objective, rel=1e-6)
+
+
+def test_surprise() -> None:
+    assert run_lines("surprise")[0] == pytest.approx(2.625, rel=1e-12)
+
+
+def test_calibration() -> None:
+    first, second = run_lines("calibration")[0]
+    assert (first.confidence, first.accuracy) == pytest.approx((0.65, 0.5))
+    assert (second.confidence, second.accuracy) == pytest.approx((0.925, 1.0))
