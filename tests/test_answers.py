@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -909,3 +910,39 @@ def test_rows_that_sum_to_one_and_are_no_probabilities(
     loss = np.log1p(np.exp([-1.4, -0.4])).mean()
     found = json.loads(capsys.readouterr().out)["cross_entropy_nats"]
     assert found == pytest.approx(loss)
+
+
+# --- several files: is one better? ----------------------------------------------------------------
+
+
+def test_two_models_are_compared_row_by_row(command: Command, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    labels = np.array(["ant", "bee", "fly"])
+    truth = labels[random.integers(0, 3, 120)]
+    ids = [f"r{row}" for row in range(120)]
+    clear = np.where(truth[:, None] == labels, 0.7, 0.15)
+    vague = np.where(truth[:, None] == labels, 0.5, 0.25)
+    shuffled = random.permutation(120)
+    one = pd.DataFrame(clear, columns=labels).assign(id=ids, truth=truth)
+    two = pd.DataFrame(vague[:, [2, 0, 1]], columns=["p_fly", "p_ant", "p_bee"])
+    two = two.assign(id=ids, truth=truth).iloc[shuffled]
+    one.to_csv(tmp_path / "new.csv", index=False)
+    two.to_csv(tmp_path / "old.csv", index=False)
+    paths = [tmp_path / "new.csv", tmp_path / "old.csv"]
+    code, text, error = command("evaluate", *paths)
+    assert (code, error) == (0, "")
+    assert "new less old" in text
+    code, text, _ = command("evaluate", *paths, "--json")
+    loss = json.loads(text)["differences"][0]
+    assert loss["difference"] == pytest.approx(np.log(0.5) - np.log(0.7), rel=1e-6)
+    assert loss["first_wins"] == 1.0
+    other = one.assign(truth=np.roll(truth, 1))
+    other.to_csv(tmp_path / "other.csv", index=False)
+    for arguments, message in (
+        ((paths[0], tmp_path / "other.csv"), "other: expected answers to the same 120 samples"),
+        ((paths[0], paths[0]), "expected different files"),
+        ((*paths, "--model", "m"), "--model: expected one file of data, found 2"),
+    ):
+        code, out, error = command("evaluate", *arguments)
+        assert (code, out) == (2, "")
+        assert message in error

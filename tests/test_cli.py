@@ -198,6 +198,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "per_class",
         "confusion_matrix",
         "most_surprising",
+        "intervals",
     }
     assert metrics["data"]["training_samples"] + metrics["data"]["judged_samples"] == 150
     assert metrics["data"]["judged_samples"] == metrics["evaluation"]["samples"] == 30

@@ -49,6 +49,7 @@ KEYS = [
     "per_class",
     "confusion_matrix",
     "most_surprising",
+    "intervals",
 ]
 
 
@@ -65,6 +66,7 @@ def figures(evaluation: judge.Evaluation) -> dict[str, Any]:
     kept: dict[str, Any] = evaluation.to_dict()
     for name in (
         "most_surprising", "samples", "total_weight", "confusion_matrix", "infinite_losses",
+        "intervals",
     ):  # fmt: skip
         del kept[name]
     for row in kept["reliability"] + kept["per_class"]:
@@ -641,7 +643,7 @@ def test_text_fits_80_columns(classes: int, label: str) -> None:
     lines = str(found).split("\n")
     assert max(map(columns_of, lines)) <= 80
     assert all(line.isprintable() for line in lines)
-    assert len(lines) <= 34
+    assert len(lines) <= 35
     assert not any(line != line.rstrip() for line in lines)
     assert any("top-5" in line for line in lines) == (classes > 5)
 
@@ -792,6 +794,8 @@ def test_weight_k_is_k_copies(data: tuple[Array, Array], draw: st.DataObject) ->
     one = judge.evaluate(scores, target, sample_weight=copies)
     many = judge.evaluate(np.repeat(scores, copies, axis=0), np.repeat(target, copies))
     assert_close(figures(one), figures(many))
+    for name, interval in one.intervals.items():
+        assert interval == pytest.approx(many.intervals[name], rel=1e-9, abs=1e-12)
     assert one.total_weight == many.samples == many.total_weight
     assert one.samples == np.count_nonzero(copies)
     np.testing.assert_array_equal(one.confusion_matrix, many.confusion_matrix)

@@ -62,6 +62,7 @@ __all__ = [
     "TargetRangeError",
     "binary_cross_entropy",
     "binary_cross_entropy_gradient",
+    "compare_models",
     "cross_entropy",
     "cross_entropy_gradient",
     "cross_entropy_of",
@@ -70,6 +71,7 @@ __all__ = [
     "focal_loss",
     "focal_loss_gradient",
     "kl_divergence",
+    "label_errors",
     "likelihood",
     "linear_cross_entropy",
     "linear_cross_entropy_gradient",
@@ -119,7 +121,9 @@ _LATE = {
     "SoftmaxPath": "bridle.estimators",
     "SoftmaxRegression": "bridle.estimators",
     "SoftmaxRegressionCV": "bridle.estimators",
+    "compare_models": "bridle.judge",
     "evaluate": "bridle.judge",
+    "label_errors": "bridle.judge",
     "softmax_regression_path": "bridle.estimators",
 }
 _LATE_ROOMS = {

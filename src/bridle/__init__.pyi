@@ -40,7 +40,9 @@ from bridle.estimators import SoftmaxRegressionCV as SoftmaxRegressionCV
 from bridle.estimators import softmax_regression_path as softmax_regression_path
 from bridle.fit import FitReport as FitReport
 from bridle.judge import Evaluation as Evaluation
+from bridle.judge import compare_models as compare_models
 from bridle.judge import evaluate as evaluate
+from bridle.judge import label_errors as label_errors
 from bridle.linear import linear_cross_entropy_gradient as linear_cross_entropy_gradient
 from bridle.losses import CrossEntropyOutputs as CrossEntropyOutputs
 from bridle.losses import binary_cross_entropy_gradient as binary_cross_entropy_gradient
@@ -63,6 +65,7 @@ __all__ = [
     "TargetRangeError",
     "binary_cross_entropy",
     "binary_cross_entropy_gradient",
+    "compare_models",
     "cross_entropy",
     "cross_entropy_gradient",
     "cross_entropy_of",
@@ -71,6 +74,7 @@ __all__ = [
     "focal_loss",
     "focal_loss_gradient",
     "kl_divergence",
+    "label_errors",
     "likelihood",
     "linear_cross_entropy",
     "linear_cross_entropy_gradient",

@@ -72,6 +72,17 @@ def as_judged(
     return Judged(values, "probabilities", note, rounded=True)
 
 
+def as_scores(judged: Judged) -> Array:
+    """Return a column of scores for each class: of probabilities, their logarithms."""
+    values = judged.values.astype(np.float64)
+    if judged.kind == "probabilities":
+        if values.ndim == 1:
+            values = np.stack([1 - values, values], axis=1)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(values / values.sum(axis=1, keepdims=True)))
+    return np.stack([np.zeros(len(values)), values], axis=1) if values.ndim == 1 else values
+
+
 def _are_fractions(values: Array) -> bool:
     low, high = _range(values)
     return low >= 0 and high <= 1 + checks.sum_tolerance(values.dtype.name, values.shape[-1])

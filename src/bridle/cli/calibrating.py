@@ -14,7 +14,7 @@ from sklearn.base import clone
 from bridle import checks, strict_json
 from bridle.calibrate import METHODS, AffineScaling, Calibrator, TemperatureScaling, create
 from bridle.cli import outputs
-from bridle.cli.answer_kinds import Judged
+from bridle.cli.answer_kinds import as_scores
 from bridle.cli.evaluating import Answers, read_answers
 from bridle.cli.messages import about, one_line
 from bridle.cli.options.answers import AnswerOptions
@@ -56,7 +56,7 @@ def calibrate(
     found, judged = read_answers(source, target, labels, arrays, answers, reading)
     classes: list[Any] = list(found.classes)
     with about(source):
-        scores = _scores(judged)
+        scores = as_scores(judged)
         truth = checks.labelled_target(found.truth, classes, len(scores))
         model = create(options.method).fit(scores, truth)
         before = judge(scores, truth, kind="scores")
@@ -75,17 +75,6 @@ def calibrate(
     for path in (options.out, options.save):
         if path is not None:
             print(f"written: {path}")
-
-
-def _scores(judged: Judged) -> Array:
-    """Return a column of scores for each class: of probabilities, their logarithms."""
-    values = judged.values.astype(np.float64)
-    if judged.kind == "probabilities":
-        if values.ndim == 1:
-            values = np.stack([1 - values, values], axis=1)
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(values / values.sum(axis=1, keepdims=True)))
-    return np.stack([np.zeros(len(values)), values], axis=1) if values.ndim == 1 else values
 
 
 def _out_of_fold(model: Calibrator, scores: Array, truth: Array) -> Array:

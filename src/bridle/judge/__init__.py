@@ -5,8 +5,11 @@ from bridle.judge.calibration import (
     expected_calibration_error,
     reliability_table,
 )
+from bridle.judge.comparison import Comparison, Difference, compare_models
 from bridle.judge.evaluation import Evaluation, evaluate
+from bridle.judge.intervals import Interval, mean_interval, share_interval
 from bridle.judge.kinds import AskedKind, InputKind
+from bridle.judge.label_errors import LabelErrors, label_errors
 from bridle.judge.metrics import ClassFigures, brier_score, confusion_matrix
 from bridle.judge.outcomes import Outcomes, row_outcomes
 from bridle.judge.surprise import SurprisingSample, most_surprising
@@ -14,16 +17,24 @@ from bridle.judge.surprise import SurprisingSample, most_surprising
 __all__ = [
     "AskedKind",
     "ClassFigures",
+    "Comparison",
+    "Difference",
     "Evaluation",
     "InputKind",
+    "Interval",
+    "LabelErrors",
     "Outcomes",
     "ReliabilityBin",
     "SurprisingSample",
     "brier_score",
+    "compare_models",
     "confusion_matrix",
     "evaluate",
     "expected_calibration_error",
+    "label_errors",
+    "mean_interval",
     "most_surprising",
     "reliability_table",
     "row_outcomes",
+    "share_interval",
 ]

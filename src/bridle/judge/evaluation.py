@@ -14,6 +14,7 @@ from bridle import strict_json
 from bridle.checks import Label
 from bridle.judge import calibration, metrics, surprise, text
 from bridle.judge.calibration import ReliabilityBin
+from bridle.judge.intervals import Interval, group_numbers, mean_interval, share_interval
 from bridle.judge.kinds import AskedKind, InputKind
 from bridle.judge.metrics import ClassFigures
 from bridle.judge.outcomes import Outcomes, row_outcomes
@@ -71,6 +72,10 @@ class Evaluation:
     most_surprising : tuple of SurprisingSample
         The ten samples of largest surprisal: index, target, predicted, probability (of the
         target), surprisal.
+    intervals : dict of str to Interval
+        Where ``cross_entropy_nats``, ``cross_entropy_bits``, ``accuracy``, ``top_5_accuracy`` and
+        ``brier_score`` would lie for ever more such samples, in 95 of 100 cases: see
+        `bridle.judge.intervals`.
     outcomes : Outcomes
         The figures of each row, of weight 0 too; not part of `to_dict`.
 
@@ -101,6 +106,7 @@ class Evaluation:
     per_class: tuple[ClassFigures, ...]
     confusion_matrix: Array | None
     most_surprising: tuple[SurprisingSample, ...]
+    intervals: dict[str, Interval]
     outcomes: Outcomes = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,6 +148,7 @@ def evaluate(
     classes: Iterable[object] | None = None,
     kind: AskedKind = "auto",
     sample_weight: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
 ) -> Evaluation:
     """Judge scores or probabilities against the true classes.
 
@@ -167,6 +174,9 @@ def evaluate(
         How much each row counts, 0 or above: weight k is the same as k copies, and a row of weight
         0 counts nowhere. All figures are weighted but ``samples``, ``infinite_losses`` and the
         order of ``most_surprising``, which are about rows.
+    groups : array_like, (N,), optional
+        Which rows belong together, as those of one patient: they are not independent, and the
+        intervals know it.
 
     Returns
     -------
@@ -195,6 +205,7 @@ def evaluate(
     accuracy                0.5000
     Brier score             0.8200          calibration error 0.5500
     infinite losses              0
+    95 % intervals          0.0000 to 11.7228 nats, accuracy 0.0945 to 0.9055
     <BLANKLINE>
     class                   support       loss  precision     recall
     cat                           1     2.3026          -     0.0000
@@ -235,6 +246,7 @@ def evaluate(
         per_class=metrics.class_figures(counted),
         confusion_matrix=_confusion_matrix(counted),
         most_surprising=_most_surprising(outcomes),
+        intervals=_intervals(counted, group_numbers(groups, len(outcomes.target)), outcomes),
         outcomes=outcomes,
     )
 
@@ -261,6 +273,23 @@ def _most_surprising(outcomes: Outcomes) -> tuple[SurprisingSample, ...]:
         )
         for row in counted[surprise.most_surprising(surprisal[counted])]
     )
+
+
+def _intervals(counted: Outcomes, places: Array | None, outcomes: Outcomes) -> dict[str, Interval]:
+    weight = counted.sample_weight
+    if places is not None and outcomes.sample_weight is not None:
+        places = places[outcomes.sample_weight > 0]
+    known: dict[str, Any] = {"sample_weight": weight, "groups": places}
+    nats = mean_interval(counted.surprisal, **known)
+    nats = Interval(max(0.0, nats.low), nats.high)
+    brier = mean_interval(counted.squared_error, **known)
+    return {
+        "cross_entropy_nats": nats,
+        "cross_entropy_bits": Interval(_bits(nats.low), _bits(nats.high)),
+        "accuracy": share_interval(counted.correct, **known),
+        "top_5_accuracy": share_interval(counted.rank < _TOP, **known),
+        "brier_score": Interval(max(0.0, brier.low), min(2.0, brier.high)),
+    }
 
 
 def _bits(nats: float) -> float:

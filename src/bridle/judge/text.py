@@ -46,6 +46,12 @@ def headline(figures: Evaluation) -> Iterator[str]:
     error = number(figures.expected_calibration_error).strip()
     yield f"{'Brier score':20}{number(figures.brier_score)}          calibration error {error}"
     yield f"{'infinite losses':20}{figures.infinite_losses:>10,}"
+    loss, accuracy = (figures.intervals[name] for name in ("cross_entropy_nats", "accuracy"))
+    if math.isfinite(loss.high):
+        yield (
+            f"{'95 % intervals':24}{loss.low:6.4f} to {loss.high:.4f} nats, "
+            f"accuracy {accuracy.low:.4f} to {accuracy.high:.4f}"
+        )
 
 
 def class_table(per_class: Sequence[ClassFigures]) -> Iterator[str]:

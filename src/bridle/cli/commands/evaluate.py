@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bridle import checks
 from bridle.cli.options.answers import AnswerOptions, AnswersFile, refuse_two_truths
 from bridle.cli.options.answers import answers as answer_options
 from bridle.cli.options.array_names import named_arrays
@@ -20,6 +21,7 @@ from bridle.data import Reading
 EXAMPLES = (
     "bridle evaluate answers.csv --target truth",
     "bridle evaluate --model reviews-model test.csv",
+    "bridle evaluate ours.csv theirs.csv",
 )
 
 
@@ -27,11 +29,12 @@ EXAMPLES = (
 def evaluate(
     *,
     data: Annotated[
-        str,
+        list[str],
         typer.Argument(
             help="A file with the target and, for each class, a column of probabilities or "
-            "scores (from any model); with --model, data to run that model on.",
-            metavar="FILE",
+            "scores (from any model); several of the same samples are compared. With --model, "
+            "data to run that model on.",
+            metavar="FILE…",
             show_default=False,
         ),
     ],
@@ -53,10 +56,17 @@ def evaluate(
     Those of any model in a file, or of a model of ours on data.
     """
     refuse_two_truths(labels, target, arrays)
-    from bridle.cli import evaluating
+    from bridle.cli import comparing_answers, evaluating
 
+    if len(data) > 1:
+        if model is not None:
+            raise checks.InputError(f"--model: expected one file of data, found {len(data)}")
+        comparing_answers.compare(
+            data, target, labels, named_arrays(arrays), answers, reading, json
+        )
+        return
     evaluating.evaluate(
-        data,
+        data[0],
         model=model,
         target=target,
         labels=labels,
