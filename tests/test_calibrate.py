@@ -22,9 +22,12 @@ from bridle.calibrate import (
     MatrixScaling,
     TemperatureScaling,
     VectorScaling,
+    decompose,
     load_calibrator,
+    out_of_fold,
 )
 from bridle.checks import InputError, TargetRangeError
+from bridle.judge import evaluate
 
 mpmath: Any = pytest.importorskip("mpmath", reason="the 50-digit optimum needs mpmath")
 
@@ -268,3 +271,54 @@ def test_what_cannot_be_calibrated_is_one_clear_error() -> None:
     for model in (VectorScaling, MatrixScaling, DirichletScaling):
         with pytest.raises(InputError, match="C: expected a finite number above 0"):
             model(C=-1).fit(scores, target)
+
+
+# --- what a loss is made of -----------------------------------------------------------------------
+
+
+def test_a_row_is_calibrated_by_what_has_not_seen_it() -> None:
+    scores, target, _ = problem(8, count=30)
+    for kind in METHODS:
+        before = out_of_fold(METHODS[kind](), scores, target, folds=5)
+        changed = target.copy()
+        changed[3] = (changed[3] + 1) % 4
+        after = out_of_fold(METHODS[kind](), scores, changed, folds=5)
+        assert np.array_equal(before[3], after[3])
+        assert not np.array_equal(before, after)
+    assert np.allclose(
+        out_of_fold(VectorScaling(), scores[:1], target[:1]), log_softmax(scores[:1], 1)
+    )
+
+
+def test_the_parts_sum_to_the_scores_that_evaluate_tells() -> None:
+    scores, target = digits_scores()
+    found = decompose(scores, target)
+    judged = evaluate(scores, target, kind="scores")
+    assert found.cross_entropy.total == pytest.approx(judged.cross_entropy_nats, rel=1e-12)
+    assert found.brier_score.total == pytest.approx(judged.brier_score, rel=1e-12)
+    assert found.class_frequencies[0] == pytest.approx(judged.class_frequency_nats, rel=1e-12)
+    after = out_of_fold(TemperatureScaling(), scores, target)
+    calibrated = evaluate(after, target, kind="scores")
+    assert found.cross_entropy.refinement == pytest.approx(calibrated.cross_entropy_nats, rel=1e-9)
+    for parts in (found.cross_entropy, found.brier_score):
+        assert parts.refinement + parts.calibration == pytest.approx(parts.total, rel=1e-12)
+        assert parts.calibration > 0
+    # What a temperature cannot mend is no calibration of its kind; a matrix finds more.
+    assert decompose(scores, target, method="matrix").cross_entropy.calibration > (
+        0.9 * found.cross_entropy.calibration
+    )
+
+
+def test_a_perfect_forecast_has_nothing_to_calibrate() -> None:
+    random = np.random.default_rng(0)
+    scores = random.normal(size=(3000, 4))
+    p = np.exp(log_softmax(scores, axis=1))
+    target = (p.cumsum(axis=1) > random.random((3000, 1))).argmax(axis=1)
+    found = decompose(scores, target)
+    assert found.cross_entropy.calibration < 2e-3
+    weight = random.integers(1, 3, 3000)
+    weighted = decompose(scores, target, sample_weight=weight)
+    losses = -np.log(p[np.arange(3000), target])
+    assert weighted.cross_entropy.total == pytest.approx(np.average(losses, weights=weight))
+    with pytest.raises(InputError, match="folds: expected 2 or more"):
+        decompose(scores, target, folds=1)

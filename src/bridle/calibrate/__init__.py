@@ -14,6 +14,7 @@ and has ``fit``, ``predict_proba``, ``predict_log_proba``, ``save`` and ``load``
 
 from bridle.calibrate.affine import AffineScaling, DirichletScaling, MatrixScaling, VectorScaling
 from bridle.calibrate.base import Calibrator
+from bridle.calibrate.decomposition import Decomposition, decompose, out_of_fold
 from bridle.calibrate.isotonic import IsotonicScaling
 from bridle.calibrate.loading import METHODS, create, load_calibrator
 from bridle.calibrate.temperature import TemperatureScaling
@@ -22,11 +23,14 @@ __all__ = [
     "METHODS",
     "AffineScaling",
     "Calibrator",
+    "Decomposition",
     "DirichletScaling",
     "IsotonicScaling",
     "MatrixScaling",
     "TemperatureScaling",
     "VectorScaling",
     "create",
+    "decompose",
     "load_calibrator",
+    "out_of_fold",
 ]

@@ -36,6 +36,10 @@ class Answers:
         """K."""
         return int(self.scores.shape[1])
 
+    def rows(self, places: Array) -> Array:
+        """Return the scores of some rows in float64."""
+        return np.asarray(on_host(self.scores[places])).astype(np.float64)
+
     def blocks(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield scores in float64, classes and weights of some rows that count."""
         for rows, block in blocks(self.scores):
@@ -84,7 +88,7 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
             Shapes that do not fit, no row, a class outside [0, K), a row without a softmax, a
             masked target, weights that are no weights.
         """
-        answers = _checked(scores, target, sample_weight)
+        answers = answers_of(scores, target, sample_weight)
         self.n_classes_ = answers.classes
         self._fit(answers)
         return self
@@ -157,9 +161,10 @@ def log_softmax(block: Array) -> Array:
     return np.asarray(probabilities.log_softmax(block))
 
 
-def _checked(
+def answers_of(
     scores: npt.ArrayLike, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None
 ) -> Answers:
+    """Return checked rows, with weights whose sum is 1."""
     values = _two_dimensional(scores)
     count, classes = values.shape
     if count == 0 or classes == 0:

@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
 
 from bridle import checks, strict_json
-from bridle.calibrate import METHODS, AffineScaling, Calibrator, TemperatureScaling, create
+from bridle.calibrate import (
+    METHODS,
+    AffineScaling,
+    Calibrator,
+    TemperatureScaling,
+    create,
+    out_of_fold,
+)
 from bridle.cli import outputs
 from bridle.cli.answer_kinds import as_scores
 from bridle.cli.evaluating import Answers, read_answers
@@ -21,7 +27,6 @@ from bridle.cli.options.answers import AnswerOptions
 from bridle.data import Reading
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
-from bridle.probabilities import log_softmax
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +65,7 @@ def calibrate(
         truth = checks.labelled_target(found.truth, classes, len(scores))
         model = create(options.method).fit(scores, truth)
         before = judge(scores, truth, kind="scores")
-        after = judge(_out_of_fold(model, scores, truth), truth, kind="scores")
+        after = judge(out_of_fold(model, scores, truth, folds=_FOLDS), truth, kind="scores")
         probability = model.predict_proba(scores)
     if options.out is not None:
         outputs.write_text(options.out, _table(found, classes, probability))
@@ -75,18 +80,6 @@ def calibrate(
     for path in (options.out, options.save):
         if path is not None:
             print(f"written: {path}")
-
-
-def _out_of_fold(model: Calibrator, scores: Array, truth: Array) -> Array:
-    """Return what calibrators give that have not seen the row which they are asked about."""
-    fold = np.random.default_rng(0).permutation(len(truth)) % min(_FOLDS, len(truth))
-    found = log_softmax(scores)
-    for place in np.unique(fold):
-        held = fold == place
-        if not held.all():
-            fitted = clone(model).fit(scores[~held], truth[~held])
-            found[held] = fitted.predict_log_proba(scores[held])
-    return np.asarray(found)
 
 
 def _table(found: Answers, classes: Sequence[object], probability: Array) -> str:

@@ -12,6 +12,7 @@ from bridle.judge.kinds import AskedKind, InputKind
 from bridle.judge.label_errors import LabelErrors, label_errors
 from bridle.judge.metrics import ClassFigures, brier_score, confusion_matrix
 from bridle.judge.outcomes import Outcomes, row_outcomes
+from bridle.judge.smooth_calibration import SmoothCalibrationError, smooth_calibration_error
 from bridle.judge.surprise import SurprisingSample, most_surprising
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LabelErrors",
     "Outcomes",
     "ReliabilityBin",
+    "SmoothCalibrationError",
     "SurprisingSample",
     "brier_score",
     "compare_models",
@@ -37,4 +39,5 @@ __all__ = [
     "reliability_table",
     "row_outcomes",
     "share_interval",
+    "smooth_calibration_error",
 ]

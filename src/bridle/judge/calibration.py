@@ -78,7 +78,7 @@ def reliability_table(
     J. Nixon et al., *Measuring Calibration in Deep Learning*, CVPR Workshops, 2019 (bins of equal
     mass).
     """
-    sure, right, weight = _checked(confidence, correct, bins, sample_weight)
+    sure, right, weight = checked_confidence(confidence, correct, sample_weight, bins)
     order = np.argsort(sure, kind="stable")
     sure, right, weight = sure[order], right[order], weight[order]
     starts = _bin_starts(sure, bins, weight)
@@ -137,11 +137,11 @@ def table_error(table: tuple[ReliabilityBin, ...]) -> float:
     return gaps / sum(row.count for row in table)
 
 
-def _checked(
+def checked_confidence(
     confidence: npt.ArrayLike,
     correct: npt.ArrayLike,
-    bins: int,
     sample_weight: npt.ArrayLike | None,
+    bins: int = 1,
 ) -> tuple[Array, Array, Array]:
     """Return confidences, whether they were right, and weights, of the samples that count."""
     sure = checks.floating(confidence, "confidence").astype(np.float64)
