@@ -22,6 +22,8 @@ from bridle.torch.parts import Options, Parts, accumulator_dtype
 from bridle.torch.reduction import ordered_sum, reduce_losses
 from bridle.torch.rows import row_parts
 
+_NUMBERS = frozenset({int, float})
+
 
 def cross_entropy(
     input: Tensor,
@@ -127,10 +129,10 @@ def cross_entropy(
     C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.4.
     B. Zoph et al., *ST-MoE: Designing Stable and Transferable Sparse Expert Models*, 2022 (z-loss).
     """
-    unasked = (weight, sample_weight, normalizer, outputs, axis, dim)
-    if all(each is None for each in unasked) and not inplace and on_empty == "nan":
-        terms_left_out = ((label_smoothing, 0), (z_loss, 0), (softcap, 0), (temperature, 1))
-        if all(type(each) in (int, float) and each == plain for each, plain in terms_left_out):
+    if weight is sample_weight is normalizer is outputs is axis is dim is None:
+        numbers = label_smoothing, z_loss, softcap, temperature
+        is_plain = _NUMBERS.issuperset(map(type, numbers)) and numbers == (0, 0, 0, 1)
+        if is_plain and not inplace and on_empty == "nan":
             few = loss_of_few_scores(input, target, ignore_index, reduction)
             if few is not None:
                 return few
