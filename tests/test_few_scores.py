@@ -70,7 +70,7 @@ UNUSUAL: dict[str, Any] = {
     "nothing": lambda z, y: (z[:0], y[:0]),
     "half precision": lambda z, y: (z.bfloat16(), y),
     "float64": lambda z, y: (z.double(), y),
-    "booleans": lambda z, y: (z[:, :2], y > 3),
+    "booleans for many classes": lambda z, y: (z, y > 3),
     "distributions": lambda z, _: (z, torch.softmax(z, 1)),
     "positions": lambda z, y: (z[None].mT, y[None]),
     "no tensor": lambda z, y: (z.numpy(), y),
@@ -109,3 +109,10 @@ def test_integers_of_any_width_give_the_same_bits(dtype: str) -> None:
     scores, target = problem()
     found = loss_of_few_scores(scores, target.to(getattr(torch, dtype)), -100, "mean")
     assert torch.equal(found, loss_of_few_scores(scores, target, -100, "mean"))
+
+
+def test_booleans_for_two_classes_are_0_and_1() -> None:
+    scores, target = problem()
+    answers = target > 3
+    found = loss_of_few_scores(scores[:, :2], answers, -100, "mean")
+    assert torch.equal(found, loss_of_few_scores(scores[:, :2], answers.long(), -100, "mean"))

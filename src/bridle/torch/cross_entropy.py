@@ -129,7 +129,8 @@ def cross_entropy(
     C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.4.
     B. Zoph et al., *ST-MoE: Designing Stable and Transferable Sparse Expert Models*, 2022 (z-loss).
     """
-    if weight is sample_weight is normalizer is outputs is axis is dim is None:
+    unasked = weight is None and sample_weight is None and normalizer is None and outputs is None
+    if unasked and axis is None and dim is None:
         numbers = label_smoothing, z_loss, softcap, temperature
         is_plain = _NUMBERS.issuperset(map(type, numbers)) and numbers == (0, 0, 0, 1)
         if is_plain and not inplace and on_empty == "nan":
