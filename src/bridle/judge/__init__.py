@@ -6,7 +6,10 @@ from bridle.judge.calibration import (
     reliability_table,
 )
 from bridle.judge.comparison import Comparison, Difference, compare_models
+from bridle.judge.conformal import ConformalSets, conformal_sets
+from bridle.judge.decisions import Decisions, Threshold, best_decisions, threshold_table
 from bridle.judge.evaluation import Evaluation, evaluate
+from bridle.judge.evaluator import Evaluator
 from bridle.judge.intervals import Interval, mean_interval, share_interval
 from bridle.judge.kinds import AskedKind, InputKind
 from bridle.judge.label_errors import LabelErrors, label_errors
@@ -19,8 +22,11 @@ __all__ = [
     "AskedKind",
     "ClassFigures",
     "Comparison",
+    "ConformalSets",
+    "Decisions",
     "Difference",
     "Evaluation",
+    "Evaluator",
     "InputKind",
     "Interval",
     "LabelErrors",
@@ -28,8 +34,11 @@ __all__ = [
     "ReliabilityBin",
     "SmoothCalibrationError",
     "SurprisingSample",
+    "Threshold",
+    "best_decisions",
     "brier_score",
     "compare_models",
+    "conformal_sets",
     "confusion_matrix",
     "evaluate",
     "expected_calibration_error",
@@ -40,4 +49,5 @@ __all__ = [
     "row_outcomes",
     "share_interval",
     "smooth_calibration_error",
+    "threshold_table",
 ]

@@ -219,6 +219,11 @@ def evaluate(
     outcomes = row_outcomes(
         scores_or_probabilities, target, classes=classes, kind=kind, sample_weight=sample_weight
     )
+    return evaluation_of(outcomes, groups)
+
+
+def evaluation_of(outcomes: Outcomes, groups: npt.ArrayLike | None = None) -> Evaluation:
+    """Return the figures of rows whose outcomes are known; see `evaluate`."""
     counted = outcomes.counted()
     weight = counted.sample_weight
     nats = counted.mean(counted.surprisal)

@@ -130,7 +130,7 @@ def row_outcomes(
     else:
         labels = checks.class_labels(classes, columns)
         indices = checks.labelled_target(target, labels, count)
-    weight = _checked_weight(sample_weight, count)
+    weight = checked_weight(sample_weight, count)
     found = _input_kind(values, kind, dtype)
     parts = [
         _block_outcomes(block, indices[start : start + len(block)], found, start)
@@ -138,6 +138,27 @@ def row_outcomes(
     ]
     joined = (np.concatenate(column) for column in zip(*parts, strict=True))
     return replace(Outcomes(found, labels, indices, *joined), sample_weight=weight)
+
+
+def probability_blocks(
+    scores_or_probabilities: npt.ArrayLike, kind: AskedKind
+) -> Iterator[tuple[int, Array]]:
+    """Yield ``(first row, probabilities)`` of blocks of rows, whatever was given."""
+    checks.one_of(kind, "kind", get_args(AskedKind))
+    given: Any = scores_or_probabilities
+    values = _checked_values(on_host(given))
+    dtype = values.dtype.name
+    if is_tensor(given):
+        dtype = str(given.dtype).removeprefix("torch.")
+    found = _input_kind(values, kind, dtype)
+    for start, block in _blocks(values, found):
+        if found == "scores":
+            broken = ~np.isfinite(block.max(axis=1))
+            if broken.any():
+                row = int(np.argmax(broken))
+                checks.score_row(block[row], _NAME, start + row)
+            block = np.asarray(probabilities.softmax(block))
+        yield start, block
 
 
 def _checked_values(scores_or_probabilities: npt.ArrayLike) -> Array:
@@ -151,7 +172,8 @@ def _checked_values(scores_or_probabilities: npt.ArrayLike) -> Array:
     return values
 
 
-def _checked_weight(sample_weight: npt.ArrayLike | None, count: int) -> Array | None:
+def checked_weight(sample_weight: npt.ArrayLike | None, count: int) -> Array | None:
+    """Return the weights; refuse those that are none, or of which nothing is left."""
     if sample_weight is None:
         return None
     weight = checks.weights(on_host(sample_weight), "sample_weight", (count,), check=True)
