@@ -13,10 +13,15 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import LinearSVC
 
 from bridle import SoftmaxRegression
 from bridle.calibrate import (
     METHODS,
+    CalibratedClassifier,
     DirichletScaling,
     IsotonicScaling,
     MatrixScaling,
@@ -322,3 +327,43 @@ def test_a_perfect_forecast_has_nothing_to_calibrate() -> None:
     assert weighted.cross_entropy.total == pytest.approx(np.average(losses, weights=weight))
     with pytest.raises(InputError, match="folds: expected 2 or more"):
         decompose(scores, target, folds=1)
+
+
+# --- a classifier and its calibrator --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [SoftmaxRegression(C=100.0), LogisticRegression(C=100.0, max_iter=2000), GaussianNB()],
+    ids=lambda each: type(each).__name__,
+)
+@pytest.mark.parametrize("method", ["temperature", "vector"])
+def test_the_calibrator_sees_out_of_fold_answers_alone(estimator: Any, method: str) -> None:
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:600] / 16, np.array([f"d{each}" for each in y[:600]])
+    splits = list(StratifiedKFold(3).split(X, y))
+    model = CalibratedClassifier(estimator, method, cv=splits).fit(X, y)
+    answers = cross_val_predict(estimator, X, y, cv=splits, method="predict_log_proba")
+    by_hand = METHODS[method]().fit(answers, np.unique(y, return_inverse=True)[1])
+    whole = clone(estimator).fit(X, y)
+    expected = by_hand.predict_proba(whole.predict_log_proba(X))
+    np.testing.assert_allclose(model.predict_proba(X), expected, atol=2e-3)
+    if method == "temperature":  # which leaves the order of the classes
+        assert (model.predict(X) == whole.predict(X)).mean() > 0.995
+        assert model.score(X, y) > 0.8
+    assert clone(model).get_params()["method"] == method
+
+
+def test_a_calibrated_classifier_takes_weights_and_refuses_folds_that_leave_rows_out() -> None:
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:300] / 16, y[:300]
+    copies = np.random.default_rng(0).integers(0, 3, 300)
+    model = CalibratedClassifier(SoftmaxRegression(), cv=3).fit(X, y, copies)
+    assert np.allclose(model.predict_proba(X).sum(axis=1), 1)
+    splits = [(np.arange(100, 300), np.arange(100))]
+    with pytest.raises(InputError, match="cv: expected folds that hold out every sample"):
+        CalibratedClassifier(SoftmaxRegression(), cv=splits).fit(X, y)
+    with pytest.raises(InputError, match="method: expected one of temperature"):
+        CalibratedClassifier(SoftmaxRegression(), "platt").fit(X, y)
+    binary = CalibratedClassifier(LinearSVC(), cv=3).fit(X[y < 2], y[y < 2])
+    assert binary.predict_proba(X[y < 2]).shape == (int((y < 2).sum()), 2)

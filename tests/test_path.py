@@ -381,3 +381,37 @@ class TestCrossValidation:
         model = SoftmaxRegressionCV([1.0], cv=given).fit(X, y)
         listed = SoftmaxRegressionCV([1.0], cv=list(given.split(X, y))).fit(X, y)
         np.testing.assert_array_equal(model.scores_, listed.scores_)
+
+
+# --- what folds say of the samples that they held out ---------------------------------------------
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_out_of_fold_answers_are_those_of_fits_without_the_fold(
+    classes: int, standardize: bool
+) -> None:
+    random = np.random.default_rng(0)
+    y = np.array(["a", "b", "c", "d"])[np.arange(90) % classes]
+    X = random.normal(size=(90, 6)) + (np.arange(90) % classes)[:, None] * 0.7
+    splits = list(StratifiedKFold(3).split(X, y))
+    search = SoftmaxRegressionCV(
+        [0.1, 1.0], cv=splits, standardize=standardize, tol=1e-10, refit=False
+    ).fit(X, y)
+    found = search.out_of_fold_log_proba(X)
+    for train, test in splits:
+        alone = SoftmaxRegression(search.C_, standardize=standardize, tol=1e-10)
+        expected = alone.fit(X[train], y[train]).predict_log_proba(X[test])
+        np.testing.assert_allclose(found[test], expected, atol=1e-4)
+    assert sorted(np.concatenate([fold.rows for fold in search.folds_]).tolist()) == list(range(90))
+    with pytest.raises(InputError, match="X: expected the 90 rows of the fit, found 89"):
+        search.out_of_fold_log_proba(X[:89])
+
+
+def test_a_row_that_no_fold_holds_out_has_no_answer() -> None:
+    random = np.random.default_rng(1)
+    X, y = random.normal(size=(40, 3)), np.arange(40) % 2
+    splits = [(np.arange(10, 40), np.arange(10))]
+    found = SoftmaxRegressionCV([1.0], cv=splits).fit(X, y).out_of_fold_log_proba(X)
+    assert np.isfinite(found[:10]).all()
+    assert np.isnan(found[10:]).all()

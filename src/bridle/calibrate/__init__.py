@@ -10,10 +10,13 @@ from, and their classes:
     IsotonicScaling      a rising step function for each class, normalised
 
 and has ``fit``, ``predict_proba``, ``predict_log_proba``, ``save`` and ``load``.
+`CalibratedClassifier` fits a classifier and its calibrator together, `decompose` says what
+calibrating would take away of a loss.
 """
 
 from bridle.calibrate.affine import AffineScaling, DirichletScaling, MatrixScaling, VectorScaling
 from bridle.calibrate.base import Calibrator
+from bridle.calibrate.classifier import CalibratedClassifier
 from bridle.calibrate.decomposition import Decomposition, decompose, out_of_fold
 from bridle.calibrate.isotonic import IsotonicScaling
 from bridle.calibrate.loading import METHODS, create, load_calibrator
@@ -22,6 +25,7 @@ from bridle.calibrate.temperature import TemperatureScaling
 __all__ = [
     "METHODS",
     "AffineScaling",
+    "CalibratedClassifier",
     "Calibrator",
     "Decomposition",
     "DirichletScaling",

@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         The score of each on each fold.
     fit_report_ : FitReport
         Of the fit on all data; without `refit`, of the last fold's.
+    folds_ : list of FoldFit
+        Which rows each fold held out, and the weights of the others at `C_`: see
+        `out_of_fold_log_proba`.
     classes_, coef_, intercept_, n_features_in_, feature_names_in_
         As in `SoftmaxRegression`.
 
@@ -169,6 +172,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         routed = self._routed("fit", sample_weight, params)
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
+        self.n_samples_in_ = len(features)
         everything = self._targets(y, sample_weight, len(features))
         if everything.target.ndim == 2:
             raise checks.InputError.of(
@@ -189,8 +193,46 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.Cs_ = np.array(sorted(found))
         self.scores_ = np.stack([found[C] for C in self.Cs_.tolist()], axis=1)
         self.C_ = _best(found)
-        self._finish(X, y, sample_weight, [fold.fit(self.C_) for fold in folds])
+        fits = [fold.fit(self.C_) for fold in folds]
+        self.folds_ = [
+            FoldFit(fold.test, fit.coef, fit.intercept)
+            for fold, fit in zip(folds, fits, strict=True)
+        ]
+        self._finish(X, y, sample_weight, fits)
         return self
+
+    def out_of_fold_log_proba(self, X: Features) -> Array:
+        """Return the logarithms of what the folds say of the samples that they have not seen.
+
+        Nothing is fitted again: each fold's weights at `C_` are kept in `folds_`.
+
+        Parameters
+        ----------
+        X : array_like, sparse array or Rows, (N, D)
+            The features that `fit` was given.
+
+        Returns
+        -------
+        ndarray (N, K)
+            A sample that several folds hold out has the last one's answer, one that none does NaN.
+
+        Raises
+        ------
+        InputError
+            Another number of rows than `fit` was given.
+        """
+        check_is_fitted(self)
+        features = self._features(X, reset=False)
+        if len(features) != self.n_samples_in_:
+            expected = f"the {self.n_samples_in_} rows of the fit"
+            raise checks.InputError.of("X", expected=expected, found=len(features))
+        found = np.full((len(features), len(self.classes_)), np.nan)
+        for fold in self.folds_:
+            model = self._at(self.C_)
+            model.classes_, model.n_features_in_ = self.classes_, self.n_features_in_
+            model.coef_, model.intercept_ = fold.coef, fold.intercept
+            found[fold.rows] = model.predict_log_proba(features.take(fold.rows))
+        return found
 
     def score(
         self,
@@ -327,6 +369,14 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.fit_report_, self.n_iter_ = model.fit_report_, model.n_iter_
 
 
+class FoldFit(NamedTuple):
+    """The rows that a fold held out, and the weights of the others at the `C` that was chosen."""
+
+    rows: Array
+    coef: Array
+    intercept: Array
+
+
 class _Fold:
     """One part of the data to fit and one to judge."""
 
@@ -340,7 +390,7 @@ class _Fold:
         memory_budget: int,
     ) -> None:
         features, labels, target_of_all, weight, to_scorer = data
-        self._number = number
+        self._number, self.test = number, test
         self._search, self._features, self._labels = search, features.take(test), labels[test]
         weighed = {} if weight is None else {"sample_weight": weight}
         self._to_scorer = {
