@@ -2,6 +2,7 @@
 
 from bridle.judge.calibration import (
     ReliabilityBin,
+    consistency_band,
     expected_calibration_error,
     reliability_table,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "brier_score",
     "compare_models",
     "confusion_matrix",
+    "consistency_band",
     "evaluate",
     "expected_calibration_error",
     "label_errors",
