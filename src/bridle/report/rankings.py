@@ -120,8 +120,8 @@ def label_errors(
         "shown": [
             {
                 "id": name(row if ids is None else ids[row]),
-                "label": name(found.classes[outcomes.target[row]]),
-                "suggested": name(found.classes[found.suggested[row]]),
+                "label": name(outcomes.classes[outcomes.target[row]]),
+                "suggested": name(outcomes.classes[found.suggested[row]]),
                 "probability": found.self_confidence[row].item(),
                 "doubt_bits": found.doubt[row].item() / _NATS_PER_BIT,
             }
