@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import math
 import re
+import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
@@ -24,6 +29,7 @@ pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 from bridle.report import contents, page
 
 Array = npt.NDArray[Any]
+Command = Callable[..., tuple[int, str, str]]
 HOSTILE = "<script>alert(1)</script>"
 LARGEST = 300_000
 
@@ -570,8 +576,177 @@ def test_what_is_of_other_samples_is_refused(told: dict[str, Any], message: str)
 def test_without_jinja2_the_command_that_installs_it_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(bridle.MissingExtraError, match="a report needs jinja2"):
         page(bridle.evaluate([[0.5, 0.5]], [0]))
+
+
+# The command.
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    pytest.importorskip("typer", reason="the extra `cli` is not installed")
+    from bridle.cli import run
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def answers_file(path: Path, seed: int = 0) -> Path:
+    """Write answers with hostile labels and ids to 300 samples."""
+    random = np.random.default_rng(seed)
+    target = np.arange(300) % 3
+    answers = random.dirichlet(np.ones(3), 300) + np.eye(3)[target]
+    labels = np.array([HOSTILE, "b", "c"])
+    table = pd.DataFrame(answers / answers.sum(axis=1, keepdims=True), columns=labels)
+    table.insert(0, "truth", labels[target])
+    table.insert(0, "id", [f"<i>{row}" for row in range(300)])
+    table.to_csv(path, index=False)
+    return path
+
+
+def test_fit_writes_a_page_of_what_it_held_out(command: Command, tmp_path: Path) -> None:
+    path, folder = tmp_path / "model/report.html", tmp_path / "model"
+    code, out, err = command("fit", "digits", "--out", folder, "--report", path)
+    assert (code, err) == (0, "")
+    assert f"{path}: {path.stat().st_size / 1000:.0f} kB; open it in a browser" in out
+    found = Page(path.read_text())
+    check_figures(found)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert found.data == metrics["report"]
+    for key, value in found.data["evaluation"].items():
+        assert metrics["evaluation"][key] == value, key
+    assert found.data["fit"] == metrics["fit"]
+    assert found.data["judged_on"] == metrics["data"]["judged_on"] == "held-out"
+    assert found.data["label_errors"] is not None
+    assert found.data["origin"]["command"] == f"bridle fit digits --out {folder} --report {path}"
+    named = [row["id"] for row in found.data["samples"]["shown"][:10]]
+    assert named == [str(row["index"]) for row in metrics["evaluation"]["most_surprising"]]
+    assert sorted(each.name for each in folder.iterdir()) == [
+        "metrics.json",
+        "model.safetensors",
+        "predictions.csv",
+        "report.html",
+    ]
+
+
+def test_labels_that_were_learnt_from_are_not_doubted(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    assert command("fit", "iris", "--holdout", "0", "--report", path, "-q") == (0, "", "")
+    found = Page(path.read_text())
+    assert found.data["label_errors"] is None
+    assert "Labels that are likely wrong" not in found.words
+    assert "on others it will be worse" in found.words
+
+
+def test_evaluate_writes_a_page_of_answers(command: Command, tmp_path: Path) -> None:
+    source, path = answers_file(tmp_path / "answers.csv"), tmp_path / "report.html"
+    code, out, err = command("evaluate", source, "--report", path, "--json")
+    assert (code, err) == (0, "")
+    figures = json.loads(out)
+    text = path.read_text()
+    found = Page(text)
+    check_figures(found)
+    assert found.data == figures["report"]
+    assert found.data["evaluation"]["accuracy"] == figures["accuracy"]
+    assert HOSTILE in found.words
+    assert "<script>alert" not in text
+    assert [tag for tag, _ in found.elements].count("i") == 0
+    assert found.data["samples"]["shown"][0]["id"].startswith("<i>")
+    assert "if the model has not learnt from these samples" in re.sub(r"\s+", " ", found.words)
+
+
+def test_evaluate_writes_a_page_of_a_model_on_data(command: Command, tmp_path: Path) -> None:
+    folder, path = tmp_path / "model", tmp_path / "report.html"
+    assert command("fit", "iris", "--out", folder, "-q")[0] == 0
+    code, out, _ = command("evaluate", "--model", folder, "iris", "--report", path)
+    assert code == 0
+    assert "open it in a browser" in out
+    found = Page(path.read_text())
+    check_figures(found)
+    assert found.data["title"] == "model on iris"
+    assert found.data["evaluation"]["samples"] == 150
+
+
+def test_several_files_are_compared_in_the_page(command: Command, tmp_path: Path) -> None:
+    one, other = answers_file(tmp_path / "one.csv"), answers_file(tmp_path / "other.csv", 1)
+    path = tmp_path / "report.html"
+    code, out, err = command("evaluate", one, other, "--report", path, "--json")
+    assert (code, err) == (0, "")
+    figures = json.loads(out)
+    found = Page(path.read_text())
+    check_figures(found)
+    shown = found.data["comparison"]
+    assert [row["name"] for row in shown["models"]] == ["one", "other"]
+    for row, difference in zip(shown["differences"], figures["differences"], strict=True):
+        unit = math.log(2) if difference["metric"] == "cross_entropy_nats" else 1
+        assert row["difference"] == pytest.approx(difference["difference"] / unit, rel=1e-12)
+        assert row["low"] == pytest.approx(difference["interval"][0] / unit, rel=1e-12)
+        assert row["first_wins"] == difference["first_wins"]
+    assert found.data["evaluation"]["accuracy"] == figures["models"]["one"]["accuracy"]
+
+
+@pytest.mark.parametrize("name", ["fit", "evaluate"])
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(
+    command: Command, tmp_path: Path, name: str
+) -> None:
+    # Nothing is read: there is no such file either.
+    arguments = (name, tmp_path / "absent.csv", "--report")
+    code, out, err = command(*arguments, tmp_path / "no folder/report.html")
+    assert (code, out) == (2, "")
+    assert "--report" in err
+    assert "no folder" in err
+    code, _, err = command(*arguments, tmp_path)
+    assert code == 2
+    assert "expected a file, found a folder" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_page_replaces_nothing_that_is_read_or_written(command: Command, tmp_path: Path) -> None:
+    source = answers_file(tmp_path / "answers.csv")
+    before = source.read_bytes()
+    for name in ("evaluate", "fit"):
+        code, _, err = command(name, source, "--report", source)
+        assert code == 2
+        assert "expected another file than what is read" in err
+    assert source.read_bytes() == before
+    folder = tmp_path / "model"
+    code, _, err = command("fit", "iris", "--out", folder, "--report", folder / "metrics.json")
+    assert code == 2
+    assert "expected another name than metrics.json" in err
+    assert not folder.exists()
+
+
+def test_without_jinja2_the_command_refuses_before_the_work(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    code, _, err = command("evaluate", tmp_path / "absent.csv", "--report", tmp_path / "x.html")
+    assert code == 2
+    assert "a report needs jinja2" in err
+
+
+def test_the_figures_are_printed_though_the_page_cannot_be_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridle.cli import outputs
+
+    def full(path: Path, _: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(outputs, "write_text", full)
+    path = tmp_path / "report.html"
+    for arguments in (
+        ("fit", "iris", "--report", path),
+        ("evaluate", answers_file(tmp_path / "a.csv"), "--report", path),
+    ):
+        code, out, err = command(*arguments)
+        assert code == 2
+        assert "accuracy" in out
+        assert "No space left on device" in err
+        assert "open it" not in out
