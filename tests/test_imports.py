@@ -51,11 +51,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {
         "calibrate", "checks", "estimators", "judge", "losses", "networks", "rows", "strict_json",
     },
+    "report": {"__init__", "calibrate", "checks", "fit", "judge", "strict_json", "tensors"},
     # on top: no room imports them
     "cli": {
         "__init__", "calibrate", "checks", "data", "estimators", "explain", "files", "fit",
         "information", "interruption", "judge", "kernels", "losses", "networks", "probabilities",
-        "progress", "rows", "strict_json",
+        "progress", "report", "rows", "strict_json",
     },
     "__main__": {"cli", "checks"},
     # who is passed a tensor is the only one to open the torch room

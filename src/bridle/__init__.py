@@ -18,6 +18,7 @@ room            what is in it
 `judge`         how good answers are: figures, calibration, surprising samples
 `data`          files become arrays: `data.load`
 `experiments`   what a text on cost functions shows, to be repeated
+`report`        a page of an evaluation: `report.page`
 `rows`          features in blocks of rows
 `progress`      what is told of a fit while it runs
 `checks`        the errors, and what raises them
@@ -135,6 +136,7 @@ _LATE_ROOMS = {
     "judge",
     "networks",
     "progress",
+    "report",
     "rows",
 }
 

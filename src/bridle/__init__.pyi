@@ -26,6 +26,7 @@ from bridle import losses as losses
 from bridle import networks as networks
 from bridle import probabilities as probabilities
 from bridle import progress as progress
+from bridle import report as report
 from bridle import rows as rows
 from bridle import torch as torch
 from bridle.checks import InputError as InputError

@@ -11,6 +11,7 @@ file                    subject
 ``comparing.py``        the work of ``bridle compare``
 ``predicting.py``       the work of ``bridle predict``
 ``evaluating.py``       the work of ``bridle evaluate``
+``report_page.py``      the page that ``--report`` asks for
 ``reporting.py``        a fitted model is judged, written and reported
 ``answer_columns.py``   which columns of a table are answers, by name
 ``answer_words.py``     what people call such columns

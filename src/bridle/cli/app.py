@@ -15,7 +15,7 @@ import typer.main
 import bridle
 from bridle import checks, interruption
 from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
-from bridle.cli.messages import one_line
+from bridle.cli.messages import one_line, typed
 from bridle.cli.options.panels import PanelledCommand
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
@@ -67,6 +67,7 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: list[str]) -> int:
     if _COMPLETE in os.environ:
         _completion.completion_init()  # teaches click the words of typer's scripts
+    typed.set(arguments)
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError) as error:

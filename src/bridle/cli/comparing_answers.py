@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, strict_json
+from bridle.cli import report_page
 from bridle.cli.answer_kinds import as_scores
-from bridle.cli.evaluating import Answers, read_answers
+from bridle.cli.evaluating import Answers, read_answers, with_report
 from bridle.cli.messages import about, one_line
 from bridle.cli.options.answers import AnswerOptions
 from bridle.data import Reading, files
-from bridle.judge import compare_models
+from bridle.judge import Comparison, compare_models
 
 Array = npt.NDArray[Any]
 
@@ -28,9 +29,11 @@ def compare(
     arrays: Mapping[str, str] | None,
     options: AnswerOptions,
     reading: Reading,
+    report: Path | None,
     json: bool,
 ) -> None:
-    """Print how the answers in several files differ, row by row."""
+    """Print how the answers in several files differ, row by row; write a page of the first."""
+    report_page.check(report, sources=(*sources, labels))
     found, scores = [], []
     for source in sources:
         answers, judged = read_answers(source, target, labels, arrays, options, reading)
@@ -44,15 +47,40 @@ def compare(
             rows, columns = _rows_of(first, answers), _columns_of(classes, answers)
             models[name] = values[rows][:, columns]
     compared = compare_models(models, np.asarray(first.truth), classes=classes, kind="scores")
+    shown = None if report is None else _report(sources[0], first, models, compared)
+    failure = report_page.failure_to_write(report, shown)
     if json:
         notes = {source: list(each.notes) for source, each in zip(sources, found, strict=True)}
-        print(strict_json.to_text({**compared.to_dict(), "notes": notes}, indent=2))
-        return
+        figures = with_report({**compared.to_dict(), "notes": notes}, shown)
+        print(strict_json.to_text(figures, indent=2))
+    else:
+        _print(sources, found, compared)
+    if failure is not None:
+        raise failure
+    if report is not None and not json:
+        print(f"\n{report_page.ending(report)}")
+
+
+def _print(sources: Sequence[str], found: Sequence[Answers], compared: Comparison) -> None:
     for source, each in zip(sources, found, strict=True):
         for note in each.notes:
             print(f"  {one_line(f'{source}: {note}')}")
     shown = {one_line(name): each for name, each in compared.models.items()}
     print(replace(compared, models=shown))
+
+
+def _report(
+    source: str, first: Answers, models: Mapping[str, Array], compared: Comparison
+) -> dict[str, Any]:
+    """Return what the page shows: the first file's answers, and how the others differ."""
+    name = next(iter(models))
+    return report_page.contents(
+        compared.models[name],
+        models[name],
+        title=report_page.title_of(source),
+        ids=first.ids,
+        comparison=compared,
+    )
 
 
 def _names(sources: Sequence[str]) -> list[str]:

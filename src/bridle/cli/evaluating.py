@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, data, strict_json
-from bridle.cli import answer_columns, answer_kinds, answer_words, outputs
+from bridle.cli import answer_columns, answer_kinds, answer_words, outputs, report_page
 from bridle.cli.answer_kinds import Judged
 from bridle.cli.messages import about, one_line, tell
 from bridle.cli.options.answers import AnswerOptions
@@ -50,14 +50,17 @@ def evaluate(
     arrays: Mapping[str, str] | None,
     options: AnswerOptions,
     reading: Reading,
+    report: Path | None,
     json: bool,
 ) -> None:
-    """Print the figures of answers in a file, or of a model on data."""
+    """Print the figures of answers in a file, or of a model on data; write a page of them."""
+    report_page.check(report, sources=(source, labels, model))
     if model is not None and options.given:
         raise checks.InputError(f"{options.given[0]}: expected without --model")
     if model is None:
         found, judged = read_answers(source, target, labels, arrays, options, reading)
         evaluation, notes = _of_answers(source, found, judged)
+        answers, ids = judged.values, found.ids
     else:
         fitted = outputs.load_model(model)
         known = outputs.features_of(fitted)
@@ -65,20 +68,37 @@ def evaluate(
             source, target=target, labels=labels, arrays=arrays, reading=reading, **known
         )
         tell(dataset)
-        evaluation, notes = _of_model(fitted, dataset)
+        evaluation, answers = _of_model(fitted, dataset)
+        notes, ids = dataset.notes, dataset.ids
+    shown = None
+    if report is not None:
+        title = report_page.title_of(source, model)
+        shown = report_page.contents(evaluation, answers, title=title, ids=ids)
+    failure = report_page.failure_to_write(report, shown)
     if json:
-        print(strict_json.to_text({**evaluation.to_dict(), "notes": list(notes)}, indent=2))
-        return
-    for note in notes:
-        print(f"  {one_line(note)}")
-    print(evaluation)
+        figures = {**evaluation.to_dict(), "notes": list(notes)}
+        print(strict_json.to_text(with_report(figures, shown), indent=2))
+    else:
+        for note in notes:
+            print(f"  {one_line(note)}")
+        print(evaluation)
+    # A disk that is full costs the page, not the figures.
+    if failure is not None:
+        raise failure
+    if report is not None and not json:
+        print(f"\n{report_page.ending(report)}")
 
 
-def _of_model(model: outputs.Model, dataset: Dataset) -> tuple[Evaluation, tuple[str, ...]]:
+def with_report(figures: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, Any]:
+    """Return figures as JSON tells them, with what a page shows if there is one."""
+    return figures if shown is None else {**figures, "report": shown}
+
+
+def _of_model(model: outputs.Model, dataset: Dataset) -> tuple[Evaluation, Array]:
     with about(dataset.source):
         answers = model.predict_log_proba(dataset.features)
         found = judge(answers, _labels(dataset), classes=model.classes_.tolist())
-    return found, dataset.notes
+    return found, answers
 
 
 def read_answers(

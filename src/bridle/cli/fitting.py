@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bridle import checks, interruption
-from bridle.cli import outputs, reporting
+from bridle.cli import outputs, report_page, reporting
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Printing
 from bridle.cli.progress import live_line
@@ -32,9 +32,13 @@ class Options:
     device: str | None
 
 
-def fit(source: Source, options: Options, folder: Folder, printing: Printing) -> None:
+def fit(
+    source: Source, options: Options, folder: Folder, report: Path | None, printing: Printing
+) -> None:
     """Load, split, fit, judge, print and write."""
     _check(options, folder)
+    read = (source.data, source.labels, source.test, source.test_labels, options.checkpoint)
+    report_page.check(report, sources=read, folder=folder.path)
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
         tell_user(f"going on from the weights in {options.checkpoint}")
     dataset = source.load()
@@ -49,7 +53,7 @@ def fit(source: Source, options: Options, folder: Folder, printing: Printing) ->
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
     fitted = Fitted(model, dataset, train, judged, source.test, figures, _lines(model, sweep))
-    reporting.report(fitted, folder, printing)
+    reporting.report(fitted, folder, printing, report)
     if model.fit_report_.stopped == "interrupted":
         # What there was is judged and written; the exit code still says how it ended.
         _tell_how_to_go_on(options)

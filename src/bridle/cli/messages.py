@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from bridle import checks
 from bridle.data import Dataset
+
+# What was typed after "bridle", for whoever has to say it.
+typed: ContextVar[Sequence[str]] = ContextVar("typed", default=())
 
 # The names that the library gives to arrays; the user of the command knows files only.
 _ARGUMENTS = ("X: ", "y: ", "scores_or_probabilities: ")

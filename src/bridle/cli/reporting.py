@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 import bridle
 from bridle import strict_json
-from bridle.cli import outputs
+from bridle.cli import outputs, report_page
 from bridle.cli.messages import about, one_line
 from bridle.cli.options.output import Folder, Printing
 from bridle.cli.outputs import Model
@@ -55,18 +56,23 @@ def remember_data(model: Model, dataset: Dataset) -> None:
         model.target_name_in_ = dataset.target_name
 
 
-def report(fitted: Fitted, folder: Folder, printing: Printing) -> None:
-    """Judge a model, write it and print its figures."""
+def report(fitted: Fitted, folder: Folder, printing: Printing, page: Path | None = None) -> None:
+    """Judge a model, write it, a page of it if one is asked for, and print its figures."""
     evaluation, log_probabilities = _judged(fitted.model, fitted.judged)
     metrics = _metrics(fitted, evaluation)
+    shown = None if page is None else _shown(fitted, evaluation, log_probabilities)
+    if shown is not None:
+        metrics["report"] = shown
     # A disk that is full costs the files, not the figures; a pipe that is closed, not the files.
-    failure = _failure_to_write(folder, fitted, metrics, evaluation, log_probabilities)
+    failure = _failure_to_write(
+        folder, fitted, metrics, evaluation, log_probabilities
+    ) or report_page.failure_to_write(page, shown)
     if printing.json:
         print(strict_json.to_text(metrics, indent=2))
     elif printing.for_people:
         _print(fitted, metrics, evaluation)
         if failure is None:
-            _print_ending(folder)
+            _print_ending(folder, page)
     if failure is not None:
         raise failure
 
@@ -83,6 +89,18 @@ def _judged(model: Model, samples: Samples) -> tuple[Evaluation, Array]:
         replace(sample, index=samples.ids[int(sample.index)]) for sample in found.most_surprising
     )
     return replace(found, most_surprising=named), answers
+
+
+def _shown(fitted: Fitted, evaluation: Evaluation, log_probabilities: Array) -> dict[str, Any]:
+    """Return what the page shows."""
+    return report_page.contents(
+        evaluation,
+        log_probabilities,
+        title=report_page.title_of(fitted.dataset.source),
+        ids=fitted.judged.ids,
+        judged_on=fitted.judged.role,
+        fit=getattr(fitted.model, "fit_report_", None),
+    )
 
 
 def _metrics(fitted: Fitted, evaluation: Evaluation) -> dict[str, Any]:
@@ -132,7 +150,9 @@ def _print(fitted: Fitted, metrics: dict[str, Any], evaluation: Evaluation) -> N
     print(evaluation)
 
 
-def _print_ending(folder: Folder) -> None:
+def _print_ending(folder: Folder, page: Path | None) -> None:
+    if page is not None:
+        print(f"\n{report_page.ending(page)}")
     if folder.path is None:
         print("\nnothing written; --out DIR keeps the model, its metrics and predictions")
     else:

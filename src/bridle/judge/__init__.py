@@ -2,6 +2,7 @@
 
 from bridle.judge.calibration import (
     ReliabilityBin,
+    consistency_band,
     expected_calibration_error,
     reliability_table,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "compare_models",
     "conformal_sets",
     "confusion_matrix",
+    "consistency_band",
     "evaluate",
     "expected_calibration_error",
     "label_errors",

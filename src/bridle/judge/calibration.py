@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from bridle import checks
+from bridle.judge.intervals import Interval
 
 Array = npt.NDArray[Any]
 
 # Confidences that agree to this many decimals are equal: where a softmax rounds its last digit
 # must not decide which bin a sample is in.
 _DECIMALS = 12
+_LEVEL = 0.95  # of the consistency band
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,42 @@ def table_error(table: tuple[ReliabilityBin, ...]) -> float:
     """Return the calibration error that a reliability table shows."""
     gaps = sum(row.count * abs(row.accuracy - row.confidence) for row in table)
     return gaps / sum(row.count for row in table)
+
+
+def consistency_band(table: tuple[ReliabilityBin, ...]) -> tuple[Interval, ...]:
+    """Return where the accuracy of each bin would lie, were its confidence true.
+
+    In a bin of ``n`` samples of mean confidence ``c``, a calibrated model is right in about
+    ``Binomial(n, c)`` of them: the band is the central 95 % of that, divided by ``n``. It is a
+    little too wide where confidences differ within a bin.
+
+    Parameters
+    ----------
+    table : tuple of ReliabilityBin
+        As from `reliability_table`. A sum of weights is rounded to a whole number of samples, at
+        least one.
+
+    Returns
+    -------
+    tuple of Interval
+        For each bin the lowest and the highest accuracy, in [0, 1].
+
+    Examples
+    --------
+    >>> table = reliability_table([0.5] * 10, [True] * 9 + [False])
+    >>> [(round(low, 1), round(high, 1)) for low, high in consistency_band(table)]
+    [(0.2, 0.8)]
+
+    References
+    ----------
+    J. Bröcker, L. A. Smith, *Increasing the Reliability of Reliability Diagrams*, Weather and
+    Forecasting, 2007.
+    """
+    counts = np.maximum(1, np.rint([row.count for row in table]))
+    chances = np.clip([row.confidence for row in table], 0, 1)  # a mean may round to above 1
+    low, high = stats.binom.interval(_LEVEL, counts, chances)
+    bands = zip((low / counts).tolist(), (high / counts).tolist(), strict=True)
+    return tuple(Interval(*each) for each in bands)
 
 
 def checked_confidence(

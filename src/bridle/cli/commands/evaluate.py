@@ -12,7 +12,7 @@ from bridle.cli.options.answers import AnswerOptions, AnswersFile, refuse_two_tr
 from bridle.cli.options.answers import answers as answer_options
 from bridle.cli.options.array_names import named_arrays
 from bridle.cli.options.groups import with_options
-from bridle.cli.options.output import Json
+from bridle.cli.options.output import Json, Report
 from bridle.cli.options.panels import DATA
 from bridle.cli.options.reading import reading as reading_options
 from bridle.cli.options.source import Arrays, Target
@@ -21,7 +21,7 @@ from bridle.data import Reading
 EXAMPLES = (
     "bridle evaluate answers.csv --target truth",
     "bridle evaluate --model reviews-model test.csv",
-    "bridle evaluate ours.csv theirs.csv",
+    "bridle evaluate ours.csv theirs.csv --report report.html",
 )
 
 
@@ -49,6 +49,7 @@ def evaluate(
     arrays: Arrays = None,
     answers: AnswerOptions,
     reading: Reading,
+    report: Report = None,
     json: Json = False,
 ) -> None:
     """Judge answers: cross-entropy, calibration, accuracy, surprises.
@@ -62,7 +63,7 @@ def evaluate(
         if model is not None:
             raise checks.InputError(f"--model: expected one file of data, found {len(data)}")
         comparing_answers.compare(
-            data, target, labels, named_arrays(arrays), answers, reading, json
+            data, target, labels, named_arrays(arrays), answers, reading, report, json
         )
         return
     evaluating.evaluate(
@@ -73,5 +74,6 @@ def evaluate(
         arrays=named_arrays(arrays),
         options=answers,
         reading=reading,
+        report=report,
         json=json,
     )

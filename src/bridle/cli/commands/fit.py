@@ -9,7 +9,7 @@ import typer
 
 from bridle import checks
 from bridle.cli.options.groups import with_options
-from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import Folder, Printing, Report
 from bridle.cli.options.output import folder as folder_options
 from bridle.cli.options.output import printing as printing_options
 from bridle.cli.options.panels import CLASSIFIER
@@ -18,6 +18,7 @@ from bridle.cli.sampling import Source
 
 EXAMPLES = (
     "bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
+    "bridle fit reviews.csv --report report.html",
     "bridle fit embeddings.npz --Cs clip --cv 5",
 )
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
@@ -103,6 +104,7 @@ def fit(
         ),
     ] = None,
     folder: Folder,
+    report: Report = None,
     printing: Printing,
 ) -> None:
     """Fit a softmax classifier to its exact optimum, and report it."""
@@ -118,4 +120,4 @@ def fit(
         folds = DEFAULT_FOLDS if cv is None else cv
         sweep = Sweep(Cs, folds, DEFAULT_SCORING if scoring is None else scoring)
     options = fitting.Options(C, sweep, standardize, tol, checkpoint, device)
-    fitting.fit(source, options, folder, printing)
+    fitting.fit(source, options, folder, report, printing)

@@ -1,0 +1,137 @@
+"""How sure the answers are, how often that comes true, and what one temperature makes of them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.calibrate import TemperatureScaling
+from bridle.judge import Outcomes, ReliabilityBin, consistency_band, reliability_table
+from bridle.judge.calibration import table_error
+
+Array = npt.NDArray[Any]
+
+BARS = 20  # of the histogram
+_BLOCK_NUMBERS = 2**20
+_NATS_PER_BIT = math.log(2)
+# Where the axes begin at the latest: a shorter stretch would make a mountain of rounding.
+_LATEST_START = 0.8
+
+
+def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
+    """Return reliability and confidence, before one temperature and after it.
+
+    The latter is None where there are no answers, and where no temperature helps: ``why_not`` says
+    so.
+    """
+    counted = outcomes.counted()
+    before = _Confidence(counted.confidence, counted)
+    after, why_not, scaling = None, None, None
+    if answers is None:
+        why_not = "the answers themselves were not at hand"
+    elif len(outcomes.classes) < 2:
+        why_not = "a single class is certain at any temperature"
+    elif np.isinf(counted.surprisal).any():
+        why_not = "a label of probability 0 keeps it at any temperature"
+    else:
+        scores = score_columns(answers, outcomes.input_kind)
+        scaling = _fitted(scores, outcomes)
+        sure = _confidence(scaling, scores)
+        if outcomes.sample_weight is not None:
+            sure = sure[outcomes.sample_weight > 0]
+        after = _Confidence(sure, counted)
+    start = min(each.start for each in (before, after) if each is not None)
+    return {
+        "axis_start": start,
+        "before": before.to_dict(start),
+        "after": None if after is None else after.to_dict(start),
+        "why_not": why_not,
+        "temperature": None if scaling is None else scaling.temperature_,
+        "cross_entropy_bits": None if scaling is None else scaling.loss_ / _NATS_PER_BIT,
+    }
+
+
+class _Confidence:
+    """The confidences of samples, and which of them came true."""
+
+    def __init__(self, sure: Array, counted: Outcomes) -> None:
+        self._sure, self._weight = sure, counted.sample_weight
+        self._table = reliability_table(sure, counted.correct, sample_weight=counted.sample_weight)
+        self._band = consistency_band(self._table)
+        self._mean = counted.mean(sure)
+
+    @property
+    def start(self) -> float:
+        """Where the axes of a diagram have to begin."""
+        ends = [(row.lowest, row.accuracy, low) for row, (low, _) in self._rows()]
+        return min(_LATEST_START, math.floor(10 * min(min(each) for each in ends)) / 10)
+
+    def to_dict(self, start: float) -> dict[str, Any]:
+        """Return what is shown of it."""
+        sides = [_side(row, low, high) for row, (low, high) in self._rows()]
+        bars, _ = np.histogram(self._sure, BARS, (start, 1), weights=self._weight)
+        return {
+            "mean_confidence": self._mean,
+            "expected_calibration_error": table_error(self._table),
+            "too_sure": sides.count("too sure"),
+            "not_sure_enough": sides.count("not sure enough"),
+            "outside": len(sides) - sides.count(""),
+            "bins": [
+                {
+                    "count": row.count,
+                    "confidence": row.confidence,
+                    "accuracy": row.accuracy,
+                    "band_low": low,
+                    "band_high": high,
+                    "outside": side,
+                }
+                for (row, (low, high)), side in zip(self._rows(), sides, strict=True)
+            ],
+            "histogram": bars.tolist(),
+        }
+
+    def _rows(self) -> list[tuple[ReliabilityBin, tuple[float, float]]]:
+        return list(zip(self._table, self._band, strict=True))
+
+
+def _side(row: ReliabilityBin, low: float, high: float) -> str:
+    slack = 1e-9  # a mean of ones may be rounded
+    if row.accuracy < low - slack:
+        return "too sure"
+    return "not sure enough" if row.accuracy > high + slack else ""
+
+
+def score_columns(answers: Array, input_kind: str) -> Array:
+    """Return a column of scores for each class: of probabilities, their logarithms.
+
+    >>> score_columns(np.array([0.0, 2.0]), "scores")
+    array([[0., 0.],
+           [0., 2.]])
+    """
+    if input_kind == "scores":
+        return np.stack([np.zeros(len(answers)), answers], axis=1) if answers.ndim == 1 else answers
+    if answers.ndim == 1:
+        second = np.minimum(answers.astype(np.float64), 1)
+        answers = np.stack([1 - second, second], axis=1)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(answers))
+
+
+def _fitted(scores: Array, outcomes: Outcomes) -> TemperatureScaling:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scores that look like probabilities: the judge has told
+        return TemperatureScaling().fit(scores, outcomes.target, outcomes.sample_weight)
+
+
+def _confidence(scaling: TemperatureScaling, scores: Array) -> Array:
+    """Return the largest probability of each row, without a second copy of all rows."""
+    sure = np.empty(len(scores))
+    step = max(1, _BLOCK_NUMBERS // scores.shape[1])
+    for start in range(0, len(scores), step):
+        block = scaling.predict_proba(scores[start : start + step])
+        sure[start : start + step] = np.minimum(block.max(axis=1), 1)
+    return sure
