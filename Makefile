@@ -29,8 +29,9 @@ lint: $(VENV)/.development
 types: $(VENV)/.development
 	$(BIN)/mypy
 
+# On four processes at most: each holds PyTorch and its data.
 tests: $(VENV)/.development
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 format: $(VENV)/.development
 	$(BIN)/ruff check --fix
