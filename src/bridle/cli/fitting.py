@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from bridle import checks, interruption
 from bridle.cli import outputs, report_page, reporting
+from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Printing
 from bridle.cli.progress import live_line
@@ -30,6 +32,7 @@ class Options:
     tol: float
     checkpoint: Path | None
     device: str | None
+    label_errors: bool
 
 
 def fit(
@@ -52,7 +55,11 @@ def fit(
     }
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
-    fitted = Fitted(model, dataset, train, judged, source.test, figures, _lines(model, sweep))
+    lines = _lines(model, sweep)
+    if options.label_errors:
+        found = doubts(model, train)
+        figures["label_errors"], lines = found.to_dict(), chain(lines, found.lines())
+    fitted = Fitted(model, dataset, train, judged, source.test, figures, lines)
     reporting.report(fitted, folder, printing, report)
     if model.fit_report_.stopped == "interrupted":
         # What there was is judged and written; the exit code still says how it ended.

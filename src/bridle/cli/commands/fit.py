@@ -103,6 +103,14 @@ def fit(
             rich_help_panel=CLASSIFIER,
         ),
     ] = None,
+    label_errors: Annotated[
+        bool,
+        typer.Option(
+            "--label-errors",
+            help="Say which labels are likely wrong, by five folds that have not learnt them.",
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = False,
     folder: Folder,
     report: Report = None,
     printing: Printing,
@@ -119,5 +127,5 @@ def fit(
     if Cs is not None:
         folds = DEFAULT_FOLDS if cv is None else cv
         sweep = Sweep(Cs, folds, DEFAULT_SCORING if scoring is None else scoring)
-    options = fitting.Options(C, sweep, standardize, tol, checkpoint, device)
+    options = fitting.Options(C, sweep, standardize, tol, checkpoint, device, label_errors)
     fitting.fit(source, options, folder, report, printing)

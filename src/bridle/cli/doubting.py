@@ -1,0 +1,82 @@
+"""``bridle fit --label-errors``: which of the samples to learn from are likely mislabelled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bridle import checks
+from bridle.cli.messages import about, one_line
+from bridle.cli.sampling import Samples
+from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
+from bridle.judge import LabelErrors, label_errors
+
+_FOLDS = 5
+_PRINTED, _KEPT = 5, 100
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Labels in question, with the names of their samples."""
+
+    found: LabelErrors
+    samples: Samples
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures of ``metrics.json``."""
+        return {
+            "folds": _FOLDS,
+            "expected_errors": self.found.expected_errors,
+            "pairs": [
+                {"label": label, "suggested": truth, "expected": count}
+                for label, truth, count in self.found.pairs()[:_KEPT]
+            ],
+            "samples": [
+                {
+                    "id": self.samples.ids[row],
+                    "label": self.samples.target[row],
+                    "suggested": self.found.classes[self.found.suggested[row]],
+                    "doubt": self.found.doubt[row],
+                }
+                for row in self._rows(_KEPT)
+            ],
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is printed, in 80 columns."""
+        rows = self._rows(_PRINTED)
+        count = f"{self.found.expected_errors:.0f} of {len(self.found.order)}"
+        yield ""
+        yield f"labels: about {count} are likely wrong, by folds that have not learnt them"
+        for row in rows:
+            suggested = self.found.classes[self.found.suggested[row]]
+            times = np.exp(min(float(self.found.doubt[row]), 700.0))
+            text = f"{self.samples.ids[row]}: {self.samples.target[row]}, rather {suggested}"
+            yield f"  {_cut(one_line(text), 52):52} {times:.3g} times as probable"
+
+    def _rows(self, most: int) -> list[int]:
+        """Return the rows of which another class is more probable, the most doubtful first."""
+        return [row for row in self.found.order[:most].tolist() if self.found.doubt[row] > 0]
+
+
+def doubts(model: SoftmaxRegression, samples: Samples) -> Doubts:
+    """Fit folds with the settings of a model, and ask each for what it has not seen."""
+    if samples.target.ndim != 1:
+        raise checks.InputError("--label-errors: expected one label a sample, found distributions")
+    settings = model.get_params()
+    del settings["warm_start"]
+    search = SoftmaxRegressionCV([settings.pop("C")], cv=_FOLDS, refit=False, **settings)
+    with about(samples.source):
+        search.fit(samples.features, samples.target)
+        answers = search.out_of_fold_log_proba(samples.features)
+        found = label_errors(
+            answers, samples.target, classes=search.classes_.tolist(), kind="scores"
+        )
+    return Doubts(found, samples)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
