@@ -55,7 +55,7 @@ class Doubts:
             suggested = self.found.classes[self.found.suggested[row]]
             times = np.exp(min(float(self.found.doubt[row]), 700.0))
             text = f"{self.samples.ids[row]}: {self.samples.target[row]}, rather {suggested}"
-            yield f"  {_cut(one_line(text), 52):52} {times:.3g} times as probable"
+            yield f"  {_cut(one_line(text), 50):50} {times:.3g} times as probable"
 
     def _rows(self, most: int) -> list[int]:
         """Return the rows of which another class is more probable, the most doubtful first."""
