@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -705,6 +706,13 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(
     assert code == 2
     assert "expected a file, found a folder" in err
     assert len(err.splitlines()) == 1
+    # A file is moved into its place: of a pipe or a device nothing would be left.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, _, err = command(*arguments, pipe)
+    assert code == 2
+    assert "expected a file, found a device or a pipe" in err
+    assert pipe.is_fifo()
 
 
 def test_a_page_replaces_nothing_that_is_read_or_written(command: Command, tmp_path: Path) -> None:

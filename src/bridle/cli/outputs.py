@@ -192,11 +192,21 @@ def _was_interrupted(folder: Path) -> bool:
 
 def check_file(file: Path, option: str = "--out") -> None:
     """Refuse a file that could not be written, before the work rather than after it."""
-    if file.is_dir():
-        raise checks.InputError(f"{option} {file}: expected a file, found a folder")
+    check_place(file, option)
     if not file.parent.is_dir():
         raise checks.InputError(f"{option} {file}: no folder {file.parent}")
     _check_writable(f"{option} {file}", file.parent)
+
+
+def check_place(file: Path, option: str) -> None:
+    """Refuse to put a file in the place of what is none.
+
+    A file is moved into place, so that of a device (``/dev/null``) or a pipe nothing would be left.
+    """
+    if file.is_dir():
+        raise checks.InputError(f"{option} {file}: expected a file, found a folder")
+    if file.exists() and not file.is_file():
+        raise checks.InputError(f"{option} {file}: expected a file, found a device or a pipe")
 
 
 def _check_writable(place: str, folder: Path) -> None:

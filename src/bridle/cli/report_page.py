@@ -30,8 +30,7 @@ def check(path: Path | None, *, sources: Iterable[object], folder: Path | None =
     if folder is not None and path.parent.absolute() == folder.absolute():
         if path.name in (outputs.MODEL, outputs.METRICS, outputs.PREDICTIONS):
             raise checks.InputError(f"--report {path}: expected another name than {path.name}")
-        if path.is_dir():
-            raise checks.InputError(f"--report {path}: expected a file, found a folder")
+        outputs.check_place(path, "--report")
     else:
         outputs.check_file(path, "--report")
     for source in sources:
