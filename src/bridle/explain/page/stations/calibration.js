@@ -220,7 +220,7 @@ function lossCurve(answers, best, loss, moved) {
   const y = scale([0, top], [PLOT.bottom, PLOT.top]);
   const shown = (power, value) => [x(power), y(Math.min(value, top))];
   const element = canvas(SIZE, SIZE, "Mean loss over temperature");
-  const dot = svg("circle", { r: 9 });
+  const dot = svg("g", {}, svg("circle", { class: "reach", r: 20 }), svg("circle", { r: 9 }));
   const [bestX, bestY] = shown(best, least);
   element.append(
     ...frame(),
@@ -249,7 +249,7 @@ function lossCurve(answers, best, loss, moved) {
   });
   const update = (power, value) => {
     const [cx, cy] = shown(power, value);
-    set(dot, { cx, cy });
+    set(dot, { transform: `translate(${cx} ${cy})` });
     tell(power);
   };
   return { element, update };

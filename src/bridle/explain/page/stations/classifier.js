@@ -11,7 +11,7 @@ import { examplesFigure } from "../classifier/examples.js";
 import { weightsFigure } from "../classifier/weights.js";
 
 const SLICE = 9; // milliseconds of training a frame
-const CLOSE = 0.001; // above the optimum: here training stops by itself
+const CLOSE = 0.005; // above the optimum: here training stops by itself
 const SHORT = 12; // features of a table that leaves room below it
 const SLOWLY = 30; // the batches of a frame grow with those done, so that the beginning can be seen
 
@@ -69,8 +69,13 @@ function trainingPanel(root, data, optimum, { train, held }) {
     const most = model.batches + 1 + Math.floor(model.batches / SLOWLY);
     while (model.batches < most && performance.now() < until) step(model);
     const objective = show();
-    if (objective < (1 + CLOSE) * optimum.objective) pause();
+    if (objective < (1 + CLOSE) * optimum.objective) arrive();
     else requestAnimationFrame(frame);
+  }
+
+  function arrive() {
+    showLive(root, { above: `${root.querySelector("[data-live=above]").textContent}. Near enough: training has stopped` });
+    pause();
   }
 
   function show() {
