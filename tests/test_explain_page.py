@@ -203,15 +203,7 @@ CHECKS = {
     "overlaps": "geometry.overlaps(2)",
     "small controls": "geometry.smallControls(24)",
 }
-# By check, station and width: what is wrong with the page.
-DEFECTS = {
-    ("overlaps", "loss", 360): "the loss at p = 0.002 is written over the axis's title",
-    ("overlaps", "loss", 1280): "the loss at p = 0.002 is written over the axis's title",
-    ("overlaps", "classifier", 360): "the axis of C: 0.0 is written over 0.0001",
-    ("small controls", "calibration", 360): "the handle of the loss curve has no reach of 24 px",
-    ("small controls", "calibration", 1280): "the handle of the loss curve has no reach of 24 px",
-}
-Looks = tuple[int, dict[str, list[str]]]
+Looks = dict[str, list[str]]
 
 
 @pytest.fixture(
@@ -220,7 +212,7 @@ Looks = tuple[int, dict[str, list[str]]]
     ids=lambda given: "-".join([given[0], str(given[1]), ("light", "dark")[given[2]]]),
 )
 def looks(request: pytest.FixtureRequest, browser: Browser, pages: dict[str, Path]) -> Looks:
-    """Return a page's width and, by check, what is wrong in it, as "station: what"."""
+    """Return, by check, what is wrong in a page, as "station: what"."""
     name, width, dark = request.param
     found: dict[str, list[str]] = {check: [] for check in CHECKS}
     with visiting(browser, pages[name], width=width, dark=bool(dark)) as visit:
@@ -233,25 +225,18 @@ def looks(request: pytest.FixtureRequest, browser: Browser, pages: dict[str, Pat
             for check, script in CHECKS.items():
                 found[check] += [f"{each} ({key})" for each in page.evaluate(f"() => {script}")]
         found["wide"] += visit.problems
-    return width, found
+    return found
 
 
 def test_nothing_is_too_wide_and_no_text_too_small(looks: Looks) -> None:
-    _, found = looks
-    assert found["wide"] == []
-    assert found["small texts"] == []
+    assert looks["wide"] == []
+    assert looks["small texts"] == []
 
 
 @pytest.mark.parametrize("station", STATIONS)
 @pytest.mark.parametrize("check", ["overlaps", "small controls"])
-def test_texts_stand_apart_and_controls_are_large(
-    request: pytest.FixtureRequest, looks: Looks, check: str, station: str
-) -> None:
-    width, found = looks
-    if (check, station, width) in DEFECTS:
-        reason = DEFECTS[check, station, width]
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-    assert [each for each in found[check] if each.startswith(station)] == []
+def test_texts_stand_apart_and_controls_are_large(looks: Looks, check: str, station: str) -> None:
+    assert [each for each in looks[check] if each.startswith(station)] == []
 
 
 LOOKS = """() => [document.body.outerHTML,
@@ -286,7 +271,6 @@ AT_REST = """() => new Promise((done) => {
 })"""
 
 
-@pytest.mark.xfail(strict=True, reason="figures change their height after the page has scrolled")
 @pytest.mark.parametrize("still", [False, True], ids=["smooth", "still"])
 @pytest.mark.parametrize("name", ["gradient", "race"])
 def test_the_address_of_a_station(

@@ -153,7 +153,7 @@ def assert_gradients(page: Page, scores: Array, target: int) -> None:
     squared = squared_error_gradient(scores, target)
     for place, gradient in enumerate((expected, squared)):
         panel = page.locator("#gradient .pair > div").nth(place)
-        assert_all_say(panel.locator("svg > g > text"), gradient, 2)
+        assert_all_say(panel.locator("svg > g > text"), -gradient, 2)  # the arrows go against it
     assert_says(live(page, "gradient", "crossEntropy"), expected[target])
     assert_says(live(page, "gradient", "squared"), squared[target])
     assert_says(
@@ -162,7 +162,7 @@ def assert_gradients(page: Page, scores: Array, target: int) -> None:
 
 
 def test_arrows_are_the_gradients_and_steps_follow_them(page: Page) -> None:
-    scores = np.array([1.0, 2.0, 0.2, -1.0])
+    scores = np.array([0.5, 2.0, 0.2, -1.0])
     assert_gradients(page, scores, 0)
     for _ in range(3):
         press(page.get_by_role("button", name="Step down the cross-entropy"), "Enter")
@@ -205,7 +205,10 @@ def test_training_reaches_the_proven_optimum(page: Page) -> None:
         arg=1.05 * least,
         timeout=GUARD,
     ).json_value()
-    press(train, "Space")
+    stopped = page.get_by_text("Near enough: training has stopped").first
+    stopped.wait_for(timeout=GUARD)
+    assert train.inner_text() == "Train"
+    assert float(live(page, "classifier", "objective")) <= 1.005 * least + 5e-5
     shown = float(reached[0])
     assert shown >= least - 1e-4
     above = float(reached[1].split(" %")[0])
@@ -249,6 +252,35 @@ def test_the_neuron_is_the_librarys(page: Page, chosen: int, start: tuple[float,
         for name, path in paths.items():
             assert_says(live(page, "race", name), path[epoch])
     assert epoch == 300
+
+
+@pytest.mark.parametrize(
+    ("chosen", "start", "below", "steps"),
+    [(0, (0.6, 0.9), 0.2, (2, 1)), (1, (2.0, 2.0), 0.5, (7, 2))],
+)
+def test_what_the_page_says_of_rates_of_one_over_the_greatest_curvature(
+    page: Page, chosen: int, start: tuple[float, float], below: float, steps: tuple[int, int]
+) -> None:
+    if chosen == 0:
+        press(page.locator("#race input[type=radio]").nth(1), "ArrowLeft")
+    press(page.locator("#race input[type=radio]").nth(2), "ArrowRight")
+    # The curvature in z on a fine grid; that in (w, b) is twice as much.
+    z = np.linspace(-8, 8, 160_001)
+    a = 1 / (1 + np.exp(-z))
+    curvatures = {
+        "quadratic": (a**2 * (1 - a) * (2 - 3 * a)).max(),
+        "cross_entropy": (a * (1 - a)).max(),
+    }
+    rates = {cost: 1 / (2 * curvature) for cost, curvature in curvatures.items()}
+    for text, rate in zip(live(page, "race", "rates").split(" and "), rates.values(), strict=True):
+        assert_says(text, rate)
+    epochs = page.locator("#race input[type=range]").first
+    press(epochs, "Home", *["ArrowRight"] * steps[0])
+    names = ("quadratic", "crossEntropy")
+    for name, (cost, rate), step in zip(names, rates.items(), steps, strict=True):
+        path = saturated_neuron(*start, rate, cost, steps[0]).output
+        assert_says(live(page, "race", name), path[-1])
+        assert next(epoch for epoch, output in enumerate(path) if output < below) == step
 
 
 def test_the_networks_are_those_of_the_histories(page: Page) -> None:
@@ -303,6 +335,12 @@ def test_loss_and_calibration_error_are_evaluates(page: Page) -> None:
         assert_says(live(page, "calibration", f"{name}-error"), 100 * error)
 
     assert_column("before", 1.0)
+    confidence = bridle.softmax(scores).max(axis=1).mean()
+    accuracy = np.mean(scores.argmax(axis=1) == judged["labels"])
+    error = np.sqrt(confidence * (1 - confidence) / len(scores))
+    assert_says(live(page, "calibration", "sentence").split("/ n) = ")[1], 100 * error)
+    clear = abs(confidence - accuracy) > 2 * error
+    assert ("no clear sign" in live(page, "calibration", "verdict")) == (not clear)
     assert_column("after", judged["temperature"])
     press(page.locator("#calibration input"), *["PageUp"] * 2)
     temperature = np.exp(float(page.locator("#calibration input").input_value()))

@@ -82,8 +82,9 @@ def test_training_reaches_the_optimum_of_the_digits(tmp_path: Path) -> None:
     page = digits()
     found = run(tmp_path, TRAINED, page)
     optimum = page["optimum"]["objective"]
-    assert optimum < found["objective"] < 1.05 * optimum
+    assert optimum < found["objective"] < 1.005 * optimum
     assert found["passes"][-1] == found["objective"]
+    assert np.all(np.diff(found["passes"]) <= 0)  # a pass that climbs is taken back
     assert found["held"]["accuracy"] > 0.9
     # Without weights all scores are equal, and the first class is predicted.
     labels = np.array(page["samples"]["labels"])[-300:]

@@ -9,9 +9,9 @@ from bridle.explain.material import Kept
 from bridle.networks.training import sparing_the_compiler
 
 COSTS = (
-    ("quadratic", "sigmoid", "quadratic cost, sigmoid outputs"),
+    ("quadratic", "sigmoid", "quadratic (squared error of station 4), sigmoid outputs"),
     ("cross_entropy", "sigmoid", "cross-entropy, sigmoid outputs"),
-    ("log_likelihood", "softmax", "log-likelihood, softmax outputs"),
+    ("log_likelihood", "softmax", "cross-entropy, softmax outputs (log-likelihood)"),
 )
 _HIDDEN, _EPOCHS, _BATCH, _RATE = 30, 20, 10, 0.1
 # In all epochs of all costs, in multiplications: some seconds.

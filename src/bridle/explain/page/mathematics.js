@@ -119,8 +119,8 @@ export function neuron(weight, bias, learningRate, cost, steps) {
 }
 
 /**
- * The largest step that never makes this neuron's cost rise, wherever it starts: 1 / the greatest
- * curvature of the cost in (w, b), which is twice that in z, as z = w + b.
+ * 1 / the greatest curvature of this neuron's cost in (w, b), which is twice that in z, as z = w + b:
+ * the rate at which a step surely lowers any cost that bends no more, by the most to be promised.
  */
 export function safeRate(cost) {
   return cost === "quadratic" ? 1 / (2 * QUADRATIC_CURVATURE) : 1 / (2 * CROSS_ENTROPY_CURVATURE);

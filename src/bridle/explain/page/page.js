@@ -12,7 +12,19 @@ import { start as calibration } from "./stations/calibration.js";
 const stations = { scores, likelihood, loss, gradient, classifier, race, surprise, calibration };
 const data = JSON.parse(document.getElementById("data").textContent);
 
-for (const [name, start] of Object.entries(stations)) {
-  start(document.getElementById(name), data);
+let hasMoved = false;
+for (const kind of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+  addEventListener(kind, () => (hasMoved = true), { once: true, passive: true });
 }
+
+await Promise.all(
+  Object.entries(stations).map(([name, start]) => start(document.getElementById(name), data)),
+);
 document.documentElement.dataset.ready = "";
+// The figures above the station of the address have their heights only now, two frames later.
+requestAnimationFrame(() => requestAnimationFrame(goToAddress));
+
+function goToAddress() {
+  if (hasMoved || !location.hash) return;
+  document.getElementById(location.hash.slice(1))?.scrollIntoView({ behavior: "instant" });
+}

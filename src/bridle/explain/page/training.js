@@ -7,11 +7,10 @@
  */
 
 const BATCH = 50;
-const MOMENTUM = 0.9;
+// More than 0.9 would add up the chance of small batches; without it, it shortens long valleys.
+const [MOMENTUM, CALM_MOMENTUM] = [0.9, 0.98];
 const BUILD_UP = 10; // batches after which momentum is at its half
-// Small batches shake a model near its optimum: each pass that climbs makes the steps smaller, so
-// that they go to 0 in the end, but so slowly that they still reach anywhere.
-const CALMER = 0.1;
+const CALMER = 0.1; // how much smaller each climb makes the steps
 const POWERS = 15; // turns of the power method
 const ALMOST = 1.1; // what it stays below the eigenvalue by then, and more
 
@@ -28,6 +27,8 @@ export function untrained(samples, classes, C) {
     objective: Math.log(classes),
     weight: new Float64Array(samples.width * classes),
     bias: new Float64Array(classes),
+    best: null, // weights and bias of the last pass that fell
+    anchor: null, // weights and bias at the beginning of a pass, with the gradient of all samples
     weightSpeed: new Float64Array(samples.width * classes),
     biasSpeed: new Float64Array(classes),
     order: Int32Array.from({ length: samples.count }, (_, row) => row),
@@ -40,8 +41,7 @@ export function untrained(samples, classes, C) {
 /** Take samples that have been changed where they stand as they are now. */
 export function lookAgain(model) {
   model.rate = safeRate(model.samples, model.penalty);
-  model.climbs = 0;
-  model.run = 0;
+  Object.assign(model, { climbs: 0, run: 0, best: null, anchor: null });
   model.objective = objectiveOf(model).objective;
 }
 
@@ -137,14 +137,17 @@ export function objectiveOf(model) {
   return { loss, objective: loss + (model.penalty * square) / 2 };
 }
 
-/** Return the gradient over some rows: probability − target, times the features, in the mean. */
-export function gradientOf(model, rows) {
-  const { samples, classes, penalty, weight } = model;
+/**
+ * Return the gradient over some rows: probability − target, times the features, in the mean; at the
+ * model's weights or others.
+ */
+export function gradientOf({ samples, classes, penalty, weight, bias }, rows, at = { weight, bias }) {
   const { features, labels, width } = samples;
-  const gradient = { weight: weight.map((value) => penalty * value), bias: new Float64Array(classes) };
+  const gradient = { weight: at.weight.map((value) => penalty * value), bias: new Float64Array(classes) };
   const scores = new Float64Array(classes);
+  const asked = { ...at, classes };
   for (const row of rows) {
-    scoresOf(model, features, row * width, width, scores);
+    scoresOf(asked, features, row * width, width, scores);
     intoProbabilities(scores);
     scores[labels[row]] -= 1;
     for (let k = 0; k < classes; k += 1) {
@@ -167,9 +170,9 @@ export function gradientOf(model, rows) {
 export function step(model) {
   if (model.place === 0) shuffle(model.order, model.random);
   const rows = model.order.subarray(model.place, model.place + BATCH);
-  const gradient = gradientOf(model, rows);
+  const gradient = calmed(gradientOf(model, rows), model, rows);
   const rate = model.rate / (1 + CALMER * model.climbs);
-  const momentum = Math.min(MOMENTUM, model.run / (model.run + BUILD_UP));
+  const momentum = Math.min(model.anchor ? CALM_MOMENTUM : MOMENTUM, model.run / (model.run + BUILD_UP));
   move(model.weight, model.weightSpeed, gradient.weight, rate, momentum);
   move(model.bias, model.biasSpeed, gradient.bias, rate, momentum);
   model.run += 1;
@@ -178,13 +181,33 @@ export function step(model) {
   if (model.place === 0) endPass(model);
 }
 
+/**
+ * Return a batch's gradient without what it was off from that of all samples when the pass began:
+ * near the optimum small batches would otherwise shake the model for ever.
+ */
+function calmed(gradient, { anchor, ...model }, rows) {
+  if (!anchor) return gradient;
+  const off = gradientOf(model, rows, anchor);
+  for (const part of ["weight", "bias"]) {
+    const [values, offs, whole] = [gradient[part], off[part], anchor.whole[part]];
+    for (let k = 0; k < values.length; k += 1) values[k] += whole[k] - offs[k];
+  }
+  return gradient;
+}
+
+/** Take a pass that climbs back; from the first such pass on, calm the batches. */
 function endPass(model) {
   const { objective } = objectiveOf(model);
-  if (objective > model.objective) {
+  if (objective > model.objective && model.best) {
     model.climbs += 1;
     model.run = 0; // the momentum has run through the valley and up its other side
+    model.weight.set(model.best.weight);
+    model.bias.set(model.best.bias);
+  } else {
+    model.objective = objective;
+    model.best = { weight: model.weight.slice(), bias: model.bias.slice() };
   }
-  model.objective = objective;
+  if (model.climbs) model.anchor = { ...model.best, whole: gradientOf(model, model.order) };
 }
 
 /** Return how often the samples have been gone through. */

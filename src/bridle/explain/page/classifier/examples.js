@@ -12,8 +12,9 @@ export function examplesFigure({ classes, image }, { features, labels, count, wi
   const shown = Array.from({ length: many }, (_, place) => Math.floor((place * count) / many));
   const items = shown.map((row) => {
     const name = classes[labels[row]];
-    const text = html("span", { title: name });
-    return { row, name, text, element: html("li", {}, image ? picture(row) : null, text) };
+    const text = html("span", { "aria-hidden": "true" });
+    const said = html("span", { class: "unseen" });
+    return { row, name, text, said, element: html("li", {}, image ? picture(row) : null, text, said) };
   });
   const heading = html("h3");
   const element = html(
@@ -21,6 +22,7 @@ export function examplesFigure({ classes, image }, { features, labels, count, wi
     { class: "examples" },
     heading,
     html("ol", { class: image ? "of-pictures" : "of-names" }, items.map((item) => item.element)),
+    html("p", { class: "hint" }, "✓ a: labelled a, and the answer is a; a → b: labelled a, but the answer is b"),
   );
 
   function picture(row) {
@@ -33,14 +35,18 @@ export function examplesFigure({ classes, image }, { features, labels, count, wi
   }
 
   const scores = new Float64Array(classes.length);
+  const gap = image ? "" : " "; // there is little room under a picture
   const update = (model) => {
     let right = 0;
-    for (const { row, name, text, element: item } of items) {
+    for (const { row, name, text, said, element: item } of items) {
       scoresOf(model, features, row * width, width, scores);
-      const isRight = predicted(scores) === labels[row];
+      const answer = predicted(scores);
+      const isRight = answer === labels[row];
       right += Number(isRight);
       item.className = isRight ? "" : "wrong";
-      text.textContent = `${isRight ? "✓" : "✗"} ${name}`;
+      text.textContent = isRight ? `✓ ${name}` : `${name}${gap}→${gap}${classes[answer]}`;
+      said.textContent = `true ${name}, said ${classes[answer]}`;
+      item.title = said.textContent;
     }
     heading.textContent = `Samples that it learns from: ${right} of these ${items.length} right`;
   };

@@ -3,9 +3,9 @@
 import { canvas, curve, decimals, html, number, scale, set, slider, svg } from "../drawing.js";
 import { byWeight, weightsFigure } from "./weights.js";
 
-const [WIDTH, HEIGHT] = [440, 250];
+const [WIDTH, HEIGHT] = [440, 258];
 const MOST_FEATURES = 10;
-const PLOT = { left: 46, right: WIDTH - 12, top: 14, bottom: HEIGHT - 42 };
+const PLOT = { left: 46, right: WIDTH - 12, top: 14, bottom: HEIGHT - 50 };
 
 /** Return the panel: weights at the C of its slider, and the curves of both losses. */
 export function penaltyPanel(data) {
@@ -78,7 +78,7 @@ function lossChart(path) {
       svg("text", { class: "tick", x: PLOT.left - 6, y: y(value) + 4, "text-anchor": "end" }, decimals(value, 1)),
     ),
     ...path.flatMap(({ C }, place) =>
-      place % 2 ? [] : [svg("text", { class: "tick", x: x(place), y: PLOT.bottom + 18, "text-anchor": "middle" }, number(C, 1))],
+      place % 2 ? [] : [svg("text", { class: "tick", x: x(place), y: PLOT.bottom + 24, "text-anchor": "middle" }, number(C, 1))],
     ),
     svg("text", { class: "tick", x: (PLOT.left + PLOT.right) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "C (a large C is a small penalty)"),
     stand,

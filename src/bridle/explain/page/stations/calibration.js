@@ -45,12 +45,21 @@ export function start(root, data) {
       html("div", { class: "row" }, button("T = 1", () => moved(0)), button("The best T", () => moved(best))),
     ),
     table(judged.temperature),
+    html(
+      "p",
+      { class: "under" },
+      "The ",
+      html("em", {}, "calibration error"),
+      " is the mean distance from the diagonal, each group weighted by its size. The best T is chosen on the very samples that judge it here: on new ones it would do a little worse.",
+    ),
   );
   showLive(root, {
     samples: String(answers.count),
     bins: String(before.table.length),
+    crowd: crowd(before.table),
     accuracy: precise(before.accuracy),
-    verdict: verdict(before, judged.temperature),
+    verdict: verdict(before),
+    least: leastText(before, after, judged.temperature),
     ...column("before", before),
     ...column("after", after),
   });
@@ -101,6 +110,7 @@ function summary({ scores, labels, count, width }, temperature) {
     error: calibrationError(table),
     confidence: mean(confidence),
     accuracy: mean(correct),
+    count,
   };
 }
 
@@ -148,24 +158,46 @@ function table(best) {
   );
 }
 
-const precise = (share) => `${decimals(100 * share, 1)} %`;
+const precise = (share) => `${decimals(100 * share, 1)}\u00a0%`;
 
-function sentence({ confidence, accuracy }) {
-  const gap = confidence - accuracy;
-  const sure = `With this temperature it is ${precise(confidence)} sure on average and right in ${precise(accuracy)}`;
-  if (Math.abs(gap) < 0.005) return `${sure}: the two agree.`;
-  return `${sure}: ${gap > 0 ? "surer than it is right." : "right more often than it says."}`;
+/** Tell where most groups are, if they cannot be told apart. */
+function crowd(table) {
+  const sure = table.filter(({ confidence, accuracy }) => confidence > 0.95 && accuracy > 0.95).length;
+  if (sure <= table.length / 2) return "";
+  return `Most groups, ${sure} of ${table.length}, lie on top of each other at the top right.`;
 }
 
-function verdict({ loss, accuracy }, temperature) {
-  if (accuracy === 1) return "right in every one of them, so its loss falls on and on as its scores are made larger";
-  if (temperature > 1.05) {
-    return `overconfident: its loss of ${decimals(loss, 4)} falls when its scores are made smaller`;
-  }
-  if (temperature < 0.95) {
-    return `underconfident: its loss of ${decimals(loss, 4)} falls when its scores are made larger`;
-  }
-  return `calibrated, as far as one temperature can tell: its loss of ${decimals(loss, 4)} is the least already`;
+/** How far chance moves the share of right answers, at most, of a model that is right as often as it says. */
+const standardError = ({ confidence, count }) => Math.sqrt((confidence * (1 - confidence)) / count);
+
+/** Tell whether the mean confidence is off by more than chance: 1 above, −1 below, 0 no clear sign. */
+function clearSign(found) {
+  const gap = found.confidence - found.accuracy;
+  return Math.abs(gap) <= 2 * standardError(found) ? 0 : Math.sign(gap);
+}
+
+function sentence(found) {
+  const { confidence, accuracy } = found;
+  const sure = `With this temperature it is ${precise(confidence)} sure on average and right in ${precise(accuracy)}`;
+  const error = `if the first were true, chance would move the second by √(p (1 − p) / n) = ${precise(standardError(found))}, its standard error`;
+  const signs = {
+    "-1": "It is right clearly more often than it says.",
+    0: "They are less than two of these apart: no clear sign of a difference.",
+    1: "It is clearly surer than it is right.",
+  };
+  return `${sure}; ${error}. ${signs[clearSign(found)]}`;
+}
+
+function verdict(before) {
+  if (before.accuracy === 1) return "is right in every one of them";
+  const sign = clearSign(before);
+  if (sign === 0) return "shows no clear sign of too much or too little confidence";
+  return `is ${sign > 0 ? "overconfident" : "underconfident"}`;
+}
+
+function leastText(before, after, temperature) {
+  if (before.accuracy === 1) return ", so its loss falls on and on as T goes to 0";
+  return `: its loss of ${decimals(before.loss, 4)} is least, ${decimals(after.loss, 4)}, at T = ${decimals(temperature, 2)}`;
 }
 
 /** Return the square of confidence and accuracy, in which the diagonal is perfect. */
@@ -220,7 +252,7 @@ function lossCurve(answers, best, loss, moved) {
   const y = scale([0, top], [PLOT.bottom, PLOT.top]);
   const shown = (power, value) => [x(power), y(Math.min(value, top))];
   const element = canvas(SIZE, SIZE, "Mean loss over temperature");
-  const dot = svg("circle", { r: 9 });
+  const dot = svg("g", {}, svg("circle", { class: "reach", r: 20 }), svg("circle", { r: 9 }));
   const [bestX, bestY] = shown(best, least);
   element.append(
     ...frame(),
@@ -249,7 +281,7 @@ function lossCurve(answers, best, loss, moved) {
   });
   const update = (power, value) => {
     const [cx, cy] = shown(power, value);
-    set(dot, { cx, cy });
+    set(dot, { transform: `translate(${cx} ${cy})` });
     tell(power);
   };
   return { element, update };

@@ -11,7 +11,7 @@ import { examplesFigure } from "../classifier/examples.js";
 import { weightsFigure } from "../classifier/weights.js";
 
 const SLICE = 9; // milliseconds of training a frame
-const CLOSE = 0.001; // above the optimum: here training stops by itself
+const CLOSE = 0.005; // above the optimum: here training stops by itself
 const SHORT = 12; // features of a table that leaves room below it
 const SLOWLY = 30; // the batches of a frame grow with those done, so that the beginning can be seen
 
@@ -67,10 +67,17 @@ function trainingPanel(root, data, optimum, { train, held }) {
     if (!playing) return;
     const until = performance.now() + SLICE;
     const most = model.batches + 1 + Math.floor(model.batches / SLOWLY);
-    while (model.batches < most && performance.now() < until) step(model);
+    const enough = (1 + CLOSE) * optimum.objective;
+    do step(model);
+    while (model.batches < most && performance.now() < until && model.objective >= enough);
     const objective = show();
-    if (objective < (1 + CLOSE) * optimum.objective) pause();
+    if (objective < enough) arrive();
     else requestAnimationFrame(frame);
+  }
+
+  function arrive() {
+    showLive(root, { above: `${root.querySelector("[data-live=above]").textContent}. Near enough: training has stopped` });
+    pause();
   }
 
   function show() {
@@ -85,9 +92,11 @@ function trainingPanel(root, data, optimum, { train, held }) {
     weights.update((j, k) => model.weight[j * model.classes + k]);
     examples.update(model);
     const judged = held.count ? `; ${percent(judgedBy(model, held).accuracy)} of the held-out samples right` : "";
+    const isNew = model.weight.every((value) => value === 0);
+    const always = isNew ? `. All scores are equal, so it answers “${data.classes[0]}” always` : "";
     showLive(root, {
       objective: decimals(objective, 4),
-      above: `${aboveText(objective, optimum.objective)}${judged}`,
+      above: `${aboveText(objective, optimum.objective)}${judged}${always}`,
       batches: `${model.batches.toLocaleString("en")} batches, ${Math.floor(passesOf(model)).toLocaleString("en")} passes`,
     });
     see(model);
@@ -157,7 +166,10 @@ function aboveText(objective, least) {
 }
 
 function provenText({ objective, gap }) {
-  return `No weights at all have an objective below ${number(objective, 4)} by more than ${number(100 * gap, 1)} %: the fit comes with a proof of it.`;
+  // Rounded up to a power of ten: what is proven must not be said to be more.
+  const power = Math.ceil(Math.log10(100 * Math.max(gap, 1e-12)));
+  const most = (10 ** power).toFixed(Math.max(0, -power));
+  return `Whatever the weights, the objective is never below ${number(objective, 4)} by more than ${most} %: the fit comes with a proof of it.`;
 }
 
 function answerTexts({ name, bias, sum, score, probability }) {

@@ -22,19 +22,19 @@ import {
 } from "../drawing.js";
 
 const NAMES = ["cat", "dog", "fox", "owl"];
-const START = [1, 2, 0.2, -1];
+const START = [0.5, 2, 0.2, -1];
 const WRONG = [-5, 5, -2, -3];
 const [LOW, HIGH] = [-6, 6];
 const COSTS = {
   crossEntropy: {
-    title: "Cross-entropy: arrows p − t",
+    title: "Cross-entropy: arrows t − p",
     step: "Step down the cross-entropy",
     colour: "var(--colour)",
     loss: crossEntropy,
     gradient: crossEntropyGradient,
   },
   squared: {
-    title: "Squared error, same p",
+    title: "Squared error, same p: its arrows",
     step: "Step down the squared error",
     colour: "var(--second)",
     loss: squaredError,
@@ -172,7 +172,7 @@ function costPanel(cost, state, step) {
       const from = y(probabilities[k]);
       const to = y(probabilities[k] - gradient);
       const place = { x: x(k), y: Math.min(from, to) - 7, "text-anchor": "middle" };
-      const text = svg("text", { class: "value small", ...place }, number(gradient, 2));
+      const text = svg("text", { class: "value small", ...place }, number(-gradient, 2));
       return [arrow(x(k), from, to, cost.colour), text];
     });
   }

@@ -174,7 +174,7 @@ function panel({ title, colour, of, state, moveTo, last = false }) {
   const note = svg("text", { class: "note" });
   const chart = plot({
     label: title,
-    height: last ? 150 : 116,
+    height: last ? 170 : 136,
     margin: { top: 28, bottom: last ? 44 : 8, left: 62 },
     x: { low: 0, high: HIGHEST, ticks: last ? [0, 1, 2, 3, 4, 5, 6] : [], title: last ? "weight w" : null },
     y: { low: 0, high: 1, ticks: [], title },

@@ -126,7 +126,8 @@ function lossCurve(state, inUnit, changed) {
     set(dot, { transform: `translate(${x(state.p)} ${y(top)})` });
     const right = state.p > 0.55;
     const [aside, above] = right ? [4, 18] : [18, 8];
-    set(said, { x: x(state.p) + aside, y: y(top) - above, "text-anchor": right ? "end" : "start" });
+    const belowTitle = Math.max(y(top) - above, chart.top + 6);
+    set(said, { x: x(state.p) + aside, y: belowTitle, "text-anchor": right ? "end" : "start" });
     said.textContent = `−log ${number(state.p)} = ${decimals(loss, 3)} ${state.unit}`;
   }
 

@@ -46,6 +46,7 @@ function neuronRace(root) {
   const draw = eachFrame(() => show());
   const outputs = linesPlot({
     label: "Output of the neuron in each epoch",
+    height: 270,
     x: { low: 0, high: EPOCHS.same, ticks: [0, 100, 200, 300], title: "epoch" },
     y: { low: 0, high: 1, ticks: [0, 0.5, 1], title: "output a: should be 0" },
     lines: COSTS,
@@ -61,7 +62,7 @@ function neuronRace(root) {
   });
   const rates = choices({
     label: "Learning rate",
-    options: [["same", "0.15 for both"], ["own", "each its own best"]],
+    options: [["same", "0.15 for both"], ["own", "1 / greatest curvature each"]],
     value: state.rates,
     chosen: (name) => again({ rates: name }),
   });
@@ -123,6 +124,7 @@ function brakePlot(state) {
   }));
   const chart = plot({
     label: "The brake: sigma prime of z, and where both neurons are on it",
+    height: 270,
     x: { low: -5, high: 5, ticks: [-4, -2, 0, 2, 4], title: "z = w + b" },
     y: { low: 0, high: 0.29, ticks: [0, 0.1, 0.2], title: "the brake σ′(z)" },
     draw,
@@ -152,7 +154,9 @@ function brakePlot(state) {
 
 function networkTitle({ layers, learningRate, batchSize }) {
   const same = `same weights at first, same batches of ${batchSize}, same learning rate ${learningRate}`;
-  return html("h3", {}, `A network of ${layers.join("-")} units under three costs: ${same}`);
+  const [inputs, hidden, outputs] = layers;
+  const units = `${inputs} inputs, ${hidden} units in the middle, ${outputs} outputs`;
+  return html("h3", {}, `A network of ${units}, under three costs: ${same}`);
 }
 
 /** The fitted histories of a network under three costs, played, as an element. */
@@ -162,8 +166,8 @@ function networkRace({ runs }) {
   const judged = runs.every(({ epochs }) => epochs.every(({ heldOutAccuracy }) => heldOutAccuracy !== null));
   const share = { text: percent, ticks: [0, 0.5, 1], high: 1 };
   const views = {
-    heldOutAccuracy: { short: "new data", title: "right answers, new data", ...share },
-    accuracy: { short: "training", title: "right answers, while learning", ...share },
+    heldOutAccuracy: { short: "held out", title: "share of right answers, held-out samples", ...share },
+    accuracy: { short: "learnt from", title: "share of right answers, samples learnt from", ...share },
     slope: { short: "σ′", title: "mean σ′ of the outputs", text: (slope) => decimals(slope, 3) },
   };
   if (!judged) delete views.heldOutAccuracy;

@@ -6,7 +6,7 @@ import { bars, button, decimals, eachFrame, html, number, percent, showLive, sli
 const NAMES = ["cat", "dog", "fox", "owl"];
 const START = [2, 1, 0.2, -1];
 const [LOW, HIGH] = [-5, 5];
-const HEIGHT = 250;
+const HEIGHT = 280;
 
 export function start(root) {
   const state = { scores: [...START], temperature: 1, offset: 0 };
