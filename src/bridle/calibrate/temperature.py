@@ -14,6 +14,7 @@ from bridle.calibrate.base import Answers, Calibrator, log_softmax
 Array = npt.NDArray[Any]
 
 _MOST_STEPS = 200
+_SHORTEST_STEP = 1e-11  # of log T
 # Where a bracket of 1 / T ends: beyond, exp of any score there may be has no digits.
 _LARGEST_POWER = 700.0
 
@@ -132,7 +133,8 @@ class _Search:
             else:
                 self._above = found
             next_power = self._next(found, power)
-            if abs(next_power - power) <= 2 * np.finfo(float).eps * max(1.0, abs(power)):
+            # Newton's steps shrink quadratically: this one would move no digit but by rounding.
+            if abs(next_power - power) <= _SHORTEST_STEP:
                 break
             power = next_power
         return found

@@ -34,7 +34,7 @@ def evaluate(
             help="A file with the target and, for each class, a column of probabilities or "
             "scores (from any model); several of the same samples are compared. With --model, "
             "data to run that model on.",
-            metavar="FILE…",
+            metavar="FILE",
             show_default=False,
         ),
     ],

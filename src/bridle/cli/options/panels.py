@@ -42,7 +42,9 @@ class PanelledCommand(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                panels.setdefault(_panel_of(parameter), []).append(record)
+                # Several values of an argument are typed one after the other.
+                name, text = record[0].replace("<list[str]>", "<str> …"), record[1]
+                panels.setdefault(_panel_of(parameter), []).append((name, text))
         others = panels.pop(_OTHERS, [])
         if others:
             panels.setdefault(OUTPUT if OUTPUT in panels else _OTHERS, []).extend(others)
