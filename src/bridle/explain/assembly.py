@@ -36,7 +36,6 @@ STATIONS = (
     Station("surprise", "Surprise"),
     Station("calibration", "Is it calibrated?"),
 )
-# What the station of the linear classifier is made of.
 
 
 def assembled(title: str, data: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ export function examplesFigure({ classes, image }, { features, labels, count, wi
     { class: "examples" },
     heading,
     html("ol", { class: image ? "of-pictures" : "of-names" }, items.map((item) => item.element)),
-    html("p", { class: "hint" }, "✓ a: labelled a, and the answer is a; a → b: labelled a, but the answer is b"),
+    html("p", { class: "hint" }, "✓ a: labelled a, and the answer is a; a\u00a0→\u00a0b: labelled a, but the answer is b"),
   );
 
   function picture(row) {

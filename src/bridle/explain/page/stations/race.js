@@ -110,8 +110,19 @@ function neuronRace(root) {
     key.element,
     html("div", { class: "pair" }, outputs.element, brake.element),
     html("div", { class: "controls" }, ...time.elements, starts, rates),
+    ratesText(),
   ];
 }
+
+const ratesText = () =>
+  html(
+    "p",
+    { class: "live under" },
+    html("em", {}, "Learning rates"),
+    ", by which a step multiplies the gradient: ",
+    html("span", { "data-live": "rates" }),
+    ". At “1 / greatest curvature each” a step surely lowers any cost that bends no more than this one, and by the most that can be promised.",
+  );
 
 /** σ′(z) as a hill with both neurons on it: the height is what the quadratic cost lets through. */
 function brakePlot(state) {
