@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,25 @@ def test_an_error_ends_the_work(where: str, threads: int) -> None:
 
     with pytest.raises(ValueError, match="so"):
         processors.in_order(items(), lambda item: failing("work", item), add, threads)
+
+
+@pytest.mark.parametrize("where", ["items", "work", "add"])
+def test_an_error_in_one_thread_leaves_nothing_for_the_others_to_wait_for(where: str) -> None:
+    def failing(place: str, item: int) -> int:
+        if where == place:
+            raise ValueError("so")
+        return item
+
+    def add(item: int) -> None:
+        failing("add", item)
+
+    items = (failing("items", item) for item in range(40))
+    queue = processors._Ordered(items, lambda item: failing("work", item), add, 2)
+    with ThreadPoolExecutor(1) as pool:
+        assert isinstance(pool.submit(queue.run).exception(), ValueError)
+    queue.run()  # of another thread, which has nothing to do
+    with pytest.raises(ValueError, match="so"):
+        queue.check()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])

@@ -174,15 +174,16 @@ class _Ordered(Generic[Item, Output]):
 
     def run(self) -> None:
         """Work on items until none is left."""
-        while (numbered_item := self._next_item()) is not None:
-            number, item = numbered_item
-            try:
+        try:
+            while (numbered_item := self._next_item()) is not None:
+                number, item = numbered_item
                 output = self._work(item)
-            except BaseException as error:
-                self.close(error)
-                raise
-            del item, numbered_item  # else a converted block would stay in memory beside the next
-            self._deliver(number, output)
+                del item, numbered_item  # else a converted block would stay beside the next
+                self._deliver(number, output)
+        except BaseException as error:
+            # Of an error in adding too: else the others would wait for a result that never comes.
+            self.close(error)
+            raise
 
     def close(self, error: BaseException | None = None) -> None:
         """Hand out no further item."""
