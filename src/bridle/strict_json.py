@@ -32,6 +32,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def within_script(value: Any) -> str:
+    r"""Return JSON text that cannot end the HTML element that it stands in.
+
+    >>> print(within_script("</script>"))
+    "\u003c/script>"
+    """
+    return to_text(value).replace("<", "\\u003c")
+
+
 def to_text(value: Any, *, indent: int | None = None) -> str:
     """Return `plain` of the value as JSON text."""
     return json.dumps(plain(value), allow_nan=False, ensure_ascii=False, indent=indent)

@@ -13,6 +13,7 @@ from bridle.cli.messages import about, one_line
 from bridle.cli.sampling import Samples
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.judge import LabelErrors, label_errors
+from bridle.judge.text import cell
 
 _FOLDS = 5
 _PRINTED, _KEPT = 5, 100
@@ -55,7 +56,7 @@ class Doubts:
             suggested = self.found.classes[self.found.suggested[row]]
             times = np.exp(min(float(self.found.doubt[row]), 700.0))
             text = f"{self.samples.ids[row]}: {self.samples.target[row]}, rather {suggested}"
-            yield f"  {_cut(one_line(text), 50):50} {times:.3g} times as probable"
+            yield f"  {cell(one_line(text), 50)} {times:.3g} times as probable"
 
     def _rows(self, most: int) -> list[int]:
         """Return the rows of which another class is more probable, the most doubtful first."""
@@ -76,7 +77,3 @@ def doubts(model: SoftmaxRegression, samples: Samples) -> Doubts:
             answers, samples.target, classes=search.classes_.tolist(), kind="scores"
         )
     return Doubts(found, samples)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

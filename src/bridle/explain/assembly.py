@@ -67,8 +67,8 @@ def assembled(title: str, data: dict[str, Any]) -> str:
             title=title,
             stations=stations,
             style=_text(folder, "style.css"),
-            data=_within_script(strict_json.to_text(data)),
-            import_map=_within_script(strict_json.to_text({"imports": _modules(folder)})),
+            data=strict_json.within_script(data),
+            import_map=strict_json.within_script({"imports": _modules(folder)}),
         )
     )
 
@@ -105,8 +105,3 @@ def _with_names(text: str, name: str) -> str:
 
 def _address(text: str) -> str:
     return f"data:text/javascript;base64,{base64.b64encode(text.encode()).decode()}"
-
-
-def _within_script(json: str) -> str:
-    """Return JSON that cannot end the element that it stands in."""
-    return json.replace("<", "\\u003c")

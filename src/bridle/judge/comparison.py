@@ -21,6 +21,7 @@ from bridle.judge.evaluation import Evaluation, evaluate
 from bridle.judge.intervals import Interval, group_numbers, mean_interval
 from bridle.judge.kinds import AskedKind
 from bridle.judge.outcomes import Outcomes
+from bridle.judge.text import cell
 
 Array = npt.NDArray[Any]
 
@@ -91,7 +92,7 @@ class Comparison:
         lines = [f"{'model':20}{'cross-entropy':>14}{'Brier score':>13}{'accuracy':>10}"]
         for name, judged in self.models.items():
             losses = f"{judged.cross_entropy_nats:14.4f}{judged.brier_score:13.4f}"
-            lines.append(f"{_cut(name, 19):20}{losses}{judged.accuracy:10.4f}")
+            lines.append(f"{cell(name, 19)} {losses}{judged.accuracy:10.4f}")
         for each in self.differences:
             if each.metric == "cross_entropy_nats":
                 lines += ["", _heading(each)]
@@ -255,8 +256,9 @@ def _wins(
 
 
 def _heading(each: Difference) -> str:
-    where = f", {_cut(each.slice, 24)} ({each.samples:,} samples)" if each.slice else ""
-    return f"{_cut(each.first, 18)} less {_cut(each.second, 18)}{where}"
+    first, second = (cell(name, 18).rstrip() for name in (each.first, each.second))
+    where = f", {cell(each.slice, 24).rstrip()} ({each.samples:,} samples)" if each.slice else ""
+    return f"{first} less {second}{where}"
 
 
 def _line(each: Difference) -> str:
@@ -265,7 +267,3 @@ def _line(each: Difference) -> str:
     name = title.get(each.metric, each.metric)
     verdict = f"the first wins in {each.first_wins:.0%}"
     return f"  {name:20}{each.difference:+8.4f}  [{low:+.4f}, {high:+.4f}]  {verdict}"
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

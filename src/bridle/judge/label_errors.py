@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.judge import kinds
 from bridle.judge.kinds import AskedKind
-from bridle.judge.outcomes import Outcomes, row_outcomes
+from bridle.judge.outcomes import Outcomes, row_outcomes, value_blocks
 from bridle.probabilities import softmax
 from bridle.tensors import on_host
 
@@ -140,15 +139,9 @@ def _thresholds(outcomes: Outcomes) -> Array:
 def _confident(given: Any, outcomes: Outcomes, threshold: Array) -> tuple[Array, Array, Array]:
     """Return which rows reach a class's threshold, the most probable class of those, and doubt."""
     values = np.asarray(given)
-    if values.ndim == 1:
-        second = values.astype(np.float64)
-        if outcomes.input_kind == "probabilities":
-            values = np.stack([1 - second, second], axis=1)
-        else:
-            values = np.stack([np.zeros(len(second)), second], axis=1)
     likely, suggested = np.zeros(len(values), np.bool_), outcomes.predicted.copy()
     doubt = np.full(len(values), -np.inf)
-    for start, block in kinds.blocks(values):
+    for start, block in value_blocks(values, outcomes.input_kind):
         rows = slice(start, start + len(block))
         probability = softmax(block) if outcomes.input_kind == "scores" else block
         reached = probability >= threshold * (1 - 1e-12)

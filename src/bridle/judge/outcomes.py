@@ -116,12 +116,7 @@ def row_outcomes(
     >>> found.surprisal.round(6), found.rank, found.input_kind
     (array([2.302585, 0.693147]), array([2, 0]), 'probabilities')
     """
-    checks.one_of(kind, "kind", get_args(AskedKind))
-    given: Any = scores_or_probabilities
-    values = _checked_values(on_host(given))
-    dtype = values.dtype.name
-    if is_tensor(given):  # what PyTorch's bfloat16 was read into sums better
-        dtype = str(given.dtype).removeprefix("torch.")
+    values, dtype = _read(scores_or_probabilities, kind)
     target = on_host(target)
     count, columns = values.shape[0], 2 if values.ndim == 1 else values.shape[1]
     if classes is None:
@@ -134,7 +129,7 @@ def row_outcomes(
     found = _input_kind(values, kind, dtype)
     parts = [
         _block_outcomes(block, indices[start : start + len(block)], found, start)
-        for start, block in _blocks(values, found)
+        for start, block in value_blocks(values, found)
     ]
     joined = (np.concatenate(column) for column in zip(*parts, strict=True))
     return replace(Outcomes(found, labels, indices, *joined), sample_weight=weight)
@@ -144,14 +139,9 @@ def probability_blocks(
     scores_or_probabilities: npt.ArrayLike, kind: AskedKind
 ) -> Iterator[tuple[int, Array]]:
     """Yield ``(first row, probabilities)`` of blocks of rows, whatever was given."""
-    checks.one_of(kind, "kind", get_args(AskedKind))
-    given: Any = scores_or_probabilities
-    values = _checked_values(on_host(given))
-    dtype = values.dtype.name
-    if is_tensor(given):
-        dtype = str(given.dtype).removeprefix("torch.")
+    values, dtype = _read(scores_or_probabilities, kind)
     found = _input_kind(values, kind, dtype)
-    for start, block in _blocks(values, found):
+    for start, block in value_blocks(values, found):
         if found == "scores":
             broken = ~np.isfinite(block.max(axis=1))
             if broken.any():
@@ -159,6 +149,16 @@ def probability_blocks(
                 checks.score_row(block[row], _NAME, start + row)
             block = np.asarray(probabilities.softmax(block))
         yield start, block
+
+
+def _read(scores_or_probabilities: npt.ArrayLike, kind: AskedKind) -> tuple[Array, str]:
+    """Return checked values, and the dtype whose rounding their sums have."""
+    checks.one_of(kind, "kind", get_args(AskedKind))
+    given: Any = scores_or_probabilities
+    values = _checked_values(on_host(given))
+    if is_tensor(given):  # what PyTorch's bfloat16 was read into sums better
+        return values, str(given.dtype).removeprefix("torch.")
+    return values, values.dtype.name
 
 
 def _checked_values(scores_or_probabilities: npt.ArrayLike) -> Array:
@@ -185,7 +185,7 @@ def checked_weight(sample_weight: npt.ArrayLike | None, count: int) -> Array | N
     return weight
 
 
-def _blocks(values: Array, kind: InputKind) -> Iterator[tuple[int, Array]]:
+def value_blocks(values: Array, kind: InputKind) -> Iterator[tuple[int, Array]]:
     """Yield ``(first row, block)``: C-contiguous float64 copies with one column per class."""
     if values.ndim == 2:
         yield from kinds.blocks(values, _BLOCK_NUMBERS)
@@ -210,7 +210,7 @@ def _input_kind(values: Array, wanted: AskedKind, dtype: str) -> InputKind:
     if wanted == "scores":
         return wanted
     tolerance = checks.sum_tolerance(dtype, values.shape[-1])
-    ranges = [(block.min(), block.max()) for _, block in _blocks(values, "probabilities")]
+    ranges = [(block.min(), block.max()) for _, block in value_blocks(values, "probabilities")]
     # A NaN is not inside either: it is found, and named, where its surprisal is taken.
     if not all(low >= -tolerance and high <= 1 + tolerance for low, high in ranges):
         if wanted == "probabilities":

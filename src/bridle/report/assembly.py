@@ -56,7 +56,7 @@ def assembled(found: dict[str, Any]) -> str:
             histogram=lambda *given: markup(figures.histogram(*given)),
             differences=lambda *given: markup(figures.differences(*given)),
             style=markup(text("style.css")),
-            data=markup(strict_json.to_text(found).replace("<", "\\u003c")),
+            data=markup(strict_json.within_script(found)),
         )
     )
 
