@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from asking import stated
+from bridle.fit import arrays
 from bridle.fit.problem.objective import build_objective
 from bridle.fit.readers import Reader, reader_of
 from bridle.fit.requests import (
@@ -209,3 +210,16 @@ def test_what_no_reader_answers_is_named() -> None:
 
     with pytest.raises(NotImplementedError, match="Nothing does not answer"):
         Nothing().answer(object())  # type: ignore[arg-type]
+
+
+def test_a_row_below_uses_the_memory_that_has_room_and_no_other() -> None:
+    like = np.ones((0, 3))
+    roomy = arrays.zeros_above_room(4, like)
+    below = arrays.with_row_below(roomy)
+    assert below.shape == (5, 3)
+    assert np.shares_memory(below, roomy)
+    whole = np.arange(15.0).reshape(5, 3)
+    for matrix in (whole[1:], whole[:4].copy(), np.frombuffer(whole.tobytes()).reshape(5, 3)):
+        longer = arrays.with_row_below(matrix)
+        assert not np.shares_memory(longer, matrix)
+        np.testing.assert_array_equal(longer[:-1], matrix)

@@ -117,6 +117,26 @@ def empty(shape: tuple[int, ...], like: Array) -> Array:
     return sys.modules["torch"].empty(shape, dtype=like.dtype, device=like.device)
 
 
+def zeros_above_room(rows: int, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return zeros with the columns and dtype of an array, and memory for one row more."""
+    return np.zeros((rows + 1, like.shape[1]), like.dtype)[:-1]
+
+
+def with_row_below(matrix: Array) -> Array:
+    """Return a matrix with one more row, its values not set; in its own memory if that has room.
+
+    With many features a second array of that size would cost as much as the arithmetic.
+    """
+    shape = (len(matrix) + 1, matrix.shape[1])
+    room: Any = None if is_tensor(matrix) else matrix.base
+    has_room = isinstance(room, np.ndarray) and room.shape == shape
+    if has_room and room.ctypes.data == matrix.ctypes.data:
+        return room
+    longer = empty(shape, matrix)
+    longer[:-1] = matrix
+    return longer
+
+
 def slices_in_cache(matrix: Array) -> Iterator[slice]:
     """Yield slices of the rows that stay in cache; of a device's matrix, all of them at once."""
     step = max(
@@ -150,11 +170,19 @@ def row_squares(matrix: Array) -> Array:
     return np.einsum("nk,nk->n", matrix, matrix)
 
 
+def column_products(left: Array, right: Array) -> Array:
+    """Return Σ_n left · right of each column."""
+    if is_tensor(left):
+        return (left * right).sum(0)
+    return np.einsum("nk,nk->k", left, right)
+
+
 def column_sums(matrix: Array) -> Array:
     """Return the sum of each column, in float64."""
     if is_tensor(matrix):
         return matrix.sum(0, dtype=sys.modules["torch"].float64)
-    return matrix.sum(axis=0, dtype=np.float64)
+    # The same as ``matrix.sum(axis=0, dtype=np.float64)``, in half the time.
+    return np.einsum("nk->k", matrix, dtype=np.float64, casting="same_kind")
 
 
 def diagonal(values: Array) -> Array:

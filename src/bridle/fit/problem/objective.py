@@ -112,7 +112,7 @@ class Objective:
         weight, _ = self.split(direction)
         gradient = slopes = product
         if self.fit_intercept:
-            gradient = arrays.empty(self.shape, product)
+            gradient = arrays.with_row_below(product)
             slopes, _ = self.split(gradient)
             gradient[-1] = arrays.in_dtype_of(residual / self.total_weight, product)
         residual = arrays.in_dtype_of(residual, product)
@@ -121,12 +121,11 @@ class Objective:
         )
         shift = arrays.in_dtype_of(arrays.on_device_of(self.shift, product), product)
         for block in arrays.slices_in_cache(product):
-            slope = product[block]
+            slope = slopes[block]
             if self.fit_intercept:
                 slope -= arrays.outer(shift[block], residual)
             slope /= divisor[block, None]
             slope += self.alpha * arrays.in_dtype_of(weight[block], product)
-            slopes[block] = slope
         return gradient
 
     def without_weights(self, parameters: Array) -> Evaluation:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import probabilities
-from bridle.fit import threads
+from bridle.fit import arrays, threads
 from bridle.fit.readers import all_rows, block_sizes
 from bridle.fit.readers.reader import Answer, Reader, facts_of
 from bridle.fit.readers.sparse_layout import (
@@ -110,7 +110,7 @@ class SparseBlock:
 
     def transposed_product(self, matrix: Array) -> Array:
         """Return ``Xᵀ matrix``."""
-        product = np.zeros((self.layout.shape[1], matrix.shape[1]), matrix.dtype)
+        product = arrays.zeros_above_room(self.layout.shape[1], matrix)
         self.layout.add_product(self.stored.by_feature, matrix, product)
         return product
 

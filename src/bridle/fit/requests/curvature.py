@@ -54,7 +54,10 @@ class ClassCurvature(Request[ClassSums]):
         probability = block.probabilities(self.point)
         row_weight = block.row_weight
         weighted = probability * arrays.in_dtype_of(row_weight, probability)[:, None]
-        square = (probability * weighted).sum(0) if self.diagonal else probability.T @ weighted
+        if self.diagonal:
+            square = arrays.column_products(probability, weighted)
+        else:
+            square = probability.T @ weighted
         return ClassSums(
             row_weight.sum(),
             arrays.inner(row_weight, 1 - arrays.row_squares(probability)),
