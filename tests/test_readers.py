@@ -15,6 +15,7 @@ from scipy import sparse
 
 from asking import stated
 from bridle.fit import arrays
+from bridle.fit.precision import Precision
 from bridle.fit.problem.objective import build_objective
 from bridle.fit.readers import Reader, reader_of
 from bridle.fit.requests import (
@@ -184,6 +185,15 @@ def test_the_sums_are_what_their_formulas_say(thin: bool) -> None:
     residual_change = weight[:, None] * p * (z - (p * z).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(product.product, x.T @ residual_change, atol=1e-9)
     np.testing.assert_allclose(product.residual, residual_change.sum(axis=0), atol=1e-9)
+
+
+def test_a_constant_added_to_all_scores_is_not_curved_in_float32_either() -> None:
+    X, y, _ = problem(7, 5_003, 5, 4)
+    objective, reader = stated(X.astype(np.float32), y, 4)
+    parameters = np.random.default_rng(0).normal(size=objective.shape)
+    point = objective.point(parameters, Precision(np.dtype(np.float32)))
+    hessian = reader.answer(ClassCurvature(point)).hessian()
+    assert np.abs(hessian.sum(axis=1)).max() < 1e-15
 
 
 def test_without_weights_no_pass_is_needed() -> None:

@@ -26,7 +26,10 @@ class ClassSums:
         """Return ``Σ s (diag p − p pᵀ) / Σ s``, or its diagonal."""
         if self.square.ndim == 1:
             return (self.mean - self.square) / self.weight
-        return (arrays.diagonal(self.mean) - self.square) / self.weight
+        # Probabilities sum to 1, so a row's sum is the mean. The mean summed by itself rounds
+        # otherwise, and a constant added to all scores would seem to be curved.
+        square = arrays.in_dtype_of(self.square, self.mean)
+        return (arrays.diagonal(square.sum(1)) - square) / self.weight
 
 
 @dataclass(frozen=True)
