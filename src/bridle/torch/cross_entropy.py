@@ -303,7 +303,7 @@ def _target_class(rows: ClassRows) -> Tensor:
     return rows.target.argmax(dim=1) if rows.target.is_floating_point() else rows.target
 
 
-def refuse_options(reduction: str, on_empty: str, normalizer: Any, softcap: float) -> None:
+def refuse_options(reduction: str, on_empty: str, normalizer: Any, softcap: float = 0.0) -> None:
     """Refuse what has no meaning, whatever the scores are."""
     checks.reduction(reduction)
     checks.on_empty(on_empty)

@@ -157,7 +157,7 @@ def block_gradient(
     p: Tensor | None = None,
 ) -> Tensor:
     """Return the gradient of each row, given the softmax where it is known."""
-    wide = scores.to(widest_dtype(scores)) if p is None or options.softcap else scores
+    wide = scores.to(widest_dtype(scores)) if p is None or not options.is_linear else scores
     a, b, s, t = coefficients
     if p is None:
         p = torch.softmax(bent(wide, options), dim=1)
@@ -171,7 +171,7 @@ def block_gradient(
         result -= spread * (wide != -torch.inf)
     if t is not None:
         result = subtract_target(result, target, weight, t)
-    if options.softcap or options.temperature != 1.0:
+    if options.bending != Options().bending:
         result = result * slope(wide, options)
     found = active(coefficients)
     if len(found) == 1 and found:

@@ -40,7 +40,7 @@ def focal_loss(
     tensor([0.0457, 0.0008])
     """
     terms = Terms(gamma=checks.at_least_zero(gamma, "gamma"))
-    refuse_options(reduction, on_empty, normalizer, softcap=0.0)
+    refuse_options(reduction, on_empty, normalizer)
     scores, indices = in_default_layout(arguments.floating(input, "input"), target, axis, dim)
     if arguments.should_check(check, scores):
         arguments.warn_of_probabilities(scores)

@@ -39,7 +39,7 @@ def nll(
     >>> nll(torch.tensor([[0.1, 0.3, 0.6], [0.2, 0.3, 0.5]]), torch.tensor([0, 2]))
     tensor(1.4979)
     """
-    refuse_options(reduction, on_empty, normalizer, softcap=0.0)
+    refuse_options(reduction, on_empty, normalizer)
     values = arguments.floating(probabilities, "probabilities")
     values, target = in_default_layout(values, target, axis, dim, "probabilities")
     if arguments.should_check(check, values) and values.dim():

@@ -37,6 +37,11 @@ class Options(NamedTuple):
         """What `bridle.formula.bending` takes."""
         return self.temperature, self.softcap
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether the scores are at most scaled: their slope is the same everywhere."""
+        return not self.softcap
+
 
 class Parts(NamedTuple):
     """The parts of each row; those not asked for are empty.
