@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the walk
     "tensors": set(),
     "rows": {"checks", "tensors"},
+    "ranks": {"checks", "tensors"},
     "probabilities": {"checks", "kernels"},
     "losses": {"checks", "formula", "kernels", "probabilities", "tensors"},
     "information": {"checks", "kernels", "probabilities"},
@@ -36,11 +37,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"checks", "probabilities"},
     # what uses the walk; none of them knows another, but the estimators what they are the faces of
     "data": {"checks", "rows"},
-    "fit": {"checks", "kernels", "probabilities", "rows", "strict_json", "tensors"},
+    "fit": {"checks", "kernels", "probabilities", "ranks", "rows", "strict_json", "tensors"},
     "networks": {"checks", "kernels", "probabilities", "progress", "rows"},
     "estimators": {
-        "checks", "files", "fit", "losses", "networks", "probabilities", "progress", "rows",
-        "tensors",
+        "checks", "files", "fit", "losses", "networks", "probabilities", "progress", "ranks",
+        "rows", "tensors",
     },
     "torch": {"checks", "formula", "kernels", "losses"},
     "judge": {
@@ -56,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": {
         "__init__", "calibrate", "checks", "data", "estimators", "explain", "files", "fit",
         "information", "interruption", "judge", "kernels", "losses", "networks", "probabilities",
-        "progress", "report", "rows", "strict_json",
+        "progress", "ranks", "report", "rows", "strict_json",
     },
     "__main__": {"cli", "checks"},
     # who is passed a tensor is the only one to open the torch room

@@ -136,6 +136,7 @@ _LATE_ROOMS = {
     "judge",
     "networks",
     "progress",
+    "ranks",
     "report",
     "rows",
 }

@@ -65,17 +65,18 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
         """Return what the probabilities are the softmax of."""
         return scores
 
-    def _features(self, X: Features, *, reset: bool) -> Rows:
+    def _features(self, X: Features, *, reset: bool, least: int = 1) -> Rows:
         """Return features as rows, and hold their number and names against the fit's.
 
-        With ``reset`` they are those of the fit. Whether they are finite is told block by block,
-        with the row; their dtypes are left for `Rows` to convert.
+        With ``reset`` they are those of the fit, ``least`` rows of them. Whether they are finite is
+        told block by block, with the row; their dtypes are left for `Rows` to convert.
         """
         rows = rows_of(X)
         if rows is None:
             values = validate_data(
-                self, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False, reset=reset
-            )
+                self, X, accept_sparse="csr", dtype="numeric", ensure_all_finite=False,
+                reset=reset, ensure_min_samples=least,
+            )  # fmt: skip
             return Rows([values])
         if reset:
             self.n_features_in_ = rows.shape[1]

@@ -360,7 +360,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             model.warm_start = True  # at the folds' mean, which is close
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", WeightlessClassWarning)  # it was said already
-                model.fit(X, y, sample_weight)
+                model.fit(X, y, sample_weight, group=False)
             model.warm_start = False
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,16 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.estimators.base import rows_of
-from bridle.estimators.problem import Problem, problem_of
+from bridle.estimators.problem import Problem, own_rows
+from bridle.estimators.shares import share_of
 from bridle.estimators.softmax_regression import warn_unless_optimal
-from bridle.fit.problem.targets import ClassWeight, fit_target, warn_of_weightless
+from bridle.fit.problem.targets import ClassWeight, FitTarget, target_of_part
+from bridle.fit.readers import Reader
+from bridle.fit.readers.ranks import solved
 from bridle.fit.report import FitReport
 from bridle.fit.solvers.remembered_steps import RememberedSteps
 from bridle.fit.solvers.solve import Task, solve_together
+from bridle.ranks import DEFAULT_TIMEOUT, ranks_of
 from bridle.rows import Features, Rows
 from bridle.tensors import on_host
 
@@ -75,6 +80,8 @@ def softmax_regression_path(
     standardize: bool | float = False,
     symmetric: bool = False,
     memory_budget: int | None = None,
+    group: Any = None,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> SoftmaxPath:
     """Fit softmax regression for each of several ``C``, every one to its own proven optimum.
 
@@ -91,6 +98,8 @@ def softmax_regression_path(
         to 1e5).
     fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget
         As in `SoftmaxRegression`.
+    group, timeout
+        As in `SoftmaxRegression.fit`: the ranks of a process group find the path together.
 
     Returns
     -------
@@ -117,32 +126,42 @@ def softmax_regression_path(
     Coordinate Descent*, 2010, for warm starts along a path.
     """
     values = strengths(Cs)
-    features = rows_of(X)
-    if features is None:
-        features = Rows([X if hasattr(X, "ndim") else np.asarray(X)])
-    found = fit_target(on_host(y), on_host(sample_weight), class_weight, len(features))
-    warn_of_weightless(found)
-    problem = problem_of(
-        features,
-        found,
-        fit_intercept=fit_intercept,
-        standardize=standardize,
-        symmetric=symmetric,
-        memory_budget=memory_budget,
-    )
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
-    path = Path(problem, tol, max_iter)
-    fits = dict(path.fits(np.unique(values)))
-    for C, fit in fits.items():
-        warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
+    with ranks_of(group, timeout=timeout) as ranks:
+        share = share_of(ranks, partial(_own_rows, X, y, sample_weight), class_weight)
+        own = own_rows(
+            share.features,
+            share.target,
+            symmetric=symmetric,
+            memory_budget=memory_budget,
+            first_row=share.first_row,
+        )
+
+        def optima(readers: Sequence[Reader]) -> dict[float, Fit]:
+            problem = own.problem(*readers, fit_intercept=fit_intercept, standardize=standardize)
+            return dict(Path(problem, tol, max_iter).fits(np.unique(values)))
+
+        fits = solved(ranks, [own.reader], optima)
+    if ranks.rank == 0:
+        for C, fit in fits.items():
+            warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
     chosen = [fits[value] for value in values.tolist()]
     return SoftmaxPath(
         Cs=values,
         coefs=np.stack([fit.coef for fit in chosen]),
         intercepts=np.stack([fit.intercept for fit in chosen]),
         reports=[fit.report for fit in chosen],
-        classes=found.classes,
+        classes=share.target.classes,
     )
+
+
+def _own_rows(
+    X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+) -> tuple[Rows, FitTarget]:
+    features = rows_of(X)
+    if features is None:
+        features = Rows([X if hasattr(X, "ndim") else np.asarray(X)])
+    return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
 
 
 def strengths(Cs: str | int | npt.ArrayLike) -> Array:

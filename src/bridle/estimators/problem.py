@@ -31,6 +31,47 @@ class Problem(NamedTuple):
         return replace(self.objective, alpha=1.0 / (strength * self.objective.total_weight))
 
 
+class OwnRows(NamedTuple):
+    """The rows that this process has, and what is known of all before any is read."""
+
+    reader: Reader
+    classes: Array  # those that are fitted: they have weight
+    layout: Layout
+
+    def problem(self, reader: Reader, *, fit_intercept: bool, standardize: bool | float) -> Problem:
+        """State the problem of all rows, of which ``reader`` tells the statistics."""
+        objective = build_objective(
+            reader,
+            len(self.classes),
+            C=1.0,
+            fit_intercept=fit_intercept,
+            standardize=checks.flag_or_positive(standardize, "standardize"),
+        )
+        return Problem(reader, objective, self.classes, self.layout)
+
+
+def own_rows(
+    features: Rows,
+    found: FitTarget,
+    *,
+    symmetric: bool,
+    memory_budget: int | None,
+    first_row: int = 0,
+) -> OwnRows:
+    """Leave out the classes without weight."""
+    layout = Layout(found.counted, checks.flag(symmetric, "symmetric"))
+    counted = found.without(~layout.counted)
+    reader = reader_of(
+        features,
+        counted.target,
+        counted.sample_weight,
+        len(counted.classes),
+        checks.memory_budget(memory_budget),
+        first_row=first_row,
+    )
+    return OwnRows(reader, counted.classes, layout)
+
+
 def problem_of(
     features: Rows,
     found: FitTarget,
@@ -40,21 +81,6 @@ def problem_of(
     symmetric: bool,
     memory_budget: int | None,
 ) -> Problem:
-    """Leave out the classes without weight, and read the statistics of the others' rows."""
-    layout = Layout(found.counted, checks.flag(symmetric, "symmetric"))
-    counted = found.without(~layout.counted)
-    reader = reader_of(
-        features,
-        counted.target,
-        counted.sample_weight,
-        len(counted.classes),
-        checks.memory_budget(memory_budget),
-    )
-    objective = build_objective(
-        reader,
-        len(counted.classes),
-        C=1.0,
-        fit_intercept=fit_intercept,
-        standardize=checks.flag_or_positive(standardize, "standardize"),
-    )
-    return Problem(reader, objective, counted.classes, layout)
+    """State the problem of rows that all are here."""
+    own = own_rows(features, found, symmetric=symmetric, memory_budget=memory_budget)
+    return own.problem(own.reader, fit_intercept=fit_intercept, standardize=standardize)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +15,32 @@ from bridle import checks
 from bridle.estimators import model_file
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
-from bridle.estimators.problem import problem_of
+from bridle.estimators.problem import Problem, own_rows
+from bridle.estimators.shares import share_of
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.layout import Layout
 from bridle.fit.problem.objective import Objective
-from bridle.fit.problem.targets import ClassWeight, warn_of_weightless
+from bridle.fit.problem.targets import ClassWeight, FitTarget, target_of_part
+from bridle.fit.readers import Reader
+from bridle.fit.readers.ranks import solved
 from bridle.fit.report import FitReport
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
 from bridle.progress import Listener, Reporter, shown_gap
-from bridle.rows import Features
+from bridle.ranks import DEFAULT_TIMEOUT, Alone, Ranks, ranks_of
+from bridle.rows import Features, Rows
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
+
+
+class Optimum(NamedTuple):
+    """What a fit has found, in the classifier's shapes."""
+
+    coef: Array
+    intercept: Array
+    iterations: int
+    report: FitReport
 
 
 class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
@@ -139,6 +153,8 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         *,
         progress: Listener | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        group: Any = None,
+        timeout: float = DEFAULT_TIMEOUT,
     ) -> Self:
         """Fit to the optimum.
 
@@ -156,6 +172,13 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         checkpoint : path, optional
             A file that keeps the best weights every half minute, and from which a fit goes on if
             it is there. It is left behind at the end.
+        group : torch.distributed.ProcessGroup, False or None, optional
+            Processes that fit together, each with rows of its own, perhaps none: see
+            `bridle.ranks`. All of them call this, and get the same classifier; the first tells
+            ``progress`` and writes ``checkpoint``. By default all ranks, where
+            `torch.distributed` is initialised; False: this process alone.
+        timeout : float, optional
+            Seconds without a sign of life after which a rank counts as lost.
 
         An interruption (Ctrl-C) ends the fit at the best weights seen, with a warning.
 
@@ -164,26 +187,53 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         InputError
             Features that are not finite, fewer than two classes, weights below 0, …, each with
             the first bad row.
+        RankError
+            A rank was lost, or something failed there; on all of them.
         """
-        reporter = Reporter(progress, verbose=self.verbose)
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
-        features = self._features(X, reset=True)
-        found = self._targets(y, sample_weight, len(features))
-        warn_of_weightless(found)
-        problem = problem_of(
-            features,
-            found,
-            fit_intercept=self.fit_intercept,
-            standardize=self.standardize,
-            symmetric=self.symmetric,
-            memory_budget=self.memory_budget,
-        )
-        objective, layout = problem.at(C), problem.layout
+        with ranks_of(group, timeout=timeout) as ranks:
+            reporter = Reporter(progress, verbose=self.verbose)
+            share = share_of(
+                ranks, lambda: self._own_rows(X, y, sample_weight, ranks), self.class_weight
+            )
+            own = own_rows(
+                share.features,
+                share.target,
+                symmetric=self.symmetric,
+                memory_budget=self.memory_budget,
+                first_row=share.first_row,
+            )
+            classes = share.target.classes
+
+            def optimum(readers: Sequence[Reader]) -> Optimum:
+                problem = own.problem(
+                    *readers, fit_intercept=self.fit_intercept, standardize=self.standardize
+                )
+                return self._optimum(problem, problem.at(C), tol, classes, reporter, checkpoint)
+
+            found = solved(ranks, [own.reader], optimum)
+        self.classes_ = classes
+        self.coef_, self.intercept_ = found.coef, found.intercept
+        self.n_iter_, self.fit_report_ = found.iterations, found.report
+        if ranks.rank == 0:
+            warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
+        return self
+
+    def _own_rows(
+        self, X: Features, y: Any, sample_weight: npt.ArrayLike | None, ranks: Alone | Ranks
+    ) -> tuple[Rows, FitTarget]:
+        features = self._features(X, reset=True, least=1 if ranks.size == 1 else 0)
+        return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
+
+    def _optimum(
+        self, problem: Problem, objective: Objective, tol: float, classes: Array,
+        reporter: Reporter, checkpoint: str | os.PathLike[str] | None,
+    ) -> Optimum:  # fmt: skip
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint(checkpoint, problem.classes, features.shape[1])
-        start = self._start(objective, found.classes, layout, kept)
+            kept = Checkpoint(checkpoint, problem.classes, objective.facts.width)
+        start = self._start(objective, classes, problem.layout, kept)
         solution = solve(
             Task(objective, problem.reader, start),
             tol=tol,
@@ -194,14 +244,9 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         weight, intercept = objective.in_feature_units(solution.point.parameters)
         if kept is not None:
             kept.save(weight, intercept)
-        self.classes_ = found.classes
-        self.coef_, self.intercept_ = layout.fitted(weight, intercept)
-        self.n_iter_ = max(1, solution.iterations)
-        self.fit_report_ = FitReport.of(
-            solution, reporter.seconds, problem.classes, self._names() or None
-        )
-        warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
-        return self
+        report = FitReport.of(solution, reporter.seconds, problem.classes, self._names() or None)
+        fitted = problem.layout.fitted(weight, intercept)
+        return Optimum(*fitted, max(1, solution.iterations), report)
 
     def _contents(self) -> tuple[Description, Tensors]:
         description = {"iterations": self.n_iter_, "fit_report": self.fit_report_.to_dict()}

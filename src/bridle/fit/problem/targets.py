@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +28,20 @@ class FitTarget(NamedTuple):
     classes: Array  # (K,) the labels, sorted
     target: Array  # (N,) indices into them, or (N, K) distributions
     sample_weight: Array | None  # (N,) class weights included
+    # (K,) the weight of each class, where there are samples elsewhere; None: these are all.
+    mass_of_all: Array | None = None
+
+    @property
+    def mass(self) -> Array:
+        """The weight of each class (K,)."""
+        if self.mass_of_all is not None:
+            return self.mass_of_all
+        return _mass(self.target, len(self.classes), self.sample_weight)
 
     @property
     def counted(self) -> npt.NDArray[np.bool_]:
         """Which classes have weight (K,): the others have no part in a fit."""
-        mass = _mass(self.target, len(self.classes), self.sample_weight)
-        return np.asarray(mass > 0)
+        return np.asarray(self.mass > 0)
 
     def without(self, left_out: npt.NDArray[np.bool_]) -> FitTarget:
         """Return the targets among fewer classes: those left out have no weight."""
@@ -43,11 +51,11 @@ class FitTarget(NamedTuple):
         if self.target.ndim == 1:
             # A sample of a class that is left out has no weight, and may be of any other.
             target = np.maximum(np.cumsum(kept) - 1, 0)[self.target]
-            return FitTarget(self.classes[kept], target, weight)
+            return FitTarget(self.classes[kept], target, weight, self.mass[kept])
         target = self.target[:, kept]
         if weight is not None:
             target[weight == 0] = 1 / kept.sum()
-        return FitTarget(self.classes[kept], target, weight)
+        return FitTarget(self.classes[kept], target, weight, self.mass[kept])
 
 
 def fit_target(
@@ -57,6 +65,31 @@ def fit_target(
     count: int,
 ) -> FitTarget:
     """Check ``y`` and the weights of ``count`` samples."""
+    found = target_of_part(y, sample_weight, count)
+    return among_all(found, classes_of_all([ClassMasses.of(found)]), class_weight)
+
+
+class ClassMasses(NamedTuple):
+    """What the targets of some samples say of the classes of all."""
+
+    classes: Array  # (K,) the labels that they have, sorted; the columns of distributions
+    mass: Array  # (K,) their weight
+    are_distributions: bool
+    samples: int
+
+    @classmethod
+    def of(cls, found: FitTarget) -> ClassMasses:
+        """Return it, of a part's target."""
+        return cls(found.classes, found.mass, found.target.ndim == 2, len(found.target))
+
+
+def target_of_part(
+    y: npt.ArrayLike | None, sample_weight: npt.ArrayLike | None, count: int
+) -> FitTarget:
+    """Check ``y`` and the weights of ``count`` samples, of which others may lie elsewhere.
+
+    Its classes are those of these samples; their weights are not yet looked at.
+    """
     if y is None:
         raise checks.InputError(
             "y: fit requires y to be passed, but the target y is None",
@@ -73,18 +106,82 @@ def fit_target(
         )
     weight = None
     if sample_weight is not None:
-        weight = sample_weights(sample_weight, count)
+        weight = sample_weights(sample_weight, count, are_all=False)
     if labels.ndim == 2 and labels.shape[1] > 1:
-        checked_target = _distributions(labels, weight, class_weight)
-    else:
-        checked_target = _labels(labels, weight, class_weight)
-    if checked_target.sample_weight is not None and not checked_target.sample_weight.any():
+        return _distributions(labels, weight)
+    return _labels(labels, weight)
+
+
+def classes_of_all(parts: Sequence[ClassMasses]) -> ClassMasses:
+    """Return what several parts say together: all their classes, and what these weigh.
+
+    Raises
+    ------
+    InputError
+        Labels among distributions, or text among numbers; one class only; no weight at all.
+    """
+    parts = [part for part in parts if part.samples] or list(parts[:1])
+    kinds = {part.are_distributions for part in parts}
+    if len(kinds) > 1:
+        raise checks.InputError.of(
+            "y", expected="labels in all parts or distributions in all", found="both"
+        )
+    (are_distributions,) = kinds
+    classes = _united([part.classes for part in parts], are_columns=are_distributions)
+    mass = np.zeros(len(classes))
+    for part in parts:
+        mass[np.searchsorted(classes, part.classes)] += part.mass
+    if len(classes) < 2:
+        found = f"one class, {classes[0]!s}" if len(classes) else "no samples"
+        raise checks.InputError.of("y", expected="at least two classes", found=found)
+    if not mass.any():
+        _refuse_zeros()
+    return ClassMasses(classes, mass, are_distributions, sum(part.samples for part in parts))
+
+
+def _united(classes: Sequence[Array], *, are_columns: bool) -> Array:
+    widths = {len(each) for each in classes}
+    if are_columns and len(widths) > 1:
+        raise checks.InputError.of(
+            "y", expected="distributions over the same classes in all parts", found=sorted(widths)
+        )
+    if len(classes) == 1:
+        return classes[0]
+    # Joined, numbers would become text.
+    kinds = {"text" if each.dtype.kind in "US" else "numbers" for each in classes}
+    if len(kinds) > 1 and not any(each.dtype.hasobject for each in classes):
+        raise checks.InputError.of(
+            "y", expected="labels of one kind in all parts", found="text and numbers"
+        )
+    try:
+        return np.unique(np.concatenate(classes))
+    except TypeError as error:  # labels of several types have no order
+        raise checks.InputError(f"y: {error}", argument="y") from None
+
+
+def among_all(found: FitTarget, of_all: ClassMasses, class_weight: ClassWeight) -> FitTarget:
+    """Return a part's target among the classes of all, class weights included."""
+    if of_all.are_distributions:
+        if class_weight is not None:
+            _refuse_class_weight(class_weight)
+        target = found.target
+        if target.ndim == 1:  # a part without samples says nothing of their kind
+            target = np.zeros((0, len(of_all.classes)))
+        return FitTarget(of_all.classes, target, found.sample_weight, of_all.mass)
+    target, weight, mass = found.target, found.sample_weight, of_all.mass
+    if len(found.classes) < len(of_all.classes):
+        target = np.searchsorted(of_all.classes, found.classes)[target]
+    if class_weight is not None:
+        factors = _class_factors(mass, class_weight, of_all.classes)
+        weight = np.asarray(factors[target] * (1.0 if weight is None else weight))
+        mass = mass * factors
+    if not mass.any():
         raise checks.InputError(
             "class_weight: expected a weight above 0 for a class that has samples with weight",
             argument="class_weight",
             expected="a weight above 0 for a class that has samples with weight",
         )
-    return checked_target
+    return FitTarget(of_all.classes, target, weight, mass)
 
 
 def known_target(
@@ -103,7 +200,9 @@ def known_target(
         )
     weight = None if sample_weight is None else sample_weights(sample_weight, count)
     if labels.ndim == 2 and labels.shape[1] > 1:
-        given_distributions = _distributions(labels, weight, class_weight)
+        if class_weight is not None:
+            _refuse_class_weight(class_weight)
+        given_distributions = _distributions(labels, weight)
         if len(given_distributions.classes) != len(classes):
             raise checks.InputError.of(
                 name,
@@ -160,19 +259,17 @@ def weighted(
     """Return sample weights times those of the samples' classes."""
     if class_weight is None:
         return weight
-    factors = _class_factors(target, weight, class_weight, classes)
+    mass = _mass(target, len(classes), weight)
+    factors = _class_factors(mass, class_weight, classes)
     return np.asarray(factors[target] * (1.0 if weight is None else weight))
 
 
-def _class_factors(
-    target: Array, weight: Array | None, class_weight: ClassWeight, classes: Array
-) -> Array:
+def _class_factors(mass: Array, class_weight: ClassWeight, classes: Array) -> Array:
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise checks.InputError.of(
                 "class_weight", expected='a dict, "balanced" or None', found=repr(class_weight)
             )
-        mass = _mass(target, len(classes), weight)
         counted = mass > 0
         # Each class that has weight gets the same total; a class without weight gets none.
         balanced_mass = mass.sum() / max(int(counted.sum()), 1)
@@ -199,28 +296,18 @@ def _class_factors(
     return np.array([factors_by_label.get(label, 1.0) for label in places])
 
 
-def _labels(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
+def _labels(y: Array, weight: Array | None) -> FitTarget:
     labels = column_or_1d(y, warn=True)
     try:
-        check_classification_targets(labels)
+        if len(labels):
+            check_classification_targets(labels)
         classes, target = np.unique(labels, return_inverse=True)
     except (TypeError, ValueError) as error:  # labels of several types have no order
         raise checks.InputError(f"y: {error}", argument="y") from None
-    if len(classes) < 2:
-        raise checks.InputError.of(
-            "y", expected="at least two classes", found=f"one class, {classes[0]!s}"
-        )
-    return FitTarget(classes, target, weighted(target, weight, class_weight, classes))
+    return FitTarget(classes, target, weight)
 
 
-def _distributions(y: Array, weight: Array | None, class_weight: ClassWeight) -> FitTarget:
-    if class_weight is not None:
-        raise checks.InputError(
-            "class_weight: expected None where y holds probabilities; scale sample_weight instead",
-            argument="class_weight",
-            expected="None where y holds probabilities",
-            found=repr(class_weight),
-        )
+def _distributions(y: Array, weight: Array | None) -> FitTarget:
     values = checks.floating(y, "y")
     checks.probability_rows(values, "y")
     wide = values.astype(np.float64)
@@ -228,19 +315,32 @@ def _distributions(y: Array, weight: Array | None, class_weight: ClassWeight) ->
     return FitTarget(np.arange(y.shape[1]), wide / wide.sum(axis=1, keepdims=True), weight)
 
 
-def sample_weights(sample_weight: npt.ArrayLike, count: int) -> Array:
-    """Check the weights of so many samples; a number is that of each."""
+def _refuse_class_weight(class_weight: ClassWeight) -> None:
+    raise checks.InputError(
+        "class_weight: expected None where y holds probabilities; scale sample_weight instead",
+        argument="class_weight",
+        expected="None where y holds probabilities",
+        found=repr(class_weight),
+    )
+
+
+def sample_weights(sample_weight: npt.ArrayLike, count: int, *, are_all: bool = True) -> Array:
+    """Check the weights of so many samples, one of which counts if they are all; one for each."""
     array = checks.real_numbers(sample_weight, "sample_weight")
     full = np.full(count, float(array)) if array.ndim == 0 else array
     checked = checks.weights(full, "sample_weight", (count,), check=True).astype(np.float64)
-    if not checked.any():
-        raise checks.InputError(
-            "sample_weight: expected a weight above 0, all weights are zero",
-            argument="sample_weight",
-            expected="a weight above 0",
-            found="zeros",
-        )
+    if are_all and not checked.any():
+        _refuse_zeros()
     return checked
+
+
+def _refuse_zeros() -> None:
+    raise checks.InputError(
+        "sample_weight: expected a weight above 0, all weights are zero",
+        argument="sample_weight",
+        expected="a weight above 0",
+        found="zeros",
+    )
 
 
 def _mass(target: Array, classes: int, weight: Array | None) -> Array:

@@ -8,6 +8,7 @@ file                  subject
 ``sparse.py``         sparse matrices of one process
 ``sparse_layout.py``  their entries as the products want them
 ``tensors.py``        PyTorch tensors on a device
+``ranks.py``          what several processes have, each of which answers from its own
 ``all_rows.py``       questions about each row, where one process has all of them
 ``separation.py``     one of these: directions in which the loss falls for ever
 ``block_sizes.py``    how many rows are processed at a time
@@ -35,11 +36,16 @@ def reader_of(
     sample_weight: npt.NDArray[Any] | None,
     classes: int,
     memory_budget: int | None = None,
+    *,
+    first_row: int = 0,
 ) -> DenseReader | SparseReader | TensorReader:
-    """Return the reader of some features, with class indices (N,) or distributions (N, K)."""
+    """Return the reader of some features, with class indices (N,) or distributions (N, K).
+
+    ``first_row`` is the number of their first row, where others lie elsewhere.
+    """
     kind: type[DenseReader | SparseReader | TensorReader] = DenseReader
     if features.is_sparse:
         kind = SparseReader
     elif features.are_tensors:
         kind = TensorReader
-    return kind(features, target, sample_weight, classes, memory_budget)
+    return kind(features, target, sample_weight, classes, memory_budget, first_row=first_row)

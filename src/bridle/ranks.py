@@ -1,0 +1,560 @@
+"""Processes of one job that answer questions together: the ranks of a `torch.distributed` group.
+
+One of them, the driver (rank 0), asks; every rank answers from what it has, and the answers are
+merged on their way to the driver, in an order that depends on their number alone. So no rank's
+rounding can lead it to another decision than the others', and a rank that fails answers with its
+error, which ends the work on all of them.
+
+A rank says that it has something to hand over by a key in the group's store, and is waited for
+there: who waits looks meanwhile for a sign of life, which a thread of each rank gives. Only what is
+ready goes through the group's own operations, so that these need not wait long for anybody.
+
+What is handed over is pickled, as in PyTorch's own collectives of objects: the ranks of a group are
+one program and trust each other. No file is written or read.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle import checks
+from bridle.tensors import is_tensor, on_host
+
+Array = npt.NDArray[Any]
+Store = Any  # torch.distributed.Store
+Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+Ask = Callable[[Any], Any]
+
+DEFAULT_TIMEOUT = 60.0
+# Arrays of more bytes go through the group's operations, from memory to memory; smaller ones in the
+# message, through the store.
+_INLINE_BYTES = 2**14
+# Signs of life within a timeout.
+_BEATS = 6
+_LONGEST_WAIT = 1.0  # seconds between two looks at a sign of life
+
+
+class RankError(RuntimeError):
+    """What ended the work of a group on one of its ranks, or that a rank was lost.
+
+    Attributes
+    ----------
+    rank : int or None
+        Which one, where it is known.
+    """
+
+    def __init__(self, message: str, rank: int | None) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.rank)
+
+
+class _Failure(NamedTuple):
+    """An error as an answer."""
+
+    rank: int | None
+    error: checks.InputError | RankError
+
+
+class _Ended(NamedTuple):
+    """The driver's last word: the result of the work."""
+
+    result: Any
+
+
+class Alone:
+    """One process that has all there is: it asks itself."""
+
+    rank, size = 0, 1
+
+    def gathered(self, make: Callable[[], Answer]) -> list[Answer]:
+        """Return what each rank makes, in their order."""
+        return [make()]
+
+    def led(
+        self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
+        lead: Callable[[Ask], Result],
+    ) -> Result:  # fmt: skip
+        """Return the result of ``lead``, whose questions are answered here."""
+        del merge
+        return lead(answer)
+
+    def __enter__(self) -> Alone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def ranks_of(group: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Alone | Ranks:
+    """Return the ranks of a process group.
+
+    Parameters
+    ----------
+    group : torch.distributed.ProcessGroup, False or None
+        None means all ranks where a process group was initialised, and else this process alone;
+        False means this process alone.
+    timeout : float
+        Seconds without a sign of life after which a rank counts as lost.
+
+    Raises
+    ------
+    InputError
+        This process is not in the group.
+    """
+    timeout = checks.positive(timeout, "timeout")
+    torch = sys.modules.get("torch")
+    if group is False or torch is None or not torch.distributed.is_available():
+        return Alone()
+    if group is None and not torch.distributed.is_initialized():
+        return Alone()
+    if torch.distributed.get_rank(group) < 0:
+        raise checks.InputError.of(
+            "group", expected="a group that this process is in", found="another"
+        )
+    if torch.distributed.get_world_size(group) == 1:
+        return Alone()
+    return Ranks(group, timeout)
+
+
+# How many times each group has begun: the ranks count alike, so that their words are not mixed up.
+_begun: dict[tuple[int, ...], int] = {}
+_transports: dict[tuple[tuple[int, ...], float], Any] = {}
+
+
+class Ranks:
+    """The ranks of a group of more than one; each of them makes one of these at the same time."""
+
+    def __init__(self, group: Any, timeout: float) -> None:
+        self._distributed: Any = sys.modules["torch"].distributed
+        self.rank: int = self._distributed.get_rank(group)
+        self.size: int = self._distributed.get_world_size(group)
+        self._timeout, self._group = timeout, group
+        self._members = tuple(self._distributed.get_process_group_ranks(group or self._world))
+        count = _begun[self._members] = _begun.get(self._members, 0) + 1
+        prefix = f"bridle/{hash(self._members)}/{count}"
+        store = sys.modules["torch"].distributed.distributed_c10d._get_default_store()
+        self._store: Store = self._distributed.PrefixStore(prefix, store)
+        self._heart = _Heart(self._store, self.rank, timeout)
+        self._exchanges = 0
+        self._cause: Exception | None = None
+
+    @property
+    def _world(self) -> Any:
+        return self._distributed.group.WORLD
+
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._heart.stop()
+
+    def gathered(self, make: Callable[[], Answer]) -> list[Answer]:
+        """Return what each rank makes, in their order, on all of them; small things only.
+
+        Raises
+        ------
+        InputError, RankError
+            What went wrong on one of them, on all of them.
+        """
+        self._exchanges += 1
+        name = f"gathered/{self._exchanges}"
+        mine = self._attempted(make)
+        if self.rank == 0:
+            found = [mine] + [
+                self._attempted(partial(self._word, f"{name}/{other}", other))
+                for other in range(1, self.size)
+            ]
+            self._store.set(name, pickle.dumps(found))
+        else:
+            self._store.set(f"{name}/{self.rank}", pickle.dumps(mine))
+            found = self._word(name, 0)
+        failures = [each for each in found if isinstance(each, _Failure)]
+        if failures:
+            self._fail(failures[0])
+        return found
+
+    def _fail(self, failure: _Failure) -> NoReturn:
+        """Raise an error that ended the work; where it began, with the traceback to its cause."""
+        raise failure.error from self._cause
+
+    def led(
+        self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
+        lead: Callable[[Ask], Result],
+    ) -> Result:  # fmt: skip
+        """Return, on all ranks, the result of ``lead``, which runs on the driver.
+
+        Each question that it asks is answered by ``answer`` on every rank, and
+        ``merge(question, one, other)`` makes one of two answers, on whichever rank has both.
+
+        Raises
+        ------
+        InputError, RankError
+            What went wrong on one of them, on all of them.
+        """
+        transport = self._transport()
+        if self.rank:
+            return _Follower(self, transport).serve(answer, merge)  # type: ignore[no-any-return]
+        return _Driver(self, transport).run(answer, merge, lead)
+
+    def _transport(self) -> Any:
+        """Return a group of CPU arrays with our timeout, made once all ranks are there."""
+        self.gathered(lambda: None)
+        key = (self._members, self._timeout)
+        if key not in _transports:
+            _transports[key] = self._distributed.new_group(
+                list(self._members),
+                timeout=timedelta(seconds=self._timeout),
+                backend="gloo",
+                use_local_synchronization=True,
+            )
+        return _transports[key]
+
+    def _attempted(self, make: Callable[[], Any]) -> Any:
+        """Return what is made, or why it was not."""
+        try:
+            return make()
+        except checks.InputError as error:
+            return _Failure(self.rank, _of_rank(error, self.rank))
+        except RankError as error:
+            return _Failure(error.rank, error)
+        except Exception as error:
+            self._cause = error
+            reason = str(error) or type(error).__name__
+            return _Failure(self.rank, RankError(f"rank {self.rank}: {reason}", self.rank))
+
+    def _word(self, key: str, rank: int) -> Any:
+        """Return what a rank says under a key, once it does."""
+        self._heart.wait_for(key, rank)
+        return pickle.loads(self._store.get(key))
+
+
+class _Heart:
+    """Signs of life in the store: our own, and how long ago another rank's last one was seen."""
+
+    def __init__(self, store: Store, rank: int, timeout: float) -> None:
+        self._store, self._rank, self._timeout = store, rank, timeout
+        self._seen: dict[int, tuple[bytes, float]] = {}
+        self._begun = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        beats = 0
+        with suppress(RuntimeError):  # who waits for the store's keeper finds it lost himself
+            while True:
+                beats += 1
+                self._store.set(f"alive/{self._rank}", str(beats))
+                if self._stopped.wait(self._timeout / _BEATS):
+                    return
+
+    def wait_for(self, key: str, rank: int) -> None:
+        """Wait for a rank to set a key, as long as there are signs of life of it."""
+        distributed: Any = sys.modules["torch"].distributed
+        pause = timedelta(seconds=min(_LONGEST_WAIT, self._timeout / _BEATS))
+        self._seen.pop(rank, None)
+        self._begun = time.monotonic()
+        while True:
+            time.sleep(1e-4)  # the store is one thread's at a time: our own sign of life wants it
+            try:
+                self._store.wait([key], pause)
+                return
+            except distributed.DistNetworkError:
+                raise RankError(f"rank {rank}: lost, with the group's store", rank) from None
+            except RuntimeError:  # not there yet
+                self._look_for(rank)
+
+    def _look_for(self, rank: int) -> None:
+        key, now = f"alive/{rank}", time.monotonic()
+        beat = self._store.get(key) if self._store.check([key]) else b""
+        last, when = self._seen.get(rank, (b"", self._begun))
+        if beat != last:
+            self._seen[rank] = (beat, now)
+        elif now - when > self._timeout:
+            raise RankError(
+                f"rank {rank}: no sign of life for {self._timeout:g} s: lost, or never came here "
+                "(all ranks of a group fit together; group=False: this process alone)",
+                rank,
+            )
+
+
+class _Channel:
+    """What driver and followers share: messages with arrays, and answers on their way up."""
+
+    def __init__(self, ranks: Ranks, transport: Any) -> None:
+        self._ranks, self._transport = ranks, transport
+        self._store, self._members = ranks._store, ranks._members
+        self._distributed = ranks._distributed
+        self._asked = 0
+
+    def merged(self, answer: Any, merge: Callable[[Any, Any], Any]) -> Any:
+        """Return the merged answers of this rank and those above it; None once handed over."""
+        rank, size, step = self._ranks.rank, self._ranks.size, 1
+        while step < size:
+            if rank % (2 * step):
+                self._hand_over(answer, rank - step)
+                return None
+            if rank + step < size:
+                other = self._ranks._attempted(partial(self._received, rank + step))
+                answer = self._both(answer, other, merge)
+            step *= 2
+        return answer
+
+    def _both(self, one: Any, other: Any, merge: Callable[[Any, Any], Any]) -> Any:
+        failures = [each for each in (one, other) if isinstance(each, _Failure)]
+        if failures:
+            return min(failures, key=lambda failure: -1 if failure.rank is None else failure.rank)
+        return self._ranks._attempted(lambda: merge(one, other))
+
+    def _hand_over(self, answer: Any, rank: int) -> None:
+        message = _Message.of(answer)
+        self._store.set(self._key(self._ranks.rank), message.header)
+        for array in message.new:
+            if array.nbytes:
+                self._distributed.send(_bytes(array), self._members[rank], group=self._transport)
+
+    def _received(self, rank: int) -> Any:
+        key = self._key(rank)
+        header = self._header(key, rank)
+        self._store.delete_key(key)
+        with _lost(rank):
+            return _unpacked(
+                header,
+                lambda memory: self._distributed.recv(
+                    memory, self._members[rank], group=self._transport
+                ),
+            )[0]
+
+    def _key(self, rank: int) -> str:
+        return f"answer/{self._asked}/{rank}"
+
+    def _header(self, key: str, rank: int) -> bytes:
+        self._ranks._heart.wait_for(key, rank)
+        return self._store.get(key)  # type: ignore[no-any-return]
+
+    def _broadcast(self, memory: Any) -> None:
+        self._distributed.broadcast(memory, self._members[0], group=self._transport)
+
+
+class _Driver(_Channel):
+    """Rank 0: asks, and says how it ends."""
+
+    def run(
+        self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
+        lead: Callable[[Ask], Result],
+    ) -> Result:  # fmt: skip
+        def ask(question: Any) -> Any:
+            self._announce(question)
+            mine = self._ranks._attempted(partial(answer, question))
+            found = self.merged(mine, partial(merge, question))
+            self._store.delete_key(f"question/{self._asked}")
+            if isinstance(found, _Failure):
+                self._ranks._fail(found)
+            return found
+
+        self._sent: list[_Sent] = []
+        try:
+            result = lead(ask)
+            self._announce(_Ended(result))
+        except BaseException as error:
+            self._say_that_it_failed(error)
+            raise
+        self._wait_for_the_others(patience=self._ranks._timeout)
+        return result
+
+    def _announce(self, word: Any) -> None:
+        """Tell all ranks; arrays that were in the last question are not sent again."""
+        self._asked += 1
+        message = _Message.of(word, self._sent)
+        self._store.set(f"question/{self._asked}", message.header)
+        with _lost(None):
+            for array in message.new:
+                if array.nbytes:
+                    self._broadcast(_bytes(array))
+        self._sent = message.sent
+
+    def _say_that_it_failed(self, error: BaseException) -> None:
+        def again() -> None:
+            raise error if isinstance(error, Exception) else RuntimeError("interrupted")
+
+        self._asked += 1
+        with suppress(RuntimeError):
+            header = _Message.of(self._ranks._attempted(again), []).header
+            self._store.set(f"question/{self._asked}", header)
+            self._wait_for_the_others(patience=min(5.0, self._ranks._timeout))
+
+    def _wait_for_the_others(self, patience: float) -> None:
+        """Wait until all have heard the last word: the store may end with this process."""
+        left = [f"left/{rank}" for rank in range(1, self._ranks.size)]
+        with suppress(RuntimeError):
+            self._store.wait(left, timedelta(seconds=patience))
+
+
+class _Follower(_Channel):
+    """Every other rank: answers until the driver says that it is over."""
+
+    def serve(self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any]) -> Any:
+        known: list[Array] = []
+        while True:
+            self._asked += 1
+            header = self._header(f"question/{self._asked}", 0)
+            with _lost(0):
+                word, known = _unpacked(header, self._broadcast, known)
+            if isinstance(word, _Failure | _Ended):
+                self._store.set(f"left/{self._ranks.rank}", "")
+                if isinstance(word, _Failure):
+                    self._ranks._fail(word)
+                return word.result
+            mine = self._ranks._attempted(partial(answer, word))
+            # Where whom the answer is for is lost, the driver will say so.
+            with suppress(RuntimeError):
+                self.merged(mine, partial(merge, word))
+
+
+class _Sent(NamedTuple):
+    """An array that the other end has, and its numbers then: it may have been written to since."""
+
+    array: Array
+    copy: Array
+
+    def is_still(self, array: Array) -> bool:
+        return array is self.array and np.array_equal(array, self.copy, equal_nan=True)
+
+
+class _Message(NamedTuple):
+    """An object in two parts: a pickle, and the large arrays that it refers to by their place."""
+
+    header: bytes
+    new: list[Array]  # arrays that the other end does not have
+    sent: list[_Sent]  # all of them, once they are sent
+
+    @classmethod
+    def of(cls, word: Any, sent: Sequence[_Sent] | None = None) -> _Message:
+        """Return it; ``sent`` is at the other end already. With None nothing is kept in mind."""
+        packed, contents = _packed(word)
+        places = [
+            next((place for place, each in enumerate(sent or ()) if each.is_still(array)), None)
+            for array in contents
+        ]
+        both = list(zip(contents, places, strict=True))
+        layout = [place if place is not None else (a.dtype.str, a.shape) for a, place in both]
+        now_there = []
+        if sent is not None:
+            now_there = [
+                sent[place] if place is not None else _Sent(array, array.copy())
+                for array, place in both
+            ]
+        new = [array for array, place in both if place is None]
+        return cls(pickle.dumps((layout, packed)), new, now_there)
+
+
+class _Packer(pickle.Pickler):
+    """Leaves large arrays, and tensors, to be handed over beside the pickle."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, protocol=5)
+        self.contents: list[Array] = []
+
+    def persistent_id(self, value: Any) -> int | None:
+        """Return the place of an array among the contents; None for what is pickled."""
+        if is_tensor(value):
+            value = on_host(value)
+        elif (
+            not isinstance(value, np.ndarray)
+            or value.nbytes <= _INLINE_BYTES
+            or value.dtype.hasobject
+        ):
+            return None
+        for place, known in enumerate(self.contents):
+            if known is value:
+                return place
+        self.contents.append(value)
+        return len(self.contents) - 1
+
+
+class _Unpacker(pickle.Unpickler):
+    def __init__(self, packed: bytes, contents: Sequence[Array]) -> None:
+        super().__init__(io.BytesIO(packed))
+        self._contents = contents
+
+    def persistent_load(self, place: int) -> Array:
+        """Return the array at a place."""
+        return self._contents[place]
+
+
+def _packed(word: Any) -> tuple[bytes, list[Array]]:
+    packer = _Packer(stream := io.BytesIO())
+    packer.dump(word)
+    return stream.getvalue(), packer.contents
+
+
+def without_tensors(answer: Answer) -> Answer:
+    """Return an object with arrays on the host in place of its tensors."""
+    packed, contents = _packed(answer)
+    return _Unpacker(packed, contents).load()  # type: ignore[no-any-return]
+
+
+def _unpacked(
+    header: bytes, fill: Callable[[Any], Any], known: Sequence[Array] = ()
+) -> tuple[Any, list[Array]]:
+    """Return an object and its arrays; ``fill`` gets the memory of those that are not ``known``."""
+    layout, packed = pickle.loads(header)
+    torch: Any = sys.modules["torch"]
+    contents = []
+    for each in layout:
+        if isinstance(each, int):
+            contents.append(known[each])
+            continue
+        dtype, shape = np.dtype(each[0]), each[1]
+        memory = torch.empty(int(np.prod(shape)) * dtype.itemsize, dtype=torch.uint8)
+        if len(memory):
+            fill(memory)
+        contents.append(memory.numpy().view(dtype).reshape(shape))
+    return _Unpacker(packed, contents).load(), contents
+
+
+def _bytes(array: Array) -> Any:
+    """Return the memory of an array as a tensor."""
+    whole = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return sys.modules["torch"].from_numpy(whole if whole.flags.writeable else whole.copy())
+
+
+@contextmanager
+def _lost(rank: int | None) -> Iterator[None]:
+    """Name the rank that did not finish what it was ready to do, where it is known."""
+    try:
+        yield
+    except RuntimeError as error:
+        name = "a rank" if rank is None else f"rank {rank}"
+        raise RankError(f"{name}: lost while arrays were handed over ({error})", rank) from None
+
+
+def _of_rank(error: checks.InputError, rank: int) -> checks.InputError:
+    """Return the error, which says on which rank it was found."""
+    return checks.InputError(
+        f"{error} (rank {rank})",
+        argument=error.argument,
+        expected=error.expected,
+        found=error.found,
+        row=error.row,
+    )
