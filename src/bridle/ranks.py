@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -85,6 +86,10 @@ class Alone:
     def gathered(self, make: Callable[[], Answer]) -> list[Answer]:
         """Return what each rank makes, in their order."""
         return [make()]
+
+    def made(self, make: Callable[[], Result]) -> Result:
+        """Return what this rank makes, once all have made theirs."""
+        return make()
 
     def led(
         self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
@@ -192,6 +197,18 @@ class Ranks:
     def _fail(self, failure: _Failure) -> NoReturn:
         """Raise an error that ended the work; where it began, with the traceback to its cause."""
         raise failure.error from self._cause
+
+    def made(self, make: Callable[[], Result]) -> Result:
+        """Return what this rank makes, once all have made theirs; it is not handed over.
+
+        Raises
+        ------
+        InputError, RankError
+            What went wrong on one of them, on all of them.
+        """
+        own: list[Result] = []
+        self.gathered(lambda: own.append(make()))
+        return own[0]
 
     def led(
         self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
@@ -359,20 +376,24 @@ class _Channel:
 class _Driver(_Channel):
     """Rank 0: asks, and says how it ends."""
 
+    _sent: Sequence[_Sent] = ()
+    _failure: _Failure | None = None
+
     def run(
         self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
         lead: Callable[[Ask], Result],
     ) -> Result:  # fmt: skip
         def ask(question: Any) -> Any:
-            self._announce(question)
-            mine = self._ranks._attempted(partial(answer, question))
-            found = self.merged(mine, partial(merge, question))
-            self._store.delete_key(f"question/{self._asked}")
+            with _interruption_put_off():
+                self._announce(question)
+                mine = self._ranks._attempted(partial(answer, question))
+                found = self.merged(mine, partial(merge, question))
+                self._store.delete_key(f"question/{self._asked}")
             if isinstance(found, _Failure):
+                self._failure = found
                 self._ranks._fail(found)
             return found
 
-        self._sent: list[_Sent] = []
         try:
             result = lead(ask)
             self._announce(_Ended(result))
@@ -399,7 +420,8 @@ class _Driver(_Channel):
 
         self._asked += 1
         with suppress(RuntimeError):
-            header = _Message.of(self._ranks._attempted(again), []).header
+            failure = self._failure or self._ranks._attempted(again)
+            header = _Message.of(failure).header
             self._store.set(f"question/{self._asked}", header)
             self._wait_for_the_others(patience=min(5.0, self._ranks._timeout))
 
@@ -414,6 +436,11 @@ class _Follower(_Channel):
     """Every other rank: answers until the driver says that it is over."""
 
     def serve(self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any]) -> Any:
+        # Ctrl-C reaches all ranks: the driver ends the fit at the best weights seen.
+        with _on_interruption(signal.SIG_IGN):
+            return self._serve(answer, merge)
+
+    def _serve(self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any]) -> Any:
         known: list[Array] = []
         while True:
             self._asked += 1
@@ -537,6 +564,39 @@ def _bytes(array: Array) -> Any:
     """Return the memory of an array as a tensor."""
     whole = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return sys.modules["torch"].from_numpy(whole if whole.flags.writeable else whole.copy())
+
+
+@contextmanager
+def _on_interruption(handler: Any) -> Iterator[None]:
+    """Let a handler have Ctrl-C, where it comes to this thread at all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _interruption_put_off() -> Iterator[None]:
+    """Finish an exchange before Ctrl-C interrupts: the others would wait for its end.
+
+    A second Ctrl-C does not wait.
+    """
+    came = False
+
+    def remember(*_: Any) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    with _on_interruption(remember):
+        yield
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextmanager

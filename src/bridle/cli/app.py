@@ -14,9 +14,11 @@ import typer.main
 
 import bridle
 from bridle import checks, interruption
+from bridle.cli import ranks
 from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
 from bridle.cli.messages import one_line, typed
 from bridle.cli.options.panels import PanelledCommand
+from bridle.ranks import RankError
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
 # in a command line, two steps above the one that typer exports.
@@ -70,7 +72,7 @@ def _run(arguments: list[str]) -> int:
     typed.set(arguments)
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
-    except (checks.InputError, checks.MissingExtraError) as error:
+    except (checks.InputError, checks.MissingExtraError, RankError) as error:
         return _refuse(str(error))
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
@@ -111,12 +113,15 @@ def _commands_with(option: str) -> list[str]:
 
 
 def _refuse(message: str) -> int:
-    print(f"bridle: {one_line(message)}", file=sys.stderr)
+    # What ends one of several processes ends all: the first says it, unless it is the one lost.
+    if ranks.rank() == 0 or message.startswith("rank 0: "):
+        print(f"bridle: {one_line(message)}", file=sys.stderr)
     return 2
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"bridle: warning: {one_line(str(message))}", file=sys.stderr)
+    if ranks.rank() == 0:
+        print(f"bridle: warning: {one_line(str(message))}", file=sys.stderr)
 
 
 def _version(wanted: bool) -> None:
@@ -137,6 +142,7 @@ def _show_completion(shell: str | None) -> None:
 
 @app.callback()
 def _main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
@@ -152,4 +158,6 @@ def _main(
         ),
     ] = None,
 ) -> None:
-    pass
+    del version, show_completion  # their callbacks have done what they ask for
+    if context.invoked_subcommand != "fit":
+        ranks.refuse(f"bridle {context.invoked_subcommand}")

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from bridle import checks, interruption
-from bridle.cli import outputs, report_page, reporting
+from bridle.cli import outputs, ranks, report_page, reporting
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
-from bridle.cli.sampling import Samples, Source, samples_of
+from bridle.cli.sampling import Samples, Source, part_of, samples_of
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.estimators import SoftmaxRegression
+from bridle.ranks import Alone, Ranks
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,28 @@ class Options:
     checkpoint: Path | None
     device: str | None
     label_errors: bool
+    timeout: float  # of ranks, where there are several
 
 
 def fit(
     source: Source, options: Options, folder: Folder, report: Path | None, printing: Printing
 ) -> None:
-    """Load, split, fit, judge, print and write."""
+    """Load, split, fit, judge, print and write.
+
+    Of several processes that a launcher started, each fits a part of the samples, and the first
+    does all the rest.
+    """
     _check(options, folder)
     read = (source.data, source.labels, source.test, source.test_labels, options.checkpoint)
     report_page.check(report, sources=read, folder=folder.path)
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
         tell_user(f"going on from the weights in {options.checkpoint}")
-    dataset = source.load()
-    interruption.raise_again()
-    train, judged = samples_of(source, dataset)
-    model, sweep = _fitted(options, dataset, train, live=printing.for_people)
+    with ranks.started(options.timeout) as all_ranks:
+        dataset, train, judged = all_ranks.made(partial(_samples, source, all_ranks))
+        live = printing.for_people and all_ranks.rank == 0
+        model, sweep = _fitted(options, dataset, train, all_ranks, live=live)
+    if all_ranks.rank:
+        return
     reporting.remember_data(model, dataset)
     figures = {
         "model": {"C": model.C, "standardize": model.standardize, "tol": model.tol},
@@ -55,7 +64,7 @@ def fit(
     }
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
-    lines = _lines(model, sweep)
+    lines = chain(ranks.lines(all_ranks), _lines(model, sweep))
     if options.label_errors:
         found = doubts(model, train)
         figures["label_errors"], lines = found.to_dict(), chain(lines, found.lines())
@@ -67,10 +76,24 @@ def fit(
         raise KeyboardInterrupt
 
 
+def _samples(source: Source, all_ranks: Alone | Ranks) -> tuple[Dataset, Samples, Samples]:
+    dataset = source.load()
+    interruption.raise_again()
+    samples = samples_of(source, dataset, part=all_ranks.rank, parts=all_ranks.size)
+    return dataset, *samples
+
+
 def _check(options: Options, folder: Folder) -> None:
     if options.C is not None:
         checks.positive(options.C, "--C", infinite=True)
     checks.positive(options.tol, "--tol")
+    checks.positive(options.timeout, "--timeout")
+    for name, is_given in (
+        ("--Cs", options.sweep is not None),
+        ("--label-errors", options.label_errors),
+    ):
+        if is_given:
+            ranks.refuse(name)
     if options.sweep is not None:
         options.sweep.check()
         for name, given in (("--C", options.C), ("--checkpoint", options.checkpoint)):
@@ -82,9 +105,11 @@ def _check(options: Options, folder: Folder) -> None:
 
 
 def _fitted(
-    options: Options, dataset: Dataset, train: Samples, *, live: bool
+    options: Options, dataset: Dataset, train: Samples, all_ranks: Alone | Ranks, *, live: bool
 ) -> tuple[SoftmaxRegression, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
+    if all_ranks.size > 1:
+        train = part_of(train, all_ranks.rank, all_ranks.size)
     if options.device is not None:
         train = _on_device(train, options.device)
     scale = _scale(options, dataset)
@@ -94,13 +119,19 @@ def _fitted(
     model = SoftmaxRegression(options.C or 1.0, standardize=scale, tol=options.tol)
     line = live_line(options.tol, penalised=bool(np.isfinite(model.C)), wanted=live)
     with about(train.source), line as progress:
-        model.fit(train.features, train.target, progress=progress, checkpoint=options.checkpoint)
+        model.fit(
+            train.features,
+            train.target,
+            progress=progress,
+            checkpoint=options.checkpoint,
+            timeout=options.timeout,
+        )
     return model, None
 
 
 def _on_device(train: Samples, device: str) -> Samples:
     try:
-        return replace(train, features=train.features.on(device))
+        return replace(train, features=train.features.on(ranks.own_device(device)))
     except checks.InputError as error:  # it names the parameter, not the option
         raise checks.InputError(f"--{error}") from None
 

@@ -113,9 +113,14 @@ class Samples:
     role: str
 
 
-def samples_of(source: Source, dataset: Dataset) -> tuple[Samples, Samples]:
-    """Return the samples to learn from and those to judge on."""
-    everything = _all_samples(dataset, "training")
+def samples_of(
+    source: Source, dataset: Dataset, *, part: int = 0, parts: int = 1
+) -> tuple[Samples, Samples]:
+    """Return the samples to learn from and those to judge on.
+
+    Where several processes have the same data, each looks through a part of the features.
+    """
+    everything = _all_samples(dataset, "training", part, parts)
     if source.test is not None:
         return everything, _test_samples(source, source.test, dataset)
     if source.holdout is None and dataset.test is not None:
@@ -127,10 +132,16 @@ def samples_of(source: Source, dataset: Dataset) -> tuple[Samples, Samples]:
     return _chosen(everything, kept, "training"), _chosen(everything, held, "held-out")
 
 
-def _all_samples(dataset: Dataset, role: str) -> Samples:
+def part_of(samples: Samples, part: int, parts: int) -> Samples:
+    """Return one of several parts of about as many samples, in their order."""
+    begin, end = (len(samples.target) * place // parts for place in (part, part + 1))
+    return _chosen(samples, np.arange(begin, end), samples.role)
+
+
+def _all_samples(dataset: Dataset, role: str, part: int = 0, parts: int = 1) -> Samples:
     assert dataset.target is not None  # load refuses data without labels
     _check_labels(dataset.source, dataset.target)
-    _check_finite(dataset)
+    _check_finite(dataset, part, parts)
     ids: list[int | str] = list(dataset.ids or range(len(dataset.target)))
     return Samples(dataset.source, dataset.features, dataset.target, ids, role)
 
@@ -143,11 +154,14 @@ def _check_labels(source: str, target: Array) -> None:
         )
 
 
-def _check_finite(dataset: Dataset) -> None:
+def _check_finite(dataset: Dataset, part: int, parts: int) -> None:
     # Before the split, which would count other rows; and before a long fit, which a NaN among the
     # held-out samples would waste.
-    for rows, block in dataset.features.blocks(_CHECKED_ROWS):
-        checks.finite_rows(block, dataset.source, rows.start)
+    features, first = dataset.features, len(dataset.features) * part // parts
+    if parts > 1:
+        features = features.take(np.arange(first, len(features) * (part + 1) // parts))
+    for rows, block in features.blocks(_CHECKED_ROWS):
+        checks.finite_rows(block, dataset.source, first + rows.start)
 
 
 def _chosen(samples: Samples, rows: Array, role: str) -> Samples:

@@ -35,14 +35,8 @@ def share_of(
     InputError, RankError
         What is wrong with the rows of one of them, on all of them.
     """
-    kept: list[tuple[Rows, FitTarget]] = []
-
-    def look() -> ClassMasses:
-        kept.append(own())
-        return ClassMasses.of(kept[0][1])
-
-    masses = ranks.gathered(look)
-    ((features, found),) = kept
+    features, found = ranks.made(own)
+    masses = ranks.gathered(lambda: ClassMasses.of(found))
     target = among_all(found, classes_of_all(masses), class_weight)
     if ranks.rank == 0:
         warn_of_weightless(target)

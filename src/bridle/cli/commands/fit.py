@@ -20,8 +20,10 @@ EXAMPLES = (
     "bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
     "bridle fit reviews.csv --report report.html",
     "bridle fit embeddings.npz --Cs clip --cv 5",
+    "torchrun --nproc-per-node 4 -m bridle fit shards/ --out model",
 )
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
+DEFAULT_TIMEOUT = 60.0  # seconds, of `bridle.ranks`
 DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
 
 
@@ -111,6 +113,15 @@ def fit(
             rich_help_panel=CLASSIFIER,
         ),
     ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Under torchrun, which starts several processes that fit together: seconds "
+            "without a sign of life after which one of them counts as lost.",
+            metavar="SECONDS",
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = DEFAULT_TIMEOUT,
     folder: Folder,
     report: Report = None,
     printing: Printing,
@@ -127,5 +138,5 @@ def fit(
     if Cs is not None:
         folds = DEFAULT_FOLDS if cv is None else cv
         sweep = Sweep(Cs, folds, DEFAULT_SCORING if scoring is None else scoring)
-    options = fitting.Options(C, sweep, standardize, tol, checkpoint, device, label_errors)
+    options = fitting.Options(C, sweep, standardize, tol, checkpoint, device, label_errors, timeout)
     fitting.fit(source, options, folder, report, printing)

@@ -1,0 +1,60 @@
+"""The command on several processes at once: what ``torchrun -m bridle fit`` starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bridle import checks
+from bridle.ranks import Alone, Ranks, ranks_of
+
+# What every launcher of PyTorch's processes sets.
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def is_one_of_several() -> bool:
+    """Tell whether a launcher started this process as one of several."""
+    return all(name in os.environ for name in _VARIABLES) and os.environ["WORLD_SIZE"] != "1"
+
+
+def rank() -> int:
+    """Return this process's number among those started; 0 where it is alone."""
+    return int(os.environ["RANK"]) if is_one_of_several() else 0
+
+
+def refuse(command: str) -> None:
+    """Refuse a command that each of several processes would do again."""
+    if is_one_of_several():
+        raise checks.InputError(
+            f"{command}: expected one process; of several, as torchrun starts them, bridle fit "
+            "makes one fit"
+        )
+
+
+@contextmanager
+def started(timeout: float) -> Iterator[Alone | Ranks]:
+    """Make one group of the processes that a launcher started, for a while."""
+    if not is_one_of_several():
+        yield Alone()
+        return
+    torch = checks.require("torch", extra="torch", purpose="a fit over several processes")
+    torch.distributed.init_process_group("gloo")
+    try:
+        with ranks_of(timeout=timeout) as ranks:
+            yield ranks
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def lines(ranks: Alone | Ranks) -> Iterator[str]:
+    """Yield what is said of a fit by several processes."""
+    if ranks.size > 1:
+        yield f"  fitted by {ranks.size} processes, each on a part of the samples"
+
+
+def own_device(device: str) -> str:
+    """Return the device of this process's own among several GPUs of one machine."""
+    if device == "cuda" and is_one_of_several():
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return device

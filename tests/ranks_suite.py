@@ -1,0 +1,270 @@
+"""What every rank of a small world does, started by `test_ranks.py`: ``ranks_suite.py OUT CASE``.
+
+Each case writes what rank 0 found to ``OUT``, or what every rank says to ``OUT.<rank>``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.datasets import load_digits
+from torch import distributed
+
+import bridle
+from bridle import SoftmaxRegression, checks, softmax_regression_path
+from bridle.fit.readers import DenseReader
+from bridle.ranks import RankError, ranks_of
+
+STORAGES: dict[str, Callable[[Any], Any]] = {
+    "float64": np.asarray,
+    "float16": lambda X: X.astype(np.float16),
+    "sparse": sparse.csr_array,
+    "bfloat16": lambda X: torch.tensor(X).bfloat16(),
+}
+SHARES = ("even", "uneven", "one has all")
+TARGETS = ("labels", "soft", "two classes")
+QUICK = 2.0  # seconds without a sign of life
+
+
+def own_rows(count: int, shares: str) -> slice:
+    """Return which rows a rank has."""
+    rank, size = distributed.get_rank(), distributed.get_world_size()
+    if shares == "even":
+        ends = np.linspace(0, count, size + 1).astype(int)
+    elif shares == "uneven":
+        ends = np.array([0] + [count // 7] * (size - 1) + [count])
+    else:
+        ends = np.array([0] * size + [count])
+    return slice(int(ends[rank]), int(ends[rank + 1]))
+
+
+def data(target: str) -> tuple[Any, Any, Any]:
+    X, y = load_digits(return_X_y=True)
+    weight = np.random.default_rng(0).integers(0, 4, len(y)).astype(float)
+    # Sorted by class, so that most ranks miss most classes.
+    order = np.argsort(y, kind="stable")
+    X, y, weight = X[order], y[order], weight[order]
+    if target == "two classes":
+        return X, np.where(y < 5, "low", "a very high one"), weight
+    if target == "labels":
+        return X, y, weight
+    soft = np.full((len(y), 10), 0.02)
+    soft[np.arange(len(y)), y] += 0.8
+    return X, soft, weight
+
+
+def compare(out: Path) -> None:
+    """Fit every storage, target and sharing on all ranks, and on rank 0 alone."""
+    found = []
+    for target in TARGETS:
+        X, y, weight = data(target)
+        for storage, stored in STORAGES.items():
+            for number, shares in enumerate(SHARES):
+                rows = own_rows(len(y), shares)
+                settings: dict[str, Any] = {"C": 0.1, "tol": 1e-12, "standardize": number % 2 == 1}
+                features = stored(X)
+                model = SoftmaxRegression(**settings)
+                model.fit(features[rows], y[rows], weight[rows])
+                if distributed.get_rank():
+                    continue
+                alone = SoftmaxRegression(**settings).fit(features, y, weight, group=False)
+                found.append({
+                    "case": f"{storage}, {target}, {shares}",
+                    "proven": model.fit_report_.proven and alone.fit_report_.proven,
+                    "difference": model.fit_report_.objective / alone.fit_report_.objective - 1,
+                    "gap": model.fit_report_.relative_gap,
+                    "same": bool((model.predict(features) == alone.predict(features)).all()),
+                    "classes": model.classes_.tolist() == alone.classes_.tolist(),
+                })  # fmt: skip
+    if distributed.get_rank() == 0:
+        out.write_text(json.dumps(found))
+
+
+def path(out: Path) -> None:
+    """Find a path together, with balanced classes."""
+    X, y, weight = data("labels")
+    rows = own_rows(len(y), "even")
+    Cs = [0.01, 0.1, 1.0]
+    settings: dict[str, Any] = {"Cs": Cs, "class_weight": "balanced", "tol": 1e-12}
+    found = softmax_regression_path(X[rows], y[rows], sample_weight=weight[rows], **settings)
+    every = [None] * distributed.get_world_size()
+    distributed.all_gather_object(every, found.coefs.tobytes())
+    if distributed.get_rank() == 0:
+        alone = softmax_regression_path(X, y, sample_weight=weight, group=False, **settings)
+        differences = [
+            one.objective / other.objective - 1
+            for one, other in zip(found.reports, alone.reports, strict=True)
+        ]
+        same = len(set(every)) == 1
+        out.write_text(json.dumps({"differences": differences, "same": same}))
+
+
+def errors(out: Path) -> None:
+    """Give each rank what is wrong, one after the other; all of them must say so."""
+    X, y, weight = data("labels")
+    rows = own_rows(len(y), "even")
+    is_last = distributed.get_rank() == distributed.get_world_size() - 1
+    said = []
+
+    def attempt(**changed: Any) -> None:
+        given = {"X": X[rows], "y": y[rows], "sample_weight": weight[rows]} | changed
+        try:
+            SoftmaxRegression(C=0.1).fit(**given)
+            said.append("nothing")
+        except (checks.InputError, RankError) as error:
+            said.append(f"{type(error).__name__}: {error}")
+
+    broken = X[rows].copy()
+    if is_last:
+        broken[3, 5] = np.nan
+    attempt(X=broken)
+    attempt(sample_weight=-weight[rows] if is_last else weight[rows])
+    attempt(X=X[rows][:, :50] if is_last else X[rows])
+    attempt(y=y[rows].astype(str) if is_last else y[rows])
+    attempt(X=sparse.csr_array(X[rows]) if is_last else X[rows])
+    attempt(y=np.zeros(len(y[rows])))
+    attempt(sample_weight=np.zeros(len(y[rows])))
+    attempt()
+    Path(f"{out}.{distributed.get_rank()}").write_text(json.dumps(said))
+
+
+def failing(out: Path) -> None:
+    """Let the last rank's memory end in the middle of a pass."""
+    _break_a_pass(lambda: (_ for _ in ()).throw(MemoryError("no more memory")))
+    _say_how_it_ends(out)
+
+
+def killed(out: Path) -> None:
+    """Kill the last rank in the middle of a pass."""
+    _break_a_pass(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    _say_how_it_ends(out)
+
+
+def stopped(out: Path) -> None:
+    """Stop the last rank in the middle of a pass: it is there, but does nothing any more."""
+    _break_a_pass(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    _say_how_it_ends(out)
+
+
+def driver_killed(out: Path) -> None:
+    """Kill the first rank; the store is the starting process's."""
+    _break_a_pass(lambda: os.kill(os.getpid(), signal.SIGKILL), rank=0)
+    _say_how_it_ends(out)
+
+
+def absent(out: Path) -> None:
+    """Let one rank not come to the fit at all."""
+    if distributed.get_rank() == distributed.get_world_size() - 1:
+        Path(f"{out}.{distributed.get_rank()}").write_text("stayed away")
+        return
+    _say_how_it_ends(out)
+
+
+def _break_a_pass(happens: Callable[[], Any], rank: int | None = None) -> None:
+    breaking = distributed.get_world_size() - 1 if rank is None else rank
+    if distributed.get_rank() != breaking:
+        return
+    answer_together, passes = DenseReader.answer_together, 0
+
+    def broken(self: Any, asked: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        if passes == 10:
+            happens()
+        return answer_together(self, asked)
+
+    DenseReader.answer_together = broken  # type: ignore[method-assign]
+
+
+def _say_how_it_ends(out: Path) -> None:
+    X, y, weight = data("labels")
+    rows, rank = own_rows(len(y), "even"), distributed.get_rank()
+    checkpoint = f"{out}.checkpoint" if rank == 0 else None
+    try:
+        SoftmaxRegression(C=0.1, tol=1e-12).fit(
+            X[rows], y[rows], weight[rows], timeout=QUICK, checkpoint=checkpoint
+        )
+        said = "nothing"
+    except RankError as error:
+        said = f"RankError: {error}"
+    Path(f"{out}.{rank}").write_text(said)
+    # The others are not waited for: some are gone.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def begin(out: Path) -> None:
+    """Leave a checkpoint behind far from the optimum."""
+    _fit_from_checkpoint(out, tol=0.1)
+
+
+def resume(out: Path) -> None:
+    """Go on from the checkpoint of another number of ranks."""
+    _fit_from_checkpoint(out, tol=1e-12)
+
+
+def _fit_from_checkpoint(out: Path, tol: float) -> None:
+    X, y, weight = data("labels")
+    rows, is_first = own_rows(len(y), "uneven"), distributed.get_rank() == 0
+    model = SoftmaxRegression(C=0.1, tol=tol, standardize=True)
+    kept = out.parent / "kept.checkpoint"
+    model.fit(X[rows], y[rows], weight[rows], checkpoint=kept if is_first else None)
+    if is_first:
+        report = model.fit_report_
+        out.write_text(json.dumps([report.relative_gap, report.objective]))
+
+
+def large(out: Path) -> None:
+    """Say that questions are merged in one order, whichever rank is late."""
+    import time
+
+    sums = []
+    for late in range(distributed.get_world_size()):
+        with ranks_of() as ranks:
+
+            def answer(question: Any, late: int = late, rank: int = ranks.rank) -> Any:
+                if rank == late:
+                    time.sleep(0.05)
+                return question * np.random.default_rng(rank).normal(size=len(question))
+
+            def lead(ask: Any) -> Any:
+                # The same array, and then with other numbers.
+                question = np.ones(5_000)
+                first = [ask(question), ask(question)]
+                question[0] = 2
+                return [*first, ask(question)]
+
+            sums.append(np.stack(ranks.led(answer, lambda _, one, other: one + other, lead)))
+    one, other, doubled = sums[0]
+    result = {
+        "same": all(np.array_equal(each, sums[0]) for each in sums),
+        "again": bool(np.array_equal(one, other)),
+        "changed": bool(doubled[0] == 2 * one[0] and np.array_equal(doubled[1:], one[1:])),
+    }
+    Path(f"{out}.{distributed.get_rank()}").write_text(json.dumps(result))
+
+
+CASES = {
+    each.__name__: each
+    for each in (
+        compare, path, errors, failing, killed, stopped, driver_killed, absent, begin, resume,
+        large,
+    )
+}  # fmt: skip
+
+if __name__ == "__main__":
+    assert bridle.__version__
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo")
+    for case in sys.argv[2].split(","):
+        CASES[case](Path(sys.argv[1] + "." + case))
+    distributed.destroy_process_group()

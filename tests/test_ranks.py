@@ -1,0 +1,228 @@
+"""Fits over the ranks of a process group, on this machine: gloo, on loopback, a free port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+if not torch.distributed.is_available():
+    pytest.skip("PyTorch was built without torch.distributed", allow_module_level=True)
+
+from bridle import SoftmaxRegression, checks  # noqa: E402 - after PyTorch is known to be there
+from bridle.ranks import Alone, RankError, ranks_of  # noqa: E402
+
+SUITE = Path(__file__).parent / "ranks_suite.py"
+# Only ends a test that hangs: many times what the slowest takes.
+HANGS = 600
+
+
+@contextmanager
+def world(size: int, cases: str, out: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start the ranks, whose store is this process's, and leave none of them behind."""
+    store = torch.distributed.TCPStore(
+        "127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=HANGS), wait_for_workers=False
+    )
+    # No rank keeps the store: it outlives each of them, as torchrun's does.
+    found = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "WORLD_SIZE": str(size),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(SUITE), str(out), cases],
+            env=found | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+    try:
+        yield started
+    finally:
+        for each in started:
+            if each.poll() is None:
+                each.send_signal(signal.SIGKILL)
+            each.communicate()
+
+
+def run(size: int, cases: str, out: Path) -> None:
+    """Let all ranks come to their end."""
+    with world(size, cases, out) as started:
+        for each in started:
+            output, _ = each.communicate(timeout=HANGS)
+            assert each.returncode == 0, output
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path) -> None:
+    run(size, "compare,path,large", tmp_path / "out")
+    found = json.loads((tmp_path / "out.compare").read_text())
+    assert len(found) == 4 * 3 * 3
+    for each in found:
+        assert each["proven"], each
+        assert each["gap"] <= 1e-12, each
+        assert abs(each["difference"]) < 1e-12, each
+        assert each["same"], each
+        assert each["classes"], each
+    path = json.loads((tmp_path / "out.path").read_text())
+    assert np.abs(path["differences"]).max() < 1e-12
+    assert path["same"], "the ranks' weights differ"
+    for rank in range(size):
+        order = json.loads((tmp_path / f"out.large.{rank}").read_text())
+        assert order == {"same": True, "again": True, "changed": True}
+
+
+def test_what_is_wrong_on_one_rank_is_said_on_all(tmp_path: Path) -> None:
+    run(2, "errors", tmp_path / "out")
+    first, second = (json.loads((tmp_path / f"out.errors.{rank}").read_text()) for rank in (0, 1))
+    assert first == second
+    nan, negative, width, kinds, sparse, one_class, weightless, nothing = first
+    half = 1797 // 2
+    assert nan.startswith("InputError: X: ")
+    assert f"row {half + 3}" in nan, "the row is counted over all ranks"
+    assert nan.endswith("(rank 1)")
+    assert negative.startswith("InputError: sample_weight: ")
+    assert negative.endswith("(rank 1)")
+    assert "as many features in all shares, found [50, 64]" in width
+    assert "labels of one kind in all parts, found text and numbers" in kinds
+    assert "dense features in all shares or sparse ones in all" in sparse
+    assert "at least two classes, found one class" in one_class
+    assert "all weights are zero" in weightless
+    assert nothing == "nothing", "a fit after errors succeeds"
+
+
+def test_an_error_in_the_middle_of_a_pass_ends_all_ranks(tmp_path: Path) -> None:
+    run(3, "failing", tmp_path / "out")
+    for rank in range(3):
+        said = (tmp_path / f"out.failing.{rank}").read_text()
+        assert said == "RankError: rank 2: no more memory"
+
+
+@pytest.mark.parametrize(("case", "lost"), [("killed", 2), ("stopped", 2), ("driver_killed", 0)])
+def test_a_lost_rank_ends_the_others(case: str, lost: int, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with world(3, case, out) as started:
+        for rank, each in enumerate(started):
+            if rank == lost:
+                continue
+            output, _ = each.communicate(timeout=HANGS)
+            assert each.returncode == 0, output
+            said = Path(f"{out}.{case}.{rank}").read_text()
+            assert said.startswith(f"RankError: rank {lost}: "), said
+        if case == "killed":
+            started[lost].wait()
+            assert started[lost].returncode == -signal.SIGKILL
+
+
+def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
+    run(2, "absent", tmp_path / "out")
+    said = (tmp_path / "out.absent.0").read_text()
+    assert "rank 1: no sign of life for 2 s" in said
+    assert "group=False: this process alone" in said
+
+
+def test_another_number_of_ranks_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    run(2, "begin", tmp_path / "out")
+    run(3, "resume", tmp_path / "out")
+    first_gap, unfinished = json.loads((tmp_path / "out.begin").read_text())
+    gap, objective = json.loads((tmp_path / "out.resume").read_text())
+    assert gap <= 1e-12 < first_gap
+    assert objective < unfinished
+    (tmp_path / "kept.checkpoint").unlink()
+    run(2, "resume", tmp_path / "anew")
+    _, found_anew = json.loads((tmp_path / "anew.resume").read_text())
+    assert objective == pytest.approx(found_anew, rel=1e-12)
+
+
+def shards(folder: Path, count: int) -> Path:
+    """Write ``count`` shards of one data set, of different length, as half precision."""
+    random = np.random.default_rng(0)
+    y = random.integers(5, size=count * 60)
+    X = random.normal(size=(len(y), 12)) + np.eye(5, 12)[y]
+    ends = np.cumsum([0, *(30 + 60 * place % 90 for place in range(count - 1))])
+    folder.mkdir()
+    for place, (begin, end) in enumerate(zip(ends, [*ends[1:], len(y)], strict=True)):
+        np.savez(folder / f"part-{place}.npz", X=X[begin:end].astype(np.float16), y=y[begin:end])
+    return folder
+
+
+def torchrun(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command on several ranks, as PyTorch's launcher starts them."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    typed = [*launcher, f"--nproc-per-node={size}", "-m", "bridle", *map(str, arguments)]
+    found = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.run(
+        typed, env=found, capture_output=True, text=True, timeout=HANGS, check=False
+    )
+
+
+def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Path) -> None:
+    folder = shards(tmp_path / "shards", 5)
+    options = ["fit", folder, "--tol", "1e-12", "--out"]
+    together = torchrun(2, *options, tmp_path / "two")
+    assert together.returncode == 0, together.stderr
+    assert together.stdout.count("fitted by 2 processes") == 1
+    assert together.stdout.count("written to") == 1, "one rank alone prints and writes"
+    alone = subprocess.run(
+        [sys.executable, "-m", "bridle", *map(str, [*options, tmp_path / "one"])],
+        capture_output=True, text=True, timeout=HANGS, check=False,
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    one, two = (
+        json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")
+    )
+    assert one["fit"]["proven"]
+    assert two["fit"]["proven"]
+    assert two["fit"]["objective"] == pytest.approx(one["fit"]["objective"], rel=1e-12)
+    labels = [
+        [line.split(",")[:3] for line in (tmp_path / name / "predictions.csv").open()]
+        for name in ("one", "two")
+    ]
+    assert labels[0] == labels[1]
+
+
+def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
+    folder = shards(tmp_path / "shards", 3)
+    broken = folder / "part-1.npz"
+    broken.write_bytes(broken.read_bytes()[:-300])
+    found = torchrun(2, "fit", folder, "--timeout", "20")
+    assert found.returncode >= 1
+    said = [line for line in found.stderr.splitlines() if line.startswith("bridle: ")]
+    assert len(said) == 1, found.stderr
+    assert "part-1.npz" in said[0]
+    assert "Traceback" not in said[0]
+
+
+def test_commands_that_do_not_fit_together_are_refused() -> None:
+    for arguments, named in (
+        (["train", "digits"], "bridle train: expected one process"),
+        (["fit", "digits", "--Cs", "1,2"], "--Cs: expected one process"),
+    ):
+        found = torchrun(2, *arguments)
+        assert found.returncode >= 1
+        assert found.stderr.count(named) == 1, found.stderr
+
+
+def test_one_process_is_alone() -> None:
+    assert isinstance(ranks_of(), Alone)
+    assert isinstance(ranks_of(False), Alone)
+    with pytest.raises(checks.InputError, match="timeout: expected a finite number above 0"):
+        SoftmaxRegression().fit([[0.0], [1.0]], [0, 1], timeout=0)
+    error = RankError("rank 3: lost", 3)
+    assert error.rank == 3
