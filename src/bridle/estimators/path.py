@@ -14,12 +14,10 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.estimators.base import rows_of
-from bridle.estimators.problem import Problem, own_rows
-from bridle.estimators.shares import share_of
+from bridle.estimators.problem import OwnRows, Problem
+from bridle.estimators.shares import Settings, solved_by_ranks
 from bridle.estimators.softmax_regression import warn_unless_optimal
 from bridle.fit.problem.targets import ClassWeight, FitTarget, target_of_part
-from bridle.fit.readers import Reader
-from bridle.fit.readers.ranks import solved
 from bridle.fit.report import FitReport
 from bridle.fit.solvers.remembered_steps import RememberedSteps
 from bridle.fit.solvers.solve import Task, solve_together
@@ -127,21 +125,15 @@ def softmax_regression_path(
     """
     values = strengths(Cs)
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
+    settings = Settings(class_weight, symmetric, memory_budget)
+
+    def optima(rows: OwnRows) -> dict[float, Fit]:
+        problem = rows.problem(fit_intercept=fit_intercept, standardize=standardize)
+        return dict(Path(problem, tol, max_iter).fits(np.unique(values)))
+
     with ranks_of(group, timeout=timeout) as ranks:
-        share = share_of(ranks, partial(_own_rows, X, y, sample_weight), class_weight)
-        own = own_rows(
-            share.features,
-            share.target,
-            symmetric=symmetric,
-            memory_budget=memory_budget,
-            first_row=share.first_row,
-        )
-
-        def optima(readers: Sequence[Reader]) -> dict[float, Fit]:
-            problem = own.problem(*readers, fit_intercept=fit_intercept, standardize=standardize)
-            return dict(Path(problem, tol, max_iter).fits(np.unique(values)))
-
-        fits = solved(ranks, [own.reader], optima)
+        check_own = partial(_own_rows, X, y, sample_weight)
+        fits, classes = solved_by_ranks(ranks, check_own, settings, optima)
     if ranks.rank == 0:
         for C, fit in fits.items():
             warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
@@ -151,7 +143,7 @@ def softmax_regression_path(
         coefs=np.stack([fit.coef for fit in chosen]),
         intercepts=np.stack([fit.intercept for fit in chosen]),
         reports=[fit.report for fit in chosen],
-        classes=share.target.classes,
+        classes=classes,
     )
 
 

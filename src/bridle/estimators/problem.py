@@ -23,6 +23,7 @@ class Problem(NamedTuple):
     reader: Reader
     objective: Objective  # of some strength
     classes: Array  # those that are fitted: they have weight
+    all_classes: Array
     layout: Layout
 
     def at(self, C: float) -> Objective:
@@ -32,22 +33,23 @@ class Problem(NamedTuple):
 
 
 class OwnRows(NamedTuple):
-    """The rows that this process has, and what is known of all before any is read."""
+    """The rows that a process has, and what is known of all before any is read."""
 
-    reader: Reader
+    reader: Reader  # of these rows, or of all
     classes: Array  # those that are fitted: they have weight
+    all_classes: Array
     layout: Layout
 
-    def problem(self, reader: Reader, *, fit_intercept: bool, standardize: bool | float) -> Problem:
-        """State the problem of all rows, of which ``reader`` tells the statistics."""
+    def problem(self, *, fit_intercept: bool, standardize: bool | float) -> Problem:
+        """State the problem, for which the reader tells the statistics."""
         objective = build_objective(
-            reader,
+            self.reader,
             len(self.classes),
             C=1.0,
             fit_intercept=fit_intercept,
             standardize=checks.flag_or_positive(standardize, "standardize"),
         )
-        return Problem(reader, objective, self.classes, self.layout)
+        return Problem(self.reader, objective, self.classes, self.all_classes, self.layout)
 
 
 def own_rows(
@@ -69,7 +71,7 @@ def own_rows(
         checks.memory_budget(memory_budget),
         first_row=first_row,
     )
-    return OwnRows(reader, counted.classes, layout)
+    return OwnRows(reader, counted.classes, found.classes, layout)
 
 
 def problem_of(
@@ -83,4 +85,4 @@ def problem_of(
 ) -> Problem:
     """State the problem of rows that all are here."""
     own = own_rows(features, found, symmetric=symmetric, memory_budget=memory_budget)
-    return own.problem(own.reader, fit_intercept=fit_intercept, standardize=standardize)
+    return own.problem(fit_intercept=fit_intercept, standardize=standardize)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -15,14 +15,11 @@ from bridle import checks
 from bridle.estimators import model_file
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
-from bridle.estimators.problem import Problem, own_rows
-from bridle.estimators.shares import share_of
+from bridle.estimators.problem import OwnRows, Problem
+from bridle.estimators.shares import Settings, solved_by_ranks
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
-from bridle.fit.problem.layout import Layout
 from bridle.fit.problem.objective import Objective
 from bridle.fit.problem.targets import ClassWeight, FitTarget, target_of_part
-from bridle.fit.readers import Reader
-from bridle.fit.readers.ranks import solved
 from bridle.fit.report import FitReport
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
@@ -192,27 +189,16 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         """
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
+        reporter = Reporter(progress, verbose=self.verbose)
+        settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
+
+        def optimum(rows: OwnRows) -> Optimum:
+            problem = rows.problem(fit_intercept=self.fit_intercept, standardize=self.standardize)
+            return self._optimum(problem, problem.at(C), tol, reporter, checkpoint)
+
         with ranks_of(group, timeout=timeout) as ranks:
-            reporter = Reporter(progress, verbose=self.verbose)
-            share = share_of(
-                ranks, lambda: self._own_rows(X, y, sample_weight, ranks), self.class_weight
-            )
-            own = own_rows(
-                share.features,
-                share.target,
-                symmetric=self.symmetric,
-                memory_budget=self.memory_budget,
-                first_row=share.first_row,
-            )
-            classes = share.target.classes
-
-            def optimum(readers: Sequence[Reader]) -> Optimum:
-                problem = own.problem(
-                    *readers, fit_intercept=self.fit_intercept, standardize=self.standardize
-                )
-                return self._optimum(problem, problem.at(C), tol, classes, reporter, checkpoint)
-
-            found = solved(ranks, [own.reader], optimum)
+            check_own = partial(self._own_rows, X, y, sample_weight, ranks)
+            found, classes = solved_by_ranks(ranks, check_own, settings, optimum)
         self.classes_ = classes
         self.coef_, self.intercept_ = found.coef, found.intercept
         self.n_iter_, self.fit_report_ = found.iterations, found.report
@@ -227,13 +213,13 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
 
     def _optimum(
-        self, problem: Problem, objective: Objective, tol: float, classes: Array,
-        reporter: Reporter, checkpoint: str | os.PathLike[str] | None,
+        self, problem: Problem, objective: Objective, tol: float, reporter: Reporter,
+        checkpoint: str | os.PathLike[str] | None,
     ) -> Optimum:  # fmt: skip
         kept = None
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, problem.classes, objective.facts.width)
-        start = self._start(objective, classes, problem.layout, kept)
+        start = self._start(objective, problem, kept)
         solution = solve(
             Task(objective, problem.reader, start),
             tol=tol,
@@ -274,10 +260,9 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
     def _parameters(cls, plain: Description) -> dict[str, Any]:
         return {**super()._parameters(plain), "C": float(plain["C"])}
 
-    def _start(
-        self, objective: Objective, classes: Array, layout: Layout, kept: Checkpoint | None
-    ) -> Array:
+    def _start(self, objective: Objective, problem: Problem, kept: Checkpoint | None) -> Array:
         found = None if kept is None else kept.load()
+        classes, layout = problem.all_classes, problem.layout
         shape = (1 if layout.one_vector else len(classes), objective.facts.width)
         if found is None and self.warm_start and self._fits(classes, shape):
             found = layout.of_fit(self.coef_, self.intercept_)
