@@ -50,5 +50,5 @@ $(VENV)/.command: $(VENV)/.pip pyproject.toml
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.pip pyproject.toml
-	$(INSTALL) --editable '.[cli,report,parquet,torch]' --group dev
+	$(INSTALL) --editable '.[cli,report,parquet,torch,dask]' --group dev
 	@touch $@

@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judge": {
         "checks", "information", "kernels", "losses", "probabilities", "strict_json", "tensors",
     },
+    "dask": {"checks", "data", "estimators", "fit", "ranks"},
     "calibrate": {"checks", "estimators", "files", "probabilities", "tensors"},
     # what people look at
     "explain": {
@@ -72,8 +73,8 @@ LATE = {"estimators", "judge"}
 
 # What `import bridle` must never load: each takes longer than the rest together, or is optional.
 HEAVY = {
-    "PIL", "jinja2", "matplotlib", "numba", "pandas", "pyarrow", "rich", "safetensors", "sklearn",
-    "torch", "triton", "typer",
+    "PIL", "dask", "distributed", "jinja2", "matplotlib", "numba", "pandas", "pyarrow", "rich",
+    "safetensors", "sklearn", "torch", "triton", "typer",
 }  # fmt: skip
 
 

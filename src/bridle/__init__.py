@@ -129,6 +129,7 @@ _LATE = {
 }
 _LATE_ROOMS = {
     "calibrate",
+    "dask",
     "data",
     "estimators",
     "experiments",

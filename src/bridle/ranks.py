@@ -65,6 +65,10 @@ class RankError(RuntimeError):
         return type(self), (str(self), self.rank)
 
 
+class ClusterError(RuntimeError):
+    """A Dask cluster without workers, or whose workers are lost again and again."""
+
+
 class _Failure(NamedTuple):
     """An error as an answer."""
 

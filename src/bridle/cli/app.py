@@ -18,7 +18,7 @@ from bridle.cli import ranks
 from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
 from bridle.cli.messages import one_line, typed
 from bridle.cli.options.panels import PanelledCommand
-from bridle.ranks import RankError
+from bridle.ranks import ClusterError, RankError
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
 # in a command line, two steps above the one that typer exports.
@@ -72,7 +72,7 @@ def _run(arguments: list[str]) -> int:
     typed.set(arguments)
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
-    except (checks.InputError, checks.MissingExtraError, RankError) as error:
+    except (checks.InputError, checks.MissingExtraError, RankError, ClusterError) as error:
         return _refuse(str(error))
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
@@ -116,6 +116,8 @@ def _refuse(message: str) -> int:
     # What ends one of several processes ends all: the first says it, unless it is the one lost.
     if ranks.rank() == 0 or message.startswith("rank 0: "):
         print(f"bridle: {one_line(message)}", file=sys.stderr)
+    else:
+        ranks.let_the_first_speak()
     return 2
 
 

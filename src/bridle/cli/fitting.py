@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bridle import checks, interruption
-from bridle.cli import outputs, ranks, report_page, reporting
+from bridle.cli import cluster, outputs, ranks, report_page, reporting
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Printing
@@ -22,6 +23,7 @@ from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.estimators import SoftmaxRegression
 from bridle.ranks import Alone, Ranks
+from bridle.rows import Features
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Options:
     checkpoint: Path | None
     device: str | None
     label_errors: bool
-    timeout: float  # of ranks, where there are several
+    dask: str | None  # a cluster's address, or "local"
+    timeout: float  # of ranks, where there are several, or of a cluster
 
 
 def fit(
@@ -54,7 +57,7 @@ def fit(
     with ranks.started(options.timeout) as all_ranks:
         dataset, train, judged = all_ranks.made(partial(_samples, source, all_ranks))
         live = printing.for_people and all_ranks.rank == 0
-        model, sweep = _fitted(options, dataset, train, all_ranks, live=live)
+        model, sweep = _fitted(options, source, dataset, train, all_ranks, live=live)
     if all_ranks.rank:
         return
     reporting.remember_data(model, dataset)
@@ -65,6 +68,8 @@ def fit(
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
     lines = chain(ranks.lines(all_ranks), _lines(model, sweep))
+    if options.dask is not None:
+        lines = chain([f"  passes made by the workers of a Dask cluster: {options.dask}"], lines)
     if options.label_errors:
         found = doubts(model, train)
         figures["label_errors"], lines = found.to_dict(), chain(lines, found.lines())
@@ -91,9 +96,18 @@ def _check(options: Options, folder: Folder) -> None:
     for name, is_given in (
         ("--Cs", options.sweep is not None),
         ("--label-errors", options.label_errors),
+        ("--dask", options.dask is not None),
     ):
         if is_given:
             ranks.refuse(name)
+    if options.dask is not None:
+        for name, is_given in (
+            ("--Cs", options.sweep is not None),
+            ("--label-errors", options.label_errors),
+            ("--device", options.device is not None),
+        ):
+            if is_given:
+                raise checks.InputError(f"{name}: expected without --dask, found both")
     if options.sweep is not None:
         options.sweep.check()
         for name, given in (("--C", options.C), ("--checkpoint", options.checkpoint)):
@@ -105,7 +119,13 @@ def _check(options: Options, folder: Folder) -> None:
 
 
 def _fitted(
-    options: Options, dataset: Dataset, train: Samples, all_ranks: Alone | Ranks, *, live: bool
+    options: Options,
+    source: Source,
+    dataset: Dataset,
+    train: Samples,
+    all_ranks: Alone | Ranks,
+    *,
+    live: bool,
 ) -> tuple[SoftmaxRegression, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
     if all_ranks.size > 1:
@@ -118,9 +138,15 @@ def _fitted(
         return found.model, found
     model = SoftmaxRegression(options.C or 1.0, standardize=scale, tol=options.tol)
     line = live_line(options.tol, penalised=bool(np.isfinite(model.C)), wanted=live)
-    with about(train.source), line as progress:
+    with ExitStack() as stack:
+        X: Features = train.features
+        if options.dask is not None:
+            parts = cluster.parts_on(options.dask, source, train, options.timeout)
+            X = stack.enter_context(parts)
+        stack.enter_context(about(train.source))
+        progress = stack.enter_context(line)
         model.fit(
-            train.features,
+            X,
             train.target,
             progress=progress,
             checkpoint=options.checkpoint,

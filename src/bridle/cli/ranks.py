@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from bridle.ranks import Alone, Ranks, ranks_of
 
 # What every launcher of PyTorch's processes sets.
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+_SECONDS_TO_SPEAK = 10.0
 
 
 def is_one_of_several() -> bool:
@@ -21,6 +24,14 @@ def is_one_of_several() -> bool:
 def rank() -> int:
     """Return this process's number among those started; 0 where it is alone."""
     return int(os.environ["RANK"]) if is_one_of_several() else 0
+
+
+def let_the_first_speak() -> None:
+    """Wait with the end of a process that failed: a launcher then ends all others at once.
+
+    It does not take that long: the first, which fails too, ends this one.
+    """
+    time.sleep(_SECONDS_TO_SPEAK)
 
 
 def refuse(command: str) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from bridle import checks
-from bridle.estimators import model_file
+from bridle.estimators import cluster, model_file
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.estimators.problem import OwnRows, Problem
@@ -159,7 +159,8 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         ----------
         X : array_like, sparse array, tensor or Rows, (N, D)
             Features of any real dtype; memory maps and `Rows` are read in blocks. The products of a
-            PyTorch tensor on another device are made there.
+            PyTorch tensor on another device are made there, those of a dask array or data frame on
+            the workers of the connected `distributed.Client`, a task for each chunk of rows.
         y : array_like, (N,) or (N, K)
             Labels, or a distribution over K classes per sample.
         sample_weight : array_like, (N,), optional
@@ -175,7 +176,8 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             ``progress`` and writes ``checkpoint``. By default all ranks, where
             `torch.distributed` is initialised; False: this process alone.
         timeout : float, optional
-            Seconds without a sign of life after which a rank counts as lost.
+            Seconds without a sign of life after which a rank counts as lost, or a cluster without
+            any worker.
 
         An interruption (Ctrl-C) ends the fit at the best weights seen, with a warning.
 
@@ -186,6 +188,8 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             the first bad row.
         RankError
             A rank was lost, or something failed there; on all of them.
+        ClusterError
+            A Dask cluster has no workers, or loses them again and again.
         """
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
@@ -196,13 +200,20 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             problem = rows.problem(fit_intercept=self.fit_intercept, standardize=self.standardize)
             return self._optimum(problem, problem.at(C), tol, reporter, checkpoint)
 
-        with ranks_of(group, timeout=timeout) as ranks:
-            check_own = partial(self._own_rows, X, y, sample_weight, ranks)
-            found, classes = solved_by_ranks(ranks, check_own, settings, optimum)
+        if cluster.is_collection(X):
+            parts = cluster.parts_of(X, y, sample_weight)
+            self._features(parts.empty, reset=True, least=0)
+            found, classes = cluster.solved_on_cluster(parts, settings, optimum, timeout)
+            is_first = True
+        else:
+            with ranks_of(group, timeout=timeout) as ranks:
+                check_own = partial(self._own_rows, X, y, sample_weight, ranks)
+                found, classes = solved_by_ranks(ranks, check_own, settings, optimum)
+                is_first = ranks.rank == 0
         self.classes_ = classes
         self.coef_, self.intercept_ = found.coef, found.intercept
         self.n_iter_, self.fit_report_ = found.iterations, found.report
-        if ranks.rank == 0:
+        if is_first:
             warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 

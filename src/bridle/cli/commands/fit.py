@@ -113,11 +113,23 @@ def fit(
             rich_help_panel=CLASSIFIER,
         ),
     ] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            help="A Dask cluster whose workers make the passes, each on the part of the samples "
+            "that it reads itself: its scheduler's address, or local for this machine's "
+            "processors.",
+            metavar="ADDRESS",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
     timeout: Annotated[
         float,
         typer.Option(
             help="Under torchrun, which starts several processes that fit together: seconds "
-            "without a sign of life after which one of them counts as lost.",
+            "without a sign of life after which one of them counts as lost; with --dask, seconds "
+            "without any worker.",
             metavar="SECONDS",
             rich_help_panel=CLASSIFIER,
         ),
@@ -138,5 +150,7 @@ def fit(
     if Cs is not None:
         folds = DEFAULT_FOLDS if cv is None else cv
         sweep = Sweep(Cs, folds, DEFAULT_SCORING if scoring is None else scoring)
-    options = fitting.Options(C, sweep, standardize, tol, checkpoint, device, label_errors, timeout)
+    options = fitting.Options(
+        C, sweep, standardize, tol, checkpoint, device, label_errors, dask, timeout
+    )
     fitting.fit(source, options, folder, report, printing)

@@ -9,6 +9,7 @@ file                  subject
 ``sparse_layout.py``  their entries as the products want them
 ``tensors.py``        PyTorch tensors on a device
 ``ranks.py``          what several processes have, each of which answers from its own
+``cluster.py``        what the workers of a Dask cluster have
 ``all_rows.py``       questions about each row, where one process has all of them
 ``separation.py``     one of these: directions in which the loss falls for ever
 ``block_sizes.py``    how many rows are processed at a time

@@ -1,0 +1,82 @@
+"""Fits on a Dask cluster, whose workers keep the rows.
+
+A dask array or data frame goes to `SoftmaxRegression.fit` like any other; here are files that each
+worker reads for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bridle import checks, data
+from bridle.estimators import SoftmaxRegression
+from bridle.estimators.cluster import Parts
+from bridle.fit.readers.cluster import results_of
+from bridle.ranks import DEFAULT_TIMEOUT, ClusterError
+
+__all__ = ["ClusterError", "fit"]
+
+
+def fit(
+    client: Any,
+    shards: Sequence[str | os.PathLike[str]],
+    *,
+    target: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    **settings: Any,
+) -> SoftmaxRegression:
+    """Fit softmax regression to the rows of many files, each of which a worker reads and keeps.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster, whose workers see the files under the same names.
+    shards : sequence of paths
+        Files as `bridle.data.load` takes them, all with the same features. Each is one part: a
+        pass is a task for each of them, and a tree of merges. A part whose worker is lost is read
+        again by another.
+    target : str, optional
+        The column, or the array, that holds the labels; else `bridle.data.load` finds it.
+    timeout : float
+        Seconds without any worker after which the fit ends with an error.
+    **settings
+        The parameters of `SoftmaxRegression`.
+
+    Returns
+    -------
+    SoftmaxRegression
+        Fitted to the optimum over all rows.
+
+    Raises
+    ------
+    InputError
+        No shards, or what is wrong with one of them.
+    ClusterError
+        The cluster has no workers, or loses them again and again.
+
+    Examples
+    --------
+    >>> from distributed import Client                             # doctest: +SKIP
+    >>> client = Client("tcp://scheduler:8786")                    # doctest: +SKIP
+    >>> fit(client, ["a.npz", "b.npz"], C=0.1).fit_report_.proven  # doctest: +SKIP
+    True
+    """
+    if not shards:
+        raise checks.InputError.of("shards", expected="at least one file", found="none")
+    paths = [os.fspath(each) for each in shards]
+    rows = [client.submit(_loaded, path, target, pure=False) for path in paths]
+    (empty,) = results_of(client, [client.submit(_without_rows, rows[0], pure=False)], timeout)
+    return SoftmaxRegression(**settings).fit(Parts(client, rows, empty), (), timeout=timeout)
+
+
+def _loaded(path: str, target: str | None) -> tuple[Any, Any, None]:
+    found = data.load(path, target=target)
+    return found.features, found.target, None
+
+
+def _without_rows(loaded: tuple[Any, Any, None]) -> Any:
+    return loaded[0].take(np.zeros(0, np.intp))
