@@ -197,6 +197,31 @@ def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Pat
     assert labels[0] == labels[1]
 
 
+def test_every_rank_writes_its_part_of_the_predictions(tmp_path: Path) -> None:
+    folder, out = shards(tmp_path / "shards", 5), tmp_path / "answers.csv"
+    for arguments in (
+        ["fit", folder, "--out", tmp_path / "model", "-q"],
+        ["predict", tmp_path / "model", folder, "--out", tmp_path / "whole.csv"],
+    ):
+        command = [sys.executable, "-m", "bridle", *map(str, arguments)]
+        subprocess.run(command, check=True, timeout=HANGS)
+    found = torchrun(3, "predict", tmp_path / "model", folder, "--out", out)
+    assert found.returncode == 0, found.stderr
+    manifest = json.loads((tmp_path / "answers.json").read_text())
+    texts = [(tmp_path / each["file"]).read_text() for each in manifest["files"]]
+    assert [each["file"] for each in manifest["files"]] == [
+        f"answers-{place}-of-3.csv" for place in (1, 2, 3)
+    ]
+    rows = [text.splitlines()[1:] for text in texts]
+    assert [each["rows"] for each in manifest["files"]] == [len(each) for each in rows]
+    assert [each["first_row"] for each in manifest["files"]] == [0, 100, 200]
+    whole = (tmp_path / "whole.csv").read_text().splitlines()
+    assert [whole[0], *rows[0], *rows[1], *rows[2]] == whole
+    nowhere = torchrun(2, "predict", tmp_path / "model", folder)
+    assert nowhere.returncode >= 1
+    assert nowhere.stderr.count("bridle: --out: expected a file's name") == 1
+
+
 def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
     folder = shards(tmp_path / "shards", 3)
     broken = folder / "part-1.npz"

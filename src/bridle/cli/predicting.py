@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, data, interruption
-from bridle.cli import outputs
+from bridle import checks, data, interruption, strict_json
+from bridle.cli import outputs, ranks
 from bridle.cli.messages import about, tell, tell_user
 from bridle.data import Dataset, Reading, files
+from bridle.ranks import Alone, Ranks
 
 Array = npt.NDArray[Any]
 
@@ -28,15 +30,34 @@ def predict(
     reading: Reading,
     compact: bool,
     out: Path | None,
+    timeout: float,
 ) -> None:
-    """Write a CSV of predictions to ``out``, or print it."""
+    """Write a CSV of predictions to ``out``, or print it.
+
+    Of several processes that a launcher started, each writes one of its part of the samples, and
+    the first a list of these files.
+    """
     if out is not None:
         outputs.check_file(out)
+    elif ranks.is_one_of_several():
+        raise checks.InputError(
+            "--out: expected a file's name, after which each process names its own"
+        )
     model = outputs.load_model(model_path)
+    with ranks.started(timeout) as all_ranks:
+        load = partial(_loaded, model, source, target=target, arrays=arrays, reading=reading)
+        dataset = all_ranks.made(load)
+        written = all_ranks.gathered(
+            partial(_answered, model, dataset, source, compact, out, all_ranks)
+        )
+    if len(written) > 1 and out is not None and all_ranks.rank == 0:
+        manifest = {"model": str(model_path), "data": source, "files": written}
+        outputs.write_text(out.with_suffix(".json"), strict_json.to_text(manifest, indent=2))
+
+
+def _loaded(model: Any, source: str, *, target: str | None, **options: Any) -> Dataset:
     known = outputs.features_of(model)
-    dataset = data.load(
-        source, target=target, need_target=False, arrays=arrays, reading=reading, **known
-    )
+    dataset = data.load(source, target=target, need_target=False, **options, **known)
     tell(dataset)
     unused = next((note for note in dataset.notes if note.startswith(_UNUSED)), None)
     if unused is not None:
@@ -44,17 +65,33 @@ def predict(
     elif target is not None and dataset.target is None:
         raise checks.InputError(f"--target: {source} has no column {files.quoted(target)}")
     interruption.raise_again()
+    return dataset
+
+
+def _answered(
+    model: Any, dataset: Dataset, source: str, compact: bool, out: Path | None,
+    all_ranks: Alone | Ranks,
+) -> dict[str, Any]:  # fmt: skip
+    """Write a part's answers, and return which rows are where."""
+    count = len(dataset.features)
+    begin, end = (count * place // all_ranks.size for place in (all_ranks.rank, all_ranks.rank + 1))
+    features = dataset.features
+    if all_ranks.size > 1:
+        features = features.take(np.arange(begin, end))
     with about(source):
-        found = model.predict_proba(dataset.features)
-    columns = _kept(dataset, compact=compact)
+        found = model.predict_proba(features)
+    columns = {name: values[begin:end] for name, values in _kept(dataset, compact=compact).items()}
     best = found.argmax(axis=1)
     columns["predicted"] = model.classes_[best].tolist()
     columns["probability"] = outputs.nine_digits(found[np.arange(len(found)), best])
     text = outputs.answers_csv(columns, model.classes_.tolist(), None if compact else found)
     if out is None:
         print(text, end="")
-    else:
-        outputs.write_text(out, text)
+        return {}
+    if all_ranks.size > 1:
+        out = out.with_stem(f"{out.stem}-{all_ranks.rank + 1}-of-{all_ranks.size}")
+    outputs.write_text(out, text)
+    return {"file": out.name, "first_row": begin, "rows": end - begin}
 
 
 def _kept(dataset: Dataset, *, compact: bool) -> dict[str, Sequence[object]]:

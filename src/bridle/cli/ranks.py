@@ -39,7 +39,7 @@ def refuse(command: str) -> None:
     if is_one_of_several():
         raise checks.InputError(
             f"{command}: expected one process; of several, as torchrun starts them, bridle fit "
-            "makes one fit"
+            "makes one fit, and bridle predict one file each"
         )
 
 

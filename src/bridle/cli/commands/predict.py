@@ -15,6 +15,7 @@ from bridle.cli.options.reading import reading as reading_options
 from bridle.cli.options.source import Arrays, Data
 from bridle.data import Reading
 
+DEFAULT_TIMEOUT = 60.0  # seconds, of `bridle.ranks`
 EXAMPLES = ("bridle predict reviews-model new-reviews.csv --out answers.csv",)
 
 
@@ -58,11 +59,21 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Under torchrun, where each of several processes writes the answers for a part of "
+            "the samples: seconds without a sign of life after which one counts as lost.",
+            metavar="SECONDS",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = DEFAULT_TIMEOUT,
 ) -> None:
     """Write each sample's class and the probabilities of all, as CSV.
 
     Columns: what names the row, the truth where the data have it, predicted, probability, and one
-    for each class. bridle evaluate reads such a file.
+    for each class. bridle evaluate reads such a file. Under torchrun each process writes one, and
+    a JSON file beside them says which rows are in which.
     """
     names = named_arrays(arrays)
     if compact:
@@ -82,4 +93,5 @@ def predict(
         reading=reading,
         compact=compact,
         out=out,
+        timeout=timeout,
     )
