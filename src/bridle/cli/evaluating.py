@@ -69,7 +69,7 @@ def evaluate(
         )
         tell(dataset)
         evaluation, answers = _of_model(fitted, dataset)
-        notes, ids = dataset.notes, dataset.ids
+        notes, ids = (*dataset.notes, *outputs.notes_of(fitted)), dataset.ids
     shown = None
     if report is not None:
         title = report_page.title_of(source, model)

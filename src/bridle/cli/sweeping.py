@@ -39,8 +39,6 @@ class Sweep:
     def check(self) -> None:
         """Refuse options before any data are read."""
         self.values()
-        if self.cv < 2:
-            raise checks.InputError(f"--cv: expected 2 folds or more, found {self.cv}")
         if self.scoring not in get_scorer_names():
             raise checks.InputError(
                 f"--scoring: expected neg_log_loss, accuracy or another of scikit-learn's scores, "
@@ -56,6 +54,7 @@ class Chosen:
     scores: list[dict[str, float]]
     scoring: str
     folds: int
+    search: SoftmaxRegressionCV
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table in JSON's types."""
@@ -91,4 +90,4 @@ def chosen(
         {"C": float(C), "mean": float(mean), "deviation": float(deviation)}
         for C, mean, deviation in zip(search.Cs_, means, deviations, strict=True)
     ]
-    return Chosen(search.best_estimator_, rows, sweep.scoring, len(search.scores_))
+    return Chosen(search.best_estimator_, rows, sweep.scoring, len(search.scores_), search)
