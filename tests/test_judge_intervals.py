@@ -196,3 +196,23 @@ def test_label_errors_of_scores_names_and_one_column() -> None:
     assert perfect.pairs() == []
     missing = label_errors([[0.7, 0.3, 0.0], [0.6, 0.4, 0.0]], [0, 0])
     assert missing.joint.sum() == pytest.approx(2)
+
+
+def test_a_label_of_weight_k_is_k_labels_and_of_0_none() -> None:
+    random = np.random.default_rng(7)
+    probability = random.dirichlet(np.ones(4), 80)
+    given = random.integers(0, 4, 80)
+    copies = random.integers(0, 4, 80)
+    weighed = label_errors(probability, given, sample_weight=copies)
+    copied = label_errors(probability.repeat(copies, 0), given.repeat(copies))
+    assert weighed.joint == pytest.approx(copied.joint)
+    assert weighed.expected_errors == pytest.approx(copied.expected_errors)
+    rows = np.arange(80).repeat(copies)
+    assert weighed.likely[rows].tolist() == copied.likely.tolist()
+    assert not weighed.likely[copies == 0].any()
+    assert sorted(weighed.order) == np.flatnonzero(copies).tolist()
+    assert (np.diff(weighed.doubt[weighed.order]) <= 0).all()
+    halves = label_errors(probability, given, sample_weight=copies / 2)
+    assert halves.joint == pytest.approx(copied.joint / 2)
+    with pytest.raises(InputError, match="a sum of 0"):
+        label_errors(probability, given, sample_weight=np.zeros(80))
