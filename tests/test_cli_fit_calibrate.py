@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 import bridle
 from bridle import SoftmaxRegression, SoftmaxRegressionCV
@@ -52,7 +52,10 @@ def by_hand(files: tuple[Path, Path], method: str, C: float) -> tuple[Array, Arr
     train, test = (pd.read_csv(each) for each in files)
     X, y = (train[[f"x{place}" for place in range(64)]].to_numpy(float), train["label"])
     model = SoftmaxRegression(C, standardize=True)
-    answers = cross_val_predict(model, X, y, cv=StratifiedKFold(5), method="predict_log_proba")
+    fold = np.empty(len(y), int)
+    fold[np.argsort(y, kind="stable")] = np.arange(len(y)) % 5  # class by class, in turn
+    splits = PredefinedSplit(fold)
+    answers = cross_val_predict(model, X, y, cv=splits, method="predict_log_proba")
     classes, target = np.unique(y, return_inverse=True)
     calibrator = METHODS[method]().fit(answers, target)
     held = model.fit(X, y).predict_log_proba(test.iloc[:, :64].to_numpy(float))
@@ -106,6 +109,26 @@ def test_it_is_fitted_out_of_fold_kept_with_the_model_and_applied(
     assert "The model is calibrated already" in page.read_text(encoding="utf-8")
 
 
+def test_folds_are_fair_to_sorted_data(command: Command, tmp_path: Path) -> None:
+    # Half of the samples come from a place where labels are noise, the other half are clear.
+    random = np.random.default_rng(0)
+    y = np.tile([0, 1], 500)
+    X = random.normal(size=(1000, 2)) + 3 * y[:, None] * (np.arange(1000) < 500)[:, None]
+    table = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "y": y})
+    table.to_csv(tmp_path / "sorted.csv", index=False)
+    mixed = table.sample(frac=1, random_state=0)
+    mixed.to_csv(tmp_path / "mixed.csv", index=False)
+    found = []
+    for name in ("sorted", "mixed"):
+        _, text, _ = command("fit", tmp_path / f"{name}.csv", "--calibrate", "vector", "--json")
+        found.append(json.loads(text)["calibration"]["temperature"])
+    assert found[0] == pytest.approx(found[1], rel=0.1)
+    splits = folds.fold_splits(np.array(list("aaaaaabbbbc")), 3)
+    assert [test.tolist() for _, test in splits] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
+    for train, test in splits:
+        assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(11))
+
+
 def test_a_calibrated_model_is_less_too_sure(command: Command, files: tuple[Path, Path]) -> None:
     train, test = files
     options = ("fit", train, "--test", test, "--C", 1000, "--calibrate", "temperature", "--json")
@@ -126,7 +149,7 @@ def test_the_folds_that_chose_the_strength_are_not_fitted_again(
     real = SoftmaxRegressionCV.fit
 
     def counted(self: SoftmaxRegressionCV, *given: Any, **told: Any) -> SoftmaxRegressionCV:
-        fits.append(self.cv)
+        fits.append(len(self.cv))
         return real(self, *given, **told)
 
     monkeypatch.setattr(SoftmaxRegressionCV, "fit", counted)

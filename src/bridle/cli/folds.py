@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.cli.messages import about
 from bridle.cli.sampling import Samples
+from bridle.cli.splitting import fold_splits
 from bridle.data import files
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 
@@ -53,7 +54,10 @@ def held_out(
             settings = model.get_params()
             del settings["warm_start"]
             search = SoftmaxRegressionCV(
-                [settings.pop("C")], cv=folds, refit=False, **settings
+                [settings.pop("C")],
+                cv=fold_splits(samples.target, folds),
+                refit=False,
+                **settings,
             ).fit(samples.features, samples.target)
         answers = search.out_of_fold_log_proba(samples.features)
     return HeldOut(len(search.folds_), search.classes_.tolist(), answers, samples.target)

@@ -12,6 +12,7 @@ from bridle import checks
 from bridle.cli.messages import about
 from bridle.cli.progress import is_cost, live_sweep, name_of_score
 from bridle.cli.sampling import Samples
+from bridle.cli.splitting import fold_splits
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.path import PRESETS
 
@@ -80,8 +81,14 @@ def chosen(
     sweep: Sweep, train: Samples, *, standardize: bool | float, tol: float, wanted: bool
 ) -> Chosen:
     """Fit every fold at every ``C``, and all training samples at the best."""
+    if train.target.ndim != 1:
+        raise checks.InputError("--Cs: expected one label a sample, found distributions")
     search = SoftmaxRegressionCV(
-        sweep.values(), cv=sweep.cv, scoring=sweep.scoring, standardize=standardize, tol=tol
+        sweep.values(),
+        cv=fold_splits(train.target, sweep.cv),
+        scoring=sweep.scoring,
+        standardize=standardize,
+        tol=tol,
     )
     with about(train.source), live_sweep(sweep.scoring, wanted=wanted) as progress:
         search.fit(train.features, train.target, progress=progress)
