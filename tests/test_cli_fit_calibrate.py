@@ -19,7 +19,7 @@ from bridle import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.calibrate import METHODS, CalibratedClassifier
 
 pytest.importorskip("typer")
-from bridle.cli import folds, run
+from bridle.cli import folds, run, splitting
 
 Array = npt.NDArray[Any]
 Command = Callable[..., tuple[int, str, str]]
@@ -123,7 +123,7 @@ def test_folds_are_fair_to_sorted_data(command: Command, tmp_path: Path) -> None
         _, text, _ = command("fit", tmp_path / f"{name}.csv", "--calibrate", "vector", "--json")
         found.append(json.loads(text)["calibration"]["temperature"])
     assert found[0] == pytest.approx(found[1], rel=0.1)
-    splits = folds.fold_splits(np.array(list("aaaaaabbbbc")), 3)
+    splits = splitting.fold_splits(np.array(list("aaaaaabbbbc")), 3)
     assert [test.tolist() for _, test in splits] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
     for train, test in splits:
         assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(11))
