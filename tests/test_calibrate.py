@@ -15,7 +15,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -187,15 +187,18 @@ def test_affine_calibrators_are_at_their_proven_optimum(kind: str, C: float) -> 
     model: Any = METHODS[kind]
     found = model(C=C).fit(scores, target, weight)
     assert found.gap_ < 1e-9
-    z = (log_softmax(scores, axis=1) if kind == "dirichlet" else scores) / found.temperature_
-    z = z - z.max(axis=1, keepdims=True) if kind != "dirichlet" else z - z.max(1, keepdims=True)
-    share, penalty = weight / weight.sum(), 1 / (C * weight.sum())
+    shrunk = 1 / (1 + weight.sum())
+    fair = softmax(scores / TemperatureScaling().fit(scores, target, weight).temperature_, axis=1)
+    z = np.log((1 - shrunk) * fair + shrunk / 3)
+    share = weight / weight.sum()
 
     def objective(vector: Array) -> float:
         coef = np.diag(vector[:3]) if kind == "vector" else vector[:-3].reshape(3, 3)
         logarithms = log_softmax(z + z @ coef + vector[-3:], axis=1)
-        loss = -share @ logarithms[np.arange(80), target]
-        return float(loss + penalty / 2 * vector @ vector)
+        own = np.diag(coef) @ np.diag(coef) + vector[-3:] @ vector[-3:]
+        others = (coef**2).sum() - np.diag(coef) @ np.diag(coef)
+        penalty = (3 * own + 3 * 2 * others) / (C * weight.sum())
+        return float(-share @ logarithms[np.arange(80), target] + penalty)
 
     size = 6 if kind == "vector" else 12
     expected = minimize(objective, np.zeros(size), method="BFGS", options={"gtol": 1e-9})

@@ -4,9 +4,9 @@ Each takes scores (logits or log-probabilities) ``(N, K)`` of samples the classi
 from, and their classes:
 
     TemperatureScaling   softmax(z / T)                 one number
-    VectorScaling        softmax(a ∘ z / T + b)         2 K numbers
-    MatrixScaling        softmax(A z / T + b)           K² + K numbers
-    DirichletScaling     the same of log-probabilities
+    VectorScaling        softmax(a ∘ log q + b)         2 K numbers, q probabilities at T
+    MatrixScaling        softmax(A log q + b)           K² + K numbers
+    DirichletScaling     the same
     IsotonicScaling      a rising step function for each class, normalised
 
 and has ``fit``, ``predict_proba``, ``predict_log_proba``, ``save`` and ``load``.
