@@ -124,7 +124,6 @@ class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped ba
         """Return the probabilities that were given as scores."""
         return np.asarray(np.exp(log_softmax(X, axis=1)))
 
-
     def predict(self, X: Array) -> Array:
         """Return the places of the highest scores."""
         return np.asarray(X.argmax(axis=1))
@@ -197,7 +196,6 @@ PEERS = (
     Peer("probmetrics", "ts-mix", "temperature", probmetrics("ts-mix")),
     Peer("sklearn", "sigmoid", "vector", scikit("sigmoid", GivenScores)),
     Peer("netcal", "LogisticCalibration", "vector", netcal("scaling", "LogisticCalibration")),
-    Peer("netcal", "BetaCalibration", "vector", netcal("scaling", "BetaCalibration")),
     Peer("probmetrics", "svs", "vector", probmetrics("svs")),
     Peer("sklearn", "LogisticRegression", "matrix", scikit_regression),
     Peer("probmetrics", "sms", "matrix", probmetrics("sms")),

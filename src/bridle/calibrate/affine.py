@@ -9,10 +9,10 @@ of those is fitted that is penalised, so that it stays 0 where samples are too f
 
 with s the sample weights: weight k is k samples. ε is what one more sample of any class would leave
 to each: of probabilities far below it so few samples tell nothing, and their logarithms, which grow
-without end, would be multiplied by V. Each of the numbers on the diagonal, of which there are K, and
-of those off it, of which there are K (K − 1), is the more penalised the more there are of its kind:
-so together they have as much freedom whatever K is. In √penalty of each number f is strongly convex:
-there a gradient g proves that its point is at most ‖g‖² C Σ s / 4 above the least value.
+without end, would be multiplied by V. The more numbers there are of a kind (K on the diagonal,
+K (K − 1) off it), the more each is penalised, so that together they have as much freedom whatever K
+is. With each number times the root of its penalty f is strongly convex: there a gradient g proves
+that its point is at most ‖g‖² C Σ s / 4 above the least value.
 
 Reference: E. Berta, D. Holzmüller, M. I. Jordan, F. Bach, *Structured Matrix Scaling for
 Multi-Class Calibration*, AISTATS 2026, whose penalty, ε and C = 1 these are.
@@ -90,9 +90,8 @@ class AffineScaling(Calibrator):
         self.temperature_ = first.temperature_ if usable else 1.0
         self.floor_ = 1 / (1 + answers.total)
         problem = _Problem(self, answers, penalty, self._is_diagonal)
-        with np.errstate(
-            invalid="ignore"
-        ):  # SciPy's boundary of the trust region, at its first step
+        # SciPy's boundary of the trust region, at its first step.
+        with np.errstate(invalid="ignore", over="ignore"):
             found = minimize(
                 problem.value_and_gradient,
                 np.zeros(problem.size),
@@ -176,8 +175,8 @@ class MatrixScaling(AffineScaling):
 class DirichletScaling(AffineScaling):
     """Matrix scaling under the name that it has of log-probabilities.
 
-    `MatrixScaling` takes the logarithms of probabilities too, which an offset of the scores does not
-    change: the two are the same.
+    `MatrixScaling` takes the logarithms of probabilities too, which an offset of the scores does
+    not change: the two are the same.
 
     References
     ----------
@@ -257,7 +256,7 @@ class _Problem:
             coef = np.einsum("nk,nk->k", scores, residual)
         else:
             coef = (scores.T @ residual).ravel()
-        return np.concatenate([coef, residual.sum(axis=0)]) / self._units
+        return np.asarray(np.concatenate([coef, residual.sum(axis=0)]) / self._units)
 
     def _blocks(self) -> Iterator[tuple[Array, Array, Array]]:
         yield from self._made() if self._kept is None else self._kept

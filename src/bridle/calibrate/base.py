@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from bridle import checks, files, probabilities
+from bridle import checks, files, mapped, probabilities
 from bridle.estimators.model_file import CALIBRATOR
 from bridle.tensors import is_tensor, on_host
 
@@ -52,9 +52,8 @@ class Answers:
 def blocks(scores: Any) -> Iterator[tuple[slice, Array]]:
     """Yield blocks of rows in float64, on the host."""
     step = max(1, _BLOCK_NUMBERS // max(1, scores.shape[1]))
-    for begin in range(0, len(scores), step):
-        rows = slice(begin, min(begin + step, len(scores)))
-        yield rows, np.asarray(on_host(scores[rows])).astype(np.float64)
+    for rows, block in mapped.blocks(scores, step):
+        yield rows, np.asarray(on_host(block)).astype(np.float64)
 
 
 class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
