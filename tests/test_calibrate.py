@@ -303,6 +303,22 @@ def test_labels_stand_for_the_columns_that_they_name() -> None:
         VectorScaling().fit(scores, ["z", *labels[1:]], classes=names)
 
 
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_of_probabilities_the_logarithms_are_taken(kind: str) -> None:
+    scores, target, _ = problem(10, count=60)
+    fair = softmax(scores / 10, axis=1)
+    of_scores = METHODS[kind]().fit(np.log(fair), target)
+    told: dict[str, Any] = {"kind": "probabilities"}
+    found = METHODS[kind]().fit(fair, target, **told)
+    expected = of_scores.predict_proba(np.log(fair))
+    assert np.array_equal(found.predict_proba(fair, **told), expected)
+    fair[3] = [-0.1, 0.5, 0.3, 0.3]
+    with pytest.raises(InputError, match="probabilities of 0 or above, found less at row 3"):
+        METHODS[kind]().fit(fair, target, **told)
+    with pytest.raises(InputError, match="kind: expected one of scores, probabilities"):
+        METHODS[kind]().fit(scores, target, kind="logits")  # type: ignore[arg-type]
+
+
 # --- what a loss is made of -----------------------------------------------------------------------
 
 
