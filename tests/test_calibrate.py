@@ -499,6 +499,19 @@ def test_bridle_load_reads_whatever_was_saved(tmp_path: Path) -> None:
         bridle.load(path)
 
 
+def test_no_temperature_between_0_and_infinity_is_warned_of() -> None:
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]).repeat(5, 0), np.repeat([0, 0, 1, 1], 5)
+    with pytest.warns(UserWarning, match="every answer of the folds is right"):
+        sure = CalibratedClassifier(SoftmaxRegression()).fit(X, y)
+    assert sure.predict_proba(X).tolist() == np.eye(2)[y].tolist()
+    with pytest.warns(UserWarning, match="the answers of the folds tell nothing"):
+        # Each half of the samples says the opposite of the other.
+        alike = CalibratedClassifier(SoftmaxRegression(C=100.0), cv=2).fit(
+            [[0.0], [1.0], [1.0], [0.0]], [0, 1, 0, 1]
+        )
+    assert np.unique(alike.predict_proba(X)).tolist() == [0.5]
+
+
 def test_a_classifier_and_a_calibrator_that_were_fitted_apart() -> None:
     scores, target, _ = problem(7)
     classifier = SoftmaxRegression().fit(scores, target)
