@@ -206,9 +206,9 @@ def test_affine_calibrators_are_at_their_proven_optimum(kind: str, C: float) -> 
     assert found.objective_ <= expected.fun + found.gap_ + 1e-12
 
 
-# What probmetrics 1.3.0 loses on every second sample, fitted to the others: of `evenly_spread`, by
-# get_calibrator("svs") and ("sms") with their defaults, given probabilities. It stops at a tolerance
-# of 1e-5.
+# What probmetrics 1.3.0 loses on every second sample of `evenly_spread`, fitted to the others, by
+# get_calibrator("svs") and ("sms") with their defaults, given probabilities; it stops at a
+# tolerance of 1e-5.
 PROBMETRICS = [
     ("vector", 150, 3, 0.7064409255981445),
     ("matrix", 150, 3, 0.6775108774957449),
