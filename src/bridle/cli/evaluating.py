@@ -69,7 +69,7 @@ def evaluate(
         )
         tell(dataset)
         evaluation, answers = _of_model(fitted, dataset)
-        notes, ids = dataset.notes, dataset.ids
+        notes, ids = (*dataset.notes, *outputs.notes_of(fitted)), dataset.ids
     shown = None
     if report is not None:
         title = report_page.title_of(source, model)
@@ -256,7 +256,7 @@ def _by_place(dataset: Dataset, options: AnswerOptions) -> Answers:
     """
     if dataset.features.is_sparse:
         raise checks.InputError(f"{dataset.source}: expected dense answers, found a sparse matrix")
-    values, truth = dataset.features.to_array(), _labels(dataset)
+    values, truth = dataset.features.stored(), _labels(dataset)
     classes, note = _classes_in_order(dataset, truth, options.answers)
     return Answers(
         values[:, 0] if len(classes) == 2 and values.shape[1] == 1 else values,

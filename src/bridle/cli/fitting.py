@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from bridle import checks, interruption
-from bridle.cli import cluster, outputs, ranks, report_page, reporting
+from bridle.calibrate import METHODS
+from bridle.cli import cluster, folds, outputs, ranks, report_page, reporting
+from bridle.cli.calibrated_fit import Calibration, calibration
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Printing
@@ -37,6 +39,8 @@ class Options:
     checkpoint: Path | None
     device: str | None
     label_errors: bool
+    calibrate: str | None
+    folds: int  # of whatever needs some
     dask: str | None  # a cluster's address, or "local"
     timeout: float  # of ranks, where there are several, or of a cluster
 
@@ -55,9 +59,9 @@ def fit(
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
         tell_user(f"going on from the weights in {options.checkpoint}")
     with ranks.started(options.timeout) as all_ranks:
-        dataset, train, judged = all_ranks.made(partial(_samples, source, all_ranks))
+        dataset, train, judged, own = all_ranks.made(partial(_samples, source, options, all_ranks))
         live = printing.for_people and all_ranks.rank == 0
-        model, sweep = _fitted(options, source, dataset, train, all_ranks, live=live)
+        model, sweep = _fitted(options, source, dataset, own, live=live)
     if all_ranks.rank:
         return
     reporting.remember_data(model, dataset)
@@ -67,25 +71,40 @@ def fit(
     }
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
-    lines = chain(ranks.lines(all_ranks), _lines(model, sweep))
-    if options.dask is not None:
-        lines = chain([f"  passes made by the workers of a Dask cluster: {options.dask}"], lines)
-    if options.label_errors:
-        found = doubts(model, train)
+    lines, calibrated = chain(_places(options, all_ranks.size), _lines(model, sweep)), None
+    held_out, is_interrupted = _held_out(options, model, sweep, own)
+    if options.label_errors and held_out is not None:
+        found = doubts(held_out, train)
         figures["label_errors"], lines = found.to_dict(), chain(lines, found.lines())
-    fitted = Fitted(model, dataset, train, judged, source.test, figures, lines)
+    if options.calibrate is not None:
+        if held_out is None:
+            calibrated = Calibration(options.calibrate, why_not="the command was interrupted")
+        else:
+            calibrated = calibration(options.calibrate, held_out)
+        lines = chain(lines, calibrated.lines())
+    answering = model if calibrated is None else calibrated.applied_to(model)
+    fitted = Fitted(answering, dataset, train, judged, source.test, figures, lines, calibrated)
     reporting.report(fitted, folder, printing, report)
-    if model.fit_report_.stopped == "interrupted":
+    if is_interrupted:
         # What there was is judged and written; the exit code still says how it ended.
-        _tell_how_to_go_on(options)
+        if model.fit_report_.stopped == "interrupted":
+            _tell_how_to_go_on(options)
         raise KeyboardInterrupt
 
 
-def _samples(source: Source, all_ranks: Alone | Ranks) -> tuple[Dataset, Samples, Samples]:
+def _samples(
+    source: Source, options: Options, all_ranks: Alone | Ranks
+) -> tuple[Dataset, Samples, Samples, Samples]:
+    """Return the data, samples to learn from and to judge on, and those that this process fits."""
     dataset = source.load()
     interruption.raise_again()
-    samples = samples_of(source, dataset, part=all_ranks.rank, parts=all_ranks.size)
-    return dataset, *samples
+    train, judged = samples_of(source, dataset, part=all_ranks.rank, parts=all_ranks.size)
+    for option in _in_need_of_folds(options):
+        folds.check(option, train)
+    own = train if all_ranks.size == 1 else part_of(train, all_ranks.rank, all_ranks.size)
+    if options.device is not None:
+        own = _on_device(own, options.device)
+    return dataset, train, judged, own
 
 
 def _check(options: Options, folder: Folder) -> None:
@@ -93,45 +112,30 @@ def _check(options: Options, folder: Folder) -> None:
         checks.positive(options.C, "--C", infinite=True)
     checks.positive(options.tol, "--tol")
     checks.positive(options.timeout, "--timeout")
-    for name, is_given in (
-        ("--Cs", options.sweep is not None),
-        ("--label-errors", options.label_errors),
-        ("--dask", options.dask is not None),
-    ):
-        if is_given:
-            ranks.refuse(name)
+    for_one_process = _in_need_of_folds(options) + ["--Cs"] * (options.sweep is not None)
+    for name in for_one_process + ["--dask"] * (options.dask is not None):
+        ranks.refuse(name)
     if options.dask is not None:
-        for name, is_given in (
-            ("--Cs", options.sweep is not None),
-            ("--label-errors", options.label_errors),
-            ("--device", options.device is not None),
-        ):
-            if is_given:
-                raise checks.InputError(f"{name}: expected without --dask, found both")
+        for name in for_one_process + ["--device"] * (options.device is not None):
+            raise checks.InputError(f"{name}: expected without --dask, found both")
     if options.sweep is not None:
         options.sweep.check()
         for name, given in (("--C", options.C), ("--checkpoint", options.checkpoint)):
             if given is not None:
                 raise checks.InputError(f"{name}: expected without --Cs, found both")
+    if options.calibrate is not None:
+        checks.one_of(options.calibrate, "--calibrate", tuple(METHODS))
+    if options.folds < 2:
+        raise checks.InputError(f"--cv: expected 2 folds or more, found {options.folds}")
     reporting.check_folder(folder)
     if options.checkpoint is not None:
         outputs.check_file(options.checkpoint, "--checkpoint")
 
 
 def _fitted(
-    options: Options,
-    source: Source,
-    dataset: Dataset,
-    train: Samples,
-    all_ranks: Alone | Ranks,
-    *,
-    live: bool,
+    options: Options, source: Source, dataset: Dataset, train: Samples, *, live: bool
 ) -> tuple[SoftmaxRegression, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
-    if all_ranks.size > 1:
-        train = part_of(train, all_ranks.rank, all_ranks.size)
-    if options.device is not None:
-        train = _on_device(train, options.device)
     scale = _scale(options, dataset)
     if options.sweep is not None:
         found = chosen(options.sweep, train, standardize=scale, tol=options.tol, wanted=live)
@@ -155,6 +159,35 @@ def _fitted(
     return model, None
 
 
+def _in_need_of_folds(options: Options) -> list[str]:
+    return [
+        name
+        for name, given in (
+            ("--label-errors", options.label_errors),
+            ("--calibrate", options.calibrate is not None),
+        )
+        if given
+    ]
+
+
+def _held_out(
+    options: Options, model: SoftmaxRegression, sweep: Chosen | None, train: Samples
+) -> tuple[folds.HeldOut | None, bool]:
+    """Return what folds say, if somebody needs it, and whether there was an interruption.
+
+    Then no folds are fitted, and those that are being fitted are given up, not the model.
+    """
+    if model.fit_report_.stopped == "interrupted":
+        return None, True
+    if not _in_need_of_folds(options):
+        return None, False
+    try:
+        search = None if sweep is None else sweep.search
+        return folds.held_out(model, search, train, options.folds), False
+    except KeyboardInterrupt:
+        return None, True
+
+
 def _on_device(train: Samples, device: str) -> Samples:
     try:
         return replace(train, features=train.features.on(ranks.own_device(device)))
@@ -171,6 +204,14 @@ def _scale(options: Options, dataset: Dataset) -> bool | float:
     if dataset.reading.texts:
         return False
     return 255.0 if dataset.pixels else True
+
+
+def _places(options: Options, ranks: int) -> Iterator[str]:
+    """Yield where the rows were, if elsewhere than here."""
+    if ranks > 1:
+        yield f"  fitted by {ranks} processes, each on a part of the samples"
+    if options.dask is not None:
+        yield f"  passes made by the workers of a Dask cluster: {options.dask}"
 
 
 def _lines(model: SoftmaxRegression, sweep: Chosen | None) -> Iterator[str]:

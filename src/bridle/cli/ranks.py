@@ -58,12 +58,6 @@ def started(timeout: float) -> Iterator[Alone | Ranks]:
         torch.distributed.destroy_process_group()
 
 
-def lines(ranks: Alone | Ranks) -> Iterator[str]:
-    """Yield what is said of a fit by several processes."""
-    if ranks.size > 1:
-        yield f"  fitted by {ranks.size} processes, each on a part of the samples"
-
-
 def own_device(device: str) -> str:
     """Return the device of this process's own among several GPUs of one machine."""
     if device == "cuda" and is_one_of_several():

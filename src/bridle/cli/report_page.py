@@ -47,6 +47,7 @@ def contents(
     judged_on: str | None = None,
     fit: FitReport | None = None,
     comparison: Comparison | None = None,
+    calibrator: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the page shows; likely label errors among it, unless the model has learnt them.
 
@@ -64,6 +65,7 @@ def contents(
         fit=fit,
         label_errors=doubted,
         comparison=comparison,
+        calibrator=calibrator,
         title=title,
         command=shlex.join(["bridle", *typed.get()]),
     )

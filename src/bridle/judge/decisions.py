@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.judge.intervals import Interval, share_interval
 from bridle.judge.kinds import AskedKind
-from bridle.judge.outcomes import probability_blocks
+from bridle.judge.outcomes import checked_weight, probability_blocks
 
 Array = npt.NDArray[Any]
 
@@ -91,6 +91,7 @@ def threshold_table(
     *,
     miss_cost: float = 1.0,
     alarm_cost: float = 1.0,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> tuple[Threshold, ...]:
     """Return, for two classes, what each threshold would do.
 
@@ -104,6 +105,8 @@ def threshold_table(
         From which probability on a sample is called positive; 0, 0.05, …, 1 if not given.
     miss_cost, alarm_cost : float
         What a positive that is not called so costs, and a negative that is.
+    sample_weight : array_like, (N,), optional
+        How much each sample counts, 0 or above: weight k is the same as k copies.
 
     Returns
     -------
@@ -113,7 +116,8 @@ def threshold_table(
     Raises
     ------
     InputError
-        Probabilities outside [0, 1], other lengths, no sample, costs below 0.
+        Probabilities outside [0, 1], other lengths, no sample, costs below 0, weights that are
+        no weights.
 
     Examples
     --------
@@ -127,6 +131,11 @@ def threshold_table(
     checks.unit_interval(sure, "probability")
     truth = np.asarray(positive, np.bool_)
     checks.same_shape(sure, truth, ("probability", "positive"))
+    weight = checked_weight(sample_weight, len(sure))
+    if weight is None:
+        weight = np.ones(len(sure))
+    counted = weight > 0
+    sure, truth, weight = sure[counted], truth[counted], weight[counted]
     miss, alarm = (
         checks.at_least_zero(value, name)
         for value, name in ((miss_cost, "miss_cost"), (alarm_cost, "alarm_cost"))
@@ -137,25 +146,25 @@ def threshold_table(
     rows = []
     for threshold in np.atleast_1d(wanted).tolist():
         called = sure >= threshold
-        cost = (miss * (truth & ~called) + alarm * (~truth & called)).mean()
-        precision, recall = truth[called], called[truth]
+        cost = miss * (truth & ~called) + alarm * (~truth & called)
+        precision, recall = (truth[called], weight[called]), (called[truth], weight[truth])
         rows.append(
             Threshold(
                 float(threshold),
-                float(called.mean()),
-                _share(precision),
-                _interval(precision),
-                _share(recall),
-                _interval(recall),
-                float(cost),
+                _share(called, weight),
+                _share(*precision),
+                _interval(*precision),
+                _share(*recall),
+                _interval(*recall),
+                float(np.average(cost, weights=weight)),
             )
         )
     return tuple(rows)
 
 
-def _share(hits: Array) -> float:
-    return float(hits.mean()) if len(hits) else float("nan")
+def _share(hits: Array, weight: Array) -> float:
+    return float(np.average(hits, weights=weight)) if len(hits) else float("nan")
 
 
-def _interval(hits: Array) -> Interval:
-    return share_interval(hits) if len(hits) else Interval(0.0, 1.0)
+def _interval(hits: Array, weight: Array) -> Interval:
+    return share_interval(hits, sample_weight=weight) if len(hits) else Interval(0.0, 1.0)

@@ -8,7 +8,7 @@ prints it into ``page/``, with numbers as ``numbers`` writes them and ``figures`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -30,6 +30,7 @@ def page(
     fit: FitReport | None = None,
     label_errors: LabelErrors | None = None,
     comparison: Comparison | None = None,
+    calibrator: Mapping[str, Any] | None = None,
     title: str | None = None,
     command: str | None = None,
     made: str | None = None,
@@ -53,6 +54,9 @@ def page(
         As from `bridle.label_errors` of the same samples, which the model has not learnt from.
     comparison : Comparison, optional
         As from `bridle.compare_models`.
+    calibrator : mapping, optional
+        How the model was calibrated, and what that gained: what ``calibration`` is in
+        ``metrics.json``.
     title : str, optional
         What was judged: a file, a model.
     command : str, optional
@@ -88,6 +92,7 @@ def page(
         "fit": fit,
         "label_errors": label_errors,
         "comparison": comparison,
+        "calibrator": calibrator,
         "title": title,
         "command": command,
         "made": made,

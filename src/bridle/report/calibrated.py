@@ -9,8 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridle import mapped
 from bridle.calibrate import TemperatureScaling
-from bridle.judge import Outcomes, ReliabilityBin, consistency_band, reliability_table
+from bridle.judge import (
+    InputKind,
+    Outcomes,
+    ReliabilityBin,
+    consistency_band,
+    reliability_table,
+)
 from bridle.judge.calibration import table_error
 
 Array = npt.NDArray[Any]
@@ -38,9 +45,9 @@ def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
     elif np.isinf(counted.surprisal).any():
         why_not = "a label of probability 0 keeps it at any temperature"
     else:
-        scores = score_columns(answers, outcomes.input_kind)
-        scaling = _fitted(scores, outcomes)
-        sure = _confidence(scaling, scores)
+        columns = _columns(answers, outcomes.input_kind)
+        scaling = _fitted(columns, outcomes)
+        sure = _confidence(scaling, columns, outcomes.input_kind)
         if outcomes.sample_weight is not None:
             sure = sure[outcomes.sample_weight > 0]
         after = _Confidence(sure, counted)
@@ -105,33 +112,28 @@ def _side(row: ReliabilityBin, low: float, high: float) -> str:
     return "not sure enough" if row.accuracy > high + slack else ""
 
 
-def score_columns(answers: Array, input_kind: str) -> Array:
-    """Return a column of scores for each class: of probabilities, their logarithms.
-
-    >>> score_columns(np.array([0.0, 2.0]), "scores")
-    array([[0., 0.],
-           [0., 2.]])
-    """
+def _columns(answers: Array, input_kind: InputKind) -> Array:
+    """Return a column for each class, where there is one for the second of two."""
+    if answers.ndim == 2:
+        return answers
     if input_kind == "scores":
-        return np.stack([np.zeros(len(answers)), answers], axis=1) if answers.ndim == 1 else answers
-    if answers.ndim == 1:
-        second = np.minimum(answers.astype(np.float64), 1)
-        answers = np.stack([1 - second, second], axis=1)
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(answers))
+        return np.stack([np.zeros(len(answers)), answers], axis=1)
+    second = np.clip(answers.astype(np.float64), 0, 1)
+    return np.stack([1 - second, second], axis=1)
 
 
-def _fitted(scores: Array, outcomes: Outcomes) -> TemperatureScaling:
+def _fitted(columns: Array, outcomes: Outcomes) -> TemperatureScaling:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scores that look like probabilities: the judge has told
-        return TemperatureScaling().fit(scores, outcomes.target, outcomes.sample_weight)
+        return TemperatureScaling().fit(
+            columns, outcomes.target, outcomes.sample_weight, kind=outcomes.input_kind
+        )
 
 
-def _confidence(scaling: TemperatureScaling, scores: Array) -> Array:
+def _confidence(scaling: TemperatureScaling, columns: Array, input_kind: InputKind) -> Array:
     """Return the largest probability of each row, without a second copy of all rows."""
-    sure = np.empty(len(scores))
-    step = max(1, _BLOCK_NUMBERS // scores.shape[1])
-    for start in range(0, len(scores), step):
-        block = scaling.predict_proba(scores[start : start + step])
-        sure[start : start + step] = np.minimum(block.max(axis=1), 1)
+    sure = np.empty(len(columns))
+    step = max(1, _BLOCK_NUMBERS // columns.shape[1])
+    for rows, block in mapped.blocks(columns, step):
+        sure[rows] = np.minimum(scaling.predict_proba(block, kind=input_kind).max(axis=1), 1)
     return sure

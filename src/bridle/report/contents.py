@@ -6,7 +6,7 @@ others are made from the same figures. Losses are in bits where a key says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ def contents(
     fit: FitReport | None = None,
     label_errors: LabelErrors | None = None,
     comparison: Comparison | None = None,
+    calibrator: Mapping[str, Any] | None = None,
     title: str | None = None,
     command: str | None = None,
     made: str | None = None,
@@ -67,7 +68,7 @@ def contents(
     values = None if answers is None else _checked(answers, evaluation)
     _check_length(ids, "ids", len(outcomes.target))
     if label_errors is not None:
-        _check_length(label_errors.order, "label_errors", len(outcomes.target))
+        _check_length(label_errors.doubt, "label_errors", len(outcomes.target))
     found: dict[str, Any] = {
         "title": rankings.name(title or "answers", 80),
         "judged_on": judged_on,
@@ -77,6 +78,7 @@ def contents(
         },
         "share_of_uncertainty_removed": _share_removed(evaluation),
         "calibration": calibration(outcomes, values),
+        "calibrator": None if calibrator is None else dict(calibrator),
         "fit": None if fit is None else _fit(fit),
         "classes": rankings.classes(evaluation),
         "confusions": rankings.confusions(outcomes.counted()),
