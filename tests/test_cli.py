@@ -176,6 +176,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "seconds",
         "separation",
         "stopped",
+        "history",
     }
     assert set(metrics["evaluation"]) == {
         "input_kind",
@@ -193,6 +194,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "top_5_accuracy",
         "brier_score",
         "expected_calibration_error",
+        "expected_calibration_error_by_chance",
         "total_weight",
         "reliability",
         "per_class",

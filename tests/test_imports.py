@@ -51,7 +51,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {
         "calibrate", "checks", "estimators", "judge", "losses", "networks", "rows", "strict_json",
     },
-    "report": {"__init__", "calibrate", "checks", "fit", "judge", "strict_json", "tensors"},
+    "report": {
+        "__init__", "calibrate", "checks", "fit", "judge", "progress", "strict_json", "tensors",
+    },
     # on top: no room imports them
     "cli": {
         "__init__", "calibrate", "checks", "data", "estimators", "explain", "files", "fit",

@@ -13,7 +13,7 @@ from bridle import checks, interruption
 from bridle.cli import outputs, report_page, reporting
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
-from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
 from bridle.cli.sampling import Samples, Source, samples_of
@@ -35,18 +35,16 @@ class Options:
     label_errors: bool
 
 
-def fit(
-    source: Source, options: Options, folder: Folder, report: Path | None, printing: Printing
-) -> None:
+def fit(source: Source, options: Options, folder: Folder, report: Page, printing: Printing) -> None:
     """Load, split, fit, judge, print and write."""
     _check(options, folder)
     read = (source.data, source.labels, source.test, source.test_labels, options.checkpoint)
     report_page.check(report, sources=read, folder=folder.path)
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
         tell_user(f"going on from the weights in {options.checkpoint}")
-    dataset = source.load()
+    dataset = source.load(keep_texts=report.path is not None)
     interruption.raise_again()
-    train, judged = samples_of(source, dataset)
+    train, judged = samples_of(source, dataset, keep_texts=report.path is not None)
     model, sweep = _fitted(options, dataset, train, live=printing.for_people)
     reporting.remember_data(model, dataset)
     figures = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ import bridle
 from bridle import strict_json
 from bridle.cli import outputs, report_page
 from bridle.cli.messages import about, one_line
-from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.outputs import Model
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
+from bridle.report import without_sources
 
 Array = npt.NDArray[Any]
 
@@ -56,13 +56,13 @@ def remember_data(model: Model, dataset: Dataset) -> None:
         model.target_name_in_ = dataset.target_name
 
 
-def report(fitted: Fitted, folder: Folder, printing: Printing, page: Path | None = None) -> None:
+def report(fitted: Fitted, folder: Folder, printing: Printing, page: Page) -> None:
     """Judge a model, write it, a page of it if one is asked for, and print its figures."""
     evaluation, log_probabilities = _judged(fitted.model, fitted.judged)
     metrics = _metrics(fitted, evaluation)
-    shown = None if page is None else _shown(fitted, evaluation, log_probabilities)
+    shown = None if page.path is None else _shown(fitted, page, evaluation, log_probabilities)
     if shown is not None:
-        metrics["report"] = shown
+        metrics["report"] = without_sources(shown)
     # A disk that is full costs the files, not the figures; a pipe that is closed, not the files.
     failure = _failure_to_write(
         folder, fitted, metrics, evaluation, log_probabilities
@@ -91,15 +91,22 @@ def _judged(model: Model, samples: Samples) -> tuple[Evaluation, Array]:
     return replace(found, most_surprising=named), answers
 
 
-def _shown(fitted: Fitted, evaluation: Evaluation, log_probabilities: Array) -> dict[str, Any]:
+def _shown(
+    fitted: Fitted, page: Page, evaluation: Evaluation, log_probabilities: Array
+) -> dict[str, Any]:
     """Return what the page shows."""
+    judged = fitted.judged
     return report_page.contents(
+        page,
         evaluation,
         log_probabilities,
         title=report_page.title_of(fitted.dataset.source),
-        ids=fitted.judged.ids,
-        judged_on=fitted.judged.role,
+        ids=judged.ids,
+        texts=judged.texts,
+        pictures=report_page.images(judged.features, judged.image_shape),
+        judged_on=judged.role,
         fit=getattr(fitted.model, "fit_report_", None),
+        training=getattr(fitted.model, "history_", None),
     )
 
 
@@ -150,8 +157,8 @@ def _print(fitted: Fitted, metrics: dict[str, Any], evaluation: Evaluation) -> N
     print(evaluation)
 
 
-def _print_ending(folder: Folder, page: Path | None) -> None:
-    if page is not None:
+def _print_ending(folder: Folder, page: Page) -> None:
+    if page.path is not None:
         print(f"\n{report_page.ending(page)}")
     if folder.path is None:
         print("\nnothing written; --out DIR keeps the model, its metrics and predictions")

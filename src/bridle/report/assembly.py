@@ -6,7 +6,8 @@ from importlib import resources
 from typing import Any
 
 from bridle import checks, strict_json
-from bridle.report import figures
+from bridle.report import curves, figures
+from bridle.report.sources import without_sources
 
 
 def check_installed() -> Any:
@@ -52,11 +53,14 @@ def assembled(found: dict[str, Any]) -> str:
             shown=shown,
             pairs=_pairs(found["comparison"]),
             losses=markup(figures.losses(found)),
+            composition=lambda: markup(figures.composition(found)),
+            gaps=lambda history: markup(curves.gaps(history)),
+            costs=lambda history: markup(curves.costs(history)),
             reliability=lambda *given: markup(figures.reliability(*given)),
             histogram=lambda *given: markup(figures.histogram(*given)),
             differences=lambda *given: markup(figures.differences(*given)),
             style=markup(text("style.css")),
-            data=markup(strict_json.within_script(found)),
+            data=markup(strict_json.within_script(without_sources(found))),
         )
     )
 

@@ -30,14 +30,9 @@ def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
     """
     counted = outcomes.counted()
     before = _Confidence(counted.confidence, counted)
-    after, why_not, scaling = None, None, None
-    if answers is None:
-        why_not = "the answers themselves were not at hand"
-    elif len(outcomes.classes) < 2:
-        why_not = "a single class is certain at any temperature"
-    elif np.isinf(counted.surprisal).any():
-        why_not = "a label of probability 0 keeps it at any temperature"
-    else:
+    after, scaling = None, None
+    why_not = why_no_temperature(outcomes, answers)
+    if answers is not None and why_not is None:
         scores = score_columns(answers, outcomes.input_kind)
         scaling = _fitted(scores, outcomes)
         sure = _confidence(scaling, scores)
@@ -53,6 +48,17 @@ def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
         "temperature": None if scaling is None else scaling.temperature_,
         "cross_entropy_bits": None if scaling is None else scaling.loss_ / _NATS_PER_BIT,
     }
+
+
+def why_no_temperature(outcomes: Outcomes, answers: Array | None) -> str | None:
+    """Return why no temperature helps, or why it can't be told; None where it can."""
+    if answers is None:
+        return "the answers themselves were not at hand"
+    if len(outcomes.classes) < 2:
+        return "a single class is certain at any temperature"
+    if np.isinf(outcomes.counted().surprisal).any():
+        return "a label of probability 0 keeps it at any temperature"
+    return None
 
 
 class _Confidence:

@@ -9,8 +9,9 @@ import typer
 
 from bridle import checks
 from bridle.cli.options.groups import with_options
-from bridle.cli.options.output import Folder, Printing, Report
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.options.output import folder as folder_options
+from bridle.cli.options.output import page as page_options
 from bridle.cli.options.output import printing as printing_options
 from bridle.cli.options.panels import CLASSIFIER
 from bridle.cli.options.source import source as source_options
@@ -25,7 +26,9 @@ DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
 DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
 
 
-@with_options(source=source_options, folder=folder_options, printing=printing_options)
+@with_options(
+    source=source_options, folder=folder_options, report=page_options, printing=printing_options
+)
 def fit(
     *,
     source: Source,
@@ -112,7 +115,7 @@ def fit(
         ),
     ] = False,
     folder: Folder,
-    report: Report = None,
+    report: Page,
     printing: Printing,
 ) -> None:
     """Fit a softmax classifier to its exact optimum, and report it."""
