@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import strict_json
+from bridle import checks, strict_json
 from bridle.checks import Label
 from bridle.judge import calibration, calibration_bounds, metrics, surprise, text
 from bridle.judge.calibration import ReliabilityBin
@@ -135,6 +136,39 @@ class Evaluation:
     def to_json(self, *, indent: int | None = None) -> str:
         """Return `to_dict` as strict JSON text."""
         return strict_json.to_text(self.to_dict(), indent=indent)
+
+    def to_html(self, **told: Any) -> str:
+        """Return a page of the evaluation: `bridle.report.page`, with its options.
+
+        Raises
+        ------
+        MissingExtraError, InputError
+            As there.
+
+        Examples
+        --------
+        >>> figures = evaluate([[0.9, 0.1], [0.2, 0.8]], [0, 1])
+        >>> figures.to_html(title="two samples")[:15]
+        '<!doctype html>'
+        """
+        # The one place where the judge asks a room to its right, and only when it is asked itself.
+        from bridle.report import page
+
+        return page(self, **told)
+
+    def _repr_html_(self) -> str | None:
+        """Return the page as notebooks show it: in a frame, so that its style stays its own.
+
+        Without Jinja2 they show the text.
+        """
+        try:
+            page = self.to_html()
+        except checks.MissingExtraError:
+            return None
+        return (
+            f'<iframe srcdoc="{html.escape(page)}" title="An evaluation" sandbox="" '
+            f'style="width: 100%; height: 640px; border: 0; resize: vertical"></iframe>'
+        )
 
     def __str__(self) -> str:
         return "\n".join(

@@ -151,8 +151,8 @@ def share_intervals(
     if places is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             worth = np.where(error > 0, share * (1 - share) / error**2, count)
-    effective = np.minimum(worth, count)
-    effective = np.clip(np.nan_to_num(effective), 1e-6, 1e18)  # whose squares are numbers
+    # Whose squares are numbers.
+    effective = np.clip(np.nan_to_num(np.minimum(worth, count)), 1e-6, 1e18)
     centre = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
     spread = z * np.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
     reach = spread / (1 + z**2 / effective)
