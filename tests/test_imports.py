@@ -52,7 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "calibrate", "checks", "estimators", "judge", "losses", "networks", "rows", "strict_json",
     },
     "report": {
-        "__init__", "calibrate", "checks", "fit", "judge", "progress", "strict_json", "tensors",
+        "__init__", "calibrate", "checks", "fit", "judge", "probabilities", "progress",
+        "strict_json", "tensors",
     },
     # on top: no room imports them
     "cli": {

@@ -13,7 +13,6 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -39,12 +38,12 @@ from bridle.judge import (
     reliability_table,
     slice_figures,
 )
+from commands import Command
 
 pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 from bridle.report import contents, page
 
 Array = npt.NDArray[Any]
-Command = Callable[..., tuple[int, str, str]]
 HOSTILE = "<script>alert(1)</script>"
 LARGEST = 300_000
 
@@ -606,19 +605,6 @@ def test_without_jinja2_the_command_that_installs_it_is_told(
 
 
 # The command.
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    pytest.importorskip("typer", reason="the extra `cli` is not installed")
-    from bridle.cli import run
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def answers_file(path: Path, seed: int = 0) -> Path:

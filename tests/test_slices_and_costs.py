@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,9 @@ from bridle.judge import (
     slice_figures,
     threshold_table,
 )
+from commands import Command
 
 Array = npt.NDArray[Any]
-Command = Callable[..., tuple[int, str, str]]
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -215,19 +214,6 @@ def test_a_file_of_costs_that_is_none(tmp_path: Path) -> None:
 
 
 # --- the command ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    pytest.importorskip("typer", reason="the extra `cli` is not installed")
-    from bridle.cli import run
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def answers_file(path: Path, classes: tuple[str, ...] = ("no", "yes"), seed: int = 0) -> Path:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from bridle import checks
 
@@ -133,7 +133,7 @@ def mean_intervals(
         ]
     mean, error, count = _means(x, weight, places, part, parts)
     with np.errstate(invalid="ignore"):
-        reach = stats.t.ppf(quantile, np.clip(count - 1, 0, _NORMAL)) * error
+        reach = special.stdtrit(np.clip(count - 1, 0, _NORMAL), quantile) * error
     reach = np.where(np.isfinite(error), reach, np.where(np.isnan(mean), np.nan, math.inf))
     return [
         Interval(*ends)
@@ -145,7 +145,7 @@ def share_intervals(
     x: Array, weight: Array, places: Array | None, part: Array, parts: int, level: float = 0.95
 ) -> list[Interval]:
     """Return `share_interval` of each part, as `mean_intervals`. Of no rows it is 0 to 1."""
-    z = float(stats.norm.ppf(_upper_share(level)))
+    z = float(special.ndtri(_upper_share(level)))
     share, error, count = _means(x, weight, places, part, parts)
     worth: Array = count
     if places is not None:

@@ -220,15 +220,7 @@ def value_blocks(values: Array, kind: InputKind) -> Iterator[tuple[int, Array]]:
         yield from kinds.blocks(values, _BLOCK_NUMBERS)
         return
     for start, block in kinds.blocks(values[:, None], _BLOCK_NUMBERS // 2):
-        yield start, _two_columns(block[:, 0], kind)
-
-
-def _two_columns(second: Array, kind: InputKind) -> Array:
-    """Return both classes' columns from the probability or the score of the second one."""
-    if kind == "probabilities":
-        return np.stack([1 - second, second], axis=1)
-    # [0, z] shifted so that its maximum is 0: z = +inf is then certainty, not inf − inf.
-    return np.stack([np.minimum(-second, 0), np.minimum(second, 0)], axis=1)
+        yield start, probabilities.both_columns(block[:, 0], are_scores=kind == "scores")
 
 
 def _input_kind(values: Array, wanted: AskedKind, dtype: str) -> InputKind:
@@ -260,7 +252,9 @@ def _input_kind(values: Array, wanted: AskedKind, dtype: str) -> InputKind:
 
 def _rows(values: Array) -> Array:
     """Return both classes' probabilities where only the second one's are given."""
-    return values if values.ndim == 2 else _two_columns(values.astype(float), "probabilities")
+    if values.ndim == 2:
+        return values
+    return probabilities.both_columns(values.astype(np.float64), are_scores=False)
 
 
 def _block_outcomes(

@@ -43,6 +43,7 @@ def assembled(found: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     markup = jinja2.utils.markupsafe.Markup
+    shared = resources.files("bridle").joinpath("pages.css").read_text(encoding="utf-8")
 
     def shown(path: str, kind: str) -> Any:
         return markup(figures.figure(found, path, kind))
@@ -59,7 +60,7 @@ def assembled(found: dict[str, Any]) -> str:
             reliability=lambda *given: markup(figures.reliability(*given)),
             histogram=lambda *given: markup(figures.histogram(*given)),
             differences=lambda *given: markup(figures.differences(*given)),
-            style=markup(text("style.css")),
+            style=markup(shared + text("style.css")),
             data=markup(strict_json.within_script(without_sources(found))),
         )
     )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bridle.calibrate import TemperatureScaling
 from bridle.judge import Outcomes, ReliabilityBin, consistency_band, reliability_table
 from bridle.judge.calibration import table_error
+from bridle.probabilities import score_columns
 
 Array = npt.NDArray[Any]
 
@@ -33,7 +34,7 @@ def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
     after, scaling = None, None
     why_not = why_no_temperature(outcomes, answers)
     if answers is not None and why_not is None:
-        scores = score_columns(answers, outcomes.input_kind)
+        scores = score_columns(answers, are_scores=outcomes.input_kind == "scores")
         scaling = _fitted(scores, outcomes)
         sure = _confidence(scaling, scores)
         if outcomes.sample_weight is not None:
@@ -109,22 +110,6 @@ def _side(row: ReliabilityBin, low: float, high: float) -> str:
     if row.accuracy < low - slack:
         return "too sure"
     return "not sure enough" if row.accuracy > high + slack else ""
-
-
-def score_columns(answers: Array, input_kind: str) -> Array:
-    """Return a column of scores for each class: of probabilities, their logarithms.
-
-    >>> score_columns(np.array([0.0, 2.0]), "scores")
-    array([[0., 0.],
-           [0., 2.]])
-    """
-    if input_kind == "scores":
-        return np.stack([np.zeros(len(answers)), answers], axis=1) if answers.ndim == 1 else answers
-    if answers.ndim == 1:
-        second = np.minimum(answers.astype(np.float64), 1)
-        answers = np.stack([1 - second, second], axis=1)
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(answers))
 
 
 def _fitted(scores: Array, outcomes: Outcomes) -> TemperatureScaling:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from bridle.calibrate.decomposition import Parts, decompose
 from bridle.judge import Outcomes
-from bridle.report.calibrated import score_columns, why_no_temperature
+from bridle.probabilities import score_columns
+from bridle.report.calibrated import why_no_temperature
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +39,7 @@ def composition(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
     rows = counted[np.linspace(0, len(counted) - 1, min(most, len(counted))).astype(np.intp)]
     weight = None if outcomes.sample_weight is None else outcomes.sample_weight[rows]
     found = decompose(
-        score_columns(answers[rows], outcomes.input_kind),
+        score_columns(answers[rows], are_scores=outcomes.input_kind == "scores"),
         outcomes.target[rows],
         sample_weight=weight,
     )
