@@ -72,7 +72,7 @@ def names() -> str:
         label_errors=bridle.label_errors(answers, target, **told),
         comparison=bridle.compare_models(models, target, **told),
         slices=slice_figures(evaluation, {"M" * 80: [HOSTILE, "i" * 90] * 100}),
-        decisions=decision_figures(answers, target, [[0, 1], [1e6, 0]], **told),
+        decisions=decision_figures(answers, target, [[0.0, 1.0], [1e6, 0.0]], **told),
         title="M" * 80,
         explain_page=f"{HOSTILE}.html",
         command=f"bridle evaluate '{HOSTILE}' {'x' * 500}",

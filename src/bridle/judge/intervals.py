@@ -182,7 +182,7 @@ def _means(
             squares = np.bincount(of_part, (sums / total[of_part]) ** 2, parts)
             error = np.sqrt(squares * count / (count - 1))
             return mean, np.where(count < 2, math.inf, size * error), count
-        count = total * largest
+        count = np.asarray(total * largest)
         variance = np.bincount(part, shares * away**2, parts) / total
         error = np.where(count > 1 + 1e-9, np.sqrt(variance / (count - 1)), math.inf)
     return mean, size * error, count
