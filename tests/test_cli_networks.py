@@ -236,7 +236,7 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
         "train": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "compare": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "predict": ["How files are read:"],
-        "evaluate": ["Answers:", "How files are read:"],
+        "evaluate": ["Answers:", "What is judged:", "How files are read:"],
         "calibrate": ["Answers:", "How files are read:", "Calibrator:"],
         "explain": ["Columns of a table:", "How files are read:"],
     }

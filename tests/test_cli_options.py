@@ -289,7 +289,7 @@ def test_no_command_has_an_option_of_the_other_model() -> None:
     for name in ("train", "compare"):
         assert network <= options[name]
         assert not options[name] & optimum
-    assert options["train"] - options["compare"] == {"--force"}
+    assert options["train"] - options["compare"] == {"--force", "--report", "--explain-page"}
 
 
 # --- what a report says of the features, and of columns -------------------------------------------
