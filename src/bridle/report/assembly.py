@@ -7,7 +7,9 @@ from typing import Any
 
 from bridle import checks, strict_json
 from bridle.report import curves, figures
-from bridle.report.sources import without_sources
+from bridle.report.sources import with_fewer_sources, without_sources
+
+_LARGEST = 298_000  # bytes: samples that would make the page larger are shown by their names
 
 
 def check_installed() -> Any:
@@ -29,6 +31,12 @@ def assembled(found: dict[str, Any]) -> str:
     MissingExtraError
         Without Jinja2, with the command that installs it.
     """
+    page = _rendered(found)
+    excess = len(page.encode(errors="backslashreplace")) - _LARGEST
+    return page if excess <= 0 else _rendered(with_fewer_sources(found, excess))
+
+
+def _rendered(found: dict[str, Any]) -> str:
     jinja2 = check_installed()
     folder = resources.files(__package__) / "page"
 

@@ -17,7 +17,7 @@ from bridle.report.rankings import name
 Array = npt.NDArray[Any]
 
 _LARGEST_SIDE = 48  # pixels
-_BYTES_PER_SAMPLE = 520  # on average, of its picture (in base64) and of its text
+_BYTES_PER_SAMPLE = 2000  # on average, of its picture (in base64) and of its text
 _LONGEST_TEXT = 240
 _BYTE = 255.0
 
@@ -55,6 +55,22 @@ def with_sources(
             if room < 0:
                 break
             sample["text"] = text
+
+
+def with_fewer_sources(found: dict[str, Any], bytes_less: int) -> dict[str, Any]:
+    """Return what is shown without the pictures and texts of the last samples of each table."""
+    tables = {
+        part: [dict(row) for row in found[part]["shown"]]
+        for part in ("label_errors", "samples")
+        if found[part] is not None
+    }
+    last = [row for rows in tables.values() for row in reversed(rows)]
+    for row in last:
+        if bytes_less <= 0:
+            break
+        for kind in ("picture", "text"):
+            bytes_less -= len(html.escape(row.pop(kind, "")).encode())
+    return {**found, **{part: {**found[part], "shown": rows} for part, rows in tables.items()}}
 
 
 def without_sources(found: dict[str, Any]) -> dict[str, Any]:
