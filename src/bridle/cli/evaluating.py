@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,14 @@ from bridle.data import Dataset, Reading, columns, files, targets
 from bridle.data.choice import is_id
 from bridle.data.columns import Table
 from bridle.data.cost_matrix import load_costs
-from bridle.judge import DecisionFigures, Evaluation, decision_figures, slice_figures, text
+from bridle.judge import (
+    DecisionFigures,
+    Evaluation,
+    SliceFigures,
+    decision_figures,
+    slice_figures,
+    text,
+)
 from bridle.judge import evaluate as judge
 from bridle.report import without_sources
 from bridle.report.sources import Pictures
@@ -84,14 +91,13 @@ def evaluate(
     else:
         texts = report.path is not None
         found = _of_model(model, source, target, labels, arrays, judging, reading, texts)
-    evaluation = found.evaluation
-    slices = slice_figures(evaluation, found.slices)
+    slices = slice_figures(found.evaluation, found.slices)
     decisions = None if judging.costs is None else _decisions(judging.costs, found)
     shown = None
     if report.path is not None:
         shown = report_page.contents(
             report,
-            evaluation,
+            found.evaluation,
             found.answers,
             title=report_page.title_of(source, model),
             ids=found.ids,
@@ -102,26 +108,36 @@ def evaluate(
         )
     failure = report_page.failure_to_write(report, shown)
     if json:
-        figures = {**evaluation.to_dict(), "notes": list(found.notes)}
-        if slices:
-            figures["slices"] = slices
-        if decisions is not None:
-            figures["decisions"] = decisions
+        figures = _as_json(found, slices, decisions)
         print(strict_json.to_text(with_report(figures, shown), indent=2))
     else:
-        for note in found.notes:
-            print(f"  {one_line(note)}")
-        print(evaluation)
-        lines = list(text.slice_table(slices))
-        if decisions is not None:
-            lines += text.decision_table(decisions)
-        for line in lines:
-            print(line)
+        print("\n".join(_as_text(found, slices, decisions)))
     # A disk that is full costs the page, not the figures.
     if failure is not None:
         raise failure
     if report.path is not None and not json:
         print(f"\n{report_page.ending(report)}")
+
+
+def _as_json(
+    found: _Judged, slices: Sequence[SliceFigures], decisions: DecisionFigures | None
+) -> dict[str, Any]:
+    figures = {**found.evaluation.to_dict(), "notes": list(found.notes)}
+    if slices:
+        figures["slices"] = slices
+    if decisions is not None:
+        figures["decisions"] = decisions
+    return figures
+
+
+def _as_text(
+    found: _Judged, slices: Sequence[SliceFigures], decisions: DecisionFigures | None
+) -> Iterator[str]:
+    yield from (f"  {one_line(note)}" for note in found.notes)
+    yield str(found.evaluation)
+    yield from text.slice_table(slices)
+    if decisions is not None:
+        yield from text.decision_table(decisions)
 
 
 def _decisions(path: Path, found: _Judged) -> DecisionFigures:
