@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -18,7 +23,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import LinearSVC
 
-from bridle import SoftmaxRegression
+import bridle
+from bridle import NetworkClassifier, SoftmaxRegression, SoftmaxRegressionCV
 from bridle.calibrate import (
     METHODS,
     CalibratedClassifier,
@@ -181,15 +187,18 @@ def test_affine_calibrators_are_at_their_proven_optimum(kind: str, C: float) -> 
     model: Any = METHODS[kind]
     found = model(C=C).fit(scores, target, weight)
     assert found.gap_ < 1e-9
-    z = (log_softmax(scores, axis=1) if kind == "dirichlet" else scores) / found.temperature_
-    z = z - z.max(axis=1, keepdims=True) if kind != "dirichlet" else z - z.max(1, keepdims=True)
-    share, penalty = weight / weight.sum(), 1 / (C * weight.sum())
+    shrunk = 1 / (1 + weight.sum())
+    fair = softmax(scores / TemperatureScaling().fit(scores, target, weight).temperature_, axis=1)
+    z = np.log((1 - shrunk) * fair + shrunk / 3)
+    share = weight / weight.sum()
 
     def objective(vector: Array) -> float:
         coef = np.diag(vector[:3]) if kind == "vector" else vector[:-3].reshape(3, 3)
         logarithms = log_softmax(z + z @ coef + vector[-3:], axis=1)
-        loss = -share @ logarithms[np.arange(80), target]
-        return float(loss + penalty / 2 * vector @ vector)
+        own = np.diag(coef) @ np.diag(coef) + vector[-3:] @ vector[-3:]
+        others = (coef**2).sum() - np.diag(coef) @ np.diag(coef)
+        penalty = (3 * own + 3 * 2 * others) / (C * weight.sum())
+        return float(-share @ logarithms[np.arange(80), target] + penalty)
 
     size = 6 if kind == "vector" else 12
     expected = minimize(objective, np.zeros(size), method="BFGS", options={"gtol": 1e-9})
@@ -276,6 +285,22 @@ def test_what_cannot_be_calibrated_is_one_clear_error() -> None:
     for model in (VectorScaling, MatrixScaling, DirichletScaling):
         with pytest.raises(InputError, match="C: expected a finite number above 0"):
             model(C=-1).fit(scores, target)
+
+
+def test_labels_stand_for_the_columns_that_they_name() -> None:
+    scores, target, _ = problem(9)
+    names = ["d", "c", "b", "a"]
+    labels = [names[each] for each in target]
+    expected = VectorScaling().fit(scores, target).predict_proba(scores)
+    named = VectorScaling().fit(scores, labels, classes=iter(names))
+    assert np.array_equal(named.predict_proba(scores), expected)
+    assert decompose(scores, labels, classes=names) == decompose(scores, target)
+    assert np.array_equal(
+        out_of_fold(VectorScaling(), scores, labels, classes=names),
+        out_of_fold(VectorScaling(), scores, target),
+    )
+    with pytest.raises(InputError, match="row 0 is 'z', which is none of the 4 classes"):
+        VectorScaling().fit(scores, ["z", *labels[1:]], classes=names)
 
 
 # --- what a loss is made of -----------------------------------------------------------------------
@@ -367,3 +392,107 @@ def test_a_calibrated_classifier_takes_weights_and_refuses_folds_that_leave_rows
         CalibratedClassifier(SoftmaxRegression(), "platt").fit(X, y)
     binary = CalibratedClassifier(LinearSVC(), cv=3).fit(X[y < 2], y[y < 2])
     assert binary.predict_proba(X[y < 2]).shape == (int((y < 2).sum()), 2)
+
+
+def test_the_folds_of_a_search_are_not_fitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:600] / 16, y[:600]
+    search = SoftmaxRegressionCV([0.1, 100.0], cv=3)
+    fitted = clone(search).fit(X, y)
+    expected = TemperatureScaling().fit(fitted.out_of_fold_log_proba(X), y)
+    calls: list[object] = []
+    real = SoftmaxRegressionCV.fit
+
+    def counted(self: SoftmaxRegressionCV, *given: Any, **told: Any) -> SoftmaxRegressionCV:
+        calls.append(self)
+        return real(self, *given, **told)
+
+    monkeypatch.setattr(SoftmaxRegressionCV, "fit", counted)
+    model: Any = CalibratedClassifier(search).fit(X, y)
+    assert len(calls) == 1
+    assert model.calibrator_.temperature_ == pytest.approx(expected.temperature_, rel=1e-9)
+    calls.clear()
+    nested = CalibratedClassifier(search, cv=2).fit(X, y)  # each fold chooses its own
+    assert len(calls) == 3
+    assert nested.calibrator_.temperature_ != model.calibrator_.temperature_
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        SoftmaxRegression(C=100.0, symmetric=True),
+        SoftmaxRegressionCV([1.0, 100.0], cv=3),
+        NetworkClassifier((8,), max_epochs=3, random_state=0),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+@pytest.mark.parametrize("kind", ["vector", "isotonic"])
+def test_a_file_holds_classifier_and_calibrator(estimator: Any, kind: str, tmp_path: Path) -> None:
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:400] / 16, np.array([f"d{each}" for each in y[:400]])
+    frame = pd.DataFrame(X, columns=[f"x{place}" for place in range(64)])
+    model = CalibratedClassifier(estimator, kind, cv=3).fit(frame, y)
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    loaded: Any = bridle.load(path)
+    assert type(loaded) is CalibratedClassifier
+    assert np.array_equal(loaded.predict_proba(frame), model.predict_proba(frame))
+    assert loaded.predict(frame).tolist() == model.predict(frame).tolist()
+    assert list(loaded.feature_names_in_) == list(frame.columns)
+    assert (loaded.method, loaded.cv, loaded.n_features_in_) == (kind, 3, 64)
+    assert loaded.to_bytes() == path.read_bytes()
+    again = clone(loaded).fit(frame, y)  # a loaded one can be fitted anew
+    assert again.predict_proba(frame).shape == (400, 10)
+    with pytest.raises(InputError, match=r"found 'bridle\.CalibratedClassifier' of version 1"):
+        SoftmaxRegression.load(path)
+    with pytest.raises(InputError, match=r"found 'bridle\.CalibratedClassifier'"):
+        load_calibrator(path)
+
+
+def test_bridle_load_reads_whatever_was_saved(tmp_path: Path) -> None:
+    scores, target, _ = problem(6)
+    path = tmp_path / "file"
+    plain = SoftmaxRegression().fit(scores, target)
+    for model in (plain, VectorScaling().fit(scores, target)):
+        model.save(path)
+        assert type(bridle.load(path)) is type(model)
+    with pytest.raises(InputError, match="estimator: expected a SoftmaxRegression or a Network"):
+        CalibratedClassifier(GaussianNB()).fit(scores, target).save(path)
+    CalibratedClassifier(SoftmaxRegression()).fit(scores, target).save(path)
+    with safe_open(path, framework="numpy") as file:
+        description = json.loads(file.metadata()["bridle"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for broken in (
+        {"calibrator": None},
+        {"calibrator": {**description["calibrator"], "classes": 3}},
+        {"calibrator": {**description["calibrator"], "kind": "platt"}},
+        {"classifier": {**description["classifier"], "version": 9}},
+        {"classifier": {**description["classifier"], "format": "bridle.Calibrator"}},
+        {"cv": "five"},
+        {"format": "bridle.Other"},
+    ):
+        save_file(tensors, path, {"bridle": json.dumps({**description, **broken})})
+        with pytest.raises(InputError, match=re.escape(str(path))):
+            bridle.load(path)
+    save_file(
+        {name: each for name, each in tensors.items() if name != "calibrator.figures"},
+        path,
+        {"bridle": json.dumps(description)},
+    )
+    with pytest.raises(InputError, match="no readable bridle"):
+        bridle.load(path)
+
+
+def test_a_classifier_and_a_calibrator_that_were_fitted_apart() -> None:
+    scores, target, _ = problem(7)
+    classifier = SoftmaxRegression().fit(scores, target)
+    calibrator = VectorScaling().fit(classifier.predict_log_proba(scores), target)
+    model = CalibratedClassifier.joined(classifier, calibrator)
+    expected = calibrator.predict_proba(classifier.predict_log_proba(scores))
+    assert np.array_equal(model.predict_proba(scores), expected)
+    other = VectorScaling().fit(scores[:, :2], target % 2)
+    with pytest.raises(InputError, match="calibrator: expected one of the estimator's 4 classes"):
+        CalibratedClassifier.joined(classifier, other)
+    shares = np.full((len(scores), 4), 0.25)
+    with pytest.raises(InputError, match="y: expected one label a sample"):
+        CalibratedClassifier(SoftmaxRegression()).fit(scores, shares)

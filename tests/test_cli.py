@@ -1290,10 +1290,10 @@ def test_a_best_c_at_the_end_of_the_grid_is_told(command: Command) -> None:
         (["--Cs", "1,2", "--hidden", "3"], "--hidden: bridle fit has no such option, bridle train"),
         (["--Cs", "1,2", "--checkpoint", "x"], "--checkpoint: expected without --Cs"),
         (["--Cs", "1,2", "--cv", "1"], "--cv: expected 2 folds or more, found 1"),
-        (["--Cs", "1,2", "--cv", "500"], "n_splits=500"),
+        (["--Cs", "1,2", "--cv", "500"], "--cv: expected 40 folds at most, the samples to"),
         (["--Cs", "1,2", "--scoring", "beauty"], "--scoring: expected neg_log_loss"),
-        (["--cv", "3"], "--cv: expected with --Cs, found it alone"),
-        (["--cv", "5"], "--cv: expected with --Cs, found it alone"),
+        (["--cv", "3"], "--cv: expected with --Cs, --calibrate or --label-errors, found it alone"),
+        (["--cv", "5"], "--cv: expected with --Cs, --calibrate or --label-errors, found it alone"),
         (["--scoring", "neg_log_loss"], "--scoring: expected with --Cs, found it alone"),
     ],
 )

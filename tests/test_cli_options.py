@@ -66,7 +66,7 @@ WITHOUT_EFFECT = [
         for name in ("train", "compare")
         for option in (
             "--C 1", "--Cs 1,2", "--cv 3", "--scoring accuracy", "--tol 1e-3", "--device cpu",
-            "--checkpoint file",
+            "--checkpoint file", "--calibrate temperature",
         )
     ),
     ("compare iris --force", "--force: bridle compare has no such option, bridle fit and bridle"),
@@ -74,7 +74,9 @@ WITHOUT_EFFECT = [
     ("predict m iris --labels y.npy", "--labels: bridle predict has no such option, bridle fit,"),
     ("evaluate iris --out file", "--out: bridle evaluate has no such option, bridle fit, bridle"),
     # --- options that need another, or exclude it ---
-    ("fit iris --cv 5", "--cv: expected with --Cs, found it alone"),
+    ("fit iris --cv 5", "--cv: expected with --Cs, --calibrate or --label-errors, found it alone"),
+    ("fit iris --calibrate temperature --cv 1", "--cv: expected 2 folds or more, found 1"),
+    ("fit iris --calibrate platt", "--calibrate: expected one of temperature, vector, matrix"),
     ("fit iris --scoring neg_log_loss", "--scoring: expected with --Cs, found it alone"),
     ("fit iris --Cs 1,2 --C 1", "--C: expected without --Cs"),
     ("fit iris --Cs 1,2 --checkpoint file", "--checkpoint: expected without --Cs"),
@@ -283,7 +285,10 @@ def test_no_command_has_an_option_of_the_other_model() -> None:
         "--hidden", "--activation", "--output", "--cost", "--alpha", "--l1-ratio", "--solver",
         "--learning-rate", "--momentum", "--batch-size", "--epochs", "--init", "--seed",
     }  # fmt: skip
-    optimum = {"--C", "--Cs", "--cv", "--scoring", "--tol", "--checkpoint", "--device"}
+    optimum = {
+        "--C", "--Cs", "--cv", "--scoring", "--tol", "--checkpoint", "--device", "--calibrate",
+        "--label-errors",
+    }  # fmt: skip
     assert optimum <= options["fit"]
     assert not options["fit"] & network
     for name in ("train", "compare"):

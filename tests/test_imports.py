@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     # the walk
     "tensors": set(),
-    "rows": {"checks", "tensors"},
+    "mapped": {"checks"},
+    "rows": {"checks", "mapped", "tensors"},
     "probabilities": {"checks", "kernels"},
     "losses": {"checks", "formula", "kernels", "probabilities", "tensors"},
     "information": {"checks", "kernels", "probabilities"},
@@ -44,22 +45,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "torch": {"checks", "formula", "kernels", "losses"},
     "judge": {
-        "checks", "information", "kernels", "losses", "probabilities", "strict_json", "tensors",
+        "checks", "information", "kernels", "losses", "mapped", "probabilities", "strict_json",
+        "tensors",
     },
-    "calibrate": {"checks", "estimators", "files", "probabilities", "tensors"},
+    "calibrate": {"checks", "estimators", "files", "mapped", "probabilities", "tensors"},
     # what people look at
     "explain": {
         "calibrate", "checks", "estimators", "judge", "losses", "networks", "rows", "strict_json",
     },
     "report": {
-        "__init__", "calibrate", "checks", "fit", "judge", "probabilities", "progress",
+        "__init__", "calibrate", "checks", "fit", "judge", "mapped", "probabilities", "progress",
         "strict_json", "tensors",
     },
     # on top: no room imports them
     "cli": {
         "__init__", "calibrate", "checks", "data", "estimators", "explain", "files", "fit",
-        "information", "interruption", "judge", "kernels", "losses", "networks", "probabilities",
-        "progress", "report", "rows", "strict_json",
+        "information", "interruption", "judge", "kernels", "losses", "mapped", "networks",
+        "probabilities", "progress", "report", "rows", "strict_json",
     },
     "__main__": {"cli", "checks"},
     # who is passed a tensor is the only one to open the torch room

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,27 @@ def test_coverage_by_class_scores_and_one_column() -> None:
     assert np.isnan(sets.coverage(answers[labels == 0], labels[labels == 0])[1][1])
 
 
+@pytest.mark.parametrize("method", ["lac", "aps"])
+def test_a_sample_of_weight_k_is_k_samples_and_labels_are_classes(method: Any) -> None:
+    answers, labels = made(60, 6)
+    copies = np.random.default_rng(1).integers(0, 4, 60)
+    several = answers.repeat(copies, 0), labels.repeat(copies)
+    names = np.array(["e", "d", "c", "b", "a"])
+    for level in (0.5, 0.8, 0.9, 0.99, 0.999):
+        weighed = conformal_sets(answers, labels, level=level, method=method, sample_weight=copies)
+        copied = conformal_sets(*several, level=level, method=method)
+        assert weighed.reach == copied.reach
+        told: dict[str, Any] = {"classes": names.tolist(), "sample_weight": copies}
+        named = conformal_sets(answers, names[labels], level=level, method=method, **told)
+        assert named == weighed
+        share, by_class = weighed.coverage(answers, labels, sample_weight=copies)
+        expected, each = copied.coverage(*several)
+        assert share == pytest.approx(expected)
+        assert by_class == pytest.approx(each)
+        assert weighed.coverage(answers, names[labels], **told)[0] == share
+    assert weighed.samples == np.count_nonzero(copies)
+
+
 def test_sets_that_cannot_be_found() -> None:
     answers, labels = made(10, 3)
     with pytest.raises(InputError, match=r"level: expected a number in \(0, 1\)"):
@@ -111,6 +133,13 @@ def test_thresholds_are_counted_by_hand() -> None:
         if any(called):
             assert row.precision == pytest.approx(hits / sum(called))
             assert row.precision_interval.low <= row.precision <= row.precision_interval.high
+    copies = random.integers(0, 4, 300)
+    weighed = threshold_table(sure, truth, miss_cost=5, sample_weight=copies)
+    copied = threshold_table(sure.repeat(copies), truth.repeat(copies), miss_cost=5)
+    for one, other in zip(weighed, copied, strict=True):
+        assert np.hstack(astuple(one)) == pytest.approx(np.hstack(astuple(other)), nan_ok=True)
+    with pytest.raises(InputError, match="a sum of 0"):
+        threshold_table(sure, truth, sample_weight=np.zeros(300))
     nothing = threshold_table([0.2], [True], [0.5])[0]
     assert math.isnan(nothing.precision)
     assert nothing.precision_interval == (0.0, 1.0)

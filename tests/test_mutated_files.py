@@ -21,6 +21,7 @@ from scipy import sparse
 from sklearn.datasets import dump_svmlight_file, load_iris
 
 from bridle import InputError, NetworkClassifier, SoftmaxRegression
+from bridle.calibrate import CalibratedClassifier
 from bridle.cli import run
 
 FEATURES = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
@@ -100,6 +101,11 @@ def _network(path: Path) -> None:
     model.fit(X, load_iris().target_names[y]).save(path / "model.safetensors")
 
 
+def _calibrated(path: Path) -> None:
+    model = CalibratedClassifier(SoftmaxRegression(), "isotonic", cv=3)
+    model.fit(*load_iris(return_X_y=True)).save(path / "model.safetensors")
+
+
 def _text_model(path: Path) -> None:
     _text_table(path / "a.csv")
     assert run(["fit", str(path / "a.csv"), "--out", str(path), "--quiet"]) == 0
@@ -108,6 +114,7 @@ def _text_model(path: Path) -> None:
 MODELS: dict[str, tuple[Callable[[Path], None], str]] = {
     "softmax": (_softmax_model, "iris"),
     "network": (_network, "iris"),
+    "calibrated": (_calibrated, "iris"),
     "texts": (_text_model, "a.csv"),
 }
 

@@ -15,7 +15,8 @@ from scipy import sparse
 
 from bridle import InputError
 from bridle.data import load
-from bridle.rows import Rows, _releaser
+from bridle.mapped import releaser
+from bridle.rows import Rows
 
 
 def joined(rows: Any, size: Any, dtype: Any = None) -> Any:
@@ -135,13 +136,13 @@ def test_parts_that_do_not_fit_together(parts: Any, message: Any) -> None:
 def test_a_large_mapped_file_gives_its_memory_back(
     dtype: str, tmp_path: Any, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("bridle.rows._RESIDENT_BYTES", 1000)
+    monkeypatch.setattr("bridle.mapped.RESIDENT_BYTES", 1000)
     values = np.arange(4099 * 7).reshape(4099, 7) % 1000
     np.save(tmp_path / "x.npy", values.astype(dtype))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     returned = []
-    monkeypatch.setattr("bridle.rows._releaser", lambda part: lambda: returned.append(part))
-    assert _releaser(mapped) is not None
+    monkeypatch.setattr("bridle.rows.releaser", lambda part: lambda: returned.append(part))
+    assert releaser(mapped) is not None
     rows = Rows([mapped])
     for features in (rows, rows.take(np.arange(4099))):
         found = np.concatenate([block for _, block in features.blocks(1000, np.dtype("float32"))])
@@ -150,13 +151,13 @@ def test_a_large_mapped_file_gives_its_memory_back(
 
 
 def test_only_mapped_files_without_changes_are_given_back(tmp_path: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("bridle.rows._RESIDENT_BYTES", 10)
+    monkeypatch.setattr("bridle.mapped.RESIDENT_BYTES", 10)
     np.save(tmp_path / "x.npy", np.ones((50, 3)))
-    assert _releaser(np.ones((50, 3))) is None
+    assert releaser(np.ones((50, 3))) is None
     changed = np.load(tmp_path / "x.npy", mmap_mode="c")
     changed[0] = 7
-    assert _releaser(changed) is None
-    assert _releaser(np.asarray(np.load(tmp_path / "x.npy", mmap_mode="r"))) is not None
+    assert releaser(changed) is None
+    assert releaser(np.asarray(np.load(tmp_path / "x.npy", mmap_mode="r"))) is not None
 
 
 def test_blocks_of_sparse_rows_are_views() -> None:

@@ -13,8 +13,9 @@ room            what is in it
 `linear`        the cross-entropy of a linear head, whose scores are never held
 `torch`         the same for tensors under autograd, and modules; needs PyTorch
 `fit`           how the last layer's exact optimum is found and proven; reports
-`estimators`    the classifiers of scikit-learn's kind, and their files: `load_model`
+`estimators`    the classifiers of scikit-learn's kind, and their files
 `networks`      hidden layers: backpropagation, costs, an epoch
+`calibrate`     probabilities that come true; `load` reads a model's file, calibrated or not
 `judge`         how good answers are: figures, calibration, surprising samples
 `data`          files become arrays: `data.load`
 `experiments`   what a text on cost functions shows, to be repeated
@@ -76,6 +77,7 @@ __all__ = [
     "likelihood",
     "linear_cross_entropy",
     "linear_cross_entropy_gradient",
+    "load",
     "log_likelihood",
     "log_sigmoid",
     "log_softmax",
@@ -125,6 +127,7 @@ _LATE = {
     "compare_models": "bridle.judge",
     "evaluate": "bridle.judge",
     "label_errors": "bridle.judge",
+    "load": "bridle.calibrate",
     "softmax_regression_path": "bridle.estimators",
 }
 _LATE_ROOMS = {

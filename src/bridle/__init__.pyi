@@ -29,6 +29,7 @@ from bridle import progress as progress
 from bridle import report as report
 from bridle import rows as rows
 from bridle import torch as torch
+from bridle.calibrate import load as load
 from bridle.checks import InputError as InputError
 from bridle.checks import MissingExtraError as MissingExtraError
 from bridle.checks import OnEmpty, Reduction, Unit
@@ -79,6 +80,7 @@ __all__ = [
     "likelihood",
     "linear_cross_entropy",
     "linear_cross_entropy_gradient",
+    "load",
     "log_likelihood",
     "log_sigmoid",
     "log_softmax",

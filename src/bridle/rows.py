@@ -7,9 +7,8 @@ converted or gathered, never the whole.
 
 from __future__ import annotations
 
-import mmap
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
+from bridle.mapped import check_size, mapped_file, releaser
 from bridle.tensors import is_tensor
 
 Array = npt.NDArray[Any]
@@ -25,9 +25,7 @@ Features = Any  # a dense array, or a sparse one: SciPy publishes no type for ei
 
 # A block that has to be converted or gathered holds at most this many numbers (16 MB of float32).
 _CONVERTED_NUMBERS = 2**22
-# Pages that were read of a larger mapped file are given back: memory is bounded, whatever its size.
-_RESIDENT_BYTES = 2**28
-# Scattered rows of it that are gathered before their pages are given back.
+# Scattered rows of a mapped file that are gathered before their pages are given back.
 _SCATTERED_ROWS = 1024
 # PyTorch's dtypes that float32 cannot hold; NumPy's are known by what they are, not by a name,
 # which byte order and platform change.
@@ -188,14 +186,14 @@ class Rows:
             yield from self._gathered_blocks(self._rows_within(rows, numbers), dtype)
             return
         for start, array in zip(self._starts, self._parts, strict=False):
-            release = _releaser(array)
-            mapped = _mapped_file(array)
+            release = releaser(array)
+            mapped = mapped_file(array)
             viewed = array.dtype == dtype and release is None
             step = rows if viewed else self._rows_within(rows, numbers)
             for begin in range(0, array.shape[0], step):
                 end = min(begin + step, array.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
-                _check_file_size(mapped)
+                check_size(mapped)
                 yield which, _converted(_row_range(array, begin, end), dtype)
                 if release is not None:
                     release()
@@ -203,13 +201,24 @@ class Rows:
     def to_array(self) -> Features:
         """Return all rows as one dense or sparse array in `dtype`."""
         if len(self._parts) == 1 and self._index is None:
-            _check_file_size(_mapped_file(self._parts[0]))
+            check_size(mapped_file(self._parts[0]))
             return _converted(self._parts[0], self.dtype)
         blocks = [block for _, block in self.blocks(max(len(self), 1))]
         if not blocks:
             empty = np.zeros(self.shape, self.dtype)
             return sparse.csr_array(empty) if self.is_sparse else empty
         return sparse.vstack(blocks, format="csr") if self.is_sparse else np.concatenate(blocks)
+
+    def stored(self) -> Features:
+        """Return all rows as they are stored, not even read, if they are one dense array of floats.
+
+        Others as by `to_array`.
+        """
+        if len(self._parts) == 1 and self._index is None and not self.is_sparse:
+            part = self._parts[0]
+            if not is_tensor(part) and part.dtype.kind == "f":
+                return part
+        return self.to_array()
 
     def _gathered_blocks(self, step: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Features]]:
         assert self._index is not None
@@ -219,8 +228,8 @@ class Rows:
 
     def _gather_mapped(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
         for array in self._parts:
-            _check_file_size(_mapped_file(array))
-        releases = [release for array in self._parts if (release := _releaser(array)) is not None]
+            check_size(mapped_file(array))
+        releases = [release for array in self._parts if (release := releaser(array)) is not None]
         if not releases:
             return self._gather(chosen, dtype)
         block = np.empty((len(chosen), self.shape[1]), dtype)
@@ -321,53 +330,6 @@ def _converted(block: Features, dtype: np.dtype[Any]) -> Features:
 def _float16_values() -> npt.NDArray[np.float32]:
     """Return what the 65,536 patterns of a float16 stand for."""
     return np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
-
-
-def _mapped_file(array: Features) -> tuple[Any, int, str] | None:
-    """Return the mapping that an array lies in, the bytes its file must have, and its name."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap):
-            start = base.offset - base.offset % mmap.ALLOCATIONGRANULARITY
-            return base.base, start + len(base.base), str(base.filename)
-        base = base.base
-    return None
-
-
-def _check_file_size(mapped: tuple[Any, int, str] | None) -> None:
-    """Refuse a file that has become shorter than its mapping, before it is read.
-
-    Reading beyond the end of a mapped file ends the process, with nothing that Python could catch.
-    So does a file that is cut short while a block is read: that much cannot be seen here.
-    """
-    if mapped is None:
-        return
-    mapping, needed, name = mapped
-    size = mapping.size()
-    if size < needed:
-        raise checks.InputError(
-            f"{name}: was cut short while it was read: expected {needed} bytes, found {size}",
-            expected=f"{needed} bytes",
-            found=f"{size} bytes",
-        )
-
-
-def _releaser(array: Features) -> Callable[[], None] | None:
-    """Return what gives the pages of a large mapped file back; None for any other array.
-
-    The next read maps it again. Not so where the mapping may hold changes that no file has.
-    """
-    if not isinstance(array, np.ndarray) or array.nbytes <= _RESIDENT_BYTES:
-        return None
-    base: Any = array
-    read_only = False
-    while isinstance(base, np.ndarray):
-        read_only = read_only or getattr(base, "mode", None) == "r"
-        base = base.base
-    if not (read_only and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")):
-        return None
-    mapping = base
-    return lambda: mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def _row_range(array: Features, begin: int, end: int) -> Features:

@@ -1,12 +1,21 @@
 r"""Calibrators that mix the scores: a factor for each class, or a whole matrix.
 
-With the scores z at their best temperature, a correction of them is fitted that is penalised, so
-that it stays 0 where samples are too few to tell:
+Of the scores z at their best temperature T, logarithms of probabilities are taken, and a correction
+of those is fitted that is penalised, so that it stays 0 where samples are too few to tell:
 
-    softmax(z + V z + b),   f(V, b) = Σ w_i CE_i + (‖V‖² + ‖b‖²) / (2 C Σ s),   w = s / Σ s
+    q = (1 − ε) softmax(z / T) + ε / K,   ε = 1 / (1 + Σ s)
+    p = softmax(log q + V log q + b)
+    f(V, b) = Σ w_i CE_i + (K (‖diag V‖² + ‖b‖²) + K (K − 1) ‖off V‖²) / (C Σ s),   w = s / Σ s
 
-with s the sample weights. f is strongly convex in all that is fitted: a gradient g proves that its
-point is at most ‖g‖² C Σ s / 2 above the least value.
+with s the sample weights: weight k is k samples. ε is what one more sample of any class would leave
+to each: of probabilities far below it so few samples tell nothing, and their logarithms, which grow
+without end, would be multiplied by V. The more numbers there are of a kind (K on the diagonal,
+K (K − 1) off it), the more each is penalised, so that together they have as much freedom whatever K
+is. With each number times the root of its penalty f is strongly convex: there a gradient g proves
+that its point is at most ‖g‖² C Σ s / 4 above the least value.
+
+Reference: E. Berta, D. Holzmüller, M. I. Jordan, F. Bach, *Structured Matrix Scaling for
+Multi-Class Calibration*, AISTATS 2026, whose penalty, ε and C = 1 these are.
 """
 
 from __future__ import annotations
@@ -35,20 +44,21 @@ _KEPT_NUMBERS = 2**24  # of scores that are made once, not at every pass
 
 
 class AffineScaling(Calibrator):
-    """``softmax(z + V z + b)`` of scores z at their best temperature.
+    """``softmax(log q + V log q + b)`` of probabilities q at their best temperature.
 
     Parameters
     ----------
     C : float
-        How freely V and b may leave 0; as in scikit-learn, more samples leave more freedom. At 1 a
-        matrix of ten classes follows the noise of a thousand samples.
+        How freely V and b may leave 0; as in scikit-learn, more samples leave more freedom.
 
     Attributes
     ----------
     temperature_ : float
         What the scores are divided by before; 1 where no temperature is the best.
+    floor_ : float
+        ε: how much of a uniform guess is mixed in before logarithms are taken.
     coef_ : ndarray, (K,) or (K, K)
-        V, which for a vector is diagonal; ``z @ coef_`` is added.
+        V, which for a vector is diagonal; ``log q @ coef_`` is added.
     intercept_ : ndarray (K,)
         b.
     loss_, objective_ : float
@@ -59,29 +69,29 @@ class AffineScaling(Calibrator):
     """
 
     _is_diagonal: ClassVar[bool]
-    _of_log_probabilities: ClassVar[bool] = False
 
     temperature_: float
+    floor_: float
     coef_: Array
     intercept_: Array
     loss_: float
     objective_: float
     gap_: float
 
-    def __init__(self, C: float = 0.01) -> None:
+    def __init__(self, C: float = 1.0) -> None:
         self.C = C
 
     def _fit(self, answers: Answers) -> None:
-        penalty = 1 / (checks.positive(self.C, "C") * answers.total)
+        penalty = 2 / (checks.positive(self.C, "C") * answers.total)
         first = TemperatureScaling()
         first._fit(answers)
         # At 0 or ∞ nothing would be left of the scores.
         usable = 0 < first.temperature_ < math.inf
         self.temperature_ = first.temperature_ if usable else 1.0
+        self.floor_ = 1 / (1 + answers.total)
         problem = _Problem(self, answers, penalty, self._is_diagonal)
-        with np.errstate(
-            invalid="ignore"
-        ):  # SciPy's boundary of the trust region, at its first step
+        # SciPy's boundary of the trust region, at its first step.
+        with np.errstate(invalid="ignore", over="ignore"):
             found = minimize(
                 problem.value_and_gradient,
                 np.zeros(problem.size),
@@ -102,39 +112,44 @@ class AffineScaling(Calibrator):
             )
 
     def _log_proba(self, block: Array) -> Array:
-        scores = self.scores(block)
-        return log_softmax(mixed(scores, self.coef_, self.intercept_))
+        return log_softmax(mixed(self.logarithms(block), self.coef_, self.intercept_))
 
-    def scores(self, block: Array) -> Array:
-        """Return the scores that are mixed, at their temperature."""
+    def logarithms(self, block: Array) -> Array:
+        """Return log q, which is mixed."""
         if np.isneginf(block).any():
             expected = "finite scores, which can be mixed"
             raise checks.InputError.of("scores", expected=expected, found="-inf")
-        scores = log_softmax(block) if self._of_log_probabilities else block
-        return divided(scores, self.temperature_)
+        logarithms = log_softmax(divided(block, self.temperature_))
+        # (1 − ε) exp(log p) + ε / K, without leaving the logarithms.
+        most, least = math.log1p(-self.floor_), math.log(self.floor_ / block.shape[1])
+        return np.asarray(np.logaddexp(logarithms + most, least))
 
     def _contents(self) -> dict[str, Array]:
-        figures = np.array([self.temperature_, self.loss_, self.objective_, self.gap_])
+        known = (self.temperature_, self.floor_, self.loss_, self.objective_, self.gap_)
+        figures = np.array(known)
         return {"figures": figures, "coef": self.coef_, "intercept": self.intercept_}
 
     def _restore(self, tensors: dict[str, Array]) -> None:
-        self.temperature_, self.loss_, self.objective_, self.gap_ = tensors["figures"].tolist()
+        self.temperature_, self.floor_, *proof = tensors["figures"].tolist()
+        self.loss_, self.objective_, self.gap_ = proof
         self.coef_, self.intercept_ = tensors["coef"], tensors["intercept"]
         count = self.n_classes_
         shape = (count,) if self._is_diagonal else (count, count)
         if self.coef_.shape != shape or self.intercept_.shape != (count,):
             raise ValueError(f"expected weights of {count} classes")
+        if not (self.temperature_ > 0 and 0 < self.floor_ < 1):
+            raise ValueError("expected a temperature above 0 and a floor in (0, 1)")
 
 
 class VectorScaling(AffineScaling):
-    """``softmax(a ∘ z / T + b)``: a factor and a bias for each class; see `AffineScaling`.
+    """A factor and a bias for each class's logarithm; see `AffineScaling`.
 
     Examples
     --------
     >>> scores = np.log([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.3, 0.7]])
-    >>> model = VectorScaling(C=100.0).fit(scores, [0, 1, 1, 1])
+    >>> model = VectorScaling(C=1000.0).fit(scores, [0, 1, 1, 1])
     >>> model.predict_proba(scores).round(2)[[0, 2], 1]
-    array([0.51, 0.98])
+    array([0.51, 0.99])
 
     References
     ----------
@@ -146,7 +161,7 @@ class VectorScaling(AffineScaling):
 
 
 class MatrixScaling(AffineScaling):
-    """``softmax(A z / T + b)``: every class's score from all of them; see `AffineScaling`.
+    """Every class's score from the logarithms of all; see `AffineScaling`.
 
     References
     ----------
@@ -158,7 +173,10 @@ class MatrixScaling(AffineScaling):
 
 
 class DirichletScaling(AffineScaling):
-    """Matrix scaling of log-probabilities, which an offset of the scores does not change.
+    """Matrix scaling under the name that it has of log-probabilities.
+
+    `MatrixScaling` takes the logarithms of probabilities too, which an offset of the scores does
+    not change: the two are the same.
 
     References
     ----------
@@ -168,7 +186,6 @@ class DirichletScaling(AffineScaling):
 
     kind = "dirichlet"
     _is_diagonal = False
-    _of_log_probabilities = True
 
 
 def mixed(scores: Array, coef: Array, intercept: Array) -> Array:
@@ -181,7 +198,7 @@ def mixed(scores: Array, coef: Array, intercept: Array) -> Array:
 
 @dataclass
 class _Problem:
-    """The penalised mean loss as a function of one vector: V, then b."""
+    """The penalised mean loss as a function of one vector: V, then b, times √penalty of each."""
 
     model: AffineScaling
     answers: Answers
@@ -191,6 +208,11 @@ class _Problem:
     def __post_init__(self) -> None:
         kept = self.answers.classes * len(self.answers.target) <= _KEPT_NUMBERS
         self._kept = list(self._made()) if kept else None
+        count = self.answers.classes
+        shares = np.full((count, count), float(count * (count - 1)))
+        np.fill_diagonal(shares, count)
+        coef = shares.diagonal() if self.is_diagonal else shares.ravel()
+        self._units = np.sqrt(np.concatenate([coef, np.full(count, float(count))]))
 
     @property
     def size(self) -> int:
@@ -200,8 +222,8 @@ class _Problem:
 
     def parts(self, vector: Array) -> tuple[Array, Array]:
         """Return V and b."""
-        count = self.answers.classes
-        coef, intercept = vector[:-count], vector[-count:]
+        count, numbers = self.answers.classes, vector / self._units
+        coef, intercept = numbers[:-count], numbers[-count:]
         return coef if self.is_diagonal else coef.reshape(count, count), intercept
 
     def value_and_gradient(self, vector: Array) -> tuple[float, Array]:
@@ -234,11 +256,11 @@ class _Problem:
             coef = np.einsum("nk,nk->k", scores, residual)
         else:
             coef = (scores.T @ residual).ravel()
-        return np.concatenate([coef, residual.sum(axis=0)])
+        return np.asarray(np.concatenate([coef, residual.sum(axis=0)]) / self._units)
 
     def _blocks(self) -> Iterator[tuple[Array, Array, Array]]:
         yield from self._made() if self._kept is None else self._kept
 
     def _made(self) -> Iterator[tuple[Array, Array, Array]]:
         for scores, target, weight in self.answers.blocks():
-            yield self.model.scores(scores), target, weight
+            yield self.model.logarithms(scores), target, weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -12,13 +12,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from bridle import checks, files, probabilities
-from bridle.estimators.model_file import Format
+from bridle import checks, files, mapped, probabilities
+from bridle.estimators.model_file import CALIBRATOR
 from bridle.tensors import is_tensor, on_host
 
 Array = npt.NDArray[Any]
 
-FORMAT = Format("bridle.Calibrator", 1)
 _BLOCK_NUMBERS = 2**18
 
 
@@ -53,9 +52,8 @@ class Answers:
 def blocks(scores: Any) -> Iterator[tuple[slice, Array]]:
     """Yield blocks of rows in float64, on the host."""
     step = max(1, _BLOCK_NUMBERS // max(1, scores.shape[1]))
-    for begin in range(0, len(scores), step):
-        rows = slice(begin, min(begin + step, len(scores)))
-        yield rows, np.asarray(on_host(scores[rows])).astype(np.float64)
+    for rows, block in mapped.blocks(scores, step):
+        yield rows, np.asarray(on_host(block)).astype(np.float64)
 
 
 class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
@@ -69,6 +67,8 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
         scores: npt.ArrayLike,
         target: npt.ArrayLike,
         sample_weight: npt.ArrayLike | None = None,
+        *,
+        classes: Iterable[object] | None = None,
     ) -> Self:
         """Fit to scores of samples that the classifier has not learnt from.
 
@@ -78,17 +78,19 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
             Logits or log-probabilities, of any real dtype, read in blocks of rows. −inf is a class
             that is masked. Of probabilities, take the logarithm.
         target : array_like, (N,)
-            Class indices in [0, K).
+            Class indices in [0, K); or labels, if ``classes`` are given.
         sample_weight : array_like, (N,), optional
             Weight k is the same as k copies.
+        classes : sequence of K labels, optional
+            In the order of the columns.
 
         Raises
         ------
         InputError, TargetRangeError
-            Shapes that do not fit, no row, a class outside [0, K), a row without a softmax, a
-            masked target, weights that are no weights.
+            Shapes that do not fit, no row, a class outside [0, K), a label that ``classes`` lacks,
+            a row without a softmax, a masked target, weights that are no weights.
         """
-        answers = answers_of(scores, target, sample_weight)
+        answers = answers_of(scores, target, sample_weight, classes)
         self.n_classes_ = answers.classes
         self._fit(answers)
         return self
@@ -112,13 +114,17 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted calibrator as safetensors with JSON metadata; see `load`."""
+        files.write_whole(path, CALIBRATOR.to_bytes(*self.to_contents()))
+
+    def to_contents(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Return what the fitted calibrator's file holds: a description and tensors."""
         check_is_fitted(self, "n_classes_")
         description = {
             "kind": self.kind,
             "classes": self.n_classes_,
             "parameters": self.get_params(),
         }
-        files.write_whole(path, FORMAT.to_bytes(description, self._contents()))
+        return CALIBRATOR.described(description), self._contents()
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -129,7 +135,18 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
         InputError
             No such file, or none that holds a calibrator of this kind.
         """
-        tensors, description = FORMAT.read(path)
+        tensors, description = CALIBRATOR.read(path)
+        return cls.from_contents(description, tensors, path)
+
+    @classmethod
+    def from_contents(
+        cls,
+        description: dict[str, Any],
+        tensors: dict[str, Array],
+        path: str | os.PathLike[str],
+    ) -> Self:
+        """Return the calibrator that `to_contents` told of; errors name the file at ``path``."""
+        CALIBRATOR.check(description, path)
         try:
             if description["kind"] != cls.kind:
                 raise ValueError(f"it is {description['kind']}, not {cls.kind}")
@@ -162,7 +179,10 @@ def log_softmax(block: Array) -> Array:
 
 
 def answers_of(
-    scores: npt.ArrayLike, target: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+    scores: npt.ArrayLike,
+    target: Any,
+    sample_weight: npt.ArrayLike | None,
+    labels: Iterable[object] | None = None,
 ) -> Answers:
     """Return checked rows, with weights whose sum is 1."""
     values = _two_dimensional(scores)
@@ -171,7 +191,10 @@ def answers_of(
         raise checks.InputError.of(
             "scores", expected="at least one row and one class", found="none"
         )
-    indices = checks.class_indices(on_host(target), count, classes)
+    if labels is None:
+        indices = checks.class_indices(on_host(target), count, classes)
+    else:
+        indices = checks.labelled_target(target, checks.class_labels(labels, classes), count)
     weight = np.ones(count)
     if sample_weight is not None:
         weight = checks.weights(on_host(sample_weight), "sample_weight", (count,), check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Self
 
 import numpy as np
@@ -10,13 +11,17 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.utils.validation import check_is_fitted
 
-from bridle import checks
+from bridle import checks, files
 from bridle.calibrate.base import Calibrator
-from bridle.calibrate.loading import create
+from bridle.calibrate.loading import calibrator_of_contents, create
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
+from bridle.estimators.classifier_file import SavedClassifier
+from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
+
+_FOLDS = 5
 
 
 class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
@@ -24,7 +29,7 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
 
     Every sample is used twice, and never to judge what has learnt from it: the calibrator sees
     out-of-fold answers alone. The folds of a `SoftmaxRegression` are fitted in the same passes over
-    the data.
+    the data; those by which a `SoftmaxRegressionCV` chose its ``C`` are not fitted again.
 
     Parameters
     ----------
@@ -32,8 +37,9 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         With ``predict_log_proba``, ``predict_proba`` or ``decision_function``.
     method : {"temperature", "vector", "matrix", "dirichlet", "isotonic"}
         See `bridle.calibrate`.
-    cv : int, splitter or iterable
-        The folds, as in scikit-learn; they must hold out every sample once.
+    cv : int, splitter or iterable, optional
+        The folds, as in scikit-learn; they must hold out every sample. If not given, the
+        estimator's own where it has some (`SoftmaxRegressionCV`), else five.
 
     Attributes
     ----------
@@ -41,7 +47,8 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         Fitted to all samples.
     calibrator_ : Calibrator
     classes_ : ndarray (K,)
-    n_features_in_ : int
+    n_features_in_, feature_names_in_
+        As in the estimator.
 
     Examples
     --------
@@ -50,6 +57,10 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     >>> model = CalibratedClassifier(SoftmaxRegression(C=100.0)).fit(X / 16, y)
     >>> model.calibrator_.temperature_ > 1  # weakly penalised, it was too sure
     True
+
+    See Also
+    --------
+    bridle.load : reads the file that `save` writes.
     """
 
     estimator_: Any
@@ -57,7 +68,7 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     classes_: Array
     n_features_in_: int
 
-    def __init__(self, estimator: Any, method: str = "temperature", cv: Any = 5) -> None:
+    def __init__(self, estimator: Any, method: str = "temperature", cv: Any = None) -> None:
         self.estimator = estimator
         self.method = method
         self.cv = cv
@@ -76,15 +87,15 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         Raises
         ------
         InputError
-            An unknown method; folds that do not hold out every sample; and what the classifier
-            refuses.
+            An unknown method; targets that are not one label a sample; folds that do not hold out
+            every sample; and what the classifier refuses.
         """
         calibrator = create(self.method)
         labels = np.asarray(on_host(y))
+        if labels.ndim != 1:
+            raise checks.InputError.of("y", expected="one label a sample", found=labels.shape)
         weighed = {} if sample_weight is None else {"sample_weight": sample_weight}
-        self.estimator_ = clone(self.estimator).fit(X, y, **weighed)
-        self.classes_ = self.estimator_.classes_
-        self.n_features_in_ = getattr(self.estimator_, "n_features_in_", X.shape[1])
+        self._keep(clone(self.estimator).fit(X, y, **weighed))
         answers = self._out_of_fold(X, labels, sample_weight)
         missing = np.isnan(answers).any(axis=1)
         if missing.any():
@@ -96,6 +107,95 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         target = np.searchsorted(self.classes_, labels)
         self.calibrator_ = calibrator.fit(answers, target, sample_weight)
         return self
+
+    @classmethod
+    def joined(cls, estimator: Any, calibrator: Calibrator, cv: int | None = None) -> Self:
+        """Return a fitted classifier and a fitted calibrator of its scores as one.
+
+        Parameters
+        ----------
+        estimator : classifier
+            Fitted.
+        calibrator : Calibrator
+            Fitted to answers to samples that the classifier has not learnt from.
+        cv : int, optional
+            How many folds gave those answers, for who fits a clone.
+
+        Raises
+        ------
+        InputError
+            Another number of classes.
+
+        Examples
+        --------
+        >>> from bridle.calibrate import TemperatureScaling
+        >>> classifier = SoftmaxRegression().fit([[0.0], [1.0], [2.0]], [0, 1, 1])
+        >>> answers = classifier.predict_log_proba([[0.2], [0.4], [1.8]])  # new ones
+        >>> model = CalibratedClassifier.joined(
+        ...     classifier, TemperatureScaling().fit(answers, [0, 1, 1])
+        ... )
+        >>> model.predict([[3.0]])
+        array([1])
+        """
+        check_is_fitted(estimator)
+        check_is_fitted(calibrator, "n_classes_")
+        if calibrator.n_classes_ != len(estimator.classes_):
+            expected = f"one of the estimator's {len(estimator.classes_)} classes"
+            raise checks.InputError.of("calibrator", expected=expected, found=calibrator.n_classes_)
+        model = cls(clone(estimator), calibrator.kind, cv)
+        model._keep(estimator)
+        model.calibrator_ = calibrator
+        return model
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted classifier and its calibrator as one file, which `bridle.load` reads.
+
+        It is safetensors with JSON metadata; nothing in it is executed.
+
+        Raises
+        ------
+        InputError
+            A classifier that is not bridle's own.
+        """
+        files.write_whole(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the bytes of the file; see `save`."""
+        check_is_fitted(self)
+        fitted = getattr(self.estimator_, "best_estimator_", self.estimator_)
+        if not isinstance(fitted, SavedClassifier):
+            expected = "a SoftmaxRegression or a NetworkClassifier to save"
+            found = type(fitted).__name__
+            raise checks.InputError.of("estimator", expected=expected, found=found)
+        description, tensors = together(
+            classifier=fitted.to_contents(), calibrator=self.calibrator_.to_contents()
+        )
+        folds = int(self.cv) if isinstance(self.cv, int | np.integer) else None
+        return CALIBRATED_CLASSIFIER.to_bytes({**description, "cv": folds}, tensors)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote. A splitter that gave the folds is not kept, but their number.
+
+        Raises
+        ------
+        InputError
+            No such file, or none that holds a calibrated classifier.
+        """
+        from bridle.estimators.loading import model_of_contents  # networks, too, at once
+
+        tensors, description = CALIBRATED_CLASSIFIER.read(path)
+        classifier, calibrator = (
+            part(name, description, tensors, path) for name in ("classifier", "calibrator")
+        )
+        folds = description.get("cv")
+        if not isinstance(folds, int | None):
+            raise checks.InputError(f"{path}: no readable bridle model (cv is no number)")
+        fitted = model_of_contents(*classifier, path)
+        try:
+            return cls.joined(fitted, calibrator_of_contents(*calibrator, path), folds)
+        except checks.InputError as error:
+            raise checks.InputError(f"{path}: no readable bridle model ({error})") from None
 
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of the calibrated probabilities (N, K)."""
@@ -111,8 +211,20 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         places = self.predict_log_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[places])
 
+    def _keep(self, fitted: Any) -> None:
+        """Take on a fitted classifier."""
+        self.estimator_ = fitted
+        self.classes_ = fitted.classes_
+        self.__dict__.pop("feature_names_in_", None)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(fitted, name):
+                setattr(self, name, getattr(fitted, name))
+
     def _out_of_fold(self, X: Any, y: Array, sample_weight: npt.ArrayLike | None) -> Array:
-        splits = list(check_cv(self.cv, y, classifier=True).split(np.zeros(len(y)), y))
+        if self.cv is None and isinstance(self.estimator_, SoftmaxRegressionCV):
+            return self.estimator_.out_of_fold_log_proba(X)
+        cv = _FOLDS if self.cv is None else self.cv
+        splits = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y))
         if type(self.estimator) is SoftmaxRegression:
             settings = self.estimator.get_params()
             del settings["warm_start"]

@@ -11,6 +11,7 @@ Calibrate*, 2025.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +47,9 @@ class Decomposition(NamedTuple):
 
 def decompose(
     scores: npt.ArrayLike,
-    target: npt.ArrayLike,
+    target: npt.ArrayLike | Iterable[object],
     *,
+    classes: Iterable[object] | None = None,
     method: str = "temperature",
     folds: int = 5,
     sample_weight: npt.ArrayLike | None = None,
@@ -60,7 +62,9 @@ def decompose(
     scores : array_like or tensor, (N, K)
         Logits or log-probabilities of samples that the model has not learnt from.
     target : array_like, (N,)
-        Class indices.
+        Class indices; or labels, if ``classes`` are given.
+    classes : sequence of K labels, optional
+        In the order of the columns.
     method : str
         The calibrator: a key of `METHODS`.
     folds : int
@@ -88,9 +92,9 @@ def decompose(
     >>> bool(np.isclose(calibrated.refinement, too_sure.refinement, atol=1e-3))
     True
     """
-    answers = answers_of(scores, target, sample_weight)
+    answers = answers_of(scores, target, sample_weight, classes)
     calibrated = out_of_fold(
-        create(method), scores, target, folds=folds, sample_weight=sample_weight,
+        create(method), scores, answers.target, folds=folds, sample_weight=sample_weight,
         random_state=random_state,
     )  # fmt: skip
     before = [_figures(log_softmax(block), *rest) for block, *rest in answers.blocks()]
@@ -109,8 +113,9 @@ def decompose(
 def out_of_fold(
     model: Calibrator,
     scores: npt.ArrayLike,
-    target: npt.ArrayLike,
+    target: npt.ArrayLike | Iterable[object],
     *,
+    classes: Iterable[object] | None = None,
     folds: int = 5,
     sample_weight: npt.ArrayLike | None = None,
     random_state: int = 0,
@@ -121,10 +126,10 @@ def out_of_fold(
     ----------
     model : Calibrator
         What is fitted, once for each fold; it stays as it is.
-    scores, target, folds, sample_weight, random_state
+    scores, target, classes, folds, sample_weight, random_state
         As in `decompose`. Of a single row, which leaves nothing to fit, the softmax is returned.
     """
-    answers = answers_of(scores, target, sample_weight)
+    answers = answers_of(scores, target, sample_weight, classes)
     count = len(answers.target)
     if checks.count(folds, "folds") < 2:
         raise checks.InputError.of("folds", expected="2 or more", found=folds)

@@ -16,12 +16,18 @@ Array = npt.NDArray[Any]
 class IsotonicScaling(Calibrator):
     """scikit-learn's isotonic regression of each class's probability against the rest.
 
-    The rising functions' values are divided by their sum; where all are 0, the row is uniform. The
-    order of the classes in a row may change, and probabilities of exactly 0 make a log-loss
-    infinite on new samples: for that, choose another calibrator.
+    The rising functions' values r are divided by their sum; where all are 0, the row is uniform.
+    The order of the classes in a row may change. A step that no sample of a class has reached is no
+    proof that none ever will: with n samples
+
+        p = (1 − ε) r / Σ r + ε / K,   ε = 1 / (1 + n)
+
+    which is what one more sample of any class would leave to each.
 
     Attributes
     ----------
+    floor_ : float
+        ε.
     thresholds_, values_ : list of ndarray
         The points between which each class's function is linear.
     n_classes_ : int
@@ -30,7 +36,7 @@ class IsotonicScaling(Calibrator):
     --------
     >>> scores = np.log([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.2, 0.8]])
     >>> IsotonicScaling().fit(scores, [0, 1, 1, 1]).predict_proba(scores)[[0, 2], 1]
-    array([0.5, 1. ])
+    array([0.5, 0.9])
 
     References
     ----------
@@ -42,8 +48,10 @@ class IsotonicScaling(Calibrator):
 
     thresholds_: list[Array]
     values_: list[Array]
+    floor_: float
 
     def _fit(self, answers: Answers) -> None:
+        self.floor_ = 1 / (1 + answers.total)
         parts = [
             (np.exp(log_softmax(scores)), target, weight)
             for scores, target, weight in answers.blocks()
@@ -69,19 +77,25 @@ class IsotonicScaling(Calibrator):
             ],
             axis=1,
         )
-        rising[np.isneginf(block)] = 0.0
+        possible = ~np.isneginf(block)
+        rising[~possible] = 0.0
         nothing = ~rising.any(axis=1)
-        rising[nothing] = ~np.isneginf(block[nothing])
+        rising[nothing] = possible[nothing]
+        uniform = possible / possible.sum(axis=1, keepdims=True)
+        shares = rising / rising.sum(axis=1, keepdims=True)
         with np.errstate(divide="ignore"):
-            return np.asarray(np.log(rising / rising.sum(axis=1, keepdims=True)))
+            return np.asarray(np.log(shares + self.floor_ * (uniform - shares)))
 
     def _contents(self) -> dict[str, Array]:
-        tensors = {}
+        tensors = {"floor": np.array([self.floor_])}
         for place, pair in enumerate(zip(self.thresholds_, self.values_, strict=True)):
             tensors[f"thresholds_{place}"], tensors[f"values_{place}"] = pair
         return tensors
 
     def _restore(self, tensors: dict[str, Array]) -> None:
+        (self.floor_,) = tensors["floor"].tolist()
+        if not 0 < self.floor_ < 1:
+            raise ValueError("expected a floor in (0, 1)")
         places = range(self.n_classes_)
         self.thresholds_ = [tensors[f"thresholds_{place}"] for place in places]
         self.values_ = [tensors[f"values_{place}"] for place in places]

@@ -6,14 +6,14 @@ their softmax would do justice to, and no distributions either: the user says wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, probabilities
+from bridle import checks, mapped, probabilities
 from bridle.cli.options.answers import AnswerOptions
 from bridle.judge import kinds
 from bridle.judge.kinds import InputKind
@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 _NORMALIZE = "--normalize divides each row by its sum"
 _SCORES = "--scores takes them as scores, to be passed through a softmax"
 _PERCENT = "--percent takes them as per cent"
+_BLOCK_NUMBERS = 2**20
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,16 @@ def _are_fractions(values: Array) -> bool:
 
 
 def _range(values: Array) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
+    ends = [(block.min(), block.max()) for block in _blocks(values)]
+    lowest, highest = np.array(ends, np.float64).T
+    return float(lowest.min()), float(highest.max())
+
+
+def _blocks(values: Array) -> Iterator[Array]:
+    """Yield some rows at a time, of a file without keeping those before."""
+    step = max(1, _BLOCK_NUMBERS // (1 if values.ndim == 1 else max(1, values.shape[1])))
+    for _, block in mapped.blocks(values, step):
+        yield block
 
 
 def _normalized(values: Array, place: Callable[[int], str]) -> Judged:
@@ -146,11 +156,14 @@ def _above_one(values: Array, low: float, high: float, source: str) -> Judged:
 
 def _sum_to_one(values: Array) -> bool:
     """Tell whether all rows of several do, as those of scores would by an odd chance only."""
-    if values.ndim == 1 or len(values) == 1 or not np.isfinite(values).all():
+    low, high = _range(values)
+    if values.ndim == 1 or len(values) == 1 or not np.isfinite([low, high]).all():
         return False
-    slack = checks.sum_tolerance(values.dtype.name, values.shape[1])
-    largest = max(1.0, float(np.abs(values).max()))
-    return bool((np.abs(values.sum(axis=1, dtype=np.float64) - 1) <= slack * largest).all())
+    slack = checks.sum_tolerance(values.dtype.name, values.shape[1]) * max(1.0, -low, high)
+    return all(
+        bool((np.abs(block.sum(axis=1, dtype=np.float64) - 1) <= slack).all())
+        for block in _blocks(values)
+    )
 
 
 def _no_distribution(

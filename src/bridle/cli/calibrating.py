@@ -11,15 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, strict_json
-from bridle.calibrate import (
-    METHODS,
-    AffineScaling,
-    Calibrator,
-    TemperatureScaling,
-    create,
-    out_of_fold,
-)
-from bridle.cli import outputs
+from bridle.calibrate import METHODS, Calibrator, create, out_of_fold
+from bridle.cli import before_and_after, outputs
 from bridle.cli.answer_kinds import as_scores
 from bridle.cli.evaluating import Answers, read_answers
 from bridle.cli.messages import about, one_line
@@ -98,41 +91,19 @@ def _figures(
     options: Options, model: Calibrator, before: Evaluation, after: Evaluation, found: Answers
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {"method": options.method, "notes": list(found.notes)}
-    if isinstance(model, TemperatureScaling | AffineScaling):
-        figures |= {"temperature": model.temperature_, "gap_nats": model.gap_}
-    for name, evaluation in (("before", before), ("after_out_of_fold", after)):
-        figures[name] = {
-            "cross_entropy_nats": evaluation.cross_entropy_nats,
-            "brier_score": evaluation.brier_score,
-            "expected_calibration_error": evaluation.expected_calibration_error,
-            "accuracy": evaluation.accuracy,
-        }
+    figures |= before_and_after.proof(model)
+    figures["before"] = before_and_after.figures(before)
+    figures["after_out_of_fold"] = before_and_after.figures(after)
     return figures
 
 
-def _meaning(temperature: float) -> str:
-    if temperature == 0:
-        return "every answer is right, and could be certain"
-    if temperature == float("inf"):
-        return "the answers tell nothing of the labels, or the opposite"
-    if 0.97 <= temperature <= 1.03:
-        return "the answers were about as sure as they should be"
-    return f"the answers were too {'sure' if temperature > 1 else 'unsure'}"
-
-
 def _lines(model: Calibrator, before: Evaluation, after: Evaluation) -> list[str]:
-    lines = [f"{before.samples} answers, {len(before.classes)} classes", ""]
-    if isinstance(model, TemperatureScaling | AffineScaling):
-        lines[1:1] = [f"temperature {model.temperature_:.4g}: {_meaning(model.temperature_)}"]
-    lines.append(f"{'':24}{'before':>10}{'after':>10}")
-    for title, name in (
-        ("cross-entropy, nats", "cross_entropy_nats"),
-        ("Brier score", "brier_score"),
-        ("calibration error", "expected_calibration_error"),
-        ("accuracy", "accuracy"),
-    ):
-        pair = (getattr(before, name), getattr(after, name))
-        lines.append(f"{title:24}" + "".join(f"{value:10.4f}" for value in pair))
-    lines.append("")
-    lines.append(f"after: by {_FOLDS} calibrators, each judged on rows that it has not seen")
-    return lines
+    temperature = before_and_after.temperature(model)
+    return [
+        f"{before.samples} answers, {len(before.classes)} classes",
+        *([] if temperature is None else [temperature]),
+        "",
+        *before_and_after.table(before, after),
+        "",
+        f"after: by {_FOLDS} calibrators, each judged on rows that it has not seen",
+    ]

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bridle import checks
-from bridle.cli.messages import about, one_line
+from bridle.cli.folds import HeldOut
+from bridle.cli.messages import one_line
 from bridle.cli.sampling import Samples
-from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.judge import LabelErrors, label_errors
 from bridle.judge.text import cell
 
-_FOLDS = 5
 _PRINTED, _KEPT = 5, 100
 
 
@@ -25,11 +23,12 @@ class Doubts:
 
     found: LabelErrors
     samples: Samples
+    folds: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures of ``metrics.json``."""
         return {
-            "folds": _FOLDS,
+            "folds": self.folds,
             "expected_errors": self.found.expected_errors,
             "pairs": [
                 {"label": label, "suggested": truth, "expected": count}
@@ -63,17 +62,9 @@ class Doubts:
         return [row for row in self.found.order[:most].tolist() if self.found.doubt[row] > 0]
 
 
-def doubts(model: SoftmaxRegression, samples: Samples) -> Doubts:
-    """Fit folds with the settings of a model, and ask each for what it has not seen."""
-    if samples.target.ndim != 1:
-        raise checks.InputError("--label-errors: expected one label a sample, found distributions")
-    settings = model.get_params()
-    del settings["warm_start"]
-    search = SoftmaxRegressionCV([settings.pop("C")], cv=_FOLDS, refit=False, **settings)
-    with about(samples.source):
-        search.fit(samples.features, samples.target)
-        answers = search.out_of_fold_log_proba(samples.features)
-        found = label_errors(
-            answers, samples.target, classes=search.classes_.tolist(), kind="scores"
-        )
-    return Doubts(found, samples)
+def doubts(held_out: HeldOut, samples: Samples) -> Doubts:
+    """Hold the labels of samples against what folds say that have not learnt them."""
+    found = label_errors(
+        held_out.log_probabilities, held_out.labels, classes=held_out.classes, kind="scores"
+    )
+    return Doubts(found, samples, held_out.folds)

@@ -189,7 +189,8 @@ def _of_model(
         answers = fitted.predict_log_proba(dataset.features)
         found = judge(answers, _labels(dataset), classes=fitted.classes_.tolist())
     pictures = report_page.images(dataset.features, dataset.image_shape)
-    return _Judged(found, answers, dataset.notes, dataset.ids, slices, dataset.texts, pictures)
+    notes = (*dataset.notes, *outputs.notes_of(fitted))
+    return _Judged(found, answers, notes, dataset.ids, slices, dataset.texts, pictures)
 
 
 def read_answers(
@@ -370,7 +371,7 @@ def _by_place(dataset: Dataset, options: AnswerOptions) -> Answers:
     """
     if dataset.features.is_sparse:
         raise checks.InputError(f"{dataset.source}: expected dense answers, found a sparse matrix")
-    values, truth = dataset.features.to_array(), _labels(dataset)
+    values, truth = dataset.features.stored(), _labels(dataset)
     classes, note = _classes_in_order(dataset, truth, options.answers)
     return Answers(
         values[:, 0] if len(classes) == 2 and values.shape[1] == 1 else values,

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from bridle import checks, interruption
-from bridle.cli import outputs, report_page, reporting
+from bridle.calibrate import METHODS
+from bridle.cli import folds, outputs, report_page, reporting
+from bridle.cli.calibrated_fit import Calibration, calibration
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Page, Printing
@@ -33,6 +35,8 @@ class Options:
     checkpoint: Path | None
     device: str | None
     label_errors: bool
+    calibrate: str | None
+    folds: int  # of whatever needs some
 
 
 def fit(source: Source, options: Options, folder: Folder, report: Page, printing: Printing) -> None:
@@ -45,6 +49,10 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     dataset = source.load(keep_texts=report.path is not None)
     interruption.raise_again()
     train, judged = samples_of(source, dataset, keep_texts=report.path is not None)
+    for option in _in_need_of_folds(options):
+        folds.check(option, train)
+    if options.device is not None:
+        train = _on_device(train, options.device)
     model, sweep = _fitted(options, dataset, train, live=printing.for_people)
     reporting.remember_data(model, dataset)
     figures = {
@@ -53,15 +61,24 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     }
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
-    lines = _lines(model, sweep)
-    if options.label_errors:
-        found = doubts(model, train)
+    lines, calibrated = _lines(model, sweep), None
+    held_out, is_interrupted = _held_out(options, model, sweep, train)
+    if options.label_errors and held_out is not None:
+        found = doubts(held_out, train)
         figures["label_errors"], lines = found.to_dict(), chain(lines, found.lines())
-    fitted = Fitted(model, dataset, train, judged, source.test, figures, lines)
+    if options.calibrate is not None:
+        if held_out is None:
+            calibrated = Calibration(options.calibrate, why_not="the command was interrupted")
+        else:
+            calibrated = calibration(options.calibrate, held_out)
+        lines = chain(lines, calibrated.lines())
+    answering = model if calibrated is None else calibrated.applied_to(model)
+    fitted = Fitted(answering, dataset, train, judged, source.test, figures, lines, calibrated)
     reporting.report(fitted, folder, printing, report)
-    if model.fit_report_.stopped == "interrupted":
+    if is_interrupted:
         # What there was is judged and written; the exit code still says how it ended.
-        _tell_how_to_go_on(options)
+        if model.fit_report_.stopped == "interrupted":
+            _tell_how_to_go_on(options)
         raise KeyboardInterrupt
 
 
@@ -74,6 +91,10 @@ def _check(options: Options, folder: Folder) -> None:
         for name, given in (("--C", options.C), ("--checkpoint", options.checkpoint)):
             if given is not None:
                 raise checks.InputError(f"{name}: expected without --Cs, found both")
+    if options.calibrate is not None:
+        checks.one_of(options.calibrate, "--calibrate", tuple(METHODS))
+    if options.folds < 2:
+        raise checks.InputError(f"--cv: expected 2 folds or more, found {options.folds}")
     reporting.check_folder(folder)
     if options.checkpoint is not None:
         outputs.check_file(options.checkpoint, "--checkpoint")
@@ -83,8 +104,6 @@ def _fitted(
     options: Options, dataset: Dataset, train: Samples, *, live: bool
 ) -> tuple[SoftmaxRegression, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
-    if options.device is not None:
-        train = _on_device(train, options.device)
     scale = _scale(options, dataset)
     if options.sweep is not None:
         found = chosen(options.sweep, train, standardize=scale, tol=options.tol, wanted=live)
@@ -94,6 +113,35 @@ def _fitted(
     with about(train.source), line as progress:
         model.fit(train.features, train.target, progress=progress, checkpoint=options.checkpoint)
     return model, None
+
+
+def _in_need_of_folds(options: Options) -> list[str]:
+    return [
+        name
+        for name, given in (
+            ("--label-errors", options.label_errors),
+            ("--calibrate", options.calibrate is not None),
+        )
+        if given
+    ]
+
+
+def _held_out(
+    options: Options, model: SoftmaxRegression, sweep: Chosen | None, train: Samples
+) -> tuple[folds.HeldOut | None, bool]:
+    """Return what folds say, if somebody needs it, and whether there was an interruption.
+
+    Then no folds are fitted, and those that are being fitted are given up, not the model.
+    """
+    if model.fit_report_.stopped == "interrupted":
+        return None, True
+    if not _in_need_of_folds(options):
+        return None, False
+    try:
+        search = None if sweep is None else sweep.search
+        return folds.held_out(model, search, train, options.folds), False
+    except KeyboardInterrupt:
+        return None, True
 
 
 def _on_device(train: Samples, device: str) -> Samples:

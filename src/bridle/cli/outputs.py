@@ -18,15 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, files, strict_json
+from bridle.calibrate import CalibratedClassifier, Calibrator
+from bridle.calibrate import load as read_model
 from bridle.data import Reading, label_kind
 from bridle.estimators import NetworkClassifier, SoftmaxRegression
-from bridle.estimators import load_model as model_of_file
 from bridle.fit import FitReport
 from bridle.judge import Evaluation
 from bridle.progress import shown_gap
 
 Array = npt.NDArray[Any]
-Model = SoftmaxRegression | NetworkClassifier
+Classifier = SoftmaxRegression | NetworkClassifier
+Model = Classifier | CalibratedClassifier
 
 # Beyond this many classes `predictions.csv` would outgrow the data: it has no column for each then.
 MOST_CLASSES = 1000
@@ -244,13 +246,14 @@ def _encoded(text: str) -> bytes:
 
 def features_of(model: Model) -> dict[str, Any]:
     """Return what `bridle.data.load` has to know of the data that a model was fitted to."""
-    names = getattr(model, "feature_names_in_", None)
-    target = getattr(model, "target_name_in_", None)
-    fitted = Reading.from_plain(model.reading_, "the model")
-    kind = fitted.label_kind or label_kind(model.classes_)
+    classifier = classifier_of(model)
+    names = getattr(classifier, "feature_names_in_", None)
+    target = getattr(classifier, "target_name_in_", None)
+    fitted = Reading.from_plain(classifier.reading_, "the model")
+    kind = fitted.label_kind or label_kind(classifier.classes_)
     return {
         "feature_names": names,
-        "width": model.n_features_in_,
+        "width": classifier.n_features_in_,
         "usual_target": target,
         "fitted": replace(fitted, label_kind=kind),
     }
@@ -259,7 +262,13 @@ def features_of(model: Model) -> dict[str, Any]:
 def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that a fit or a training wrote it to."""
     file = path / MODEL if path.is_dir() else path
-    model = model_of_file(file)
+    found = read_model(file)
+    if isinstance(found, Calibrator):
+        raise checks.InputError(
+            f"{file}: a calibrator, which knows no features; expected a model that bridle fit or "
+            "train wrote"
+        )
+    model = classifier_of(found)
     if isinstance(model, NetworkClassifier) and model.multilabel_:
         raise checks.InputError(
             f"{file}: a network of several labels a sample; the command judges one, the library "
@@ -270,4 +279,19 @@ def load_model(path: Path) -> Model:
     names = list(getattr(model, "feature_names_in_", []))
     if words and names[-len(words) :] != words:
         raise checks.InputError(f"{file}: the model's words and features do not fit together")
-    return model
+    return found
+
+
+def notes_of(model: Model) -> tuple[str, ...]:
+    """Return what is to be said of a model's answers."""
+    if not isinstance(model, CalibratedClassifier):
+        return ()
+    return (f"the model's answers are calibrated ({model.calibrator_.kind})",)
+
+
+def classifier_of(model: Model) -> Classifier:
+    """Return the classifier itself, without what calibrates it."""
+    if not isinstance(model, CalibratedClassifier):
+        return model
+    fitted: Classifier = model.estimator_
+    return fitted

@@ -1,9 +1,11 @@
-"""Which samples are held out to judge the model on.
+"""Which samples are held out: to judge the model on, and by each of some folds.
 
 Not by lot: a random split has a seed to choose, and figures that change with it. The samples held
 out are spread evenly over each class in the order of the data: for a share of a fifth, the middle
-one of every five. That is the same each time, keeps every class's share, and is fair to data that
-come sorted by class, by source or by time.
+one of every five; of each class the folds take turns. That is the same each time, keeps every
+class's share, and is fair to data that come sorted by class, by source or by time. What folds say
+of samples that they hold out is so what the model would say of those that it is judged on: blocks
+of sorted data would be stranger to the others.
 """
 
 from __future__ import annotations
@@ -37,6 +39,24 @@ def holdout_split(target: Array, share: float) -> tuple[Array, Array]:
             f"--holdout 0 judges on the training samples"
         )
     return np.setdiff1d(np.arange(len(target)), test, assume_unique=True), test
+
+
+def fold_splits(target: Array, folds: int) -> list[tuple[Array, Array]]:
+    """Return the sorted row numbers ``(train, test)`` of each fold, for labels.
+
+    >>> [test.tolist() for _, test in fold_splits(np.array(["a"] * 5 + ["b"] * 3), 2)]
+    [[0, 2, 4, 6], [1, 3, 5, 7]]
+    """
+    _, classes, counts = np.unique(target, return_inverse=True, return_counts=True)
+    if folds > counts.max():
+        raise checks.InputError(
+            f"--cv: expected {counts.max()} folds at most, the samples to learn from of the "
+            f"largest class, found {folds}"
+        )
+    fold = np.empty(len(target), np.intp)
+    # From one class to the next the turns go on, or the first folds would have the most.
+    fold[np.argsort(classes, kind="stable")] = np.arange(len(target)) % folds
+    return [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in range(folds)]
 
 
 def _spread(rows: Array, share: float) -> Array:

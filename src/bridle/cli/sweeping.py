@@ -12,6 +12,7 @@ from bridle import checks
 from bridle.cli.messages import about
 from bridle.cli.progress import is_cost, live_sweep, name_of_score
 from bridle.cli.sampling import Samples
+from bridle.cli.splitting import fold_splits
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.path import PRESETS
 
@@ -39,8 +40,6 @@ class Sweep:
     def check(self) -> None:
         """Refuse options before any data are read."""
         self.values()
-        if self.cv < 2:
-            raise checks.InputError(f"--cv: expected 2 folds or more, found {self.cv}")
         if self.scoring not in get_scorer_names():
             raise checks.InputError(
                 f"--scoring: expected neg_log_loss, accuracy or another of scikit-learn's scores, "
@@ -56,6 +55,7 @@ class Chosen:
     scores: list[dict[str, float]]
     scoring: str
     folds: int
+    search: SoftmaxRegressionCV
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table in JSON's types."""
@@ -81,8 +81,14 @@ def chosen(
     sweep: Sweep, train: Samples, *, standardize: bool | float, tol: float, wanted: bool
 ) -> Chosen:
     """Fit every fold at every ``C``, and all training samples at the best."""
+    if train.target.ndim != 1:
+        raise checks.InputError("--Cs: expected one label a sample, found distributions")
     search = SoftmaxRegressionCV(
-        sweep.values(), cv=sweep.cv, scoring=sweep.scoring, standardize=standardize, tol=tol
+        sweep.values(),
+        cv=fold_splits(train.target, sweep.cv),
+        scoring=sweep.scoring,
+        standardize=standardize,
+        tol=tol,
     )
     with about(train.source), live_sweep(sweep.scoring, wanted=wanted) as progress:
         search.fit(train.features, train.target, progress=progress)
@@ -91,4 +97,4 @@ def chosen(
         {"C": float(C), "mean": float(mean), "deviation": float(deviation)}
         for C, mean, deviation in zip(search.Cs_, means, deviations, strict=True)
     ]
-    return Chosen(search.best_estimator_, rows, sweep.scoring, len(search.scores_))
+    return Chosen(search.best_estimator_, rows, sweep.scoring, len(search.scores_), search)

@@ -41,6 +41,10 @@ class SavedClassifier(Classifier):
 
     def to_bytes(self) -> bytes:
         """Return the fitted model as the bytes of its file; see `save`."""
+        return self._format.to_bytes(*self.to_contents())
+
+    def to_contents(self) -> tuple[Description, Tensors]:
+        """Return what the fitted model's file holds: a description and tensors."""
         check_is_fitted(self)
         description, tensors = self._contents()
         common = {
@@ -51,7 +55,7 @@ class SavedClassifier(Classifier):
             "target_name": getattr(self, "target_name_in_", None),
             "parameters": self._plain_parameters(),
         }
-        return self._format.to_bytes({**common, **description}, tensors)
+        return self._format.described({**common, **description}), tensors
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -63,6 +67,14 @@ class SavedClassifier(Classifier):
             No such file, or none that holds a model of ours.
         """
         tensors, description = cls._format.read(path)
+        return cls.from_contents(description, tensors, path)
+
+    @classmethod
+    def from_contents(
+        cls, description: Description, tensors: Tensors, path: str | os.PathLike[str]
+    ) -> Self:
+        """Return the model that `to_contents` told of; errors name the file at ``path``."""
+        cls._format.check(description, path)
         model = cls()
         try:
             model.set_params(**cls._parameters(description["parameters"]))

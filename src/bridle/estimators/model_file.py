@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from safetensors.numpy import save as to_safetensors
 from bridle import checks
 
 Array = npt.NDArray[Any]
+Contents = tuple[dict[str, Any], dict[str, Array]]  # a description in JSON's types, and tensors
 
 # Characters for which every label of a file may ask, however short its text is.
 _LONGEST_LABEL = 1024
@@ -32,17 +34,27 @@ class Format(NamedTuple):
 
     def to_bytes(self, description: dict[str, Any], tensors: dict[str, Array]) -> bytes:
         """Return a file of this format as bytes."""
-        described = {"format": self.name, "version": self.version, **description}
-        written: bytes = to_safetensors(tensors, metadata={"bridle": json.dumps(described)})
+        described = json.dumps(self.described(description))
+        written: bytes = to_safetensors(tensors, metadata={"bridle": described})
         return written
+
+    def described(self, description: dict[str, Any]) -> dict[str, Any]:
+        """Return a description that says of which format it is."""
+        return {"format": self.name, "version": self.version, **description}
+
+    def check(self, description: dict[str, Any], path: str | os.PathLike[str]) -> None:
+        """Refuse the description of another format, or of another version of it."""
+        found = (description.get("format"), description.get("version"))
+        if found != self:
+            raise checks.InputError(
+                f"{path}: expected a {self.name} file of version {self.version}, found "
+                f"{_told(found)}"
+            )
 
     def read(self, path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the tensors, all of them real, and the description of a file of this format."""
         description = _description(path)
-        if (description.get("format"), description.get("version")) != self:
-            raise checks.InputError(
-                f"{path}: expected a {self.name} file of version {self.version}"
-            )
+        self.check(description, path)
         try:
             with safe_open(os.fspath(path), framework="numpy") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -58,6 +70,38 @@ class Format(NamedTuple):
 SOFTMAX_REGRESSION = Format("bridle.SoftmaxRegression", 1)
 NETWORK_CLASSIFIER = Format("bridle.NetworkClassifier", 1)
 CHECKPOINT = Format("bridle.Checkpoint", 1)
+CALIBRATOR = Format("bridle.Calibrator", 1)
+CALIBRATED_CLASSIFIER = Format("bridle.CalibratedClassifier", 1)
+
+
+def together(**parts: Contents) -> Contents:
+    """Return what a file of several parts holds: each by its name.
+
+    >>> together(half=({"a": 1}, {"x": np.zeros(1)}))
+    ({'half': {'a': 1}}, {'half.x': array([0.])})
+    """
+    descriptions = {name: description for name, (description, _) in parts.items()}
+    tensors = {
+        f"{name}.{each}": values
+        for name, (_, those) in parts.items()
+        for each, values in those.items()
+    }
+    return descriptions, tensors
+
+
+def part(
+    name: str, description: dict[str, Any], tensors: dict[str, Array], path: str | os.PathLike[str]
+) -> Contents:
+    """Return one of the parts that `together` joined."""
+    found = description.get(name)
+    if not isinstance(found, dict):
+        raise checks.InputError(f"{path}: no readable bridle model (it lacks its {name})")
+    begin = f"{name}."
+    return found, {
+        each.removeprefix(begin): values
+        for each, values in tensors.items()
+        if each.startswith(begin)
+    }
 
 
 def class_description(classes: Array, feature_names: Sequence[str] = ()) -> dict[str, Any]:
@@ -98,6 +142,13 @@ def _class_dtype(name: Any, classes: list[Any]) -> np.dtype[Any]:
     if dtype.kind not in "biufUSOmM" or dtype.itemsize > 4 * max(longest, _LONGEST_LABEL):
         raise ValueError(f"class_dtype: expected one of labels, found {str(name)[:40]!r}")
     return dtype
+
+
+def _told(found: tuple[Any, Any]) -> str:
+    name, version = found
+    if not isinstance(name, str):
+        return "none of bridle's"
+    return f"{reprlib.repr(name)} of version {reprlib.repr(version)}"
 
 
 def format_of(path: str | os.PathLike[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bridle import checks
+from bridle.calibrate import CalibratedClassifier
 from bridle.estimators import NetworkClassifier, SoftmaxRegression
 from bridle.explain.judged import judged, surprises
 from bridle.explain.material import Material, image_shape, kept
@@ -15,12 +16,13 @@ from bridle.explain.race import race
 
 
 def contents(
-    material: Material, model: SoftmaxRegression | NetworkClassifier | None = None
+    material: Material,
+    model: SoftmaxRegression | NetworkClassifier | CalibratedClassifier | None = None,
 ) -> dict[str, Any]:
     """Return what the page about some data holds, in JSON's types but for arrays.
 
     Without a model, one is fitted to all samples to learn from: bytes divided by 255, other
-    features standardised.
+    features standardised. Of a calibrated one the calibrated answers are shown.
     """
     if model is None:
         scale = 255.0 if material.pixels else image_shape(material) is None
@@ -29,7 +31,8 @@ def contents(
     # Refused here, where the labels are still those of the data.
     checks.labelled_target(material.held.target, model.classes_.tolist(), len(material.held.target))
     logarithms = model.predict_log_proba(material.held.features)
-    weight = model.coef_ if isinstance(model, SoftmaxRegression) else model.coefs_[0].T
+    fitted = model.estimator_ if isinstance(model, CalibratedClassifier) else model
+    weight = fitted.coef_ if isinstance(fitted, SoftmaxRegression) else fitted.coefs_[0].T
     found = kept(material, np.asarray(weight))
     return {
         "title": material.title,

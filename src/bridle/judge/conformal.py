@@ -3,7 +3,8 @@ r"""Sets of classes that hold the true one as often as asked, whatever the model
 Split-conformal prediction: on samples that the model has not learnt from, and that are exchangeable
 with those to come, the scores of the true classes say how far a set has to reach. With n such
 samples and the level 1 − α, it reaches as far as the ⌈(n + 1)(1 − α)⌉-th smallest of them, and the
-true class of a new sample is in its set in at least 1 − α of all cases.
+true class of a new sample is in its set in at least 1 − α of all cases. A sample of weight k counts
+as k.
 
 ``"lac"`` takes every class whose probability is high enough (the smallest sets on average, which
 may be empty); ``"aps"`` takes classes from the most probable down until enough probability is
@@ -17,6 +18,7 @@ Coverage*, 2020.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -25,7 +27,8 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.judge.kinds import AskedKind
-from bridle.judge.outcomes import probability_blocks
+from bridle.judge.outcomes import checked_weight, probability_blocks
+from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 Method = Literal["lac", "aps"]
@@ -43,7 +46,7 @@ class ConformalSets:
     reach : float
         The score up to which a class is in a set: ∞ where the samples are too few for the level.
     samples : int
-        How many samples said so.
+        How many samples said so; with weights, how many of those are above 0.
     """
 
     method: Method
@@ -61,30 +64,35 @@ class ConformalSets:
     def coverage(
         self,
         scores_or_probabilities: npt.ArrayLike,
-        target: npt.ArrayLike,
+        target: npt.ArrayLike | Iterable[object],
         *,
+        classes: Iterable[object] | None = None,
         kind: AskedKind = "auto",
+        sample_weight: npt.ArrayLike | None = None,
     ) -> tuple[float, Array]:
         """Return how often the sets of samples hold their class, in all and for each class (C,).
 
-        A class without samples has NaN.
+        Arguments are as in `conformal_sets`. A class without samples has NaN.
         """
         sets = self.predict(scores_or_probabilities, kind=kind)
-        indices = checks.class_indices(target, *sets.shape)
+        indices = _indices(target, classes, *sets.shape)
+        weight = _weight(sample_weight, len(sets))
         held = sets[np.arange(len(sets)), indices]
-        counts = np.bincount(indices, minlength=sets.shape[1])
-        hits = np.bincount(indices, weights=held, minlength=sets.shape[1])
-        by_class = np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
-        return float(held.mean()), by_class
+        counts = np.bincount(indices, weight, minlength=sets.shape[1])
+        hits = np.bincount(indices, held * weight, minlength=sets.shape[1])
+        by_class = np.where(counts > 0, hits / np.where(counts > 0, counts, 1), np.nan)
+        return float(np.average(held, weights=weight)), by_class
 
 
 def conformal_sets(
     scores_or_probabilities: npt.ArrayLike,
-    target: npt.ArrayLike,
+    target: npt.ArrayLike | Iterable[object],
     *,
     level: float = 0.9,
     method: Method = "lac",
+    classes: Iterable[object] | None = None,
     kind: AskedKind = "auto",
+    sample_weight: npt.ArrayLike | None = None,
 ) -> ConformalSets:
     """Find how far prediction sets reach, from samples that the model has not learnt from.
 
@@ -93,13 +101,15 @@ def conformal_sets(
     scores_or_probabilities : array_like, (N, C) or (N,)
         As in `bridle.evaluate`.
     target : array_like, (N,)
-        Class indices.
+        Class indices; or labels, if ``classes`` are given.
     level : float
         How often the true class is to be in its set, in (0, 1).
     method : {"lac", "aps"}
         See `bridle.judge.conformal`.
-    kind
+    classes, kind
         As in `bridle.evaluate`.
+    sample_weight : array_like, (N,), optional
+        Weight k is the same as k copies; a new sample has weight 1.
 
     Returns
     -------
@@ -123,14 +133,32 @@ def conformal_sets(
     checks.one_of(method, "method", get_args(Method))
     scores = []
     count, columns = _shape(scores_or_probabilities)
-    indices = checks.class_indices(target, count, columns)
+    indices, weight = _indices(target, classes, count, columns), _weight(sample_weight, count)
     for start, probability in probability_blocks(scores_or_probabilities, kind):
         own = indices[start : start + len(probability)]
         scores.append(_scores_of_all(probability, method)[np.arange(len(own)), own])
-    place = math.ceil((count + 1) * level - 1e-9)
-    ascending = np.sort(np.concatenate(scores))
-    reach = float(ascending[place - 1]) if place <= count else math.inf
-    return ConformalSets(method, level, reach, count)
+    reach = _quantile(np.concatenate(scores), weight, level)
+    return ConformalSets(method, level, reach, int(np.count_nonzero(weight)))
+
+
+def _quantile(scores: Array, weight: Array, level: float) -> float:
+    """Return the least score up to which there is enough weight; ∞ where there never is."""
+    order = np.argsort(scores)
+    up_to = weight[order].cumsum()
+    slack = 1e-9 * (up_to[-1] + 1)  # 20 · 0.9 may round to above 18
+    place = int(np.searchsorted(up_to, (up_to[-1] + 1) * level - slack))
+    return float(scores[order[place]]) if place < len(scores) else math.inf
+
+
+def _indices(target: Any, classes: Iterable[object] | None, count: int, columns: int) -> Array:
+    if classes is None:
+        return checks.class_indices(on_host(target), count, columns)
+    return checks.labelled_target(target, checks.class_labels(classes, columns), count)
+
+
+def _weight(sample_weight: npt.ArrayLike | None, count: int) -> Array:
+    found = checked_weight(sample_weight, count)
+    return np.ones(count) if found is None else found
 
 
 def _scores_of_all(probability: Array, method: Method) -> Array:

@@ -109,7 +109,7 @@ def threshold_table(
     miss_cost, alarm_cost : float
         What a positive that is not called so costs, and a negative that is.
     sample_weight : array_like, (N,), optional
-        Weight k is the same as k copies.
+        How much each sample counts, 0 or above: weight k is the same as k copies.
 
     Returns
     -------
@@ -119,7 +119,8 @@ def threshold_table(
     Raises
     ------
     InputError
-        Probabilities outside [0, 1], other lengths, no sample, costs below 0.
+        Probabilities outside [0, 1], other lengths, no sample, costs below 0, weights that are
+        no weights.
 
     Examples
     --------
@@ -133,6 +134,11 @@ def threshold_table(
     checks.unit_interval(sure, "probability")
     truth = np.asarray(positive, np.bool_)
     checks.same_shape(sure, truth, ("probability", "positive"))
+    weight = checked_weight(sample_weight, len(sure))
+    if weight is None:
+        weight = np.ones(len(sure))
+    counted = weight > 0
+    sure, truth, weight = sure[counted], truth[counted], weight[counted]
     miss, alarm = (
         checks.at_least_zero(value, name)
         for value, name in ((miss_cost, "miss_cost"), (alarm_cost, "alarm_cost"))
@@ -140,8 +146,6 @@ def threshold_table(
     wanted = (
         np.linspace(0, 1, 21) if thresholds is None else checks.floating(thresholds, "thresholds")
     )
-    weight = checked_weight(sample_weight, len(sure))
-    weight = np.ones(len(sure)) if weight is None else weight
     return tuple(
         _threshold(each, sure, truth, weight, miss, alarm)
         for each in np.atleast_1d(wanted).tolist()

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks
+from bridle import checks, mapped
 
 Array = npt.NDArray[Any]
 InputKind = Literal["probabilities", "scores"]
@@ -59,8 +59,8 @@ class Sums:
 def blocks(values: Array, numbers: int = _BLOCK_NUMBERS) -> Iterator[tuple[int, Array]]:
     """Yield ``(first row, block)``: C-contiguous float64 copies of some rows of ``(N, C)``."""
     step = max(1, numbers // values.shape[1])
-    for start in range(0, values.shape[0], step):
-        yield start, values[start : start + step].astype(np.float64, order="C")
+    for rows, block in mapped.blocks(values, step):
+        yield rows.start, block.astype(np.float64, order="C")
 
 
 def row_sums(values: Array, total: float = 1.0, dtype: str | None = None) -> Sums:

@@ -35,8 +35,8 @@ class LabelErrors:
 
     Attributes
     ----------
-    order : ndarray (N,) of int
-        The rows, the most doubtful label first.
+    order : ndarray (n,) of int
+        The rows that count, the most doubtful label first: all (N,) but those of weight 0.
     doubt : ndarray (N,)
         ``log (p of the best other class / p of the label)``; above 0 where another is more
         probable.
@@ -47,7 +47,8 @@ class LabelErrors:
     likely : ndarray (N,) of bool
         The rows that confident learning counts as another class's.
     joint : ndarray (C, C)
-        How many samples are estimated to be labelled i and to be of class j.
+        How many samples are estimated to be labelled i and to be of class j; with weights, the
+        sum of theirs.
     classes : tuple
     """
 
@@ -61,7 +62,7 @@ class LabelErrors:
 
     @property
     def expected_errors(self) -> float:
-        """How many labels are estimated to be wrong."""
+        """How many labels are estimated to be wrong; with weights, the sum of theirs."""
         return float(self.joint.sum() - np.trace(self.joint))
 
     def pairs(self) -> list[tuple[checks.Label, checks.Label, float]]:
@@ -79,6 +80,7 @@ def label_errors(
     *,
     classes: Iterable[object] | None = None,
     kind: AskedKind = "auto",
+    sample_weight: npt.ArrayLike | None = None,
 ) -> LabelErrors:
     """Find labels that are likely wrong.
 
@@ -91,6 +93,9 @@ def label_errors(
         The labels in question.
     classes, kind
         As in `bridle.evaluate`.
+    sample_weight : array_like, (N,), optional
+        How much each row counts, 0 or above, in what is estimated: weight k is the same as k
+        copies. The doubt about a label is the row's own.
 
     Returns
     -------
@@ -111,13 +116,19 @@ def label_errors(
     [(1, 0, 1.0)]
     """
     labels = None if classes is None else list(classes)
-    outcomes = row_outcomes(scores_or_probabilities, target, classes=labels, kind=kind)
+    outcomes = row_outcomes(
+        scores_or_probabilities, target, classes=labels, kind=kind, sample_weight=sample_weight
+    )
     given: Any = on_host(scores_or_probabilities)
     threshold = _thresholds(outcomes)
     likely, suggested, doubt = _confident(given, outcomes, threshold)
+    order = np.argsort(-doubt, kind="stable")
+    if outcomes.sample_weight is not None:
+        counted = outcomes.sample_weight > 0
+        order, likely = order[counted[order]], likely & counted
     joint = _joint(outcomes, suggested, likely)
     return LabelErrors(
-        np.argsort(-doubt, kind="stable"),
+        order,
         doubt,
         outcomes.probability,
         outcomes.predicted,
@@ -129,11 +140,17 @@ def label_errors(
 
 def _thresholds(outcomes: Outcomes) -> Array:
     """Return each class's mean probability over the samples that are labelled so."""
-    count = len(outcomes.classes)
-    samples = np.bincount(outcomes.target, minlength=count)
-    sums = np.bincount(outcomes.target, weights=outcomes.probability, minlength=count)
+    count, weight = len(outcomes.classes), _weight(outcomes)
+    samples = np.bincount(outcomes.target, weight, minlength=count)
+    sums = np.bincount(outcomes.target, outcomes.probability * weight, minlength=count)
     # A class without samples is nobody's.
-    return np.where(samples > 0, sums / np.maximum(samples, 1), np.inf)
+    return np.where(samples > 0, sums / np.where(samples > 0, samples, 1), np.inf)
+
+
+def _weight(outcomes: Outcomes) -> Array:
+    if outcomes.sample_weight is None:
+        return np.ones(len(outcomes.target))
+    return outcomes.sample_weight
 
 
 def _confident(given: Any, outcomes: Outcomes, threshold: Array) -> tuple[Array, Array, Array]:
@@ -167,12 +184,12 @@ def _ratio(other: Array, block: Array, outcomes: Outcomes, rows: slice) -> Array
 
 def _joint(outcomes: Outcomes, suggested: Array, likely: Array) -> Array:
     """Return the confident counts, brought to the number of samples of each label."""
-    count = len(outcomes.classes)
+    count, weight = len(outcomes.classes), _weight(outcomes)
     places = outcomes.target[likely] * count + suggested[likely]
-    joint = np.bincount(places, minlength=count * count).reshape(count, count).astype(np.float64)
-    samples = np.bincount(outcomes.target, minlength=count).astype(np.float64)
+    joint = np.bincount(places, weight[likely], minlength=count * count).reshape(count, count)
+    samples = np.bincount(outcomes.target, weight, minlength=count)
     sums = joint.sum(axis=1)
     nobody = sums == 0
     joint[nobody, nobody] = samples[nobody]
-    sums[nobody] = np.maximum(samples[nobody], 1)
+    sums[nobody] = np.where(samples[nobody] > 0, samples[nobody], 1)
     return np.asarray(joint * (samples / sums)[:, None])

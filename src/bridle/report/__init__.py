@@ -75,6 +75,9 @@ def page(*given: Any, **told: Any) -> str:
         As from `bridle.judge.slice_figures`.
     decisions : DecisionFigures, optional
         As from `bridle.judge.decision_figures`.
+    calibrator : mapping, optional
+        How the model was calibrated, and what that gained: what ``calibration`` is in
+        ``metrics.json``.
     explain_page : str, optional
         The place of a page of ``bridle explain``, as seen from this one: what is read off a figure
         is then linked to the station that explains it.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridle import mapped
 from bridle.calibrate import TemperatureScaling
 from bridle.judge import Outcomes, ReliabilityBin, consistency_band, reliability_table
 from bridle.judge.calibration import table_error
@@ -122,7 +123,6 @@ def _confidence(scaling: TemperatureScaling, scores: Array) -> Array:
     """Return the largest probability of each row, without a second copy of all rows."""
     sure = np.empty(len(scores))
     step = max(1, _BLOCK_NUMBERS // scores.shape[1])
-    for start in range(0, len(scores), step):
-        block = scaling.predict_proba(scores[start : start + step])
-        sure[start : start + step] = np.minimum(block.max(axis=1), 1)
+    for rows, block in mapped.blocks(scores, step):
+        sure[rows] = np.minimum(scaling.predict_proba(block).max(axis=1), 1)
     return sure

@@ -6,7 +6,7 @@ others are made from the same figures. Losses are in bits where a key says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ def contents(
     training: Sequence[Epoch] | None = None,
     label_errors: LabelErrors | None = None,
     comparison: Comparison | None = None,
+    calibrator: Mapping[str, Any] | None = None,
     slices: Sequence[SliceFigures] | None = None,
     decisions: DecisionFigures | None = None,
     explain_page: str | None = None,
@@ -89,7 +90,7 @@ def contents(
         ("ids", ids),
         ("texts", texts),
         ("pictures", pictures),
-        ("label_errors", None if label_errors is None else label_errors.order),
+        ("label_errors", None if label_errors is None else label_errors.doubt),
     ):
         _check_length(given, name, len(outcomes.target))
     found: dict[str, Any] = {
@@ -103,6 +104,7 @@ def contents(
         "composition": composition(outcomes, values),
         "calibration": calibration(outcomes, values),
         "class_calibration": by_class(outcomes, values),
+        "calibrator": None if calibrator is None else dict(calibrator),
         "fit": None if fit is None else _fit(fit),
         "training": epochs(training),
         "classes": rankings.classes(evaluation),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import bridle
-from bridle import strict_json
+from bridle import mapped, strict_json
 from bridle.judge import Outcomes
 from bridle.report.rankings import name
 
@@ -58,6 +58,6 @@ def fingerprint(outcomes: Outcomes, answers: Array | None) -> str:
     found.update(outcomes.target.astype("<i8").tobytes())
     values = outcomes.surprisal if answers is None else answers
     step = max(1, _BLOCK_NUMBERS // (1 if values.ndim == 1 else max(1, values.shape[1])))
-    for start in range(0, len(values), step):
-        found.update(np.ascontiguousarray(values[start : start + step], "<f8").tobytes())
+    for _, block in mapped.blocks(values, step):
+        found.update(np.ascontiguousarray(block, "<f8").tobytes())
     return found.hexdigest()

@@ -12,7 +12,7 @@ from bridle.cli.options.answers import answers as answer_options
 from bridle.cli.options.array_names import named_arrays
 from bridle.cli.options.groups import one_of, with_options
 from bridle.cli.options.output import Json
-from bridle.cli.options.panels import CALIBRATOR, OUTPUT
+from bridle.cli.options.panels import CALIBRATOR, CALIBRATORS, OUTPUT
 from bridle.cli.options.reading import reading as reading_options
 from bridle.cli.options.source import Arrays, Target
 from bridle.data import Reading
@@ -21,7 +21,6 @@ EXAMPLES = (
     "bridle calibrate answers.csv --target truth --out calibrated.csv",
     "bridle calibrate answers.csv --method vector",
 )
-METHODS = ("temperature", "vector", "matrix", "dirichlet", "isotonic")
 
 
 @with_options(answers=answer_options, reading=reading_options)
@@ -40,7 +39,7 @@ def calibrate(
         str,
         typer.Option(
             help="temperature (one number), vector, matrix, dirichlet or isotonic.",
-            autocompletion=one_of(*METHODS),
+            autocompletion=one_of(*CALIBRATORS),
             metavar="NAME",
             rich_help_panel=CALIBRATOR,
         ),

@@ -8,18 +8,19 @@ from typing import Annotated
 import typer
 
 from bridle import checks
-from bridle.cli.options.groups import with_options
+from bridle.cli.options.groups import one_of, with_options
 from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.options.output import folder as folder_options
 from bridle.cli.options.output import page as page_options
 from bridle.cli.options.output import printing as printing_options
-from bridle.cli.options.panels import CLASSIFIER
+from bridle.cli.options.panels import CALIBRATOR, CALIBRATORS, CLASSIFIER
 from bridle.cli.options.source import source as source_options
 from bridle.cli.sampling import Source
 
 EXAMPLES = (
     "bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
     "bridle fit reviews.csv --report report.html",
+    "bridle fit reviews.csv --calibrate temperature --out reviews-model",
     "bridle fit embeddings.npz --Cs clip --cv 5",
 )
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
@@ -55,7 +56,8 @@ def fit(
     cv: Annotated[
         int | None,
         typer.Option(
-            help=f"With --Cs: how many folds, each with all classes. {DEFAULT_FOLDS} if not given.",
+            help="With --Cs, --calibrate or --label-errors: how many folds, each with all "
+            f"classes. {DEFAULT_FOLDS} if not given.",
             show_default=False,
             rich_help_panel=CLASSIFIER,
         ),
@@ -110,25 +112,40 @@ def fit(
         bool,
         typer.Option(
             "--label-errors",
-            help="Say which labels are likely wrong, by five folds that have not learnt them.",
+            help="Say which labels are likely wrong, by folds that have not learnt them.",
             rich_help_panel=CLASSIFIER,
         ),
     ] = False,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            help="Make its probabilities come true, by what folds say that have not learnt the "
+            "samples: temperature (one number), vector, matrix, dirichlet or isotonic.",
+            autocompletion=one_of(*CALIBRATORS),
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=CALIBRATOR,
+        ),
+    ] = None,
     folder: Folder,
     report: Page,
     printing: Printing,
 ) -> None:
     """Fit a softmax classifier to its exact optimum, and report it."""
-    if Cs is None:
-        for option, given in (("--cv", cv), ("--scoring", scoring)):
-            if given is not None:
-                raise checks.InputError(f"{option}: expected with --Cs, found it alone")
+    if Cs is None and scoring is not None:
+        raise checks.InputError("--scoring: expected with --Cs, found it alone")
+    if cv is not None and Cs is None and calibrate is None and not label_errors:
+        raise checks.InputError(
+            "--cv: expected with --Cs, --calibrate or --label-errors, found it alone"
+        )
     from bridle.cli import fitting
     from bridle.cli.sweeping import Sweep
 
+    folds = DEFAULT_FOLDS if cv is None else cv
     sweep = None
     if Cs is not None:
-        folds = DEFAULT_FOLDS if cv is None else cv
         sweep = Sweep(Cs, folds, DEFAULT_SCORING if scoring is None else scoring)
-    options = fitting.Options(C, sweep, standardize, tol, checkpoint, device, label_errors)
+    options = fitting.Options(
+        C, sweep, standardize, tol, checkpoint, device, label_errors, calibrate, folds
+    )
     fitting.fit(source, options, folder, report, printing)

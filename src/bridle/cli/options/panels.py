@@ -18,6 +18,8 @@ NETWORK = "Network"
 TRAINING = "Training"
 OUTPUT = "Output"
 _OTHERS = "Options"
+# What `bridle.calibrate.METHODS` has, which to import takes longer than the help.
+CALIBRATORS = ("temperature", "vector", "matrix", "dirichlet", "isotonic")
 # Longer names (--standardize / --no-standardize) stand on a line of their own.
 _WIDEST = 24
 _ORDER = (

@@ -1,0 +1,85 @@
+"""Files that are mapped into memory: checked before they are read, given back after."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from bridle import checks
+
+# Pages that were read of a larger mapped file are given back: memory is bounded, whatever its size.
+RESIDENT_BYTES = 2**28
+# So much of it is read before: of many small blocks each would wait for the system.
+_READ_BYTES = 2**24
+
+
+def blocks(values: Any, step: int) -> Iterator[tuple[slice, Any]]:
+    """Yield ``(which rows, a view of them)`` of an array or a tensor, ``step`` at a time.
+
+    The pages of a large mapped file are given back on the way: a view is good until the next.
+
+    Raises
+    ------
+    InputError
+        The file has become shorter since.
+    """
+    release, mapping, read = releaser(values), mapped_file(values), 0
+    for begin in range(0, len(values), step):
+        check_size(mapping)
+        block = values[begin : begin + step]
+        yield slice(begin, begin + len(block)), block
+        if release is not None:
+            read += block.nbytes
+            if read >= _READ_BYTES or begin + step >= len(values):
+                release()
+                read = 0
+
+
+def mapped_file(array: Any) -> tuple[Any, int, str] | None:
+    """Return the mapping that an array lies in, the bytes its file must have, and its name."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap):
+            start = base.offset - base.offset % mmap.ALLOCATIONGRANULARITY
+            return base.base, start + len(base.base), str(base.filename)
+        base = base.base
+    return None
+
+
+def check_size(mapped: tuple[Any, int, str] | None) -> None:
+    """Refuse a file that has become shorter than its mapping, before it is read.
+
+    Reading beyond the end of a mapped file ends the process, with nothing that Python could catch.
+    So does a file that is cut short while a block is read: that much cannot be seen here.
+    """
+    if mapped is None:
+        return
+    mapping, needed, name = mapped
+    size = mapping.size()
+    if size < needed:
+        raise checks.InputError(
+            f"{name}: was cut short while it was read: expected {needed} bytes, found {size}",
+            expected=f"{needed} bytes",
+            found=f"{size} bytes",
+        )
+
+
+def releaser(array: Any) -> Callable[[], None] | None:
+    """Return what gives the pages of a large mapped file back; None for any other array.
+
+    The next read maps it again. Not so where the mapping may hold changes that no file has.
+    """
+    if not isinstance(array, np.ndarray) or array.nbytes <= RESIDENT_BYTES:
+        return None
+    base: Any = array
+    read_only = False
+    while isinstance(base, np.ndarray):
+        read_only = read_only or getattr(base, "mode", None) == "r"
+        base = base.base
+    if not (read_only and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")):
+        return None
+    mapping = base
+    return lambda: mapping.madvise(mmap.MADV_DONTNEED)
