@@ -232,7 +232,12 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
     assert max(map(len, lines)) <= 80
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     expected = {
-        "fit": ["Columns of a table:", "How files are read:", "Softmax classifier:"],
+        "fit": [
+            "Columns of a table:",
+            "How files are read:",
+            "Softmax classifier:",
+            "Calibrator:",
+        ],  # fmt: skip
         "train": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "compare": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "predict": ["How files are read:"],

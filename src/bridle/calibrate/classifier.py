@@ -17,6 +17,7 @@ from bridle.calibrate.loading import calibrator_of_contents, create
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.classifier_file import SavedClassifier
 from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
+from bridle.probabilities import score_columns
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
@@ -256,7 +257,4 @@ def _scores(estimator: Any, X: Any) -> Array:
 
 def _as_scores(found: Array, method: str) -> Array:
     """Return a column of scores for each class."""
-    if method == "predict_proba":
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(found))
-    return np.stack([np.zeros(len(found)), found], axis=1) if found.ndim == 1 else found
+    return score_columns(found, are_scores=method != "predict_proba")
