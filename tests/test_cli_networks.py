@@ -237,7 +237,7 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
             "How files are read:",
             "Softmax classifier:",
             "Calibrator:",
-        ],  # fmt: skip
+        ],
         "train": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "compare": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "predict": ["How files are read:"],
