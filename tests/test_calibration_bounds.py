@@ -191,3 +191,19 @@ def test_bounds_that_cannot_be_found() -> None:
         calibration_error_bounds([1.5], [True])
     with pytest.raises(InputError, match="bins: expected 1 or more"):
         calibration_error_bounds([0.5], [True], bins=0)
+
+
+def test_the_interval_of_groups_holds_where_that_of_rows_does_not() -> None:
+    random = np.random.default_rng(8)
+    groups, off = np.arange(200).repeat(10), 0.1
+    together, apart = [], []
+    for _ in range(250):
+        sure = 0.55 + 0.4 * random.random(2000)
+        # Half of the groups are better than all are on average, half are worse.
+        shift = random.choice([-0.15, 0.15], 200)[groups] * np.minimum(1, (1 - sure) / 0.15)
+        right = random.random(2000) < sure - off + shift
+        for held, told in ((together, groups), (apart, None)):
+            low, high = calibration_error_bounds(sure, right, groups=told).interval
+            held.append(low <= off <= high)
+    assert 0.9 <= np.mean(together) <= 1
+    assert np.mean(apart) < np.mean(together) - 0.05

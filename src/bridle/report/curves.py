@@ -25,7 +25,8 @@ def gaps(history: Sequence[dict[str, Any]]) -> str:
     ]
     if len(points) < 2:
         return ""
-    low, high = math.floor(min(y for _, y in points)), math.ceil(max(y for _, y in points))
+    # A gap of just above 1 needs no ten.
+    low, high = math.floor(min(y for _, y in points)), math.ceil(max(y for _, y in points) - 0.05)
     step = max(1, math.ceil((high - low) / _MOST_TICKS))
     places = range(low, low + step * math.ceil((high - low) / step) + 1, step)
     ticks = [(float(each), f"1e{each:+03d}") for each in places]
