@@ -196,7 +196,8 @@ def test_bounds_that_cannot_be_found() -> None:
 def test_the_interval_of_groups_holds_where_that_of_rows_does_not() -> None:
     random = np.random.default_rng(8)
     groups, off = np.arange(200).repeat(10), 0.1
-    together, apart = [], []
+    together: list[bool] = []
+    apart: list[bool] = []
     for _ in range(250):
         sure = 0.55 + 0.4 * random.random(2000)
         # Half of the groups are better than all are on average, half are worse.
