@@ -303,6 +303,22 @@ def test_labels_stand_for_the_columns_that_they_name() -> None:
         VectorScaling().fit(scores, ["z", *labels[1:]], classes=names)
 
 
+@pytest.mark.parametrize("kind", list(METHODS))
+def test_of_probabilities_the_logarithms_are_taken(kind: str) -> None:
+    scores, target, _ = problem(10, count=60)
+    fair = softmax(scores / 10, axis=1)
+    of_scores = METHODS[kind]().fit(np.log(fair), target)
+    told: dict[str, Any] = {"kind": "probabilities"}
+    found = METHODS[kind]().fit(fair, target, **told)
+    expected = of_scores.predict_proba(np.log(fair))
+    assert np.array_equal(found.predict_proba(fair, **told), expected)
+    fair[3] = [-0.1, 0.5, 0.3, 0.3]
+    with pytest.raises(InputError, match="probabilities of 0 or above, found less at row 3"):
+        METHODS[kind]().fit(fair, target, **told)
+    with pytest.raises(InputError, match="kind: expected one of scores, probabilities"):
+        METHODS[kind]().fit(scores, target, kind="logits")  # type: ignore[arg-type]
+
+
 # --- what a loss is made of -----------------------------------------------------------------------
 
 
@@ -481,6 +497,19 @@ def test_bridle_load_reads_whatever_was_saved(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="no readable bridle"):
         bridle.load(path)
+
+
+def test_no_temperature_between_0_and_infinity_is_warned_of() -> None:
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]).repeat(5, 0), np.repeat([0, 0, 1, 1], 5)
+    with pytest.warns(UserWarning, match="every answer of the folds is right"):
+        sure = CalibratedClassifier(SoftmaxRegression()).fit(X, y)
+    assert sure.predict_proba(X).tolist() == np.eye(2)[y].tolist()
+    with pytest.warns(UserWarning, match="the answers of the folds tell nothing"):
+        # Each half of the samples says the opposite of the other.
+        alike = CalibratedClassifier(SoftmaxRegression(C=100.0), cv=2).fit(
+            [[0.0], [1.0], [1.0], [0.0]], [0, 1, 0, 1]
+        )
+    assert np.unique(alike.predict_proba(X)).tolist() == [0.5]
 
 
 def test_a_classifier_and_a_calibrator_that_were_fitted_apart() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from bridle.estimators.model_file import CALIBRATOR
 from bridle.tensors import is_tensor, on_host
 
 Array = npt.NDArray[Any]
+Kind = Literal["scores", "probabilities"]
 
 _BLOCK_NUMBERS = 2**18
 
@@ -29,6 +30,7 @@ class Answers:
     target: Array
     weight: Array
     total: float  # of the weights as they were given
+    kind: Kind = "scores"
 
     @property
     def classes(self) -> int:
@@ -37,11 +39,11 @@ class Answers:
 
     def rows(self, places: Array) -> Array:
         """Return the scores of some rows in float64."""
-        return np.asarray(on_host(self.scores[places])).astype(np.float64)
+        return _as_scores(np.asarray(on_host(self.scores[places])).astype(np.float64), self.kind)
 
     def blocks(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield scores in float64, classes and weights of some rows that count."""
-        for rows, block in blocks(self.scores):
+        for rows, block in blocks(self.scores, self.kind):
             counted = self.weight[rows] > 0
             if counted.all():
                 yield block, self.target[rows], self.weight[rows]
@@ -49,11 +51,24 @@ class Answers:
                 yield block[counted], self.target[rows][counted], self.weight[rows][counted]
 
 
-def blocks(scores: Any) -> Iterator[tuple[slice, Array]]:
-    """Yield blocks of rows in float64, on the host."""
+def blocks(scores: Any, kind: Kind = "scores") -> Iterator[tuple[slice, Array]]:
+    """Yield blocks of rows in float64, on the host; of probabilities, their logarithms."""
     step = max(1, _BLOCK_NUMBERS // max(1, scores.shape[1]))
     for rows, block in mapped.blocks(scores, step):
-        yield rows, np.asarray(on_host(block)).astype(np.float64)
+        yield rows, _as_scores(np.asarray(on_host(block)).astype(np.float64), kind, rows.start)
+
+
+def _as_scores(block: Array, kind: Kind, first_row: int = 0) -> Array:
+    if kind == "scores":
+        return block
+    below = (block < 0).any(axis=1)
+    if below.any():
+        row = first_row + int(np.argmax(below))
+        raise checks.InputError.of(
+            "scores", expected="probabilities of 0 or above", found=f"less at row {row}", row=row
+        )
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(block))
 
 
 class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
@@ -69,6 +84,7 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
         sample_weight: npt.ArrayLike | None = None,
         *,
         classes: Iterable[object] | None = None,
+        kind: Kind = "scores",
     ) -> Self:
         """Fit to scores of samples that the classifier has not learnt from.
 
@@ -76,13 +92,15 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
         ----------
         scores : array_like or tensor, (N, K)
             Logits or log-probabilities, of any real dtype, read in blocks of rows. −inf is a class
-            that is masked. Of probabilities, take the logarithm.
+            that is masked. Or probabilities, if ``kind`` says so.
         target : array_like, (N,)
             Class indices in [0, K); or labels, if ``classes`` are given.
         sample_weight : array_like, (N,), optional
             Weight k is the same as k copies.
         classes : sequence of K labels, optional
             In the order of the columns.
+        kind : {"scores", "probabilities"}
+            What the rows are: of probabilities the logarithms are taken, block by block.
 
         Raises
         ------
@@ -90,24 +108,25 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
             Shapes that do not fit, no row, a class outside [0, K), a label that ``classes`` lacks,
             a row without a softmax, a masked target, weights that are no weights.
         """
-        answers = answers_of(scores, target, sample_weight, classes)
+        answers = answers_of(scores, target, sample_weight, classes, kind)
         self.n_classes_ = answers.classes
         self._fit(answers)
         return self
 
-    def predict_proba(self, scores: npt.ArrayLike) -> Array:
+    def predict_proba(self, scores: npt.ArrayLike, *, kind: Kind = "scores") -> Array:
         """Return calibrated probabilities (N, K), in float64 or the scores' own float32."""
-        return np.exp(self.predict_log_proba(scores))
+        return np.exp(self.predict_log_proba(scores, kind=kind))
 
-    def predict_log_proba(self, scores: npt.ArrayLike) -> Array:
-        """Return their logarithms, −inf where a probability is 0."""
+    def predict_log_proba(self, scores: npt.ArrayLike, *, kind: Kind = "scores") -> Array:
+        """Return their logarithms, −inf where a probability is 0; ``kind`` is as in `fit`."""
+        checks.one_of(kind, "kind", get_args(Kind))
         check_is_fitted(self, "n_classes_")
         values = _two_dimensional(scores)
         if values.shape[1] != self.n_classes_:
             expected = f"shape (N, {self.n_classes_}), as it was fitted"
             raise checks.InputError.of("scores", expected=expected, found=tuple(values.shape))
         out = np.empty(tuple(values.shape), _answer_dtype(values))
-        for rows, block in blocks(values):
+        for rows, block in blocks(values, kind):
             _refuse_broken(block, rows.start)
             out[rows] = self._log_proba(block)
         return out
@@ -183,8 +202,10 @@ def answers_of(
     target: Any,
     sample_weight: npt.ArrayLike | None,
     labels: Iterable[object] | None = None,
+    kind: Kind = "scores",
 ) -> Answers:
     """Return checked rows, with weights whose sum is 1."""
+    checks.one_of(kind, "kind", get_args(Kind))
     values = _two_dimensional(scores)
     count, classes = values.shape
     if count == 0 or classes == 0:
@@ -202,12 +223,12 @@ def answers_of(
         expected = "weights whose sum is finite and above 0"
         found = f"a sum of {weight.sum():g}"
         raise checks.InputError.of("sample_weight", expected=expected, found=found)
-    for rows, block in blocks(values):
-        if rows.start == 0:
+    for rows, block in blocks(values, kind):
+        if rows.start == 0 and kind == "scores":
             checks.warn_of_probabilities(block)
         _refuse_broken(block, rows.start)
         _refuse_masked(block, indices[rows], weight[rows], rows.start)
-    return Answers(values, indices, weight / weight.sum(), float(weight.sum()))
+    return Answers(values, indices, weight / weight.sum(), float(weight.sum()), kind)
 
 
 def _two_dimensional(scores: npt.ArrayLike) -> Any:

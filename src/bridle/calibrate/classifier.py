@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from bridle import checks, files
 from bridle.calibrate.base import Calibrator
 from bridle.calibrate.loading import calibrator_of_contents, create
+from bridle.calibrate.temperature import TemperatureScaling
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.classifier_file import SavedClassifier
 from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
@@ -90,6 +93,12 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         InputError
             An unknown method; targets that are not one label a sample; folds that do not hold out
             every sample; and what the classifier refuses.
+
+        Warns
+        -----
+        UserWarning
+            Where every answer of the folds is right, or they tell nothing: there is no temperature
+            between 0 and ∞ then.
         """
         calibrator = create(self.method)
         labels = np.asarray(on_host(y))
@@ -107,6 +116,7 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             )  # fmt: skip
         target = np.searchsorted(self.classes_, labels)
         self.calibrator_ = calibrator.fit(answers, target, sample_weight)
+        _warn_of_certainty(self.calibrator_)
         return self
 
     @classmethod
@@ -237,6 +247,19 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             self.estimator, X, y, cv=splits, method=method, params=weighed or None
         )
         return _as_scores(np.asarray(found), method)
+
+
+def _warn_of_certainty(calibrator: Calibrator) -> None:
+    """Say so where a temperature of 0 or ∞ leaves nothing of the scores."""
+    if not isinstance(calibrator, TemperatureScaling):
+        return
+    if calibrator.temperature_ == 0:
+        what = "every answer of the folds is right: at temperature 0 all answers are certain"
+    elif math.isinf(calibrator.temperature_):
+        what = "the answers of the folds tell nothing of the labels: at temperature ∞ all are alike"
+    else:
+        return
+    warnings.warn(f"{what}; estimator_ has them as they were", stacklevel=3)
 
 
 def _method(estimator: Any) -> str:

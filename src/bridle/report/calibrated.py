@@ -11,9 +11,15 @@ import numpy.typing as npt
 
 from bridle import mapped
 from bridle.calibrate import TemperatureScaling
-from bridle.judge import Outcomes, ReliabilityBin, consistency_band, reliability_table
+from bridle.judge import (
+    InputKind,
+    Outcomes,
+    ReliabilityBin,
+    consistency_band,
+    reliability_table,
+)
 from bridle.judge.calibration import table_error
-from bridle.probabilities import score_columns
+from bridle.probabilities import both_columns
 
 Array = npt.NDArray[Any]
 
@@ -35,9 +41,9 @@ def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
     after, scaling = None, None
     why_not = why_no_temperature(outcomes, answers)
     if answers is not None and why_not is None:
-        scores = score_columns(answers, are_scores=outcomes.input_kind == "scores")
-        scaling = _fitted(scores, outcomes)
-        sure = _confidence(scaling, scores)
+        columns = _columns(answers, outcomes.input_kind)
+        scaling = _fitted(columns, outcomes)
+        sure = _confidence(scaling, columns, outcomes.input_kind)
         if outcomes.sample_weight is not None:
             sure = sure[outcomes.sample_weight > 0]
         after = _Confidence(sure, counted)
@@ -113,16 +119,27 @@ def _side(row: ReliabilityBin, low: float, high: float) -> str:
     return "not sure enough" if row.accuracy > high + slack else ""
 
 
-def _fitted(scores: Array, outcomes: Outcomes) -> TemperatureScaling:
+def _columns(answers: Array, input_kind: InputKind) -> Array:
+    """Return a column for each class, where there is one for the second of two."""
+    if answers.ndim == 2:
+        return answers
+    are_scores = input_kind == "scores"
+    second = answers if are_scores else np.clip(answers.astype(np.float64), 0, 1)
+    return both_columns(second, are_scores=are_scores)
+
+
+def _fitted(columns: Array, outcomes: Outcomes) -> TemperatureScaling:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scores that look like probabilities: the judge has told
-        return TemperatureScaling().fit(scores, outcomes.target, outcomes.sample_weight)
+        return TemperatureScaling().fit(
+            columns, outcomes.target, outcomes.sample_weight, kind=outcomes.input_kind
+        )
 
 
-def _confidence(scaling: TemperatureScaling, scores: Array) -> Array:
+def _confidence(scaling: TemperatureScaling, columns: Array, input_kind: InputKind) -> Array:
     """Return the largest probability of each row, without a second copy of all rows."""
-    sure = np.empty(len(scores))
-    step = max(1, _BLOCK_NUMBERS // scores.shape[1])
-    for rows, block in mapped.blocks(scores, step):
-        sure[rows] = np.minimum(scaling.predict_proba(block).max(axis=1), 1)
+    sure = np.empty(len(columns))
+    step = max(1, _BLOCK_NUMBERS // columns.shape[1])
+    for rows, block in mapped.blocks(columns, step):
+        sure[rows] = np.minimum(scaling.predict_proba(block, kind=input_kind).max(axis=1), 1)
     return sure
