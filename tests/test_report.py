@@ -800,6 +800,20 @@ def test_the_loss_is_parted_as_decompose_does(judged: dict[str, Any]) -> None:
     )
 
 
+def test_of_many_samples_some_are_parted() -> None:
+    random = np.random.default_rng(0)
+    scores = random.normal(size=(12_000, 150))
+    target = (scores + random.gumbel(size=scores.shape)).argmax(axis=1)
+    evaluation = bridle.evaluate(2 * scores, target, kind="scores")
+    shown = contents(evaluation, answers=2 * scores)["composition"]
+    assert shown["samples"] == 1_000_000 // 150
+    rows = np.linspace(0, 11_999, shown["samples"]).astype(int)
+    found = decompose(2 * scores[rows], target[rows]).cross_entropy
+    assert shown["cross_entropy_bits"]["total"] == pytest.approx(found.total / math.log(2))
+    words = re.sub(r"\s+", " ", Page(page(evaluation, answers=2 * scores)).words)
+    assert "These are figures of 6,666 samples, taken evenly" in words
+
+
 @pytest.mark.parametrize("weighed", [False, True])
 def test_calibration_by_class_is_the_judges(judged: dict[str, Any], weighed: bool) -> None:
     answers, target = judged["answers"] * 3, judged["target"]

@@ -63,7 +63,7 @@ def class_calibration(
     """Return for each class how true its probabilities are, over bins of equal mass.
 
     The mean of the errors is the class-wise calibration error. Columns are taken a few at a time,
-    so that beside the input no more than some ten megabytes are needed, or a few columns.
+    so that beside the input no more than some megabytes are needed, or a few columns.
 
     Parameters
     ----------

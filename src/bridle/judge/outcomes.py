@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 _NAME = "scores_or_probabilities"
 # A block's float64 copy (512 kB) and what is made of it stay in cache.
 _BLOCK_NUMBERS = 2**16
-_COLUMN_NUMBERS = 2**21  # of some classes of all rows: 16 MB
+_COLUMN_NUMBERS = 2**19  # of some classes of all rows: 4 MB
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,9 @@ from bridle.report.calibrated import why_no_temperature
 
 Array = npt.NDArray[Any]
 
-# Of more answers some of the rows are taken, spread evenly: five calibrators are fitted.
-_MOST_NUMBERS = 5_000_000
+# Of more samples, and answers, some are taken, spread evenly: five calibrators are fitted, and each
+# row's answers are kept.
+_MOST_ROWS, _MOST_NUMBERS = 5000, 1_000_000
 _FEWEST_ROWS = 20
 _NATS_PER_BIT = math.log(2)
 
@@ -35,7 +36,7 @@ def composition(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
     counted = np.arange(len(outcomes.target))
     if outcomes.sample_weight is not None:
         counted = np.flatnonzero(outcomes.sample_weight > 0)
-    most = max(_FEWEST_ROWS, _MOST_NUMBERS // len(outcomes.classes))
+    most = max(_MOST_ROWS, _MOST_NUMBERS // len(outcomes.classes))
     rows = counted[np.linspace(0, len(counted) - 1, min(most, len(counted))).astype(np.intp)]
     weight = None if outcomes.sample_weight is None else outcomes.sample_weight[rows]
     found = decompose(
