@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, probabilities
+from bridle import checks, mapped, probabilities
 from bridle.judge import kinds
 from bridle.judge.kinds import AskedKind, InputKind
 from bridle.tensors import is_tensor, on_host
@@ -171,12 +171,14 @@ def probability_columns(
     for start, block in value_blocks(values, found) if found == "scores" else ():
         _refuse_broken(block, ~np.isfinite(block.max(axis=1)), start)
         total[start : start + len(block)] = probabilities.logsumexp(block)
-    step = max(1, _COLUMN_NUMBERS // len(values))
+    step, release = max(1, _COLUMN_NUMBERS // len(values)), mapped.releaser(values)
     for first in range(0, values.shape[1], step):
         block = values[:, first : first + step].astype(np.float64)
         if found == "scores":
             block -= total[:, None]
             np.exp(block, out=block)
+        if release is not None:
+            release()
         yield first, np.clip(block, 0, 1, out=block)  # beyond them is rounding
 
 
