@@ -13,7 +13,7 @@ from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.options.output import folder as folder_options
 from bridle.cli.options.output import page as page_options
 from bridle.cli.options.output import printing as printing_options
-from bridle.cli.options.panels import CALIBRATOR, CALIBRATORS, CLASSIFIER
+from bridle.cli.options.panels import CALIBRATORS, CLASSIFIER
 from bridle.cli.options.source import source as source_options
 from bridle.cli.sampling import Source
 
@@ -124,7 +124,7 @@ def fit(
             autocompletion=one_of(*CALIBRATORS),
             metavar="NAME",
             show_default=False,
-            rich_help_panel=CALIBRATOR,
+            rich_help_panel=CLASSIFIER,
         ),
     ] = None,
     folder: Folder,
