@@ -236,7 +236,6 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
             "Columns of a table:",
             "How files are read:",
             "Softmax classifier:",
-            "Calibrator:",
         ],
         "train": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "compare": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
