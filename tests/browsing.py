@@ -1,4 +1,4 @@
-"""Open pages of ``bridle explain`` in Chromium and read what they show: for the tests that do."""
+"""Open pages in Chromium and read what they show: for the tests that do."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Visit:
 
 
 @contextmanager
-def visiting(
+def opened(
     browser: Browser,
     path: Path,
     *,
@@ -122,7 +122,7 @@ def visiting(
     dark: bool = False,
     still: bool = False,
 ) -> Iterator[Visit]:
-    """Yield a page whose stations have all started."""
+    """Yield a page as soon as it is loaded."""
     context = browser.new_context(
         viewport={"width": width, "height": 800},
         color_scheme="dark" if dark else "light",
@@ -132,11 +132,18 @@ def visiting(
     visit = Visit(context.new_page())
     visit.watch()
     visit.page.goto(path.as_uri() + anchor)
-    visit.page.wait_for_selector("html[data-ready]", state="attached")
-    visit.page.wait_for_selector("#classifier[data-ready]", state="attached")
-    settle(visit.page)
     yield visit
     context.close()
+
+
+@contextmanager
+def visiting(browser: Browser, path: Path, **told: Any) -> Iterator[Visit]:
+    """Yield a page of explanations whose stations have all started."""
+    with opened(browser, path, **told) as visit:
+        visit.page.wait_for_selector("html[data-ready]", state="attached")
+        visit.page.wait_for_selector("#classifier[data-ready]", state="attached")
+        settle(visit.page)
+        yield visit
 
 
 def settle(page: Page) -> None:

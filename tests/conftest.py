@@ -1,4 +1,4 @@
-"""What every test shares: the hypothesis profiles, and marks that are not ours."""
+"""What every test shares: the hypothesis profiles, marks that are not ours, and the command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from commands import Answer, Command
 
 # Timings never decide a test: a shared machine may be slow at any moment.
 settings.register_profile(
@@ -29,3 +31,17 @@ FOREIGN_MARKS = (
 def pytest_configure(config: pytest.Config) -> None:
     for mark in FOREIGN_MARKS:
         config.addinivalue_line("markers", f"{mark}: SciPy's or scikit-learn's own")
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command in this process; files named by a Path are given as text."""
+    pytest.importorskip("typer", reason="the extra `cli` is not installed")
+    from bridle.cli import run
+
+    def call(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Answer(code, *capsys.readouterr())
+
+    return call

@@ -9,7 +9,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,31 +22,11 @@ import bridle
 from bridle import judge
 from bridle.cli import run
 from bridle.judge import kinds
+from commands import Answer, Command
 
 Array = npt.NDArray[Any]
 
 PETS = ("cat", "dog", "eel")
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Answer]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command in this process; files named by a Path are given as text."""
-
-    def call(*arguments: object) -> Answer:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return Answer(code, *capsys.readouterr())
-
-    return call
 
 
 def refused(answer: Answer) -> str:

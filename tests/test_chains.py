@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,8 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from bridle.cli import run
 from bridle.data import Reading, load
+from commands import Command
 
 Array = npt.NDArray[Any]
 
@@ -29,24 +28,6 @@ RANDOM = np.random.default_rng(0)
 CLASSES = ["bad", "good", "mixed"]
 WORDS = {"bad": "dull flat loud", "good": "lovely funny bright", "mixed": "uneven odd long"}
 OTHERS = ["plot", "cast", "music", "the", "was", "and", "story", "half", "ending", "pace"]
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Answer]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> Answer:
-        code = run([str(argument) for argument in arguments])
-        return Answer(code, *capsys.readouterr())
-
-    return call
 
 
 def rows_of(text: str) -> list[dict[str, str]]:

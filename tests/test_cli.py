@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 import bridle
-from bridle.cli import outputs, run
+from bridle.cli import outputs
 from bridle.cli.messages import one_line
 from bridle.cli.progress import TimeLeft, step_line
 from bridle.cli.splitting import holdout_split
 from bridle.rows import Rows
+from commands import Answer, Command
 
 Array = npt.NDArray[Any]
 
@@ -37,27 +38,6 @@ EMBEDDED = {
     "wine": load_wine,
     "breast-cancer": load_breast_cancer,
 }
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Answer]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command in this process; files named by a Path are given as text."""
-
-    def call(*arguments: object) -> Answer:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return Answer(code, *capsys.readouterr())
-
-    return call
 
 
 def refused(answer: Answer) -> str:
@@ -176,6 +156,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "seconds",
         "separation",
         "stopped",
+        "history",
     }
     assert set(metrics["evaluation"]) == {
         "input_kind",
@@ -193,6 +174,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "top_5_accuracy",
         "brier_score",
         "expected_calibration_error",
+        "expected_calibration_error_by_chance",
         "total_weight",
         "reliability",
         "per_class",

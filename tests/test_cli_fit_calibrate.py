@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,12 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 import bridle
 from bridle import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.calibrate import METHODS, CalibratedClassifier
+from commands import Command
 
 pytest.importorskip("typer")
-from bridle.cli import folds, run, splitting
+from bridle.cli import folds, splitting
 
 Array = npt.NDArray[Any]
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +10,9 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 
+from commands import Command
+
 pytest.importorskip("typer")
-from bridle.cli import run
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_planted_errors_are_found_by_name(command: Command, tmp_path: Path) -> None:

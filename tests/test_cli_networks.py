@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,9 +19,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from bridle import NetworkClassifier
 from bridle.data import Dataset, load
 from bridle.rows import Rows
+from commands import Command
 
 pytest.importorskip("typer")
-from bridle.cli import run
 from bridle.cli.curves import quadratic_is_least_saturated
 from bridle.cli.network_training import units_of
 from bridle.networks import Epoch
@@ -30,18 +29,7 @@ from bridle.networks.samples import numbers
 from bridle.networks.units import chosen
 
 MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
-Command = Callable[..., tuple[int, str, str]]
 FAST = ("--epochs", "2")
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_train_makes_a_network_that_predict_reads(command: Command, tmp_path: Path) -> None:
@@ -244,11 +232,15 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
     assert max(map(len, lines)) <= 80
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     expected = {
-        "fit": ["Columns of a table:", "How files are read:", "Softmax classifier:"],
+        "fit": [
+            "Columns of a table:",
+            "How files are read:",
+            "Softmax classifier:",
+        ],
         "train": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "compare": ["Columns of a table:", "How files are read:", "Network:", "Training:"],
         "predict": ["How files are read:"],
-        "evaluate": ["Answers:", "How files are read:"],
+        "evaluate": ["Answers:", "What is judged:", "How files are read:"],
         "calibrate": ["Answers:", "How files are read:", "Calibrator:"],
         "explain": ["Columns of a table:", "How files are read:"],
     }

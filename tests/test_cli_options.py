@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,14 @@ from pyarrow import parquet
 from scipy import sparse
 from sklearn.datasets import dump_svmlight_file
 
+from commands import Command
+
 pytest.importorskip("typer", reason="the command is an extra")
 
 import typer.main
 
-from bridle.cli import run
 from bridle.cli.app import app
 from bridle.data import options_used_by
-
-Command = Callable[..., tuple[int, str, str]]
 
 GROUP: Any = typer.main.get_command(app)
 ROWS = 40
@@ -31,16 +29,6 @@ GENTLE = ("--epochs", "2", "--learning-rate", "0.001")  # on labels that nothing
 FEATURES = np.random.default_rng(0).normal(size=(ROWS, 3))
 LABELS = np.where(np.arange(ROWS) % 2, "yes", "no")
 NUMBERS = np.arange(ROWS) % 2
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture
@@ -306,7 +294,7 @@ def test_no_command_has_an_option_of_the_other_model() -> None:
     for name in ("train", "compare"):
         assert network <= options[name]
         assert not options[name] & optimum
-    assert options["train"] - options["compare"] == {"--force"}
+    assert options["train"] - options["compare"] == {"--force", "--report", "--explain-page"}
 
 
 # --- what a report says of the features, and of columns -------------------------------------------

@@ -6,7 +6,6 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,14 @@ from bridle.checks import InputError
 from bridle.explain import Labelled, Material, contents
 from bridle.explain.material import image_shape, kept
 from bridle.rows import Rows
+from commands import Command
 
 pytest.importorskip("typer")
 pytest.importorskip("jinja2", reason="the extra `report` is not installed")
-from bridle.cli import run
 
 Array = npt.NDArray[Any]
-Command = Callable[..., tuple[int, str, str]]
 MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
 HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def material(X: Any, y: Any, names: list[str] | None = None, *, pixels: bool = False) -> Material:

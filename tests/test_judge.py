@@ -45,6 +45,7 @@ KEYS = [
     "top_5_accuracy",
     "brier_score",
     "expected_calibration_error",
+    "expected_calibration_error_by_chance",
     "reliability",
     "per_class",
     "confusion_matrix",
@@ -66,12 +67,14 @@ def figures(evaluation: judge.Evaluation) -> dict[str, Any]:
     kept: dict[str, Any] = evaluation.to_dict()
     for name in (
         "most_surprising", "samples", "total_weight", "confusion_matrix", "infinite_losses",
-        "intervals",
+        "intervals", "expected_calibration_error_by_chance",
     ):  # fmt: skip
         del kept[name]
     for row in kept["reliability"] + kept["per_class"]:
         row.pop("count", None)
         row.pop("support", None)
+        for name in ("loss_interval", "precision_interval", "recall_interval"):
+            row.pop(name, None)
     return kept
 
 
@@ -596,7 +599,9 @@ def test_dictionary_has_stable_keys_and_plain_types() -> None:
     kept = found.to_dict()
     assert list(kept) == KEYS
     assert list(kept["reliability"][0]) == ["count", "lowest", "highest", "confidence", "accuracy"]
-    assert list(kept["per_class"][0]) == ["label", "support", "loss", "precision", "recall"]
+    shares = ["loss", "precision", "recall"]
+    intervals = [f"{name}_interval" for name in shares]
+    assert list(kept["per_class"][0]) == ["label", "support", *shares, *intervals]
     assert list(kept["most_surprising"][0]) == [
         "index",
         "target",
@@ -625,7 +630,16 @@ def test_json_is_strict() -> None:
     assert read == json.loads(found.to_json(indent=2), parse_constant=refuse)
     assert read["cross_entropy_nats"] == read["cross_entropy_bits"] == "Infinity"
     assert read["perplexity"] == read["most_surprising"][0]["surprisal"] == "Infinity"
-    unseen = {"label": 2, "support": 0, "loss": None, "precision": None, "recall": None}
+    unseen = {
+        "label": 2,
+        "support": 0,
+        "loss": None,
+        "precision": None,
+        "recall": None,
+        "loss_interval": [None, None],
+        "precision_interval": [0.0, 1.0],
+        "recall_interval": [0.0, 1.0],
+    }
     assert read["per_class"][2] == unseen
 
 
@@ -671,7 +685,7 @@ def test_text_shows_what_is_infinite_or_undefined() -> None:
     shown = str(judge.evaluate([[1.0, 0.0], [1.0, 0.0]], [0, 1])).splitlines()
     assert shown[0] == "2 samples, 2 classes, from probabilities"
     assert shown[2].split() == ["cross-entropy", "inf", "nats", "inf", "bits", "perplexity", "inf"]
-    assert any(line.split() == ["infinite", "losses", "1"] for line in shown)
+    assert shown[3].split() == ["95", "%", "interval", "-", "infinite", "losses", "1"]
     assert any(line.split() == ["1", "1", "inf", "-", "0.0000"] for line in shown)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_thresholds_are_counted_by_hand() -> None:
     weighed = threshold_table(sure, truth, miss_cost=5, sample_weight=copies)
     copied = threshold_table(sure.repeat(copies), truth.repeat(copies), miss_cost=5)
     for one, other in zip(weighed, copied, strict=True):
-        assert np.hstack(one) == pytest.approx(np.hstack(other), nan_ok=True)
+        assert np.hstack(astuple(one)) == pytest.approx(np.hstack(astuple(other)), nan_ok=True)
     with pytest.raises(InputError, match="a sum of 0"):
         threshold_table(sure, truth, sample_weight=np.zeros(300))
     nothing = threshold_table([0.2], [True], [0.5])[0]

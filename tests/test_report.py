@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import errno
 import hashlib
+import inspect
+import io
 import json
 import math
 import os
 import re
 import sys
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,29 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 import bridle
 from bridle import InputError
 from bridle.calibrate import TemperatureScaling
-from bridle.judge import Comparison, ReliabilityBin, consistency_band, reliability_table
+from bridle.calibrate.decomposition import decompose
+from bridle.explain.assembly import STATIONS
+from bridle.judge import (
+    Comparison,
+    ReliabilityBin,
+    class_calibration,
+    consistency_band,
+    decision_figures,
+    reliability_table,
+    slice_figures,
+)
+from commands import Command
 
 pytest.importorskip("jinja2", reason="the extra `report` is not installed")
 from bridle.report import contents, page
 
 Array = npt.NDArray[Any]
-Command = Callable[..., tuple[int, str, str]]
 HOSTILE = "<script>alert(1)</script>"
 LARGEST = 300_000
 
@@ -40,11 +53,11 @@ class Page(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.figures: list[tuple[str, str, str]] = []  # key, kind, text
+        self.figures: list[tuple[str, str]] = []  # key, text
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.words = ""
         self._open: list[str] = []
-        self._key: tuple[str, str] | None = None
+        self._in_figure = False
         self._data = ""
         self.feed(text)
         self.data = json.loads(self._data, parse_constant=pytest.fail)
@@ -54,22 +67,22 @@ class Page(HTMLParser):
         self.elements.append((tag, given))
         self._open.append(tag)
         if "data-key" in given:
-            self._key = (given["data-key"], given["data-as"])
-            self.figures.append((*self._key, ""))
+            self._in_figure = True
+            self.figures.append((given["data-key"], ""))
 
     def handle_endtag(self, tag: str) -> None:
         while self._open and self._open.pop() != tag:
             pass
-        self._key = None
+        self._in_figure = False
 
     def handle_data(self, data: str) -> None:
         if "script" in self._open:
             self._data += data
         elif "style" not in self._open:
             self.words += data
-            if self._key is not None:
-                key, kind, text = self.figures[-1]
-                self.figures[-1] = (key, kind, text + data)
+            if self._in_figure:
+                key, text = self.figures[-1]
+                self.figures[-1] = (key, text + data)
 
     def value(self, key: str) -> Any:
         found = self.data
@@ -80,10 +93,9 @@ class Page(HTMLParser):
 
 def check_figures(found: Page) -> None:
     """Hold every figure of a page against its data, to the digits that are written."""
-    for key, kind, text in found.figures:
+    for key, text in found.figures:
         value = found.value(key)
-        if kind == "text":
-            assert text == str(value), key
+        if text == value:  # a text: a class may be called "Infinity"
             continue
         plain = text.replace(",", "").replace("\u2212", "-")
         if plain in ("\u2013", "∞", "-∞"):
@@ -94,7 +106,6 @@ def check_figures(found: Page) -> None:
         assert re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]\d+)?", plain), (key, text)
         mantissa, _, exponent = plain.partition("e")
         unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
-        assert share == (kind == "percent"), key
         assert abs(float(plain) - value * (100 if share else 1)) <= unit / 2 * (1 + 1e-9), key
 
 
@@ -173,7 +184,7 @@ def test_the_band_of_weights_is_that_of_copies() -> None:
 def test_every_figure_shown_is_in_the_data(judged: dict[str, Any]) -> None:
     found = Page(page(judged["evaluation"], **judged["told"]))
     check_figures(found)
-    keys = {key for key, _, _ in found.figures}
+    keys = {key for key, _ in found.figures}
     assert len(keys) > 300
     for key in (
         "verdict.0",
@@ -368,11 +379,12 @@ def test_pictures_say_their_numbers(judged: dict[str, Any]) -> None:
     found = Page(page(judged["evaluation"], **judged["told"]))
     pictures = [given for tag, given in found.elements if tag == "svg"]
     said = [given["aria-label"] for given in pictures if given.get("role") == "img"]
-    assert len(said) == 6  # the losses, two diagrams and histograms, one comparison
+    # The losses and their parts, two diagrams and histograms, the gap, one comparison.
+    assert len(said) == 8
     assert all(given.get("aria-hidden") == "true" for given in pictures if "role" not in given)
     figures = judged["evaluation"]
     assert f"{figures.cross_entropy_bits:.3f}" in said[0]
-    assert f"{figures.reliability[0].confidence:.1%}".replace("%", "\u00a0%") in said[1]
+    assert f"{figures.reliability[0].confidence:.1%}".replace("%", "\u00a0%") in said[2]
     assert all(re.search(r"\d", each) for each in said)
 
 
@@ -414,7 +426,7 @@ def test_names_are_text_wherever_they_stand() -> None:
     assert [tag for tag, _ in found.elements].count("script") == 1
     assert {"img", "b"}.isdisjoint(tag for tag, _ in found.elements)
     assert found.data["title"] == HOSTILE
-    shown = {text for key, _, text in found.figures if key.endswith(".label")}
+    shown = {text for key, text in found.figures if key.endswith(".label")}
     assert shown == set(names)
     assert HOSTILE in found.words
     assert "<script>alert" not in text
@@ -443,10 +455,10 @@ def test_the_page_is_small_for_any_number_of_samples_and_classes() -> None:
     check_figures(found)
     shown = found.data
     lengths = [len(shown[part]["shown"]) for part in ("classes", "confusions", "samples")]
-    assert lengths == [100, 20, 50]
+    assert lengths == [60, 20, 50]
     words = re.sub(r"\s+", " ", found.words)
     assert "The worst 12 of 1,000 classes" in words
-    assert "No more than 100 of 1,000 classes are listed here" in words
+    assert "No more than 60 of 1,000 classes are listed here" in words
     assert "These are 50 of 200,000" in words
 
 
@@ -466,12 +478,22 @@ def test_the_page_with_all_its_parts_is_small() -> None:
         for each in compared.differences
     )
     models = {f"{place}{LONG}": compared.models["a"] for place in range(12)}
+    evaluation = bridle.evaluate(answers, labels, **told)
+    columns = {name: random.integers(30, size=samples).astype(str) for name in names[:2]}
+    report = digits()[0].fit_report_
+    epochs = [bridle.progress.Epoch(k, 1 / k, 0.5, 1 / k, 0.5, (), 0.1, 0.1) for k in range(1, 400)]
+    costs = random.random((classes, classes))
     text = page(
-        bridle.evaluate(answers, labels, **told),
+        evaluation,
         answers=answers,
         ids=long_names(samples),
+        texts=long_names(samples),
+        pictures=random.integers(256, size=(samples, 32, 32, 3), dtype=np.uint8),
         judged_on="held-out",
-        fit=digits()[0].fit_report_,
+        fit=dataclasses.replace(report, history=report.history[:1] * 100),
+        training=epochs,
+        slices=slice_figures(evaluation, columns),
+        decisions=decision_figures(answers, labels, costs, **told),
         label_errors=bridle.label_errors(answers, labels, **told),
         comparison=Comparison(models, differences),
         title=LONG * 10,
@@ -480,8 +502,11 @@ def test_the_page_with_all_its_parts_is_small() -> None:
     assert len(text.encode()) < LARGEST
     found = Page(text)
     check_figures(found)
+    # What the page has no room for is left out: the samples keep their names.
+    drawn = [given for tag, given in found.elements if tag == "img"]
+    assert 0 < len(drawn) < 50
     words = re.sub(r"\s+", " ", found.words)
-    assert "10 of 12 models and 30 of 120 differences are shown" in words
+    assert "10 of 12 models and 18 of 120 differences are shown" in words
 
 
 # Edges.
@@ -583,19 +608,6 @@ def test_without_jinja2_the_command_that_installs_it_is_told(
 
 
 # The command.
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    pytest.importorskip("typer", reason="the extra `cli` is not installed")
-    from bridle.cli import run
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def answers_file(path: Path, seed: int = 0) -> Path:
@@ -758,3 +770,331 @@ def test_the_figures_are_printed_though_the_page_cannot_be_written(
         assert "accuracy" in out
         assert "No space left on device" in err
         assert "open it" not in out
+
+
+# What the loss is made of, classes, and how the optimum was reached.
+
+
+def test_the_loss_is_parted_as_decompose_does(judged: dict[str, Any]) -> None:
+    answers, target = judged["answers"], judged["target"]
+    shown = contents(judged["evaluation"], answers=answers)["composition"]
+    found = decompose(answers, target)
+    for key, parts, unit, frequency in (
+        ("cross_entropy_bits", found.cross_entropy, math.log(2), found.class_frequencies[0]),
+        ("brier_score", found.brier_score, 1.0, found.class_frequencies[1]),
+    ):
+        assert shown[key]["total"] == pytest.approx(parts.total / unit, rel=1e-12)
+        total = shown[key]["refinement"] + shown[key]["calibration"]
+        assert total == pytest.approx(shown[key]["total"], rel=1e-12)
+        assert shown[key]["refinement"] == pytest.approx(parts.refinement / unit, rel=1e-12)
+        assert shown[key]["share"] == pytest.approx(parts.total / frequency, rel=1e-12)
+    assert shown["samples"] == len(target)
+    widths = {
+        given["class"]: float(given["width"].rstrip("%"))
+        for tag, given in Page(page(judged["evaluation"], answers=answers)).elements
+        if tag == "rect" and given["class"] in ("first", "second") and "%" in given["width"]
+    }  # of the Brier score, the last
+    brier = shown["brier_score"]
+    assert widths["first"] / widths["second"] == pytest.approx(
+        brier["refinement"] / brier["total"], abs=2e-3
+    )
+
+
+def test_of_many_samples_some_are_parted() -> None:
+    random = np.random.default_rng(0)
+    scores = random.normal(size=(12_000, 150))
+    target = (scores + random.gumbel(size=scores.shape)).argmax(axis=1)
+    evaluation = bridle.evaluate(2 * scores, target, kind="scores")
+    shown = contents(evaluation, answers=2 * scores)["composition"]
+    assert shown["samples"] == 1_000_000 // 150
+    rows = np.linspace(0, 11_999, shown["samples"]).astype(int)
+    found = decompose(2 * scores[rows], target[rows]).cross_entropy
+    assert shown["cross_entropy_bits"]["total"] == pytest.approx(found.total / math.log(2))
+    words = re.sub(r"\s+", " ", Page(page(evaluation, answers=2 * scores)).words)
+    assert "These are figures of 6,666 samples, taken evenly" in words
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_calibration_by_class_is_the_judges(judged: dict[str, Any], weighed: bool) -> None:
+    answers, target = judged["answers"] * 3, judged["target"]
+    weight = np.random.default_rng(0).integers(0, 3, len(target)) if weighed else None
+    evaluation = bridle.evaluate(answers, target, kind="scores", sample_weight=weight)
+    shown = contents(evaluation, answers=answers)["class_calibration"]
+    found = class_calibration(answers, target, kind="scores", sample_weight=weight)
+    assert shown["mean_error"] == pytest.approx(np.mean([each.error for each in found]))
+    by_label = {str(each.label): each for each in found}
+    excess = []
+    for row in shown["shown"]:
+        each = by_label[row["label"]]
+        assert row["error"] == each.error
+        assert row["frequency"] == each.frequency
+        assert row["by_chance_high"] == each.error_by_chance.high
+        assert row["outside"] == ("beyond chance" if each.error > each.error_by_chance.high else "")
+        excess.append(each.error - each.error_by_chance.high)
+    assert excess == sorted(excess, reverse=True)
+    assert shown["beyond_chance"] == sum(each > 0 for each in excess) > 0
+
+
+def test_the_gap_over_the_passes_is_the_history(judged: dict[str, Any]) -> None:
+    report = judged["told"]["fit"]
+    history = report.history
+    assert [each.passes for each in history] == sorted({each.passes for each in history})
+    assert history[-1].passes == report.passes
+    values = [each.objective for each in history]
+    assert values == sorted(values, reverse=True)
+    assert history[-1].objective == pytest.approx(report.objective, rel=1e-12)
+    gaps = [each.relative_gap for each in history]
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[-1] <= report.relative_gap
+    # Each bound was true: the optimum is no lower than the last one says.
+    lowest = report.objective * (1 - report.relative_gap)
+    for each in history:
+        assert each.objective * (1 - each.relative_gap) <= report.objective
+        assert each.objective >= lowest
+    found = Page(page(judged["evaluation"], fit=report))
+    (line,) = (given for tag, given in found.elements if tag == "polyline")
+    points = np.array([list(map(float, each.split(","))) for each in line["points"].split()])
+    assert len(points) == len(history)
+    heights = np.log10(gaps)
+    share = (points[:, 1] - points[0, 1]) / (points[-1, 1] - points[0, 1])
+    expected = (heights - heights[0]) / (heights[-1] - heights[0])
+    assert share == pytest.approx(expected, abs=0.01)
+
+
+def test_a_history_is_short_and_survives_a_file(tmp_path: Path) -> None:
+    model = digits()[0]
+    model.save(tmp_path / "model.safetensors")
+    again = bridle.SoftmaxRegression.load(tmp_path / "model.safetensors")
+    assert again.fit_report_ == model.fit_report_
+    assert len(bridle.FitReport.from_dict(model.fit_report_.to_dict()).history) <= 100
+    free = bridle.SoftmaxRegression(C=np.inf).fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1])
+    assert math.isinf(free.fit_report_.history[0].relative_gap)
+    assert bridle.FitReport.from_dict(free.fit_report_.to_dict()) == free.fit_report_
+    page(bridle.evaluate([[0.5, 0.5]], [0]), fit=free.fit_report_)
+
+
+# The samples themselves.
+
+
+def picture(row: dict[str, Any]) -> Array:
+    kind, _, content = row["picture"].partition(";base64,")
+    assert kind in ("data:image/png", "data:image/jpeg")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+
+def test_surprising_images_are_shown(judged: dict[str, Any]) -> None:
+    X = load_digits().data[1::2]
+    evaluation = judged["evaluation"]
+    told = {"pictures": X.reshape(-1, 8, 8), "label_errors": judged["told"]["label_errors"]}
+    shown = contents(evaluation, **told)
+    rows = [sample.index for sample in evaluation.most_surprising]
+    for row, sample in zip(rows, shown["samples"]["shown"], strict=False):
+        assert np.array_equal(picture(sample), np.rint(X[int(row)].reshape(8, 8) * 255 / 16))
+    assert "picture" in shown["label_errors"]["shown"][0]
+    text = page(evaluation, **told)
+    found = Page(text)
+    drawn = [given["src"] for tag, given in found.elements if tag == "img"]
+    assert len(drawn) > 50
+    assert all(each.startswith("data:image/") for each in drawn)
+    assert all(given["alt"] for tag, given in found.elements if tag == "img")
+    # They are no figures: neither the page's data nor metrics.json have them.
+    assert "picture" not in found.data["samples"]["shown"][0]
+    assert len(text.encode()) < LARGEST
+
+
+@pytest.mark.parametrize("shape", [(60, 40), (60, 40, 3), (3, 60, 40), (1, 60, 40), (60, 40, 1)])
+def test_pictures_are_small_whatever_their_size(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    pictures = random.integers(256, size=(60, *shape), dtype=np.uint8)
+    evaluation = bridle.evaluate(random.dirichlet(np.ones(3), 60), random.integers(3, size=60))
+    shown = contents(evaluation, pictures=pictures)["samples"]["shown"]
+    assert picture(shown[0]).shape[:2] == (48, 32)
+    assert sum(len(row.get("picture", "")) for row in shown) <= 50 * 2000
+    words = Page(page(evaluation, pictures=pictures)).words
+    count = sum("picture" in row for row in shown)
+    assert (count == 50) != (f"The first {count} are shown with their picture" in words)
+    with pytest.raises(InputError, match="pictures: expected images"):
+        contents(evaluation, pictures=np.zeros((60, 5)))
+    with pytest.raises(InputError, match="pictures: expected one for each of the 60 rows"):
+        contents(evaluation, pictures=pictures[:5])
+
+
+def test_surprising_texts_are_shown_as_text(judged: dict[str, Any]) -> None:
+    evaluation = judged["evaluation"]
+    texts = [f"{HOSTILE} of {row}, " + "and so on, " * 90 for row in range(len(judged["target"]))]
+    text = page(evaluation, texts=texts)
+    found = Page(text)
+    assert "<script>alert" not in text
+    row = evaluation.most_surprising[0].index
+    assert f"{HOSTILE} of {row}, and so on" in found.words
+    assert "and so on, " * 60 not in found.words
+    assert len(text.encode()) < LARGEST
+    assert "text" not in found.data["samples"]["shown"][0]
+
+
+# Explanations.
+
+
+def test_each_figure_is_linked_to_how_to_read_it(judged: dict[str, Any]) -> None:
+    found = Page(page(judged["evaluation"], **judged["told"]))
+    ids = [given["id"] for _, given in found.elements if "id" in given]
+    assert len(ids) == len(set(ids))
+    links = [given["href"] for tag, given in found.elements if tag == "a"]
+    assert len(links) >= 8
+    assert all(each.startswith("#") and each[1:] in ids for each in links)
+    assert "--explain-page" in found.words
+
+
+def test_sentences_are_linked_to_the_stations(judged: dict[str, Any]) -> None:
+    told = {**judged["told"], "explain_page": "my pages/a&b.html"}
+    found = Page(page(judged["evaluation"], **told))
+    links = [given["href"] for tag, given in found.elements if tag == "a"]
+    outside = [each.partition("#") for each in links if not each.startswith("#")]
+    assert {place for place, _, _ in outside} == {"my%20pages/a%26b.html"}
+    stations = {station.name for station in STATIONS}
+    assert {name for _, _, name in outside} <= stations
+    assert {"loss", "surprise", "calibration", "classifier"} <= {name for _, _, name in outside}
+    assert "--explain-page" not in found.words
+    for hostile in ("javascript:alert(1)", "//elsewhere/x.html", "https://elsewhere/x.html"):
+        text = page(judged["evaluation"], explain_page=hostile)
+        links = [given["href"] for tag, given in Page(text).elements if tag == "a"]
+        assert not any(re.match(r"[a-z]+:|//", each) for each in links)
+
+
+# From an evaluation itself.
+
+
+def test_an_evaluation_makes_its_page(judged: dict[str, Any]) -> None:
+    evaluation, told = judged["evaluation"], judged["told"]
+    assert evaluation.to_html(**told) == page(evaluation, **told)
+    frame = Page(f"{evaluation._repr_html_()}<script>0</script>").elements[0]
+    assert frame[0] == "iframe"
+    assert frame[1]["sandbox"] == ""
+    assert Page(frame[1]["srcdoc"]).data["evaluation"]["accuracy"] == evaluation.accuracy
+    with pytest.raises(TypeError, match="heading"):
+        evaluation.to_html(heading="?")
+    assert "judged_on" in inspect.signature(page).parameters
+
+
+def test_without_jinja2_notebooks_show_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    evaluation = bridle.evaluate([[0.5, 0.5]], [0])
+    assert evaluation._repr_html_() is None
+    with pytest.raises(bridle.MissingExtraError):
+        evaluation.to_html()
+
+
+# More of the command.
+
+
+def test_train_writes_a_page_with_its_epochs(command: Command, tmp_path: Path) -> None:
+    path, folder = tmp_path / "report.html", tmp_path / "model"
+    code, out, err = command(
+        "train", "digits", "--hidden", "10", "--epochs", "4", "--out", folder, "--report", path
+    )
+    assert (code, err) == (0, "")
+    assert f"{path}: " in out
+    found = Page(path.read_text())
+    check_figures(found)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert found.data == metrics["report"]
+    history = metrics["fit"]["history"]
+    shown = found.data["training"]
+    assert [row["cost"] for row in shown["history"]] == [row["cost"] for row in history]
+    assert shown["best_validation_cost"] == min(row["validation_cost"] for row in history)
+    lines = [given["points"] for tag, given in found.elements if tag == "polyline"]
+    assert [len(each.split()) for each in lines] == [4, 4]
+    assert found.data["fit"] is None
+    images = [given for tag, given in found.elements if tag == "img"]
+    assert len(images) > 40
+    code, _, err = command("train", tmp_path / "absent.csv", "--report", tmp_path / "no/x.html")
+    assert code == 2
+    assert "no folder" in err
+
+
+def test_texts_of_reviews_are_shown(command: Command, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    words = np.array(["fine", "lovely", "bad", "awful", "film", "plot", "<i>end</i>", "music"])
+    labels = np.arange(60) % 2
+    rows = [" ".join([*random.choice(words, 6), words[2 * label]]) for label in labels]
+    frame = pd.DataFrame({"review": rows, "label": np.array(["good", "bad"])[labels]})
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    frame.to_csv(train, index=False)
+    frame[::-1].to_csv(test, index=False)
+    path, model = tmp_path / "report.html", tmp_path / "model"
+    fit = ("fit", train, "--report", path)
+    for arguments, first in (
+        ((*fit, "--out", model), train),
+        ((*fit, "--test", test), test),
+        (("evaluate", "--model", model, test, "--report", path), test),
+    ):
+        code, _, err = command(*arguments)
+        assert (code, err) == (0, "")
+        found = Page(path.read_text())
+        check_figures(found)
+        kept = pd.read_csv(first)["review"]
+        for row in found.data["samples"]["shown"][:3]:
+            assert kept[int(row["id"])] in found.words
+        assert [tag for tag, _ in found.elements].count("i") == 0
+
+
+def test_images_of_a_folder_are_shown(command: Command, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("dark", "light"):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True)
+        for row in range(10):
+            values = random.integers(128, size=(12, 9, 3)) + (128 if name == "light" else 0)
+            Image.fromarray(values.astype(np.uint8)).save(folder / f"{row}.png")
+    path = tmp_path / "report.html"
+    assert command("fit", tmp_path / "images", "--report", path, "-q") == (0, "", "")
+    found = Page(path.read_text())
+    drawn = [given["src"] for tag, given in found.elements if tag == "img"]
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(drawn[0].partition(",")[2]))))
+    name = found.data["samples"]["shown"][0]["id"]
+    original = np.asarray(Image.open(tmp_path / "images" / name))
+    assert first.shape == original.shape == (12, 9, 3)
+    assert np.abs(first.astype(int) - original).mean() < 12  # what JPEG loses
+
+
+def test_slices_and_costs_are_in_the_page(command: Command, tmp_path: Path) -> None:
+    source, path = answers_file(tmp_path / "answers.csv"), tmp_path / "report.html"
+    table = pd.read_csv(source)
+    table["site"] = np.array([HOSTILE, "south"])[np.arange(300) % 2]
+    table.to_csv(source, index=False)
+    costs = tmp_path / "costs.csv"
+    costs.write_text("0,1,1\n9,0,1\n9,1,0\n")
+    told = ("--slices", "site", "--costs", costs, "--report", path, "--json")
+    code, out, err = command("evaluate", source, *told)
+    assert (code, err) == (0, "")
+    figures = json.loads(out)
+    text = path.read_text()
+    found = Page(text)
+    check_figures(found)
+    assert "<script>alert" not in text
+    assert found.data == figures["report"]
+    for shown, row in zip(found.data["slices"]["shown"], figures["slices"], strict=True):
+        assert (shown["value"], shown["accuracy"]) == (row["value"], row["accuracy"])
+        assert shown["accuracy_interval"] == row["intervals"]["accuracy"]
+    assert found.data["decisions"]["cost"] == figures["decisions"]["cost"]
+    keys = {key for key, _ in found.figures}
+    assert {"slices.shown.1.loss_bits_interval.0", "decisions.shown.2.cost"} <= keys
+
+
+def test_a_page_is_linked_to_explanations_beside_it(command: Command, tmp_path: Path) -> None:
+    explained, folder = tmp_path / "why.html", tmp_path / "pages"
+    folder.mkdir()
+    assert command("explain", "iris", "--out", explained, "-q")[0] == 0
+    path = folder / "report.html"
+    source = answers_file(tmp_path / "answers.csv")
+    report = ("evaluate", source, "--report", path, "--explain-page")
+    assert command(*report, explained)[0] == 0
+    links = [given["href"] for tag, given in Page(path.read_text()).elements if tag == "a"]
+    assert "../why.html#calibration" in links
+    for wrong in (source, tmp_path / "absent.html", path):
+        code, _, err = command(*report, wrong)
+        assert code == 2
+        assert "expected a page that bridle explain --out wrote" in err
+    code, _, err = command("evaluate", source, "--explain-page", explained)
+    assert code == 2
+    assert "--explain-page: expected with --report" in err

@@ -17,7 +17,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +35,8 @@ from sklearn.linear_model import LogisticRegression
 
 import bridle
 from bridle.checks import InputError
-from bridle.cli import run
 from bridle.data import Dataset, Reading, Selection, load
+from commands import Command
 
 Array = npt.NDArray[Any]
 
@@ -50,24 +50,6 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "bz2": bz2.compress,
     "xz": lzma.compress,
 }
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Answer]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> Answer:
-        code = run([str(argument) for argument in arguments])
-        return Answer(code, *capsys.readouterr())
-
-    return call
 
 
 def written(path: Path, content: str | bytes) -> str:

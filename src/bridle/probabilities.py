@@ -286,6 +286,66 @@ def predicted_class(scores: npt.ArrayLike, *, axis: int = -1, dim: int | None = 
     return np.asarray(values.argmax(axis=axis))[()]
 
 
+def both_columns(second: npt.ArrayLike, *, are_scores: bool) -> Array:
+    """Return both classes' columns from the probability, or the score, of the second one.
+
+    Parameters
+    ----------
+    second : array_like, (N,)
+        Probabilities, or scores whose sigmoid they are.
+    are_scores : bool
+        Which of the two.
+
+    Returns
+    -------
+    ndarray, (N, 2)
+        Probabilities, or scores of which the larger is 0: those of an infinite one stay certain.
+
+    Examples
+    --------
+    >>> both_columns([0.25, 1.0], are_scores=False)
+    array([[0.75, 0.25],
+           [0.  , 1.  ]])
+    >>> both_columns([0.0, 2.0], are_scores=True)
+    array([[ 0.,  0.],
+           [-2.,  0.]])
+    """
+    values = np.asarray(second, np.float64)
+    if not are_scores:
+        return np.stack([1 - values, values], axis=1)
+    return np.stack([0 - np.maximum(values, 0), 0 - np.maximum(-values, 0)], axis=1)
+
+
+def score_columns(answers: npt.ArrayLike, *, are_scores: bool) -> Array:
+    """Return a column of scores for each class, whatever was answered.
+
+    Parameters
+    ----------
+    answers : array_like, (N, C) or (N,)
+        Scores or probabilities; (N,) of the second of two classes.
+    are_scores : bool
+        Which of the two.
+
+    Returns
+    -------
+    ndarray, (N, C)
+        Scores as they are; of probabilities their logarithms, of those above 1 by rounding, 0.
+
+    Examples
+    --------
+    >>> score_columns([1.0, 0.5], are_scores=False).round(3)
+    array([[  -inf,  0.   ],
+           [-0.693, -0.693]])
+    """
+    values = np.asarray(answers)
+    if are_scores:
+        return both_columns(values, are_scores=True) if values.ndim == 1 else values
+    values = np.minimum(values, 1)
+    values = both_columns(values, are_scores=False) if values.ndim == 1 else values
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(values))
+
+
 def _prepared(
     scores: npt.ArrayLike, dtype: npt.DTypeLike | None = None
 ) -> tuple[Array, np.dtype[Any]]:

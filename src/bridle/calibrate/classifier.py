@@ -20,6 +20,7 @@ from bridle.calibrate.temperature import TemperatureScaling
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.classifier_file import SavedClassifier
 from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
+from bridle.probabilities import score_columns
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
@@ -279,7 +280,4 @@ def _scores(estimator: Any, X: Any) -> Array:
 
 def _as_scores(found: Array, method: str) -> Array:
     """Return a column of scores for each class."""
-    if method == "predict_proba":
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(found))
-    return np.stack([np.zeros(len(found)), found], axis=1) if found.ndim == 1 else found
+    return score_columns(found, are_scores=method != "predict_proba")

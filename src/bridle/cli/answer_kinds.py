@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, mapped
+from bridle import checks, mapped, probabilities
 from bridle.cli.options.answers import AnswerOptions
 from bridle.judge import kinds
 from bridle.judge.kinds import InputKind
@@ -76,12 +76,10 @@ def as_judged(
 def as_scores(judged: Judged) -> Array:
     """Return a column of scores for each class: of probabilities, their logarithms."""
     values = judged.values.astype(np.float64)
-    if judged.kind == "probabilities":
-        if values.ndim == 1:
-            values = np.stack([1 - values, values], axis=1)
-        with np.errstate(divide="ignore"):
-            return np.asarray(np.log(values / values.sum(axis=1, keepdims=True)))
-    return np.stack([np.zeros(len(values)), values], axis=1) if values.ndim == 1 else values
+    are_scores = judged.kind != "probabilities"
+    if not are_scores and values.ndim == 2:
+        values = values / values.sum(axis=1, keepdims=True)
+    return probabilities.score_columns(values, are_scores=are_scores)
 
 
 def _are_fractions(values: Array) -> bool:

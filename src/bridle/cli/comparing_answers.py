@@ -16,6 +16,8 @@ from bridle.cli.answer_kinds import as_scores
 from bridle.cli.evaluating import Answers, read_answers, with_report
 from bridle.cli.messages import about, one_line
 from bridle.cli.options.answers import AnswerOptions
+from bridle.cli.options.output import Page
+from bridle.cli.slicing import slices_of
 from bridle.data import Reading, files
 from bridle.judge import Comparison, compare_models
 
@@ -29,14 +31,16 @@ def compare(
     arrays: Mapping[str, str] | None,
     options: AnswerOptions,
     reading: Reading,
-    report: Path | None,
+    *,
+    slices: Sequence[str],
+    report: Page,
     json: bool,
 ) -> None:
     """Print how the answers in several files differ, row by row; write a page of the first."""
     report_page.check(report, sources=(*sources, labels))
     found, scores = [], []
     for source in sources:
-        answers, judged = read_answers(source, target, labels, arrays, options, reading)
+        answers, judged = read_answers(source, target, labels, arrays, options, reading, slices)
         found.append(answers)
         scores.append(as_scores(judged))
     first = found[0]
@@ -46,8 +50,11 @@ def compare(
         with about(name):
             rows, columns = _rows_of(first, answers), _columns_of(classes, answers)
             models[name] = values[rows][:, columns]
-    compared = compare_models(models, np.asarray(first.truth), classes=classes, kind="scores")
-    shown = None if report is None else _report(sources[0], first, models, compared)
+    parts = slices_of(sources[0], first.table, slices, first.used)
+    compared = compare_models(
+        models, np.asarray(first.truth), classes=classes, kind="scores", slices=parts
+    )
+    shown = None if report.path is None else _report(report, sources[0], first, models, compared)
     failure = report_page.failure_to_write(report, shown)
     if json:
         notes = {source: list(each.notes) for source, each in zip(sources, found, strict=True)}
@@ -57,7 +64,7 @@ def compare(
         _print(sources, found, compared)
     if failure is not None:
         raise failure
-    if report is not None and not json:
+    if report.path is not None and not json:
         print(f"\n{report_page.ending(report)}")
 
 
@@ -70,11 +77,12 @@ def _print(sources: Sequence[str], found: Sequence[Answers], compared: Compariso
 
 
 def _report(
-    source: str, first: Answers, models: Mapping[str, Array], compared: Comparison
+    page: Page, source: str, first: Answers, models: Mapping[str, Array], compared: Comparison
 ) -> dict[str, Any]:
     """Return what the page shows: the first file's answers, and how the others differ."""
     name = next(iter(models))
     return report_page.contents(
+        page,
         compared.models[name],
         models[name],
         title=report_page.title_of(source),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,24 @@ from bridle.cli import answer_columns, answer_kinds, answer_words, outputs, repo
 from bridle.cli.answer_kinds import Judged
 from bridle.cli.messages import about, one_line, tell
 from bridle.cli.options.answers import AnswerOptions
+from bridle.cli.options.judging import Judging
+from bridle.cli.options.output import Page
+from bridle.cli.slicing import slices_in_data, slices_of
 from bridle.data import Dataset, Reading, columns, files, targets
 from bridle.data.choice import is_id
 from bridle.data.columns import Table
-from bridle.judge import Evaluation
+from bridle.data.cost_matrix import load_costs
+from bridle.judge import (
+    DecisionFigures,
+    Evaluation,
+    SliceFigures,
+    decision_figures,
+    slice_figures,
+    text,
+)
 from bridle.judge import evaluate as judge
+from bridle.report import without_sources
+from bridle.report.sources import Pictures
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +52,21 @@ class Answers:
     notes: tuple[str, ...]
     place: Callable[[int], str]
     ids: tuple[str, ...] | None = None
+    table: Table | None = None
+    used: tuple[str, ...] = ()  # the columns of the table that are answers
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Answers that are judged, and what else is known of their samples."""
+
+    evaluation: Evaluation
+    answers: Array
+    notes: tuple[str, ...]
+    ids: Sequence[str] | None
+    slices: Mapping[str, Sequence[str]]
+    texts: Sequence[str] | None = None
+    pictures: Pictures | None = None
 
 
 def evaluate(
@@ -49,56 +77,120 @@ def evaluate(
     labels: str | None,
     arrays: Mapping[str, str] | None,
     options: AnswerOptions,
+    judging: Judging,
     reading: Reading,
-    report: Path | None,
+    report: Page,
     json: bool,
 ) -> None:
     """Print the figures of answers in a file, or of a model on data; write a page of them."""
-    report_page.check(report, sources=(source, labels, model))
+    report_page.check(report, sources=(source, labels, model, judging.costs))
     if model is not None and options.given:
         raise checks.InputError(f"{options.given[0]}: expected without --model")
     if model is None:
-        found, judged = read_answers(source, target, labels, arrays, options, reading)
-        evaluation, notes = _of_answers(source, found, judged)
-        answers, ids = judged.values, found.ids
+        found = _of_answers(source, target, labels, arrays, options, judging, reading)
     else:
-        fitted = outputs.load_model(model)
-        known = outputs.features_of(fitted)
-        dataset = data.load(
-            source, target=target, labels=labels, arrays=arrays, reading=reading, **known
-        )
-        tell(dataset)
-        evaluation, answers = _of_model(fitted, dataset)
-        notes, ids = (*dataset.notes, *outputs.notes_of(fitted)), dataset.ids
+        texts = report.path is not None
+        found = _of_model(model, source, target, labels, arrays, judging, reading, texts)
+    slices = slice_figures(found.evaluation, found.slices)
+    decisions = None if judging.costs is None else _decisions(judging.costs, found)
     shown = None
-    if report is not None:
-        title = report_page.title_of(source, model)
-        shown = report_page.contents(evaluation, answers, title=title, ids=ids)
+    if report.path is not None:
+        shown = report_page.contents(
+            report,
+            found.evaluation,
+            found.answers,
+            title=report_page.title_of(source, model),
+            ids=found.ids,
+            texts=found.texts,
+            pictures=found.pictures,
+            slices=slices,
+            decisions=decisions,
+        )
     failure = report_page.failure_to_write(report, shown)
     if json:
-        figures = {**evaluation.to_dict(), "notes": list(notes)}
+        figures = _as_json(found, slices, decisions)
         print(strict_json.to_text(with_report(figures, shown), indent=2))
     else:
-        for note in notes:
-            print(f"  {one_line(note)}")
-        print(evaluation)
+        print("\n".join(_as_text(found, slices, decisions)))
     # A disk that is full costs the page, not the figures.
     if failure is not None:
         raise failure
-    if report is not None and not json:
+    if report.path is not None and not json:
         print(f"\n{report_page.ending(report)}")
+
+
+def _as_json(
+    found: _Judged, slices: Sequence[SliceFigures], decisions: DecisionFigures | None
+) -> dict[str, Any]:
+    figures = {**found.evaluation.to_dict(), "notes": list(found.notes)}
+    if slices:
+        figures["slices"] = slices
+    if decisions is not None:
+        figures["decisions"] = decisions
+    return figures
+
+
+def _as_text(
+    found: _Judged, slices: Sequence[SliceFigures], decisions: DecisionFigures | None
+) -> Iterator[str]:
+    yield from (f"  {one_line(note)}" for note in found.notes)
+    yield str(found.evaluation)
+    yield from text.slice_table(slices)
+    if decisions is not None:
+        yield from text.decision_table(decisions)
+
+
+def _decisions(path: Path, found: _Judged) -> DecisionFigures:
+    """Return what decisions cost, by a file of costs."""
+    evaluation = found.evaluation
+    classes = evaluation.classes
+    costs, actions = load_costs(path, classes)
+    truth = [classes[place] for place in evaluation.outcomes.target.tolist()]
+    with about(str(path)):
+        return decision_figures(
+            found.answers,
+            truth,
+            costs,
+            classes=classes,
+            actions=None if actions == tuple(map(str, classes)) else actions,
+            kind=evaluation.input_kind,
+        )
 
 
 def with_report(figures: dict[str, Any], shown: dict[str, Any] | None) -> dict[str, Any]:
     """Return figures as JSON tells them, with what a page shows if there is one."""
-    return figures if shown is None else {**figures, "report": shown}
+    return figures if shown is None else {**figures, "report": without_sources(shown)}
 
 
-def _of_model(model: outputs.Model, dataset: Dataset) -> tuple[Evaluation, Array]:
+def _of_model(
+    path: Path,
+    source: str,
+    target: str | None,
+    labels: str | None,
+    arrays: Mapping[str, str] | None,
+    judging: Judging,
+    reading: Reading,
+    keep_texts: bool,
+) -> _Judged:
+    fitted = outputs.load_model(path)
+    known = outputs.features_of(fitted)
+    dataset = data.load(
+        source,
+        target=target,
+        labels=labels,
+        arrays=arrays,
+        reading=reading,
+        keep_texts=keep_texts,
+        **known,
+    )
+    tell(dataset)
+    slices = slices_in_data(source, judging.slices, len(dataset.features), reading, known)
     with about(dataset.source):
-        answers = model.predict_log_proba(dataset.features)
-        found = judge(answers, _labels(dataset), classes=model.classes_.tolist())
-    return found, answers
+        answers = fitted.predict_log_proba(dataset.features)
+        found = judge(answers, _labels(dataset), classes=fitted.classes_.tolist())
+    pictures = report_page.images(dataset.features, dataset.image_shape)
+    notes = (*dataset.notes, *outputs.notes_of(fitted))
+    return _Judged(found, answers, notes, dataset.ids, slices, dataset.texts, pictures)
 
 
 def read_answers(
@@ -108,8 +200,12 @@ def read_answers(
     arrays: Mapping[str, str] | None,
     options: AnswerOptions,
     reading: Reading,
+    slices: Sequence[str] = (),
 ) -> tuple[Answers, Judged]:
-    """Return the answers in a file with their true labels, and the same as the judge takes them."""
+    """Return the answers in a file with their true labels, and the same as the judge takes them.
+
+    Columns that are ``slices`` are not told of as left out.
+    """
     if reading.na is not None:
         raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
     dataset = data.load(
@@ -122,7 +218,7 @@ def read_answers(
         as_table=True,
     )
     if dataset.table is not None:
-        found = _by_name(dataset, dataset.table, target, options)
+        found = _by_name(dataset, dataset.table, target, options, slices)
     else:
         found = _by_place(dataset, options)
     judged = answer_kinds.as_judged(found.values, options, found.place, dataset.source)
@@ -130,7 +226,17 @@ def read_answers(
     return replace(found, notes=tuple(note for note in notes if note)), judged
 
 
-def _of_answers(source: str, found: Answers, judged: Judged) -> tuple[Evaluation, tuple[str, ...]]:
+def _of_answers(
+    source: str,
+    target: str | None,
+    labels: str | None,
+    arrays: Mapping[str, str] | None,
+    options: AnswerOptions,
+    judging: Judging,
+    reading: Reading,
+) -> _Judged:
+    found, judged = read_answers(source, target, labels, arrays, options, reading, judging.slices)
+    slices = slices_of(source, found.table, judging.slices, found.used)
     with about(source):
         evaluation = judge(
             judged.values, found.truth, classes=found.classes, kind=judged.kind or "auto"
@@ -143,7 +249,8 @@ def _of_answers(source: str, found: Answers, judged: Judged) -> tuple[Evaluation
     infinite = evaluation.infinite_losses
     zeros = f"{infinite} of the targets' were rounded to 0: an infinite loss each"
     rounded = judged.rounded and infinite > 0
-    return evaluation, (*found.notes, zeros) if rounded else found.notes
+    notes = (*found.notes, zeros) if rounded else found.notes
+    return _Judged(evaluation, judged.values, notes, found.ids, slices)
 
 
 def _labels(dataset: Dataset) -> Array:
@@ -152,7 +259,13 @@ def _labels(dataset: Dataset) -> Array:
     return dataset.target if dataset.target.ndim == 1 else dataset.target.argmax(axis=1)
 
 
-def _by_name(dataset: Dataset, table: Table, target: str | None, options: AnswerOptions) -> Answers:
+def _by_name(
+    dataset: Dataset,
+    table: Table,
+    target: str | None,
+    options: AnswerOptions,
+    slices: Sequence[str],
+) -> Answers:
     name, truth, note = _truth(dataset, table, target)
     names = [each for each in table.names if each != name]
     spelled = answer_columns.without_percent_signs(table) if options.percent else table
@@ -161,7 +274,7 @@ def _by_name(dataset: Dataset, table: Table, target: str | None, options: Answer
     )
     values = answer_columns.numbers(spelled, match.names)
     ids = next((each for each in names if is_id(each) and each not in match.names), None)
-    left_out = [each for each in names if each not in match.names]
+    left_out = [each for each in names if each not in (*match.names, *slices)]
     return Answers(
         values[:, 0] if len(match.classes) == 2 and len(match.names) == 1 else values,
         match.classes,
@@ -169,6 +282,8 @@ def _by_name(dataset: Dataset, table: Table, target: str | None, options: Answer
         (note, match.note, f"left out: columns {files.listing(left_out)}" if left_out else ""),
         table.place,
         None if ids is None else tuple(str(each) for each in table.texts(ids).tolist()),
+        table,
+        tuple(match.names),
     )
 
 

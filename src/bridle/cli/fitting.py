@@ -17,7 +17,7 @@ from bridle.cli import cluster, folds, outputs, ranks, report_page, reporting
 from bridle.cli.calibrated_fit import Calibration, calibration
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
-from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
 from bridle.cli.sampling import Samples, Source, part_of, samples_of
@@ -45,9 +45,7 @@ class Options:
     timeout: float  # of ranks, where there are several, or of a cluster
 
 
-def fit(
-    source: Source, options: Options, folder: Folder, report: Path | None, printing: Printing
-) -> None:
+def fit(source: Source, options: Options, folder: Folder, report: Page, printing: Printing) -> None:
     """Load, split, fit, judge, print and write.
 
     Of several processes that a launcher started, each fits a part of the samples, and the first
@@ -59,7 +57,8 @@ def fit(
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
         tell_user(f"going on from the weights in {options.checkpoint}")
     with ranks.started(options.timeout) as all_ranks:
-        dataset, train, judged, own = all_ranks.made(partial(_samples, source, options, all_ranks))
+        prepare = partial(_samples, source, options, all_ranks, report.path is not None)
+        dataset, train, judged, own = all_ranks.made(prepare)
         live = printing.for_people and all_ranks.rank == 0
         model, sweep = _fitted(options, source, dataset, own, live=live)
     if all_ranks.rank:
@@ -93,12 +92,14 @@ def fit(
 
 
 def _samples(
-    source: Source, options: Options, all_ranks: Alone | Ranks
+    source: Source, options: Options, all_ranks: Alone | Ranks, keep_texts: bool
 ) -> tuple[Dataset, Samples, Samples, Samples]:
     """Return the data, samples to learn from and to judge on, and those that this process fits."""
-    dataset = source.load()
+    dataset = source.load(keep_texts=keep_texts)
     interruption.raise_again()
-    train, judged = samples_of(source, dataset, part=all_ranks.rank, parts=all_ranks.size)
+    train, judged = samples_of(
+        source, dataset, keep_texts=keep_texts, part=all_ranks.rank, parts=all_ranks.size
+    )
     for option in _in_need_of_folds(options):
         folds.check(option, train)
     own = train if all_ranks.size == 1 else part_of(train, all_ranks.rank, all_ranks.size)

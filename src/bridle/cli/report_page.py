@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, report
 from bridle.cli import outputs
 from bridle.cli.messages import one_line, typed
-from bridle.fit import FitReport
-from bridle.judge import Comparison, Evaluation, label_errors
+from bridle.cli.options.output import Page
+from bridle.explain.assembly import STATIONS
+from bridle.judge import Evaluation, label_errors
+from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
 
 
-def check(path: Path | None, *, sources: Iterable[object], folder: Path | None = None) -> None:
+class _Images:
+    """Features that were images before they were laid flat, as such."""
+
+    def __init__(self, features: Rows, shape: tuple[int, ...]) -> None:
+        self._features, self._shape = features, shape
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __getitem__(self, row: int, /) -> Array:
+        values = self._features.take(np.array([row])).to_array()
+        return np.asarray(values).reshape(self._shape)
+
+
+def images(features: Rows, shape: tuple[int, ...] | None) -> _Images | None:
+    """Return the images that features were, if they were."""
+    return None if shape is None or features.is_sparse else _Images(features, shape)
+
+
+def check(page: Page, *, sources: Iterable[object], folder: Path | None = None) -> None:
     """Refuse a page that could not be written, before the work rather than after it.
 
     Nor may it replace what is read (``sources``), or another file of the ``folder`` that is written
     too: in that, which need not be there yet, it may stand.
     """
+    path, explained = page.path, page.explain_page
     if path is None:
+        if explained is not None:
+            raise checks.InputError("--explain-page: expected with --report, found it alone")
         return
     report.check_installed()
     if folder is not None and path.parent.absolute() == folder.absolute():
@@ -33,57 +58,59 @@ def check(path: Path | None, *, sources: Iterable[object], folder: Path | None =
         outputs.check_place(path, "--report")
     else:
         outputs.check_file(path, "--report")
-    for source in sources:
+    if explained is not None and not _explains(explained):
+        raise checks.InputError(
+            f"--explain-page {explained}: expected a page that bridle explain --out wrote"
+        )
+    for source in (*sources, explained):
         if source is not None and path.exists() and _is_same(path, Path(str(source))):
             raise checks.InputError(f"--report {path}: expected another file than what is read")
 
 
-def contents(
-    evaluation: Evaluation,
-    answers: Array,
-    *,
-    title: str,
-    ids: Sequence[object] | None,
-    judged_on: str | None = None,
-    fit: FitReport | None = None,
-    comparison: Comparison | None = None,
-    calibrator: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+def _explains(path: Path) -> bool:
+    """Tell whether a file is a page of explanations, by the names of its stations."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return all(f'id="{station.name}"' in text for station in STATIONS)
+
+
+def contents(page: Page, evaluation: Evaluation, answers: Array, **told: Any) -> dict[str, Any]:
     """Return what the page shows; likely label errors among it, unless the model has learnt them.
 
-    Of what it has learnt a model knows too well what the labels say.
+    Of what it has learnt a model knows too well what the labels say. ``told`` is what
+    `bridle.report.page` takes beside.
     """
     doubted = None
     few = len(evaluation.classes) <= report.MOST_CLASSES_JOINED
-    if judged_on != "training" and few:
+    if told.get("judged_on") != "training" and few:
         doubted = label_errors(answers, evaluation.outcomes.target, kind=evaluation.input_kind)
     return report.contents(
         evaluation,
         answers=answers,
-        ids=ids,
-        judged_on=judged_on,
-        fit=fit,
         label_errors=doubted,
-        comparison=comparison,
-        calibrator=calibrator,
-        title=title,
+        explain_page=page.link,
         command=shlex.join(["bridle", *typed.get()]),
+        **told,
     )
 
 
-def failure_to_write(path: Path | None, found: dict[str, Any] | None) -> OSError | None:
+def failure_to_write(page: Page, found: dict[str, Any] | None) -> OSError | None:
     """Write the page, if there is one; return the error of a disk that is full."""
-    if path is None or found is None:
+    if page.path is None or found is None:
         return None
     try:
-        outputs.write_text(path, report.assembled(found))
+        outputs.write_text(page.path, report.assembled(found))
     except OSError as error:
         return error
     return None
 
 
-def ending(path: Path) -> str:
+def ending(page: Page) -> str:
     """Return what is told of a page that was written."""
+    path = page.path
+    assert path is not None
     return one_line(f"{path}: {path.stat().st_size / 1000:.0f} kB; open it in a browser")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,13 @@ from bridle.calibrate import CalibratedClassifier
 from bridle.cli import before_and_after, outputs, report_page
 from bridle.cli.calibrated_fit import Calibration
 from bridle.cli.messages import about, one_line
-from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.outputs import Classifier, Model
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
+from bridle.report import without_sources
 
 Array = npt.NDArray[Any]
 
@@ -68,13 +68,15 @@ def remember_data(model: Classifier, dataset: Dataset) -> None:
         model.target_name_in_ = dataset.target_name
 
 
-def report(fitted: Fitted, folder: Folder, printing: Printing, page: Path | None = None) -> None:
+def report(fitted: Fitted, folder: Folder, printing: Printing, page: Page) -> None:
     """Judge a model, write it, a page of it if one is asked for, and print its figures."""
     found = _judged(fitted.model, fitted.judged)
     metrics = _metrics(fitted, found)
-    shown = None if page is None else _shown(fitted, found, metrics.get("calibration"))
+    shown = None
+    if page.path is not None:
+        shown = _shown(fitted, page, found, metrics.get("calibration"))
     if shown is not None:
-        metrics["report"] = shown
+        metrics["report"] = without_sources(shown)
     # A disk that is full costs the files, not the figures; a pipe that is closed, not the files.
     failure = _failure_to_write(folder, fitted, metrics, found) or report_page.failure_to_write(
         page, shown
@@ -107,15 +109,22 @@ def _judged(model: Model, samples: Samples) -> Judgement:
     return Judgement(replace(found, most_surprising=named), answers, uncalibrated)
 
 
-def _shown(fitted: Fitted, found: Judgement, calibration: dict[str, Any] | None) -> dict[str, Any]:
+def _shown(
+    fitted: Fitted, page: Page, found: Judgement, calibration: dict[str, Any] | None
+) -> dict[str, Any]:
     """Return what the page shows."""
+    judged = fitted.judged
     return report_page.contents(
+        page,
         found.evaluation,
         found.log_probabilities,
         title=report_page.title_of(fitted.dataset.source),
-        ids=fitted.judged.ids,
-        judged_on=fitted.judged.role,
+        ids=judged.ids,
+        texts=judged.texts,
+        pictures=report_page.images(judged.features, judged.image_shape),
+        judged_on=judged.role,
         fit=getattr(outputs.classifier_of(fitted.model), "fit_report_", None),
+        training=getattr(fitted.model, "history_", None),
         calibrator=calibration,
     )
 
@@ -181,8 +190,8 @@ def _print(fitted: Fitted, metrics: dict[str, Any], found: Judgement) -> None:
     print(found.evaluation)
 
 
-def _print_ending(folder: Folder, page: Path | None) -> None:
-    if page is not None:
+def _print_ending(folder: Folder, page: Page) -> None:
+    if page.path is not None:
         print(f"\n{report_page.ending(page)}")
     if folder.path is None:
         print("\nnothing written; --out DIR keeps the model, its metrics and predictions")

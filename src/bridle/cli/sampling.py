@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,18 +111,20 @@ class Samples:
     target: Array
     ids: list[int | str]
     role: str
+    image_shape: tuple[int, ...] | None = None
+    texts: Sequence[str] | None = None
 
 
 def samples_of(
-    source: Source, dataset: Dataset, *, part: int = 0, parts: int = 1
+    source: Source, dataset: Dataset, *, keep_texts: bool = False, part: int = 0, parts: int = 1
 ) -> tuple[Samples, Samples]:
-    """Return the samples to learn from and those to judge on.
+    """Return the samples to learn from and those to judge on, these with their texts if told.
 
     Where several processes have the same data, each looks through a part of the features.
     """
     everything = _all_samples(dataset, "training", part, parts)
     if source.test is not None:
-        return everything, _test_samples(source, source.test, dataset)
+        return everything, _test_samples(source, source.test, dataset, keep_texts)
     if source.holdout is None and dataset.test is not None:
         return everything, _all_samples(dataset.test, "test")
     if source.share == 0:
@@ -143,7 +145,15 @@ def _all_samples(dataset: Dataset, role: str, part: int = 0, parts: int = 1) -> 
     _check_labels(dataset.source, dataset.target)
     _check_finite(dataset, part, parts)
     ids: list[int | str] = list(dataset.ids or range(len(dataset.target)))
-    return Samples(dataset.source, dataset.features, dataset.target, ids, role)
+    return Samples(
+        dataset.source,
+        dataset.features,
+        dataset.target,
+        ids,
+        role,
+        dataset.image_shape,
+        dataset.texts,
+    )
 
 
 def _check_labels(source: str, target: Array) -> None:
@@ -171,10 +181,12 @@ def _chosen(samples: Samples, rows: Array, role: str) -> Samples:
         target=samples.target[rows],
         ids=[samples.ids[row] for row in rows],
         role=role,
+        image_shape=samples.image_shape,
+        texts=None if samples.texts is None else [samples.texts[row] for row in rows],
     )
 
 
-def _test_samples(source: Source, test_data: str, dataset: Dataset) -> Samples:
+def _test_samples(source: Source, test_data: str, dataset: Dataset, keep_texts: bool) -> Samples:
     test = data.load(
         test_data,
         target=source.target,
@@ -185,6 +197,7 @@ def _test_samples(source: Source, test_data: str, dataset: Dataset) -> Samples:
         reading=source.told_of_test(),
         fitted=dataset.reading,
         usual_target=dataset.target_name,
+        keep_texts=keep_texts,
     )
     return _all_samples(test, "test")
 

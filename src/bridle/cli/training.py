@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bridle import interruption
-from bridle.cli import outputs, reporting
+from bridle.cli import outputs, report_page, reporting
 from bridle.cli.network_training import Units, classifier, live_epochs, trained, units_of
 from bridle.cli.options.network import NetworkOptions
-from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.reporting import Fitted
 from bridle.cli.sampling import Source, samples_of
 from bridle.estimators import NetworkClassifier
@@ -19,14 +19,17 @@ def train(
     options: NetworkOptions,
     standardize: bool | None,
     folder: Folder,
+    report: Page,
     printing: Printing,
 ) -> None:
     """Load, split, train, judge, print and write."""
     untrained = classifier(options)
     reporting.check_folder(folder)
-    dataset = source.load()
+    read = (source.data, source.labels, source.test, source.test_labels)
+    report_page.check(report, sources=read, folder=folder.path)
+    dataset = source.load(keep_texts=report.path is not None)
     interruption.raise_again()
-    samples, judged = samples_of(source, dataset)
+    samples, judged = samples_of(source, dataset, keep_texts=report.path is not None)
     units = units_of(samples.features, dataset, standardize)
     untrained.set_params(standardize=units.standardize)
     with live_epochs("training", wanted=printing.for_people) as watch:
@@ -38,7 +41,7 @@ def train(
         "fit": {"features": units.description, "history": model.history_},
     }
     fitted = Fitted(model, dataset, samples, judged, source.test, figures, _lines(model, units))
-    reporting.report(fitted, folder, printing)
+    reporting.report(fitted, folder, printing, report)
 
 
 def _lines(model: NetworkClassifier, units: Units) -> Iterator[str]:

@@ -31,7 +31,8 @@ def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
         shape = array.shape
         target = None if labels is None else npy.map_npy(labels)
         rows = _rows(array, str(features), request)
-        loaded.append(Part(str(features), rows, target, pixels=parts.are_pixels(array)))
+        pixels, sides = parts.are_pixels(array), parts.image_shape(array)
+        loaded.append(Part(str(features), rows, target, pixels=pixels, image_shape=sides))
     return from_parts(loaded, request, parts.flattening_note(shape))
 
 
@@ -80,7 +81,8 @@ def _of_choices(
         rows = _rows(array, place, request)
         given = choice.target is None or request.labels is not None
         labels = None if given else archive.read(str(choice.target))
-        loaded.append(Part(archive.file, rows, labels, pixels=parts.are_pixels(array)))
+        pixels, sides = parts.are_pixels(array), parts.image_shape(array)
+        loaded.append(Part(archive.file, rows, labels, pixels=pixels, image_shape=sides))
         notes.update(dict.fromkeys(parts.flattening_note(array.shape)))
     return from_parts(loaded, request, tuple(notes))
 

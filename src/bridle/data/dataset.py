@@ -41,6 +41,10 @@ class Dataset:
         What was decided on the way, for a human to read.
     pixels : bool
         Whether the features are images in bytes: brightness, all on one scale.
+    image_shape : tuple of int or None
+        Of features that were an image before they were laid flat: its sides, and its colours.
+    texts : tuple of str or None
+        The texts that words are made of, one for each row, where `load` was asked to keep them.
     reading : Reading
         How the files were read, told or inferred, and what was learnt of their texts: for files
         that come later.
@@ -63,6 +67,8 @@ class Dataset:
     source: str
     notes: tuple[str, ...] = ()
     pixels: bool = False
+    image_shape: tuple[int, ...] | None = None
+    texts: tuple[str, ...] | None = None
     reading: Reading = field(default_factory=Reading)
     target_name: str | None = None
     named: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -85,6 +91,7 @@ def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = (
         source=request.source,
         notes=(*shards, *notes, *label_notes),
         pixels=all(part.pixels for part in parts),
+        image_shape=parts[0].image_shape,
         reading=request.reading,
     )
 

@@ -37,7 +37,8 @@ def load_embedded(request: Request) -> Dataset:
     target = np.asarray(content.target)
     if request.source != "digits":
         target = np.asarray(content.target_names).astype(np.str_)[target]
-    return Dataset(Rows([content.data]), target, names, None, request.source)
+    sides = (8, 8) if request.source == "digits" else None
+    return Dataset(Rows([content.data]), target, names, None, request.source, image_shape=sides)
 
 
 def _check_names(request: Request, names: tuple[str, ...]) -> None:

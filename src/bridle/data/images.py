@@ -70,6 +70,7 @@ def load_images(folder: Path, paths: Sequence[Path], request: Request) -> Datase
         target=None if flat else np.array([path.parent.name for path in paths]),
         ids=tuple(path.relative_to(folder).as_posix() for path in paths),
         pixels=True,
+        image_shape=pixels.shape[1:],
     )
     notes = [*parts.flattening_note(pixels.shape), *_notes(folder, paths, modes, flat=flat)]
     return from_parts([part], request, notes)

@@ -42,6 +42,7 @@ def load(
     arrays: Mapping[str, str] | None = None,
     training_rows: Callable[[Array], Array] | None = None,
     wants_test: bool = True,
+    keep_texts: bool = False,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -90,6 +91,8 @@ def load(
         not asked: all others are learnt from.
     wants_test : bool
         Whether a set to test on that the data hold is loaded too.
+    keep_texts : bool
+        Whether the texts that words are made of are kept, as `Dataset.texts`.
 
     Returns
     -------
@@ -137,6 +140,7 @@ def load(
         arrays=arrays,
         training_rows=training_rows,
         wants_test=wants_test,
+        keep_texts=keep_texts,
     )
     refuse_unused(request)
     dataset = _loaded(request)

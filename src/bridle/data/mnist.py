@@ -22,12 +22,14 @@ def load_idx(paths: Sequence[Path], request: Request) -> Dataset:
     if array.ndim == 1:
         raise files.broken(path, "expected images, found one number a row: are these the labels?")
     features = parts.feature_rows(array, str(path))
+    pixels, sides = parts.are_pixels(array), parts.image_shape(array)
     notes = parts.flattening_note(array.shape)
     labels = None if request.labels is not None else _labels(path, request.need_target)
     if labels is None:
-        part = Part(str(path), features, pixels=parts.are_pixels(array))
+        part = Part(str(path), features, pixels=pixels, image_shape=sides)
         return from_parts([part], request, notes)
-    part = Part(str(path), features, idx.read_idx(labels), pixels=parts.are_pixels(array))
+    target = idx.read_idx(labels)
+    part = Part(str(path), features, target, pixels=pixels, image_shape=sides)
     return from_parts([part], request, (*notes, f"target: labels of {labels}"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -32,6 +33,8 @@ class Request:
     selection: Selection = field(default_factory=Selection)
     # A table's columns as they are, for who matches them by name: no target chosen, no features.
     as_table: bool = False
+    # Whether the texts that words are made of are kept, for who shows them.
+    keep_texts: bool = False
     # The column that a model's target was in: taken where it is there and nothing else was said.
     usual_target: str | None = None
     arrays: Mapping[str, str] | None = None
@@ -75,6 +78,8 @@ class Part:
     ids: tuple[str, ...] | None = None
     # Bytes that are the brightness of pixels, all on one scale.
     pixels: bool = False
+    # Of a row that was an image before it was laid flat: its sides, and its colours if it has any.
+    image_shape: tuple[int, ...] | None = None
     # svmlight writes no zeros, so a file may be narrower than its neighbours and mean the same.
     pads_with_zeros: bool = False
 
@@ -159,6 +164,24 @@ def feature_rows(array: Array, file: str, width: int | None = None) -> Array:
 def are_pixels(array: Array) -> bool:
     """Tell whether an array, not yet laid flat, holds images in bytes."""
     return array.dtype == np.uint8 and array.ndim > 2
+
+
+def image_shape(array: Array) -> tuple[int, ...] | None:
+    """Return the shape of one image, where an array holds images: bytes with two sides or more."""
+    return array.shape[1:] if are_pixels(array) and array.ndim <= 4 else None
+
+
+def square_image_shape(width: int) -> tuple[int, ...] | None:
+    """Return the shape of a square image of so many numbers, grey or in three colours.
+
+    >>> square_image_shape(784), square_image_shape(3072), square_image_shape(10)
+    ((28, 28), (32, 32, 3), None)
+    """
+    for colours in (1, 3):
+        side = math.isqrt(width // colours)
+        if colours * side * side == width:
+            return (side, side) if colours == 1 else (side, side, 3)
+    return None
 
 
 def flattening_note(shape: tuple[int, ...]) -> tuple[str, ...]:

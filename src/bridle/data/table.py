@@ -15,7 +15,7 @@ from bridle import checks
 from bridle.data import choice, columns, encoding, files, labels, missing, targets, text
 from bridle.data.columns import Table
 from bridle.data.dataset import Dataset
-from bridle.data.parts import Request, refuse_labels
+from bridle.data.parts import Request, refuse_labels, square_image_shape
 from bridle.data.words import TextColumn
 from bridle.rows import Rows
 
@@ -68,6 +68,10 @@ def to_dataset(tables: Sequence[Table], request: Request) -> Dataset:
             *encoding_notes,
         ),
         pixels=_are_pixels(table, names) and not texts,
+        image_shape=square_image_shape(len(names))
+        if _are_pixels(table, names) and not texts
+        else None,
+        texts=_texts(table, texts) if texts and request.keep_texts else None,
         reading=table.reading,
         target_name=chosen.target,
         named=_named(table, chosen, request),
@@ -101,6 +105,12 @@ def _training_rows(table: Table, name: str | None, request: Request) -> Array | 
 def _features(table: Table, names: Sequence[str], texts: Sequence[TextColumn]) -> Any:
     numbers = encoding.matrix(table, names) if names else None
     return text.stacked(numbers, texts, table) if texts else numbers
+
+
+def _texts(table: Table, texts: Sequence[TextColumn]) -> tuple[str, ...]:
+    """Return the texts of each row; those of several columns one after the other."""
+    parted = [table.texts(each.column).tolist() for each in texts]
+    return tuple(" / ".join(row) for row in zip(*parted, strict=True))
 
 
 def _are_pixels(table: Table, names: Sequence[str]) -> bool:

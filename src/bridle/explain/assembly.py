@@ -66,7 +66,7 @@ def assembled(title: str, data: dict[str, Any]) -> str:
         environment.get_template("page.html.j2").render(
             title=title,
             stations=stations,
-            style=_text(folder, "style.css"),
+            style=_text(resources.files("bridle"), "pages.css") + _text(folder, "style.css"),
             data=strict_json.within_script(data),
             import_map=strict_json.within_script({"imports": _modules(folder)}),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +18,22 @@ Array = npt.NDArray[Any]
 Stopped = Literal[
     "gap", "decrement", "separable", "quasi-separable", "precision", "max_iter", "interrupted"
 ]
+
+
+_LONGEST_HISTORY = 100
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What was known after a pass over the data: the lowest objective so far, and its gap.
+
+    ``relative_gap`` bounds how far that is above the optimum, as a share of it; of a fit without a
+    penalty it is estimated, and infinite while nothing is known.
+    """
+
+    passes: int
+    objective: float
+    relative_gap: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,9 @@ class FitReport:
     separation : str or None
         Of a quasi-separable fit: two classes, and the direction along which one is separated from
         the other, by its leading features.
+    history : tuple of Pass
+        How the optimum was reached: ``passes``, ``objective`` and ``relative_gap``, after some 100
+        of the passes at most, the first and the last among them.
 
     Examples
     --------
@@ -71,6 +90,7 @@ class FitReport:
     seconds: float
     stopped: Stopped
     separation: str | None = None
+    history: tuple[Pass, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
@@ -94,6 +114,7 @@ class FitReport:
             seconds=seconds,
             stopped=solution.stopped,
             separation=None if separation is None else _description(separation, classes, names),
+            history=_some(solution.history),
         )
 
     @property
@@ -108,8 +129,20 @@ class FitReport:
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> FitReport:
         """Return the report whose `to_dict` that was."""
-        infinite = {name: float(value) for name, value in plain.items() if value == "Infinity"}
-        return cls(**{**plain, **infinite})
+        history = tuple(Pass(**_with_infinities(each)) for each in plain["history"])
+        return cls(**{**_with_infinities(plain), "history": history})
+
+
+def _with_infinities(plain: dict[str, Any]) -> dict[str, Any]:
+    return {name: float(each) if each == "Infinity" else each for name, each in plain.items()}
+
+
+def _some(history: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    """Return passes spread evenly over a long history, its ends among them."""
+    if len(history) <= _LONGEST_HISTORY:
+        return history
+    places = np.linspace(0, len(history) - 1, _LONGEST_HISTORY).round().astype(int)
+    return tuple(history[place] for place in places)
 
 
 def _description(separation: Separation, classes: Array, names: list[str] | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,27 @@ def reliability_table(
     J. Nixon et al., *Measuring Calibration in Deep Learning*, CVPR Workshops, 2019 (bins of equal
     mass).
     """
-    sure, right, weight = checked_confidence(confidence, correct, sample_weight, bins)
+    return binned(confidence, correct, bins, sample_weight).table
+
+
+class Binned(NamedTuple):
+    """A reliability table, and the rows that it is made of, in ascending confidence."""
+
+    table: tuple[ReliabilityBin, ...]
+    rows: Array  # their numbers; those of weight 0 are left out
+    bin: Array
+    correct: Array
+    weight: Array
+
+
+def binned(
+    confidence: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    bins: int = 15,
+    sample_weight: npt.ArrayLike | None = None,
+) -> Binned:
+    """Return the bins of `reliability_table` with their rows."""
+    sure, right, weight, rows = _checked(confidence, correct, sample_weight, bins)
     order = np.argsort(sure, kind="stable")
     sure, right, weight = sure[order], right[order], weight[order]
     starts = _bin_starts(sure, bins, weight)
@@ -93,7 +113,9 @@ def reliability_table(
         np.add.reduceat(sure * weight, starts) / counts,
         np.add.reduceat(right * weight, starts) / counts,
     )
-    return tuple(ReliabilityBin(*row) for row in zip(*(c.tolist() for c in columns), strict=True))
+    table = tuple(ReliabilityBin(*row) for row in zip(*(c.tolist() for c in columns), strict=True))
+    bin_of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(sure)))
+    return Binned(table, rows[order], bin_of, right, weight)
 
 
 def expected_calibration_error(
@@ -177,12 +199,19 @@ def consistency_band(table: tuple[ReliabilityBin, ...]) -> tuple[Interval, ...]:
 
 
 def checked_confidence(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+) -> tuple[Array, Array, Array]:
+    """Return confidences, whether they were right, and weights, of the samples that count."""
+    return _checked(confidence, correct, sample_weight, 1)[:3]
+
+
+def _checked(
     confidence: npt.ArrayLike,
     correct: npt.ArrayLike,
     sample_weight: npt.ArrayLike | None,
-    bins: int = 1,
-) -> tuple[Array, Array, Array]:
-    """Return confidences, whether they were right, and weights, of the samples that count."""
+    bins: int,
+) -> tuple[Array, Array, Array, Array]:
+    """Return the samples that count, and their numbers."""
     sure = checks.floating(confidence, "confidence").astype(np.float64)
     checks.unit_interval(sure, "confidence")
     right = np.asarray(correct, np.bool_)
@@ -192,12 +221,13 @@ def checked_confidence(
     if bins < 1:
         raise checks.InputError.of("bins", expected="1 or more", found=bins)
     if sample_weight is None:
-        return sure, right.astype(np.float64), np.ones(sure.shape, np.int64)
+        rows = np.arange(len(sure))
+        return sure, right.astype(np.float64), np.ones(sure.shape, np.int64), rows
     weight = checks.weights(sample_weight, "sample_weight", sure.shape, check=True)
-    counted = weight > 0
-    if not counted.any():
+    rows = np.flatnonzero(weight > 0)
+    if not len(rows):
         raise checks.InputError.of("sample_weight", expected="one above 0", found="none")
-    return sure[counted], right[counted].astype(np.float64), weight[counted]
+    return sure[rows], right[rows].astype(np.float64), weight[rows], rows
 
 
 def _bin_starts(ascending: Array, bins: int, weight: Array) -> Array:

@@ -21,6 +21,7 @@ from bridle.judge.evaluation import Evaluation, evaluate
 from bridle.judge.intervals import Interval, group_numbers, mean_interval
 from bridle.judge.kinds import AskedKind
 from bridle.judge.outcomes import Outcomes
+from bridle.judge.slices import slice_numbers
 from bridle.judge.text import cell
 
 Array = npt.NDArray[Any]
@@ -176,11 +177,8 @@ def compare_models(
 
 def _parts(slices: Mapping[str, npt.ArrayLike], count: int) -> dict[str, Array]:
     parts = {}
-    for name, values in slices.items():
-        numbers = group_numbers(values, count)
-        assert numbers is not None
-        labels = np.unique(np.asarray(values))
-        for place, label in enumerate(labels.tolist()):
+    for name, labels, numbers in slice_numbers(slices, count):
+        for place, label in enumerate(labels):
             rows = numbers == place
             if np.count_nonzero(rows) > 1:
                 parts[f"{name}={label}"] = rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.judge.intervals import Interval, share_interval
+from bridle.judge.intervals import Interval, mean_interval, share_interval
 from bridle.judge.kinds import AskedKind
 from bridle.judge.outcomes import checked_weight, probability_blocks
 
@@ -22,7 +23,8 @@ class Decisions(NamedTuple):
     expected_cost: Array  # (N,)
 
 
-class Threshold(NamedTuple):
+@dataclass(frozen=True)
+class Threshold:
     """What calling samples positive from a probability on would do."""
 
     threshold: float
@@ -32,6 +34,7 @@ class Threshold(NamedTuple):
     recall: float
     recall_interval: Interval
     cost: float  # mean
+    cost_interval: Interval
 
 
 def best_decisions(
@@ -143,28 +146,29 @@ def threshold_table(
     wanted = (
         np.linspace(0, 1, 21) if thresholds is None else checks.floating(thresholds, "thresholds")
     )
-    rows = []
-    for threshold in np.atleast_1d(wanted).tolist():
-        called = sure >= threshold
-        cost = miss * (truth & ~called) + alarm * (~truth & called)
-        precision, recall = (truth[called], weight[called]), (called[truth], weight[truth])
-        rows.append(
-            Threshold(
-                float(threshold),
-                _share(called, weight),
-                _share(*precision),
-                _interval(*precision),
-                _share(*recall),
-                _interval(*recall),
-                float(np.average(cost, weights=weight)),
-            )
-        )
-    return tuple(rows)
+    return tuple(
+        _threshold(each, sure, truth, weight, miss, alarm)
+        for each in np.atleast_1d(wanted).tolist()
+    )
 
 
-def _share(hits: Array, weight: Array) -> float:
-    return float(np.average(hits, weights=weight)) if len(hits) else float("nan")
+def _threshold(
+    threshold: float, sure: Array, truth: Array, weight: Array, miss: float, alarm: float
+) -> Threshold:
+    called = sure >= threshold
+    cost = miss * (truth & ~called) + alarm * (~truth & called)
+    return Threshold(
+        float(threshold),
+        float(np.average(called, weights=weight)),
+        *_share(truth[called], weight[called]),
+        *_share(called[truth], weight[truth]),
+        float(np.average(cost, weights=weight)),
+        mean_interval(cost, sample_weight=weight),
+    )
 
 
-def _interval(hits: Array, weight: Array) -> Interval:
-    return share_interval(hits, sample_weight=weight) if len(hits) else Interval(0.0, 1.0)
+def _share(hits: Array, weight: Array) -> tuple[float, Interval]:
+    if not weight.any():
+        return float("nan"), Interval(0.0, 1.0)
+    share = float(np.average(hits, weights=weight))
+    return share, share_interval(hits, sample_weight=weight)

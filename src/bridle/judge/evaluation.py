@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import strict_json
+from bridle import checks, strict_json
 from bridle.checks import Label
-from bridle.judge import calibration, metrics, surprise, text
+from bridle.judge import calibration, calibration_bounds, metrics, surprise, text
 from bridle.judge.calibration import ReliabilityBin
 from bridle.judge.intervals import Interval, group_numbers, mean_interval, share_interval
 from bridle.judge.kinds import AskedKind, InputKind
@@ -61,11 +62,16 @@ class Evaluation:
     brier_score : float
         `bridle.judge.brier_score`.
     expected_calibration_error : float
-        `bridle.judge.expected_calibration_error`, with 15 bins of equal mass.
+        `bridle.judge.expected_calibration_error`, with 15 bins of equal mass. Chance makes it
+        larger than the true error: see ``intervals`` and ``expected_calibration_error_by_chance``.
+    expected_calibration_error_by_chance : Interval
+        Where that figure of a calibrated model with the same confidences would lie, in 95 of 100
+        cases: `bridle.judge.calibration_error_bounds`.
     reliability : tuple of ReliabilityBin
         `bridle.judge.reliability_table`: count, lowest, highest, confidence, accuracy.
     per_class : tuple of ClassFigures
-        label, support, loss (mean surprisal of the class's samples), precision, recall.
+        label, support, loss (mean surprisal of the class's samples), precision, recall, and the
+        intervals of the last three.
     confusion_matrix : (C, C) array or None
         Rows are targets, columns predictions; None beyond 1,000 classes. Counts in int64 (as
         ``support`` and the table's ``count``), or sums of sample weights in float64.
@@ -73,9 +79,10 @@ class Evaluation:
         The ten samples of largest surprisal: index, target, predicted, probability (of the
         target), surprisal.
     intervals : dict of str to Interval
-        Where ``cross_entropy_nats``, ``cross_entropy_bits``, ``accuracy``, ``top_5_accuracy`` and
-        ``brier_score`` would lie for ever more such samples, in 95 of 100 cases: see
-        `bridle.judge.intervals`.
+        Where ``cross_entropy_nats``, ``cross_entropy_bits``, ``perplexity``, ``accuracy``,
+        ``top_5_accuracy``, ``brier_score`` and ``expected_calibration_error`` would lie for ever
+        more such samples, in 95 of 100 cases: see `bridle.judge.intervals`, and for the last, which
+        is no mean of rows, `bridle.judge.calibration_bounds`.
     outcomes : Outcomes
         The figures of each row, of weight 0 too; not part of `to_dict`.
 
@@ -102,6 +109,7 @@ class Evaluation:
     top_5_accuracy: float
     brier_score: float
     expected_calibration_error: float
+    expected_calibration_error_by_chance: Interval
     reliability: tuple[ReliabilityBin, ...]
     per_class: tuple[ClassFigures, ...]
     confusion_matrix: Array | None
@@ -128,6 +136,39 @@ class Evaluation:
     def to_json(self, *, indent: int | None = None) -> str:
         """Return `to_dict` as strict JSON text."""
         return strict_json.to_text(self.to_dict(), indent=indent)
+
+    def to_html(self, **told: Any) -> str:
+        """Return a page of the evaluation: `bridle.report.page`, with its options.
+
+        Raises
+        ------
+        MissingExtraError, InputError
+            As there.
+
+        Examples
+        --------
+        >>> figures = evaluate([[0.9, 0.1], [0.2, 0.8]], [0, 1])
+        >>> figures.to_html(title="two samples")[:15]
+        '<!doctype html>'
+        """
+        # The one place where the judge asks a room to its right, and only when it is asked itself.
+        from bridle.report import page
+
+        return page(self, **told)
+
+    def _repr_html_(self) -> str | None:
+        """Return the page as notebooks show it: in a frame, so that its style stays its own.
+
+        Without Jinja2 they show the text.
+        """
+        try:
+            page = self.to_html()
+        except checks.MissingExtraError:
+            return None
+        return (
+            f'<iframe srcdoc="{html.escape(page)}" title="An evaluation" sandbox="" '
+            f'style="width: 100%; height: 640px; border: 0; resize: vertical"></iframe>'
+        )
 
     def __str__(self) -> str:
         return "\n".join(
@@ -200,12 +241,12 @@ def evaluate(
     2 samples, 3 classes, from probabilities
     <BLANKLINE>
     cross-entropy           1.4979 nats     2.1610 bits     perplexity 4.4721
+      95 % interval         0.0000 to 11.7228 nats        infinite losses 0
       uniform guess         1.0986 nats     1.5850 bits
       class frequencies     0.6931 nats     1.0000 bits
-    accuracy                0.5000
-    Brier score             0.8200          calibration error 0.5500
-    infinite losses              0
-    95 % intervals          0.0000 to 11.7228 nats, accuracy 0.0945 to 0.9055
+    accuracy                0.5000 (0.0945 to 0.9055)
+    Brier score             0.8200 (0.0000 to 2.0000)
+    calibration error       0.5500 (0.0000 to 0.5500)     by chance 0.4500 to 0.5500
     <BLANKLINE>
     class                   support       loss  precision     recall
     cat                           1     2.3026          -     0.0000
@@ -229,7 +270,11 @@ def evaluation_of(outcomes: Outcomes, groups: npt.ArrayLike | None = None) -> Ev
     nats = counted.mean(counted.surprisal)
     uniform = metrics.uniform_cross_entropy(len(counted.classes))
     frequency = metrics.class_frequency_cross_entropy(counted.target, weight)
-    table = calibration.reliability_table(counted.confidence, counted.correct, sample_weight=weight)
+    places = group_numbers(groups, len(outcomes.target))
+    if places is not None and outcomes.sample_weight is not None:
+        places = places[outcomes.sample_weight > 0]
+    found = calibration.binned(counted.confidence, counted.correct, sample_weight=weight)
+    bounds = calibration_bounds.bounds_of(found, places)
     return Evaluation(
         input_kind=counted.input_kind,
         samples=len(counted.target),
@@ -246,12 +291,13 @@ def evaluation_of(outcomes: Outcomes, groups: npt.ArrayLike | None = None) -> Ev
         accuracy=counted.mean(counted.correct),
         top_5_accuracy=counted.mean(counted.rank < _TOP),
         brier_score=counted.mean(counted.squared_error),
-        expected_calibration_error=calibration.table_error(table),
-        reliability=table,
-        per_class=metrics.class_figures(counted),
+        expected_calibration_error=calibration.table_error(found.table),
+        expected_calibration_error_by_chance=bounds.if_calibrated,
+        reliability=found.table,
+        per_class=metrics.class_figures(counted, places),
         confusion_matrix=_confusion_matrix(counted),
         most_surprising=_most_surprising(outcomes),
-        intervals=_intervals(counted, group_numbers(groups, len(outcomes.target)), outcomes),
+        intervals={**_intervals(counted, places), "expected_calibration_error": bounds.interval},
         outcomes=outcomes,
     )
 
@@ -280,20 +326,18 @@ def _most_surprising(outcomes: Outcomes) -> tuple[SurprisingSample, ...]:
     )
 
 
-def _intervals(counted: Outcomes, places: Array | None, outcomes: Outcomes) -> dict[str, Interval]:
-    weight = counted.sample_weight
-    if places is not None and outcomes.sample_weight is not None:
-        places = places[outcomes.sample_weight > 0]
-    known: dict[str, Any] = {"sample_weight": weight, "groups": places}
+def _intervals(counted: Outcomes, places: Array | None) -> dict[str, Interval]:
+    known: dict[str, Any] = {"sample_weight": counted.sample_weight, "groups": places}
     nats = mean_interval(counted.surprisal, **known)
-    nats = Interval(max(0.0, nats.low), nats.high)
+    nats = nats.above_zero()
     brier = mean_interval(counted.squared_error, **known)
     return {
         "cross_entropy_nats": nats,
         "cross_entropy_bits": Interval(_bits(nats.low), _bits(nats.high)),
+        "perplexity": Interval(_exp(nats.low), _exp(nats.high)),
         "accuracy": share_interval(counted.correct, **known),
         "top_5_accuracy": share_interval(counted.rank < _TOP, **known),
-        "brier_score": Interval(max(0.0, brier.low), min(2.0, brier.high)),
+        "brier_score": brier.above_zero(2.0),
     }
 
 

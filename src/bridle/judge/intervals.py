@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from bridle import checks
 
@@ -32,6 +32,14 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+    def above_zero(self, most: float = math.inf) -> Interval:
+        """Return the part of it where a loss can be, which is 0 to ``most``; NaN as it is.
+
+        >>> Interval(-0.5, 2.5).above_zero(2.0)
+        Interval(low=0.0, high=2.0)
+        """
+        return self if math.isnan(self.low) else Interval(max(0.0, self.low), min(most, self.high))
 
 
 def mean_interval(
@@ -71,16 +79,7 @@ def mean_interval(
     (0.446, 4.554)
     """
     x, weight, places = _checked(values, sample_weight, groups)
-    quantile = _upper_share(level)
-    if np.isinf(x).any():
-        infinite = math.inf if (x == math.inf).any() else -math.inf
-        return Interval(infinite, infinite)
-    mean = float(np.average(x, weights=weight))
-    error, count = _standard_error(x - mean, weight, places)
-    if not math.isfinite(error):
-        return Interval(-math.inf, math.inf)
-    reach = float(stats.t.ppf(quantile, min(count - 1, _NORMAL))) * error
-    return Interval(mean - reach, mean + reach)
+    return mean_intervals(x, weight, places, np.zeros(len(x), np.intp), 1, level)[0]
 
 
 def share_interval(
@@ -111,37 +110,82 @@ def share_interval(
     E. B. Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
     """
     x, weight, places = _checked(np.asarray(hits, np.float64), sample_weight, groups)
-    z = float(stats.norm.ppf(_upper_share(level)))
-    share = float(np.average(x, weights=weight))
-    error, count = _standard_error(x - share, weight, places)
-    effective = count
-    if places is not None and error > 0:
-        effective = min(share * (1 - share) / error**2, effective)
-    effective = min(max(effective, 1e-6), 1e18)  # whose squares are numbers
+    return share_intervals(x, weight, places, np.zeros(len(x), np.intp), 1, level)[0]
+
+
+def mean_intervals(
+    x: Array, weight: Array, places: Array | None, part: Array, parts: int, level: float = 0.95
+) -> list[Interval]:
+    """Return `mean_interval` of each part of the rows: a class, for example.
+
+    ``part`` (N,) numbers them; ``places`` (N,) are the numbers of groups. Of no rows it is NaN.
+    """
+    quantile = _upper_share(level)
+    endless = np.isinf(x)
+    if endless.any():
+        infinite = np.full(parts, np.nan)
+        infinite[part[x == -math.inf]] = -math.inf
+        infinite[part[x == math.inf]] = math.inf
+        finite = mean_intervals(np.where(endless, 0, x), weight, places, part, parts, level)
+        return [
+            found if math.isnan(end) else Interval(end, end)
+            for found, end in zip(finite, infinite.tolist(), strict=True)
+        ]
+    mean, error, count = _means(x, weight, places, part, parts)
+    with np.errstate(invalid="ignore"):
+        reach = special.stdtrit(np.clip(count - 1, 0, _NORMAL), quantile) * error
+    reach = np.where(np.isfinite(error), reach, np.where(np.isnan(mean), np.nan, math.inf))
+    return [
+        Interval(*ends)
+        for ends in zip((mean - reach).tolist(), (mean + reach).tolist(), strict=True)
+    ]
+
+
+def share_intervals(
+    x: Array, weight: Array, places: Array | None, part: Array, parts: int, level: float = 0.95
+) -> list[Interval]:
+    """Return `share_interval` of each part, as `mean_intervals`. Of no rows it is 0 to 1."""
+    z = float(special.ndtri(_upper_share(level)))
+    share, error, count = _means(x, weight, places, part, parts)
+    worth: Array = count
+    if places is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worth = np.where(error > 0, share * (1 - share) / error**2, count)
+    # Whose squares are numbers.
+    effective = np.clip(np.nan_to_num(np.minimum(worth, count)), 1e-6, 1e18)
     centre = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
-    spread = z * math.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
+    spread = z * np.sqrt(share * (1 - share) / effective + z**2 / (4 * effective**2))
     reach = spread / (1 + z**2 / effective)
     # At 0 and 1 the formula's end is the share itself, but for rounding.
-    low = 0.0 if share == 0 else max(0.0, centre - reach)
-    return Interval(low, 1.0 if share == 1 else min(1.0, centre + reach))
+    low = np.where((share == 0) | np.isnan(share), 0.0, np.maximum(0.0, centre - reach))
+    high = np.where((share == 1) | np.isnan(share), 1.0, np.minimum(1.0, centre + reach))
+    return [Interval(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
 
 
-def _standard_error(away: Array, weight: Array, places: Array | None) -> tuple[float, float]:
-    """Return the standard error of the mean, and how many rows or groups told it."""
-    total = float(weight.sum())
-    largest = float(np.abs(away).max()) or 1.0  # scaled by it, no square overflows
-    away = away / largest
-    if places is not None:
-        sums = np.bincount(places, weights=weight * away)
-        count = float(len(sums))
-        if count < 2:
-            return math.inf, count
-        shares = sums / total
-        return largest * math.sqrt(float(shares @ shares) * count / (count - 1)), count
-    if total <= 1 + 1e-9:
-        return math.inf, total
-    variance = float((weight / total) @ away**2)
-    return largest * math.sqrt(variance / (total - 1)), total
+def _means(
+    x: Array, weight: Array, places: Array | None, part: Array, parts: int
+) -> tuple[Array, Array, Array]:
+    """Return each part's mean, its standard error, and how many rows or groups told it."""
+    largest = float(weight.max())  # scaled by it, no product of large weights overflows
+    shares = weight / largest
+    total = np.bincount(part, shares, parts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(part, shares * x, parts) / total
+        away = x - mean[part]
+        size = float(np.abs(away).max()) or 1.0
+        away = away / size
+        if places is not None:
+            pairs, pair = np.unique(places * parts + part, return_inverse=True)
+            sums = np.bincount(pair, weights=shares * away)
+            of_part = pairs % parts
+            count = np.bincount(of_part, minlength=parts).astype(np.float64)
+            squares = np.bincount(of_part, (sums / total[of_part]) ** 2, parts)
+            error = np.sqrt(squares * count / (count - 1))
+            return mean, np.where(count < 2, math.inf, size * error), count
+        count = np.asarray(total * largest)
+        variance = np.bincount(part, shares * away**2, parts) / total
+        error = np.where(count > 1 + 1e-9, np.sqrt(variance / (count - 1)), math.inf)
+    return mean, size * error, count
 
 
 def _upper_share(level: float) -> float:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import special
 
 from bridle import checks
+from bridle.judge.intervals import Interval, mean_intervals, share_intervals
 from bridle.judge.kinds import AskedKind
 from bridle.judge.outcomes import Outcomes, row_outcomes
 
@@ -20,13 +21,19 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class: how often it occurs, what it costs, and how well it is told from the others."""
+    """One class: how often it occurs, what it costs, and how well it is told from the others.
+
+    An interval of an undefined loss is NaN; of an undefined share, 0 to 1.
+    """
 
     label: checks.Label
     support: float  # an integer, unless samples have weights
     loss: float
     precision: float
     recall: float
+    loss_interval: Interval
+    precision_interval: Interval
+    recall_interval: Interval
 
 
 def confusion_matrix(
@@ -129,12 +136,13 @@ def class_frequency_cross_entropy(target: Array, sample_weight: Array | None = N
     return float(special.entr(counts / counts.sum()).sum())
 
 
-def class_figures(outcomes: Outcomes) -> tuple[ClassFigures, ...]:
-    """Return each class's support, mean surprisal in nats, precision and recall.
+def class_figures(outcomes: Outcomes, places: Array | None = None) -> tuple[ClassFigures, ...]:
+    """Return each class's support, mean surprisal in nats, precision and recall, with intervals.
 
     ``precision = hits / predicted`` and ``recall = hits / support``. A ratio of nothing to nothing
     (a class never predicted, or without samples) is NaN: it is undefined, not bad. With weights,
-    of rows that count, each number of samples is the sum of theirs.
+    of rows that count, each number of samples is the sum of theirs. ``places`` are the numbers of
+    the rows' groups.
     """
     count, right, weight = len(outcomes.classes), outcomes.correct, outcomes.sample_weight
     support = np.bincount(outcomes.target, weight, minlength=count)
@@ -146,5 +154,14 @@ def class_figures(outcomes: Outcomes) -> tuple[ClassFigures, ...]:
     total_loss = np.bincount(outcomes.target, losses, minlength=count)
     with np.errstate(invalid="ignore"):
         columns = (total_loss / support, hits / predicted, hits / support)
-    figures = zip(outcomes.classes, support.tolist(), *(c.tolist() for c in columns), strict=True)
+    weights = np.ones(len(right)) if weight is None else weight
+    hit = right.astype(np.float64)
+    intervals = (
+        mean_intervals(outcomes.surprisal, weights, places, outcomes.target, count),
+        share_intervals(hit, weights, places, outcomes.predicted, count),
+        share_intervals(hit, weights, places, outcomes.target, count),
+    )
+    intervals[0][:] = [each.above_zero() for each in intervals[0]]
+    values = (column.tolist() for column in columns)
+    figures = zip(outcomes.classes, support.tolist(), *values, *intervals, strict=True)
     return tuple(ClassFigures(*row) for row in figures)

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks, probabilities
+from bridle import checks, mapped, probabilities
 from bridle.judge import kinds
 from bridle.judge.kinds import AskedKind, InputKind
 from bridle.tensors import is_tensor, on_host
@@ -24,6 +24,7 @@ Array = npt.NDArray[Any]
 _NAME = "scores_or_probabilities"
 # A block's float64 copy (512 kB) and what is made of it stay in cache.
 _BLOCK_NUMBERS = 2**16
+_COLUMN_NUMBERS = 2**19  # of some classes of all rows: 4 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,14 +118,8 @@ def row_outcomes(
     (array([2.302585, 0.693147]), array([2, 0]), 'probabilities')
     """
     values, dtype = _read(scores_or_probabilities, kind)
-    target = on_host(target)
-    count, columns = values.shape[0], 2 if values.ndim == 1 else values.shape[1]
-    if classes is None:
-        labels: tuple[checks.Label, ...] = tuple(range(columns))
-        indices = checks.class_indices(target, count, columns)
-    else:
-        labels = checks.class_labels(classes, columns)
-        indices = checks.labelled_target(target, labels, count)
+    labels, indices = labels_and_target(values, target, classes)
+    count = len(indices)
     weight = checked_weight(sample_weight, count)
     found = _input_kind(values, kind, dtype)
     parts = [
@@ -135,6 +130,21 @@ def row_outcomes(
     return replace(Outcomes(found, labels, indices, *joined), sample_weight=weight)
 
 
+def labels_and_target(
+    scores_or_probabilities: npt.ArrayLike,
+    target: npt.ArrayLike | Iterable[object],
+    classes: Iterable[object] | None,
+) -> tuple[tuple[checks.Label, ...], Array]:
+    """Return the label of each class, and the class indices (N,) of the target."""
+    shape = np.shape(_checked_values(on_host(scores_or_probabilities)))
+    count, columns = shape[0], 2 if len(shape) == 1 else shape[1]
+    target = on_host(target)
+    if classes is None:
+        return tuple(range(columns)), checks.class_indices(target, count, columns)
+    labels = checks.class_labels(classes, columns)
+    return labels, checks.labelled_target(target, labels, count)
+
+
 def probability_blocks(
     scores_or_probabilities: npt.ArrayLike, kind: AskedKind
 ) -> Iterator[tuple[int, Array]]:
@@ -143,12 +153,33 @@ def probability_blocks(
     found = _input_kind(values, kind, dtype)
     for start, block in value_blocks(values, found):
         if found == "scores":
-            broken = ~np.isfinite(block.max(axis=1))
-            if broken.any():
-                row = int(np.argmax(broken))
-                checks.score_row(block[row], _NAME, start + row)
+            _refuse_broken(block, ~np.isfinite(block.max(axis=1)), start)
             block = np.asarray(probabilities.softmax(block))
         yield start, block
+
+
+def probability_columns(
+    scores_or_probabilities: npt.ArrayLike, kind: AskedKind
+) -> Iterator[tuple[int, Array]]:
+    """Yield ``(first class, probabilities (N, some))`` of some classes at a time."""
+    values, dtype = _read(scores_or_probabilities, kind)
+    found = _input_kind(values, kind, dtype)
+    if values.ndim == 1:
+        yield 0, np.concatenate([block for _, block in probability_blocks(values, found)])
+        return
+    total = np.zeros(len(values))
+    for start, block in value_blocks(values, found) if found == "scores" else ():
+        _refuse_broken(block, ~np.isfinite(block.max(axis=1)), start)
+        total[start : start + len(block)] = probabilities.logsumexp(block)
+    step, release = max(1, _COLUMN_NUMBERS // len(values)), mapped.releaser(values)
+    for first in range(0, values.shape[1], step):
+        block = values[:, first : first + step].astype(np.float64)
+        if found == "scores":
+            block -= total[:, None]
+            np.exp(block, out=block)
+        if release is not None:
+            release()
+        yield first, np.clip(block, 0, 1, out=block)  # beyond them is rounding
 
 
 def _read(scores_or_probabilities: npt.ArrayLike, kind: AskedKind) -> tuple[Array, str]:
@@ -191,15 +222,7 @@ def value_blocks(values: Array, kind: InputKind) -> Iterator[tuple[int, Array]]:
         yield from kinds.blocks(values, _BLOCK_NUMBERS)
         return
     for start, block in kinds.blocks(values[:, None], _BLOCK_NUMBERS // 2):
-        yield start, _two_columns(block[:, 0], kind)
-
-
-def _two_columns(second: Array, kind: InputKind) -> Array:
-    """Return both classes' columns from the probability or the score of the second one."""
-    if kind == "probabilities":
-        return np.stack([1 - second, second], axis=1)
-    # [0, z] shifted so that its maximum is 0: z = +inf is then certainty, not inf − inf.
-    return np.stack([np.minimum(-second, 0), np.minimum(second, 0)], axis=1)
+        yield start, probabilities.both_columns(block[:, 0], are_scores=kind == "scores")
 
 
 def _input_kind(values: Array, wanted: AskedKind, dtype: str) -> InputKind:
@@ -231,7 +254,9 @@ def _input_kind(values: Array, wanted: AskedKind, dtype: str) -> InputKind:
 
 def _rows(values: Array) -> Array:
     """Return both classes' probabilities where only the second one's are given."""
-    return values if values.ndim == 2 else _two_columns(values.astype(float), "probabilities")
+    if values.ndim == 2:
+        return values
+    return probabilities.both_columns(values.astype(np.float64), are_scores=False)
 
 
 def _block_outcomes(
@@ -243,7 +268,7 @@ def _block_outcomes(
     if kind == "scores":
         log_probability = probabilities.log_softmax(block)
         surprisal = 0 - log_probability[rows, target]
-        _refuse_broken(block, surprisal, first_row)
+        _refuse_broken(block, np.isnan(surprisal), first_row)
         distribution = np.exp(log_probability, out=log_probability)
     else:
         distribution = np.minimum(block, 1, out=block)  # above 1 is the dtype's rounding
@@ -267,8 +292,7 @@ def _rank(block: Array, target: Array) -> Array:
     return ahead
 
 
-def _refuse_broken(block: Array, surprisal: Array, first_row: int) -> None:
-    broken = np.isnan(surprisal)
+def _refuse_broken(block: Array, broken: Array, first_row: int) -> None:
     if broken.any():
         row = int(np.argmax(broken))
         checks.score_row(block[row], _NAME, first_row + row)

@@ -6,7 +6,10 @@ from importlib import resources
 from typing import Any
 
 from bridle import checks, strict_json
-from bridle.report import figures
+from bridle.report import curves, figures
+from bridle.report.sources import with_fewer_sources, without_sources
+
+_LARGEST = 298_000  # bytes: samples that would make the page larger are shown by their names
 
 
 def check_installed() -> Any:
@@ -28,6 +31,12 @@ def assembled(found: dict[str, Any]) -> str:
     MissingExtraError
         Without Jinja2, with the command that installs it.
     """
+    page = _rendered(found)
+    excess = len(page.encode(errors="backslashreplace")) - _LARGEST
+    return page if excess <= 0 else _rendered(with_fewer_sources(found, excess))
+
+
+def _rendered(found: dict[str, Any]) -> str:
     jinja2 = check_installed()
     folder = resources.files(__package__) / "page"
 
@@ -42,6 +51,7 @@ def assembled(found: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     markup = jinja2.utils.markupsafe.Markup
+    shared = resources.files("bridle").joinpath("pages.css").read_text(encoding="utf-8")
 
     def shown(path: str, kind: str) -> Any:
         return markup(figures.figure(found, path, kind))
@@ -52,11 +62,14 @@ def assembled(found: dict[str, Any]) -> str:
             shown=shown,
             pairs=_pairs(found["comparison"]),
             losses=markup(figures.losses(found)),
+            composition=lambda: markup(figures.composition(found)),
+            gaps=lambda history: markup(curves.gaps(history)),
+            costs=lambda history: markup(curves.costs(history)),
             reliability=lambda *given: markup(figures.reliability(*given)),
             histogram=lambda *given: markup(figures.histogram(*given)),
             differences=lambda *given: markup(figures.differences(*given)),
-            style=markup(text("style.css")),
-            data=markup(strict_json.within_script(found)),
+            style=markup(shared + text("style.css")),
+            data=markup(strict_json.within_script(without_sources(found))),
         )
     )
 

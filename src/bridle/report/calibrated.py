@@ -19,6 +19,7 @@ from bridle.judge import (
     reliability_table,
 )
 from bridle.judge.calibration import table_error
+from bridle.probabilities import both_columns
 
 Array = npt.NDArray[Any]
 
@@ -37,14 +38,9 @@ def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
     """
     counted = outcomes.counted()
     before = _Confidence(counted.confidence, counted)
-    after, why_not, scaling = None, None, None
-    if answers is None:
-        why_not = "the answers themselves were not at hand"
-    elif len(outcomes.classes) < 2:
-        why_not = "a single class is certain at any temperature"
-    elif np.isinf(counted.surprisal).any():
-        why_not = "a label of probability 0 keeps it at any temperature"
-    else:
+    after, scaling = None, None
+    why_not = why_no_temperature(outcomes, answers)
+    if answers is not None and why_not is None:
         columns = _columns(answers, outcomes.input_kind)
         scaling = _fitted(columns, outcomes)
         sure = _confidence(scaling, columns, outcomes.input_kind)
@@ -60,6 +56,17 @@ def calibration(outcomes: Outcomes, answers: Array | None) -> dict[str, Any]:
         "temperature": None if scaling is None else scaling.temperature_,
         "cross_entropy_bits": None if scaling is None else scaling.loss_ / _NATS_PER_BIT,
     }
+
+
+def why_no_temperature(outcomes: Outcomes, answers: Array | None) -> str | None:
+    """Return why no temperature helps, or why it can't be told; None where it can."""
+    if answers is None:
+        return "the answers themselves were not at hand"
+    if len(outcomes.classes) < 2:
+        return "a single class is certain at any temperature"
+    if np.isinf(outcomes.counted().surprisal).any():
+        return "a label of probability 0 keeps it at any temperature"
+    return None
 
 
 class _Confidence:
@@ -116,10 +123,9 @@ def _columns(answers: Array, input_kind: InputKind) -> Array:
     """Return a column for each class, where there is one for the second of two."""
     if answers.ndim == 2:
         return answers
-    if input_kind == "scores":
-        return np.stack([np.zeros(len(answers)), answers], axis=1)
-    second = np.clip(answers.astype(np.float64), 0, 1)
-    return np.stack([1 - second, second], axis=1)
+    are_scores = input_kind == "scores"
+    second = answers if are_scores else np.clip(answers.astype(np.float64), 0, 1)
+    return both_columns(second, are_scores=are_scores)
 
 
 def _fitted(columns: Array, outcomes: Outcomes) -> TemperatureScaling:

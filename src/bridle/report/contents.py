@@ -14,10 +14,23 @@ import numpy.typing as npt
 
 from bridle import checks, strict_json
 from bridle.fit import FitReport
-from bridle.judge import Comparison, Evaluation, LabelErrors
+from bridle.judge import (
+    Comparison,
+    DecisionFigures,
+    Evaluation,
+    LabelErrors,
+    Outcomes,
+    SliceFigures,
+)
+from bridle.progress import Epoch
 from bridle.report import rankings
+from bridle.report.by_class import by_class
 from bridle.report.calibrated import calibration
-from bridle.report.origin import origin
+from bridle.report.composition import composition
+from bridle.report.origin import address, origin
+from bridle.report.parted import shown_decisions, shown_slices
+from bridle.report.sources import Pictures, with_sources
+from bridle.report.training import epochs
 from bridle.report.verdict import verdict
 from bridle.report.versus import versus
 from bridle.tensors import on_host
@@ -43,6 +56,7 @@ _FIGURES = (
     "top_5_accuracy",
     "brier_score",
     "expected_calibration_error",
+    "expected_calibration_error_by_chance",
     "reliability",
 )
 
@@ -52,23 +66,33 @@ def contents(
     *,
     answers: npt.ArrayLike | None = None,
     ids: Sequence[object] | None = None,
+    texts: Sequence[object] | None = None,
+    pictures: Pictures | None = None,
     judged_on: str | None = None,
     fit: FitReport | None = None,
+    training: Sequence[Epoch] | None = None,
     label_errors: LabelErrors | None = None,
     comparison: Comparison | None = None,
     calibrator: Mapping[str, Any] | None = None,
+    slices: Sequence[SliceFigures] | None = None,
+    decisions: DecisionFigures | None = None,
+    explain_page: str | None = None,
     title: str | None = None,
     command: str | None = None,
     made: str | None = None,
 ) -> dict[str, Any]:
-    """Return what `bridle.report.page` shows, in JSON's own types."""
+    """Return what `bridle.report.page` shows, in JSON's own types; parameters are as there."""
     outcomes = evaluation.outcomes
     if judged_on is not None:
         checks.one_of(judged_on, "judged_on", _JUDGED_ON)
     values = None if answers is None else _checked(answers, evaluation)
-    _check_length(ids, "ids", len(outcomes.target))
-    if label_errors is not None:
-        _check_length(label_errors.doubt, "label_errors", len(outcomes.target))
+    for name, given in (
+        ("ids", ids),
+        ("texts", texts),
+        ("pictures", pictures),
+        ("label_errors", None if label_errors is None else label_errors.doubt),
+    ):
+        _check_length(given, name, len(outcomes.target))
     found: dict[str, Any] = {
         "title": rankings.name(title or "answers", 80),
         "judged_on": judged_on,
@@ -77,15 +101,18 @@ def contents(
             "intervals": evaluation.intervals,
         },
         "share_of_uncertainty_removed": _share_removed(evaluation),
+        "composition": composition(outcomes, values),
         "calibration": calibration(outcomes, values),
+        "class_calibration": by_class(outcomes, values),
         "calibrator": None if calibrator is None else dict(calibrator),
         "fit": None if fit is None else _fit(fit),
+        "training": epochs(training),
         "classes": rankings.classes(evaluation),
         "confusions": rankings.confusions(outcomes.counted()),
-        "samples": rankings.samples(outcomes, ids),
-        "label_errors": None
-        if label_errors is None
-        else rankings.label_errors(label_errors, outcomes, ids),
+        "samples": _samples(outcomes, ids, pictures, texts),
+        "label_errors": _label_errors(label_errors, outcomes, ids, pictures, texts),
+        "slices": shown_slices(slices),
+        "decisions": shown_decisions(decisions),
         "comparison": None if comparison is None else versus(comparison),
         "limits": {
             "worst_classes": rankings.WORST_CLASSES,
@@ -94,10 +121,37 @@ def contents(
             "samples": rankings.MOST_SAMPLES,
             "label_errors": rankings.MOST_LABEL_ERRORS,
         },
+        "explain_page": None if explain_page is None else address(explain_page),
         "origin": origin(outcomes, values, command, made),
     }
     sentences = verdict(found)
     return dict(strict_json.plain({"title": found.pop("title"), "verdict": sentences, **found}))
+
+
+def _samples(
+    outcomes: Outcomes,
+    ids: Sequence[object] | None,
+    pictures: Pictures | None,
+    texts: Sequence[object] | None,
+) -> dict[str, Any]:
+    rows = rankings.surprising_rows(outcomes)
+    found = rankings.samples(outcomes, rows, ids)
+    with_sources(found["shown"], rows, pictures, texts)
+    return found
+
+
+def _label_errors(
+    doubted: LabelErrors | None,
+    outcomes: Outcomes,
+    ids: Sequence[object] | None,
+    pictures: Pictures | None,
+    texts: Sequence[object] | None,
+) -> dict[str, Any] | None:
+    if doubted is None:
+        return None
+    found = rankings.label_errors(doubted, outcomes, ids)
+    with_sources(found["shown"], doubted.order[: len(found["shown"])].tolist(), pictures, texts)
+    return found
 
 
 def _share_removed(evaluation: Evaluation) -> float | None:

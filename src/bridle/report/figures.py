@@ -6,16 +6,16 @@ diagram has a shape to keep, and is drawn for the narrowest screen.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bridle.report.drawing import LEFT, SIDE, drawn, label, share, stretched
 from bridle.report.numbers import KINDS, count, number, percent, signed
 
 _ROW = 50  # pixels from one bar to the next
-_SIDE, _LEFT, _TOP = 270, 46, 24  # of a diagram
-_WIDTH, _HEIGHT = _LEFT + _SIDE + 14, _TOP + _SIDE + 42
+_TOP = 24  # above a diagram
+_HEIGHT = _TOP + SIDE + 42
 _BARS = 74  # pixels of the histogram's height
 
 
@@ -36,18 +36,47 @@ def losses(found: dict[str, Any]) -> str:
     for place, ((title, key, kind), value) in enumerate(zip(rows, values, strict=True)):
         top = place * _ROW
         parts += [
-            f'<text x="0" y="{top + 14}">{_text(title)}</text>',
+            f'<text x="0" y="{top + 14}">{label(title)}</text>',
             f'<text x="100%" y="{top + 14}" text-anchor="end" class="strong" '
-            f'data-key="evaluation.{key}" data-as="bits">{number(figures[key])}</text>',
+            f'data-key="evaluation.{key}">{number(figures[key])}</text>',
             f'<rect x="0" y="{top + 22}" width="100%" height="12" rx="2" class="track"/>',
-            f'<rect x="0" y="{top + 22}" width="{_share(value, scale)}" height="12" rx="2" '
+            f'<rect x="0" y="{top + 22}" width="{share(value, scale)}" height="12" rx="2" '
             f'class="{kind}"/>',
         ]
     if math.isfinite(high):
-        parts += _whisker(_share(low, scale), _share(high, scale), 40)
+        parts += _whisker(share(low, scale), share(high, scale), 40)
     says = [f"{title} {number(value)}" for (title, _, _), value in zip(rows, values, strict=True)]
     says.insert(1, f"its 95 % interval {number(low)} to {number(high)}")
-    return _stretched(len(rows) * _ROW - 8, f"Loss in bits a sample: {'; '.join(says)}.", parts)
+    return stretched(len(rows) * _ROW - 8, f"Loss in bits a sample: {'; '.join(says)}.", parts)
+
+
+def composition(found: dict[str, Any]) -> str:
+    """Return two bars, of refinement and calibration, as parts of the class frequencies' score."""
+    parts, says = [], []
+    for place, (title, key) in enumerate(
+        (("cross-entropy, bits", "cross_entropy_bits"), ("Brier score", "brier_score"))
+    ):
+        row, top = found["composition"][key], place * _ROW
+        total, refinement, frequencies = (
+            float(row[each]) for each in ("total", "refinement", "class_frequencies")
+        )
+        scale = max(total, frequencies) or 1.0
+        parts += [
+            f'<text x="0" y="{top + 14}">{label(title)}</text>',
+            f'<text x="100%" y="{top + 14}" text-anchor="end" class="strong" '
+            f'data-key="composition.{key}.total">{number(row["total"])}</text>',
+            f'<rect x="0" y="{top + 22}" width="{share(frequencies, scale)}" height="12" rx="2" '
+            f'class="track"/>',
+            f'<rect x="0" y="{top + 22}" width="{share(total, scale)}" height="12" rx="2" '
+            f'class="second"/>',
+            f'<rect x="0" y="{top + 22}" width="{share(refinement, scale)}" height="12" rx="2" '
+            f'class="first"/>',
+        ]
+        says.append(
+            f"{title} {number(total)} of {number(frequencies)} by class frequencies: "
+            f"refinement {number(refinement)}, calibration {number(row['calibration'])}"
+        )
+    return stretched(2 * _ROW - 8, f"{'; '.join(says)}.", parts)
 
 
 def differences(rows: Sequence[dict[str, Any]], first_place: int) -> str:
@@ -59,18 +88,18 @@ def differences(rows: Sequence[dict[str, Any]], first_place: int) -> str:
         ends = [abs(each) for each in (value, low, high) if math.isfinite(each)]
         reach = max([*ends, 0.0]) * 1.05 or 1.0
         parts += [
-            f'<text x="0" y="{top + 14}">{_text(row["metric"])}</text>',
+            f'<text x="0" y="{top + 14}">{label(row["metric"])}</text>',
             f'<text x="100%" y="{top + 14}" text-anchor="end" class="strong" '
-            f'data-key="{key}.difference" data-as="signed">{signed(row["difference"])}</text>',
+            f'data-key="{key}.difference">{signed(row["difference"])}</text>',
             f'<rect x="0" y="{top + 20}" width="100%" height="14" rx="2" class="track"/>',
             f'<line x1="50%" x2="50%" y1="{top + 18}" y2="{top + 36}" class="zero"/>',
         ]
-        start, stop, middle = (_share(reach + each, 2 * reach) for each in (low, high, value))
+        start, stop, middle = (share(reach + each, 2 * reach) for each in (low, high, value))
         parts += _whisker(start, stop, top + 27)
         parts.append(f'<circle cx="{middle}" cy="{top + 27}" r="4.5" class="dot"/>')
         ends_said = f"{signed(row['low'])} to {signed(row['high'])}"
         says.append(f"{row['metric']} {signed(row['difference'])}, interval {ends_said}")
-    return _stretched(len(rows) * (_ROW - 6), f"{'; '.join(says)}.", parts)
+    return stretched(len(rows) * (_ROW - 6), f"{'; '.join(says)}.", parts)
 
 
 def reliability(shown: dict[str, Any], start: float) -> str:
@@ -91,32 +120,32 @@ def reliability(shown: dict[str, Any], start: float) -> str:
     says = ", ".join(
         f"{percent(row['confidence'])} sure and {percent(row['accuracy'])} right" for row in bins
     )
-    label = f"Reliability of {len(bins)} groups, {shown['outside']} outside the band: {says}."
-    return _drawn(_HEIGHT, label, parts)
+    told = f"Reliability of {len(bins)} groups, {shown['outside']} outside the band: {says}."
+    return drawn(_HEIGHT, told, parts)
 
 
 def histogram(shown: dict[str, Any], start: float) -> str:
     """Return how many samples have which confidence."""
     bars = shown["histogram"]
-    highest, width = max([*bars, 0]) or 1, _SIDE / len(bars)
+    highest, width = max([*bars, 0]) or 1, SIDE / len(bars)
     parts = [
-        f'<line x1="{_LEFT}" x2="{_LEFT + _SIDE}" y1="{_BARS + 6}" y2="{_BARS + 6}" class="axis"/>'
+        f'<line x1="{LEFT}" x2="{LEFT + SIDE}" y1="{_BARS + 6}" y2="{_BARS + 6}" class="axis"/>'
     ]
     for place, each in enumerate(bars):
         tall = _BARS * each / highest
         parts.append(
-            f'<rect x="{_LEFT + place * width + 1:.1f}" y="{6 + _BARS - tall:.2f}" '
+            f'<rect x="{LEFT + place * width + 1:.1f}" y="{6 + _BARS - tall:.2f}" '
             f'width="{width - 2:.1f}" height="{tall:.2f}" class="model"/>'
         )
     parts += [
-        f'<text x="{_LEFT - 6}" y="16" text-anchor="end" class="tick">{count(highest)}</text>',
+        f'<text x="{LEFT - 6}" y="16" text-anchor="end" class="tick">{count(highest)}</text>',
         *_ticks_below(start, _BARS + 22),
     ]
     says = ", ".join(map(count, bars))
-    label = (
+    told = (
         f"Samples by confidence, in {len(bars)} equal steps from {percent(start)} to 100 %: {says}."
     )
-    return _drawn(_BARS + 28, label, parts)
+    return drawn(_BARS + 28, told, parts)
 
 
 def figure(found: dict[str, Any], path: str, kind: str) -> str:
@@ -124,8 +153,8 @@ def figure(found: dict[str, Any], path: str, kind: str) -> str:
     value: Any = found
     for step in path.split("."):
         value = value[int(step)] if isinstance(value, list) else value[step]
-    written = _text(KINDS[kind](value))
-    return f'<span data-key="{path}" data-as="{kind}">{written}</span>'
+    written = label(KINDS[kind](value))
+    return f'<span data-key="{path}">{written}</span>'
 
 
 def _bin(row: dict[str, Any], start: float) -> str:
@@ -138,17 +167,17 @@ def _bin(row: dict[str, Any], start: float) -> str:
 
 
 def _frame(start: float) -> Iterable[str]:
-    ends = (_LEFT, _TOP + _SIDE)
-    yield f'<rect x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}" class="plot"/>'
+    ends = (LEFT, _TOP + SIDE)
+    yield f'<rect x="{LEFT}" y="{_TOP}" width="{SIDE}" height="{SIDE}" class="plot"/>'
     for each in _ticks(start):
         y = _y(each, start)
-        yield f'<line x1="{_LEFT}" x2="{_LEFT + _SIDE}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
+        yield f'<line x1="{LEFT}" x2="{LEFT + SIDE}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
         yield (
-            f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" class="tick">'
+            f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end" class="tick">'
             f"{each * 100:.0f} %</text>"
         )
     yield from _ticks_below(start, ends[1] + 16)
-    yield f'<text x="{_LEFT + _SIDE / 2}" y="{ends[1] + 34}" text-anchor="middle">confidence</text>'
+    yield f'<text x="{LEFT + SIDE / 2}" y="{ends[1] + 34}" text-anchor="middle">confidence</text>'
     yield '<text x="0" y="12">share that is right</text>'
 
 
@@ -165,16 +194,11 @@ def _ticks_below(start: float, y: float) -> Iterable[str]:
 
 
 def _x(value: float, start: float) -> float:
-    return _LEFT + _SIDE * (value - start) / (1 - start)
+    return LEFT + SIDE * (value - start) / (1 - start)
 
 
 def _y(value: float, start: float) -> float:
-    return _TOP + _SIDE * (1 - value) / (1 - start)
-
-
-def _share(value: float, scale: float) -> str:
-    """Return a place from left to right, which no value leaves."""
-    return f"{100 * min(1.0, max(0.0, value / scale)):.2f}%"
+    return _TOP + SIDE * (1 - value) / (1 - start)
 
 
 def _whisker(start: str, stop: str, y: float) -> list[str]:
@@ -183,21 +207,3 @@ def _whisker(start: str, stop: str, y: float) -> list[str]:
         for each in (start, stop)
     ]
     return [f'<line x1="{start}" x2="{stop}" y1="{y}" y2="{y}" class="whisker"/>', *ends]
-
-
-def _stretched(height: int, label: str, parts: Iterable[str]) -> str:
-    return (
-        f'<svg class="stretched" height="{height}" role="img" aria-label="{_text(label)}">'
-        f"{''.join(parts)}</svg>"
-    )
-
-
-def _drawn(height: int, label: str, parts: Iterable[str]) -> str:
-    return (
-        f'<svg class="drawn" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{_text(label)}">{"".join(parts)}</svg>'
-    )
-
-
-def _text(value: str) -> str:
-    return html.escape(value)

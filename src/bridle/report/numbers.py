@@ -87,12 +87,12 @@ def whole(value: Any) -> str:
 
 
 def seconds(value: Any) -> str:
-    """Return a time to a hundredth.
+    """Return a time to a hundredth, a shorter one to a ten-thousandth.
 
-    >>> seconds(0.0612)
-    '0.06'
+    >>> seconds(0.0612), seconds(0.0051)
+    ('0.06', '0.0051')
     """
-    return number(value, 2)
+    return number(value, 4 if value is not None and float(value) < 0.01 else 2)
 
 
 def power(value: Any) -> str:

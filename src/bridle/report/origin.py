@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,18 @@ def origin(
         "fingerprint": fingerprint(outcomes, answers),
         "fingerprint_of": "labels and answers" if answers is not None else "labels and losses",
     }
+
+
+def address(place: str) -> str:
+    """Return the place of a file beside the page as a link to it, whatever signs are in it.
+
+    >>> address("my pages/explain.html"), address("javascript:alert(1)")
+    ('my%20pages/explain.html', 'javascript%3Aalert%281%29')
+    """
+    # Two strokes at its beginning would name another machine; a name may hold bytes that are no
+    # UTF-8.
+    plain = re.sub("^/+", "/", place.replace("\\", "/"))
+    return quote(plain.encode(errors="surrogateescape"), safe="/")
 
 
 def fingerprint(outcomes: Outcomes, answers: Array | None) -> str:

@@ -16,7 +16,7 @@ from bridle.judge.metrics import ClassFigures
 
 Array = npt.NDArray[Any]
 
-WORST_CLASSES, MOST_CLASSES = 12, 100
+WORST_CLASSES, MOST_CLASSES = 12, 60
 MOST_CONFUSIONS, MOST_SAMPLES, MOST_LABEL_ERRORS = 20, 50, 20
 _LONGEST = 56  # bytes
 _NATS_PER_BIT = math.log(2)
@@ -56,9 +56,18 @@ def classes(evaluation: Evaluation) -> dict[str, Any]:
                 "loss_bits": row.loss / _NATS_PER_BIT,
                 "precision": row.precision,
                 "recall": row.recall,
+                **(_intervals(row) if place < WORST_CLASSES else {}),
             }
-            for row in ranked[:MOST_CLASSES]
+            for place, row in enumerate(ranked[:MOST_CLASSES])
         ],
+    }
+
+
+def _intervals(row: ClassFigures) -> dict[str, Any]:
+    return {
+        "loss_bits_interval": [end / _NATS_PER_BIT for end in row.loss_interval],
+        "precision_interval": row.precision_interval,
+        "recall_interval": row.recall_interval,
     }
 
 
@@ -89,13 +98,21 @@ def confusions(outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
-def samples(outcomes: Outcomes, ids: Sequence[object] | None) -> dict[str, Any]:
-    """Return the samples of largest surprisal, of those that count."""
+def surprising_rows(outcomes: Outcomes) -> list[int]:
+    """Return the rows of largest surprisal, of those that count."""
     weight, surprisal = outcomes.sample_weight, outcomes.surprisal
     counted = np.arange(len(surprisal)) if weight is None else np.flatnonzero(weight)
-    rows = counted[most_surprising(surprisal[counted], MOST_SAMPLES)]
+    found: list[int] = counted[most_surprising(surprisal[counted], MOST_SAMPLES)].tolist()
+    return found
+
+
+def samples(
+    outcomes: Outcomes, rows: Sequence[int], ids: Sequence[object] | None
+) -> dict[str, Any]:
+    """Return what is told of the samples of largest surprisal."""
+    weight, surprisal = outcomes.sample_weight, outcomes.surprisal
     return {
-        "total": len(counted),
+        "total": len(surprisal) if weight is None else int(np.count_nonzero(weight)),
         "shown": [
             {
                 "id": name(row if ids is None else ids[row]),
@@ -104,7 +121,7 @@ def samples(outcomes: Outcomes, ids: Sequence[object] | None) -> dict[str, Any]:
                 "probability": outcomes.probability[row].item(),
                 "surprisal_bits": surprisal[row].item() / _NATS_PER_BIT,
             }
-            for row in rows.tolist()
+            for row in rows
         ],
     }
 

@@ -9,7 +9,7 @@ from bridle.judge import Comparison, Difference
 from bridle.report.numbers import number, percent
 from bridle.report.rankings import name
 
-MOST_MODELS, MOST_DIFFERENCES = 10, 30
+MOST_MODELS, MOST_DIFFERENCES = 10, 18
 _NATS_PER_BIT = math.log(2)
 _METRICS = {
     "cross_entropy_nats": "cross-entropy, bits",

@@ -12,7 +12,10 @@ from bridle.cli.options.answers import AnswerOptions, AnswersFile, refuse_two_tr
 from bridle.cli.options.answers import answers as answer_options
 from bridle.cli.options.array_names import named_arrays
 from bridle.cli.options.groups import with_options
-from bridle.cli.options.output import Json, Report
+from bridle.cli.options.judging import Judging
+from bridle.cli.options.judging import judging as judging_options
+from bridle.cli.options.output import Json, Page
+from bridle.cli.options.output import page as page_options
 from bridle.cli.options.panels import DATA
 from bridle.cli.options.reading import reading as reading_options
 from bridle.cli.options.source import Arrays, Target
@@ -22,10 +25,13 @@ EXAMPLES = (
     "bridle evaluate answers.csv --target truth",
     "bridle evaluate --model reviews-model test.csv",
     "bridle evaluate ours.csv theirs.csv --report report.html",
+    "bridle evaluate answers.csv --slices site,year --costs costs.csv",
 )
 
 
-@with_options(answers=answer_options, reading=reading_options)
+@with_options(
+    answers=answer_options, judging=judging_options, reading=reading_options, report=page_options
+)
 def evaluate(
     *,
     data: Annotated[
@@ -48,8 +54,9 @@ def evaluate(
     labels: AnswersFile = None,
     arrays: Arrays = None,
     answers: AnswerOptions,
+    judging: Judging,
     reading: Reading,
-    report: Report = None,
+    report: Page,
     json: Json = False,
 ) -> None:
     """Judge answers: cross-entropy, calibration, accuracy, surprises.
@@ -62,8 +69,18 @@ def evaluate(
     if len(data) > 1:
         if model is not None:
             raise checks.InputError(f"--model: expected one file of data, found {len(data)}")
+        if judging.costs is not None:
+            raise checks.InputError(f"--costs: expected one file of answers, found {len(data)}")
         comparing_answers.compare(
-            data, target, labels, named_arrays(arrays), answers, reading, report, json
+            data,
+            target,
+            labels,
+            named_arrays(arrays),
+            answers,
+            reading,
+            slices=judging.slices,
+            report=report,
+            json=json,
         )
         return
     evaluating.evaluate(
@@ -73,6 +90,7 @@ def evaluate(
         labels=labels,
         arrays=named_arrays(arrays),
         options=answers,
+        judging=judging,
         reading=reading,
         report=report,
         json=json,

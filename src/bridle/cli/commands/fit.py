@@ -9,8 +9,9 @@ import typer
 
 from bridle import checks
 from bridle.cli.options.groups import one_of, with_options
-from bridle.cli.options.output import Folder, Printing, Report
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.options.output import folder as folder_options
+from bridle.cli.options.output import page as page_options
 from bridle.cli.options.output import printing as printing_options
 from bridle.cli.options.panels import CALIBRATORS, CLASSIFIER
 from bridle.cli.options.source import source as source_options
@@ -28,7 +29,9 @@ DEFAULT_TIMEOUT = 60.0  # seconds, of `bridle.ranks`
 DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
 
 
-@with_options(source=source_options, folder=folder_options, printing=printing_options)
+@with_options(
+    source=source_options, folder=folder_options, report=page_options, printing=printing_options
+)
 def fit(
     *,
     source: Source,
@@ -148,7 +151,7 @@ def fit(
         ),
     ] = DEFAULT_TIMEOUT,
     folder: Folder,
-    report: Report = None,
+    report: Page,
     printing: Printing,
 ) -> None:
     """Fit a softmax classifier to its exact optimum, and report it."""

@@ -9,8 +9,9 @@ import typer
 from bridle.cli.options.groups import one_of, with_options
 from bridle.cli.options.network import COSTS, NetworkOptions, Standardize
 from bridle.cli.options.network import network as network_options
-from bridle.cli.options.output import Folder, Printing
+from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.options.output import folder as folder_options
+from bridle.cli.options.output import page as page_options
 from bridle.cli.options.output import printing as printing_options
 from bridle.cli.options.panels import NETWORK
 from bridle.cli.options.source import source as source_options
@@ -26,6 +27,7 @@ EXAMPLES = (
     source=source_options,
     network=network_options,
     folder=folder_options,
+    report=page_options,
     printing=printing_options,
 )
 def train(
@@ -44,9 +46,10 @@ def train(
     ] = None,
     standardize: Standardize = None,
     folder: Folder,
+    report: Page,
     printing: Printing,
 ) -> None:
     """Train a network with hidden layers, and report it."""
     from bridle.cli import training
 
-    training.train(source, network.with_cost(cost), standardize, folder, printing)
+    training.train(source, network.with_cost(cost), standardize, folder, report, printing)

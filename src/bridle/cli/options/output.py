@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,37 @@ Report = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+
+ExplainPage = Annotated[
+    Path | None,
+    typer.Option(
+        "--explain-page",
+        help="A page that bridle explain wrote: the one of --report is linked to its explanations.",
+        metavar="FILE",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where a page goes, if anywhere, and the page of `bridle explain` that it is linked to."""
+
+    path: Path | None
+    explain_page: Path | None = None
+
+    @property
+    def link(self) -> str | None:
+        """The page of explanations as seen from this one."""
+        if self.path is None or self.explain_page is None:
+            return None
+        return os.path.relpath(self.explain_page.absolute(), self.path.absolute().parent)
+
+
+def page(*, report: Report = None, explain_page: ExplainPage = None) -> Page:
+    """Return where a page of the evaluation goes, and what it is linked to."""
+    return Page(report, explain_page)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ DATA = "Data"
 COLUMNS = "Columns of a table"
 READING = "How files are read"
 ANSWERS = "Answers"
+JUDGING = "What is judged"
 CLASSIFIER = "Softmax classifier"
 CALIBRATOR = "Calibrator"
 NETWORK = "Network"
@@ -25,6 +26,7 @@ _ORDER = (
     ARGUMENTS,
     DATA,
     ANSWERS,
+    JUDGING,
     COLUMNS,
     READING,
     CLASSIFIER,

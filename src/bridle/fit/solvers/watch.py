@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bridle.fit.problem.gap import duality_gap
 from bridle.fit.problem.objective import Evaluation, Objective
-from bridle.fit.report import Stopped
+from bridle.fit.report import Pass, Stopped
 from bridle.fit.requests import Separation
 
 Array = npt.NDArray[Any]
@@ -31,6 +31,7 @@ class Solution:
     passes: int
     stopped: Stopped
     separation: Separation | None = None  # why there is no optimum
+    history: tuple[Pass, ...] = ()
 
 
 class Watch:
@@ -44,6 +45,7 @@ class Watch:
         self.iteration = 0
         self.best: Evaluation | None = None
         self.estimate = np.inf  # of the gap, where there is no bound
+        self.history: list[Pass] = []
         self._lower_bound = 0.0  # no objective is below
         self._after_pass, self._keep = after_pass, keep
 
@@ -53,16 +55,25 @@ class Watch:
             self.best = point
             if self._keep is not None:
                 self._keep(point.parameters)
+        self._lower_bound = max(self._lower_bound, point.value - duality_gap(self.objective, point))
+        lowest = self.best.value
+        gap = lowest - self._lower_bound if self.objective.alpha > 0 else self.estimate
+        relative = gap / lowest if lowest else 0.0
+        self.history.append(Pass(self.passes, lowest, float(relative)))
         if self._after_pass is not None:
-            self._lower_bound = max(
-                self._lower_bound, point.value - duality_gap(self.objective, point)
-            )
-            gap = self.best.value - self._lower_bound if self.objective.alpha > 0 else self.estimate
-            self._after_pass(self.passes, self.best.value, gap / self.best.value)
+            self._after_pass(self.passes, lowest, relative)
         return point
 
     def solution(self, point: Evaluation, stopped: Stopped, gap: float | None = None) -> Solution:
         """Return what the fit ended with: a bound on its gap, or an estimate without a penalty."""
         proven = self.objective.alpha > 0
         bound = duality_gap(self.objective, point) if gap is None else gap
-        return Solution(point, bound, proven, self.iteration, self.passes, stopped)
+        return Solution(
+            point,
+            bound,
+            proven,
+            self.iteration,
+            self.passes,
+            stopped,
+            history=tuple(self.history),
+        )
