@@ -22,6 +22,7 @@ from torch import distributed
 import bridle
 from bridle import SoftmaxRegression, checks, softmax_regression_path
 from bridle.fit.readers import DenseReader
+from bridle.judge import Evaluator
 from bridle.ranks import RankError, ranks_of
 
 STORAGES: dict[str, Callable[[Any], Any]] = {
@@ -106,6 +107,22 @@ def path(out: Path) -> None:
         ]
         same = len(set(every)) == 1
         out.write_text(json.dumps({"differences": differences, "same": same}))
+
+
+def judge(out: Path) -> None:
+    """Judge each rank's own rows, and merge what was found."""
+    X, y, _ = data("labels")
+    rows = own_rows(len(y), "uneven")
+    model = SoftmaxRegression(C=0.1).fit(X[rows], y[rows])
+    own = Evaluator(kind="scores").update(model.predict_log_proba(X[rows]), y[rows])
+    with ranks_of() as ranks:
+        first, *others = ranks.gathered(lambda: own)
+    for other in others:
+        first.merge(other)
+    merged = first.result().to_dict()
+    whole = bridle.evaluate(model.predict_log_proba(X), y, kind="scores").to_dict()
+    if distributed.get_rank() == 0:
+        out.write_text(json.dumps([merged, whole], default=str))
 
 
 def errors(out: Path) -> None:
@@ -256,8 +273,8 @@ def large(out: Path) -> None:
 CASES = {
     each.__name__: each
     for each in (
-        compare, path, errors, failing, killed, stopped, driver_killed, absent, begin, resume,
-        large,
+        compare, path, judge, errors, failing, killed, stopped, driver_killed, absent, begin,
+        resume, large,
     )
 }  # fmt: skip
 

@@ -71,7 +71,7 @@ def run(size: int, cases: str, out: Path) -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path) -> None:
-    run(size, "compare,path,large", tmp_path / "out")
+    run(size, "compare,path,judge,large", tmp_path / "out")
     found = json.loads((tmp_path / "out.compare").read_text())
     assert len(found) == 4 * 3 * 3
     for each in found:
@@ -83,6 +83,10 @@ def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path)
     path = json.loads((tmp_path / "out.path").read_text())
     assert np.abs(path["differences"]).max() < 1e-12
     assert path["same"], "the ranks' weights differ"
+    merged, whole = json.loads((tmp_path / "out.judge").read_text())
+    assert merged.keys() == whole.keys()
+    for name in ("samples", "cross_entropy_nats", "accuracy", "brier_score", "confusion_matrix"):
+        assert merged[name] == pytest.approx(whole[name], rel=1e-12), name
     for rank in range(size):
         order = json.loads((tmp_path / f"out.large.{rank}").read_text())
         assert order == {"same": True, "again": True, "changed": True}
