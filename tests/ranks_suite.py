@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import distributed
 
 import bridle
-from bridle import SoftmaxRegression, checks, softmax_regression_path
+from bridle import SoftmaxRegression, SoftmaxRegressionCV, checks, softmax_regression_path
 from bridle.fit.readers import DenseReader
 from bridle.judge import Evaluator
 from bridle.ranks import RankError, ranks_of
@@ -107,6 +107,34 @@ def path(out: Path) -> None:
         ]
         same = len(set(every)) == 1
         out.write_text(json.dumps({"differences": differences, "same": same}))
+
+
+def search(out: Path) -> None:
+    """Choose C by folds that lie with all ranks."""
+    X, y, weight = data("labels")
+    y = np.where(y == 3, "three", "other")[np.random.default_rng(1).permutation(len(y))]
+    y[::3] = "third"
+    rows, differences = own_rows(len(y), "uneven"), {}
+    cases: dict[str, dict[str, Any]] = {
+        "plain": {},
+        "balanced, standardised": {"class_weight": "balanced", "standardize": True},
+        "not refitted": {"refit": False},
+    }
+    for name, settings in cases.items():
+        told = {"Cs": [1e-4, 1e-3, 1e-2], "cv": 4, "tol": 1e-12, **settings}
+        found = SoftmaxRegressionCV(**told).fit(X[rows], y[rows], weight[rows])
+        own = found.out_of_fold_log_proba(X[rows])
+        if distributed.get_rank() == 0:
+            alone = SoftmaxRegressionCV(**told).fit(X, y, weight, group=False)
+            answers = alone.out_of_fold_log_proba(X)[rows]
+            differences[name] = {
+                "C": abs(found.C_ - alone.C_),
+                "scores": float(np.abs(found.scores_ - alone.scores_).max()),
+                "coef": float(np.abs(found.coef_ - alone.coef_).max()),
+                "out of fold": float(np.abs(own - answers).max(initial=0)),
+            }
+    if distributed.get_rank() == 0:
+        out.write_text(json.dumps(differences))
 
 
 def judge(out: Path) -> None:
@@ -273,8 +301,8 @@ def large(out: Path) -> None:
 CASES = {
     each.__name__: each
     for each in (
-        compare, path, judge, errors, failing, killed, stopped, driver_killed, absent, begin,
-        resume, large,
+        compare, path, search, judge, errors, failing, killed, stopped, driver_killed, absent,
+        begin, resume, large,
     )
 }  # fmt: skip
 

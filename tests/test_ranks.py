@@ -71,7 +71,7 @@ def run(size: int, cases: str, out: Path) -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path) -> None:
-    run(size, "compare,path,judge,large", tmp_path / "out")
+    run(size, "compare,path,search,judge,large", tmp_path / "out")
     found = json.loads((tmp_path / "out.compare").read_text())
     assert len(found) == 4 * 3 * 3
     for each in found:
@@ -83,6 +83,11 @@ def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path)
     path = json.loads((tmp_path / "out.path").read_text())
     assert np.abs(path["differences"]).max() < 1e-12
     assert path["same"], "the ranks' weights differ"
+    for name, differences in json.loads((tmp_path / "out.search").read_text()).items():
+        assert differences["C"] == 0, name
+        assert differences["scores"] < 1e-7, (name, differences)
+        assert differences["coef"] < 1e-5, (name, differences)
+        assert differences["out of fold"] < 1e-4, (name, differences)
     merged, whole = json.loads((tmp_path / "out.judge").read_text())
     assert merged.keys() == whole.keys()
     for name in ("samples", "cross_entropy_nats", "accuracy", "brier_score", "confusion_matrix"):
@@ -201,6 +206,21 @@ def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Pat
     assert labels[0] == labels[1]
 
 
+def test_the_command_chooses_what_one_process_chooses(tmp_path: Path) -> None:
+    folder, figures = shards(tmp_path / "shards", 3), []
+    options = ["fit", folder, "--Cs", "0.01,1", "--tol", "1e-12", "--json"]
+    alone = subprocess.run(
+        [sys.executable, "-m", "bridle", *map(str, options)],
+        capture_output=True, text=True, timeout=HANGS, check=True,
+    )  # fmt: skip
+    together = torchrun(2, *options)
+    assert together.returncode == 0, together.stderr
+    for text in (alone.stdout, together.stdout):
+        figures.append(json.loads(text)["cross_validation"]["scores"])
+    for one, other in zip(*figures, strict=True):
+        assert other == pytest.approx(one, rel=1e-9)
+
+
 def test_every_rank_writes_its_part_of_the_predictions(tmp_path: Path) -> None:
     folder, out = shards(tmp_path / "shards", 5), tmp_path / "answers.csv"
     for arguments in (
@@ -241,7 +261,7 @@ def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
 def test_commands_that_do_not_fit_together_are_refused() -> None:
     for arguments, named in (
         (["train", "digits"], "bridle train: expected one process"),
-        (["fit", "digits", "--Cs", "1,2"], "--Cs: expected one process"),
+        (["fit", "digits", "--label-errors"], "--label-errors: expected one process"),
     ):
         found = torchrun(2, *arguments)
         assert found.returncode >= 1

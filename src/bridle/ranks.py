@@ -45,7 +45,8 @@ DEFAULT_TIMEOUT = 60.0
 _INLINE_BYTES = 2**14
 # Signs of life within a timeout.
 _BEATS = 6
-_LONGEST_WAIT = 1.0  # seconds between two looks at a sign of life
+# Between two looks at the store: a small share of what was waited already, in seconds.
+_SHARE_OF_WAIT, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 1e-4, 0.05
 
 
 class RankError(RuntimeError):
@@ -291,19 +292,20 @@ class _Heart:
 
     def wait_for(self, key: str, rank: int) -> None:
         """Wait for a rank to set a key, as long as there are signs of life of it."""
-        distributed: Any = sys.modules["torch"].distributed
-        pause = timedelta(seconds=min(_LONGEST_WAIT, self._timeout / _BEATS))
         self._seen.pop(rank, None)
         self._begun = time.monotonic()
-        while True:
-            time.sleep(1e-4)  # the store is one thread's at a time: our own sign of life wants it
-            try:
-                self._store.wait([key], pause)
-                return
-            except distributed.DistNetworkError:
-                raise RankError(f"rank {rank}: lost, with the group's store", rank) from None
-            except RuntimeError:  # not there yet
-                self._look_for(rank)
+        try:
+            next_look = self._begun
+            for _ in _looks():
+                if self._store.check([key]):
+                    return
+                if time.monotonic() >= next_look:
+                    self._look_for(rank)
+                    next_look += self._timeout / _BEATS
+        except RankError:
+            raise
+        except RuntimeError as error:
+            raise RankError(f"rank {rank}: lost, with the group's store ({error})", rank) from None
 
     def _look_for(self, rank: int) -> None:
         key, now = f"alive/{rank}", time.monotonic()
@@ -317,6 +319,18 @@ class _Heart:
                 "(all ranks of a group fit together; group=False: this process alone)",
                 rank,
             )
+
+
+def _looks() -> Iterator[None]:
+    """Yield as often as it is worth looking for a key.
+
+    PyTorch's own wait would write a line of warning each time that it is not there yet.
+    """
+    begun = time.monotonic()
+    while True:
+        yield
+        waited = time.monotonic() - begun
+        time.sleep(min(max(waited * _SHARE_OF_WAIT, _SHORTEST_PAUSE), _LONGEST_PAUSE))
 
 
 class _Channel:
@@ -432,8 +446,11 @@ class _Driver(_Channel):
     def _wait_for_the_others(self, patience: float) -> None:
         """Wait until all have heard the last word: the store may end with this process."""
         left = [f"left/{rank}" for rank in range(1, self._ranks.size)]
+        end = time.monotonic() + patience
         with suppress(RuntimeError):
-            self._store.wait(left, timedelta(seconds=patience))
+            for _ in _looks():
+                if self._store.check(left) or time.monotonic() > end:
+                    return
 
 
 class _Follower(_Channel):

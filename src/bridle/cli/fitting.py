@@ -20,7 +20,8 @@ from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
-from bridle.cli.sampling import Samples, Source, part_of, samples_of
+from bridle.cli.sampling import Samples, Source, part_of, rows_of_part, samples_of
+from bridle.cli.splitting import fold_of_rows
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.estimators import SoftmaxRegression
@@ -60,7 +61,7 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
         prepare = partial(_samples, source, options, all_ranks, report.path is not None)
         dataset, train, judged, own = all_ranks.made(prepare)
         live = printing.for_people and all_ranks.rank == 0
-        model, sweep = _fitted(options, source, dataset, own, live=live)
+        model, sweep = _fitted(options, source, dataset, train, own, all_ranks, live=live)
     if all_ranks.rank:
         return
     reporting.remember_data(model, dataset)
@@ -113,11 +114,12 @@ def _check(options: Options, folder: Folder) -> None:
         checks.positive(options.C, "--C", infinite=True)
     checks.positive(options.tol, "--tol")
     checks.positive(options.timeout, "--timeout")
-    for_one_process = _in_need_of_folds(options) + ["--Cs"] * (options.sweep is not None)
+    for_one_process = _in_need_of_folds(options)
     for name in for_one_process + ["--dask"] * (options.dask is not None):
         ranks.refuse(name)
     if options.dask is not None:
-        for name in for_one_process + ["--device"] * (options.device is not None):
+        sweep = ["--Cs"] * (options.sweep is not None)
+        for name in for_one_process + sweep + ["--device"] * (options.device is not None):
             raise checks.InputError(f"{name}: expected without --dask, found both")
     if options.sweep is not None:
         options.sweep.check()
@@ -134,17 +136,35 @@ def _check(options: Options, folder: Folder) -> None:
 
 
 def _fitted(
-    options: Options, source: Source, dataset: Dataset, train: Samples, *, live: bool
+    options: Options,
+    source: Source,
+    dataset: Dataset,
+    train: Samples,
+    own: Samples,
+    all_ranks: Alone | Ranks,
+    *,
+    live: bool,
 ) -> tuple[SoftmaxRegression, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
     scale = _scale(options, dataset)
     if options.sweep is not None:
-        found = chosen(options.sweep, train, standardize=scale, tol=options.tol, wanted=live)
+        if train.target.ndim != 1:
+            raise checks.InputError("--Cs: expected one label a sample, found distributions")
+        fold = fold_of_rows(train.target, options.sweep.cv)
+        found = chosen(
+            options.sweep,
+            own,
+            fold[rows_of_part(len(fold), all_ranks.rank, all_ranks.size)],
+            standardize=scale,
+            tol=options.tol,
+            timeout=options.timeout,
+            wanted=live,
+        )
         return found.model, found
     model = SoftmaxRegression(options.C or 1.0, standardize=scale, tol=options.tol)
     line = live_line(options.tol, penalised=bool(np.isfinite(model.C)), wanted=live)
     with ExitStack() as stack:
-        X: Features = train.features
+        X: Features = own.features
         if options.dask is not None:
             parts = cluster.parts_on(options.dask, source, train, options.timeout)
             X = stack.enter_context(parts)
@@ -152,7 +172,7 @@ def _fitted(
         progress = stack.enter_context(line)
         model.fit(
             X,
-            train.target,
+            own.target,
             progress=progress,
             checkpoint=options.checkpoint,
             timeout=options.timeout,

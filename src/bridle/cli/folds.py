@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import PredefinedSplit
 
 from bridle import checks
 from bridle.cli.messages import about
 from bridle.cli.sampling import Samples
-from bridle.cli.splitting import fold_splits
+from bridle.cli.splitting import fold_of_rows
 from bridle.data import files
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 
@@ -55,7 +56,7 @@ def held_out(
             del settings["warm_start"]
             search = SoftmaxRegressionCV(
                 [settings.pop("C")],
-                cv=fold_splits(samples.target, folds),
+                cv=PredefinedSplit(fold_of_rows(samples.target, folds)),
                 refit=False,
                 **settings,
             ).fit(samples.features, samples.target)

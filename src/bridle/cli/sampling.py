@@ -136,8 +136,13 @@ def samples_of(
 
 def part_of(samples: Samples, part: int, parts: int) -> Samples:
     """Return one of several parts of about as many samples, in their order."""
-    begin, end = (len(samples.target) * place // parts for place in (part, part + 1))
-    return _chosen(samples, np.arange(begin, end), samples.role)
+    which = rows_of_part(len(samples.target), part, parts)
+    return _chosen(samples, np.arange(which.start, which.stop), samples.role)
+
+
+def rows_of_part(count: int, part: int, parts: int) -> slice:
+    """Return which of so many rows are in one of several parts."""
+    return slice(count * part // parts, count * (part + 1) // parts)
 
 
 def _all_samples(dataset: Dataset, role: str, part: int = 0, parts: int = 1) -> Samples:
@@ -167,11 +172,11 @@ def _check_labels(source: str, target: Array) -> None:
 def _check_finite(dataset: Dataset, part: int, parts: int) -> None:
     # Before the split, which would count other rows; and before a long fit, which a NaN among the
     # held-out samples would waste.
-    features, first = dataset.features, len(dataset.features) * part // parts
+    features, which = dataset.features, rows_of_part(len(dataset.features), part, parts)
     if parts > 1:
-        features = features.take(np.arange(first, len(features) * (part + 1) // parts))
+        features = features.take(np.arange(which.start, which.stop))
     for rows, block in features.blocks(_CHECKED_ROWS):
-        checks.finite_rows(block, dataset.source, first + rows.start)
+        checks.finite_rows(block, dataset.source, which.start + rows.start)
 
 
 def _chosen(samples: Samples, rows: Array, role: str) -> Samples:

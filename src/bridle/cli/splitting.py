@@ -41,11 +41,11 @@ def holdout_split(target: Array, share: float) -> tuple[Array, Array]:
     return np.setdiff1d(np.arange(len(target)), test, assume_unique=True), test
 
 
-def fold_splits(target: Array, folds: int) -> list[tuple[Array, Array]]:
-    """Return the sorted row numbers ``(train, test)`` of each fold, for labels.
+def fold_of_rows(target: Array, folds: int) -> Array:
+    """Return the number of the fold that holds out each sample, for labels.
 
-    >>> [test.tolist() for _, test in fold_splits(np.array(["a"] * 5 + ["b"] * 3), 2)]
-    [[0, 2, 4, 6], [1, 3, 5, 7]]
+    >>> fold_of_rows(np.array(["a"] * 5 + ["b"] * 3), 2)
+    array([0, 1, 0, 1, 0, 1, 0, 1])
     """
     _, classes, counts = np.unique(target, return_inverse=True, return_counts=True)
     if folds > counts.max():
@@ -56,7 +56,7 @@ def fold_splits(target: Array, folds: int) -> list[tuple[Array, Array]]:
     fold = np.empty(len(target), np.intp)
     # From one class to the next the turns go on, or the first folds would have the most.
     fold[np.argsort(classes, kind="stable")] = np.arange(len(target)) % folds
-    return [(np.flatnonzero(fold != each), np.flatnonzero(fold == each)) for each in range(folds)]
+    return fold
 
 
 def _spread(rows: Array, share: float) -> Array:

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy.typing as npt
 from sklearn.metrics import get_scorer_names
+from sklearn.model_selection import PredefinedSplit
 
 from bridle import checks
 from bridle.cli.messages import about
 from bridle.cli.progress import is_cost, live_sweep, name_of_score
 from bridle.cli.sampling import Samples
-from bridle.cli.splitting import fold_splits
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.path import PRESETS
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -78,20 +81,22 @@ class Chosen:
 
 
 def chosen(
-    sweep: Sweep, train: Samples, *, standardize: bool | float, tol: float, wanted: bool
-) -> Chosen:
-    """Fit every fold at every ``C``, and all training samples at the best."""
-    if train.target.ndim != 1:
-        raise checks.InputError("--Cs: expected one label a sample, found distributions")
+    sweep: Sweep, train: Samples, folds: Array, *, standardize: bool | float, tol: float,
+    timeout: float, wanted: bool,
+) -> Chosen:  # fmt: skip
+    """Fit every fold at every ``C``, and all training samples at the best.
+
+    ``folds`` are the numbers of those that hold out each sample.
+    """
     search = SoftmaxRegressionCV(
         sweep.values(),
-        cv=fold_splits(train.target, sweep.cv),
+        cv=PredefinedSplit(folds),
         scoring=sweep.scoring,
         standardize=standardize,
         tol=tol,
     )
     with about(train.source), live_sweep(sweep.scoring, wanted=wanted) as progress:
-        search.fit(train.features, train.target, progress=progress)
+        search.fit(train.features, train.target, progress=progress, timeout=timeout)
     means, deviations = search.scores_.mean(axis=0), search.scores_.std(axis=0)
     rows = [
         {"C": float(C), "mean": float(mean), "deviation": float(deviation)}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import get_config
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import PredefinedSplit, check_cv
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -23,19 +23,25 @@ from sklearn.utils.validation import check_is_fitted
 from bridle import checks, losses
 from bridle.estimators.path import Fit, Path, fit_together, strengths
 from bridle.estimators.problem import problem_of
+from bridle.estimators.shared_folds import Search, shared_folds
+from bridle.estimators.shares import Settings
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
-from bridle.estimators.softmax_regression import SoftmaxRegression, warn_unless_optimal
+from bridle.estimators.softmax_regression import Optimum, SoftmaxRegression, warn_unless_optimal
 from bridle.fit.problem.targets import (
     ClassWeight,
     FitTarget,
     WeightlessClassWarning,
     known_target,
+    target_of_part,
     warn_of_weightless,
     weighted,
 )
+from bridle.fit.readers import Reader
 from bridle.fit.readers.block_sizes import default_memory
+from bridle.fit.readers.ranks import solved
 from bridle.fit.report import FitReport
 from bridle.progress import Listener, Reporter
+from bridle.ranks import DEFAULT_TIMEOUT, Ranks, ranks_of
 from bridle.rows import Features, Rows
 from bridle.tensors import on_host
 
@@ -147,6 +153,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         sample_weight: npt.ArrayLike | None = None,
         *,
         progress: Listener | None = None,
+        group: Any = None,
+        timeout: float = DEFAULT_TIMEOUT,
         **params: Any,
     ) -> Self:
         """Choose ``C``, and fit all data with it.
@@ -157,6 +165,11 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             As in `SoftmaxRegression.fit`; ``y`` holds labels.
         progress : callable, optional
             Called with a `bridle.progress.Progress` after each ``C`` that all folds were fitted at.
+        group, timeout
+            As in `SoftmaxRegression.fit`: each rank has rows of its own, and every fold some on
+            each. Over several ranks ``cv`` is a number of folds, the same as those of one process
+            with all rows in the ranks' order, or scikit-learn's `PredefinedSplit` of a rank's own
+            rows, and ``scoring`` is ``"neg_log_loss"``.
         **params
             ``groups`` of the samples, for a splitter such as `GroupKFold`. Where scikit-learn's
             metadata routing is enabled, whatever the splitter or the scorer requests.
@@ -167,6 +180,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             As `SoftmaxRegression.fit`; a class that a fold holds out and has not learned, where
             that makes the score infinite. Else a warning says which.
         """
+        with ranks_of(group, timeout=timeout) as ranks:
+            if isinstance(ranks, Ranks):
+                return self._fit_over(ranks, X, y, sample_weight, progress, params)
         reporter = Reporter(progress, verbose=self.verbose)
         values = strengths(self.Cs)
         routed = self._routed("fit", sample_weight, params)
@@ -190,9 +206,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
                 reporter.after_strength(len(found), len(folds), C, float(found[C].mean()))
             for fold in folds:
                 fold.path.keep_only({_best(found), *list(found)[-2:]})
-        self.Cs_ = np.array(sorted(found))
-        self.scores_ = np.stack([found[C] for C in self.Cs_.tolist()], axis=1)
-        self.C_ = _best(found)
+        self._keep_scores(found)
         fits = [fold.fit(self.C_) for fold in folds]
         self.folds_ = [
             FoldFit(fold.test, fit.coef, fit.intercept)
@@ -200,6 +214,88 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         ]
         self._finish(X, y, sample_weight, fits)
         return self
+
+    def _fit_over(
+        self, ranks: Ranks, X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None,
+        progress: Listener | None, params: dict[str, Any],
+    ) -> Self:  # fmt: skip
+        """Choose ``C`` with the rows of several processes, and fit them all with it."""
+        values = strengths(self.Cs)
+        if not isinstance(self.cv, int | PredefinedSplit) or params:
+            raise checks.InputError.of(
+                "cv",
+                expected="a number of folds or a PredefinedSplit, over several ranks",
+                found=f"{self.cv!r} and {', '.join(params)}" if params else repr(self.cv),
+            )
+        if self.scoring != "neg_log_loss":
+            raise checks.InputError.of(
+                "scoring", expected="'neg_log_loss', over several ranks", found=repr(self.scoring)
+            )
+        tol = checks.positive(self.tol, "tol")
+        max_iter = checks.count(self.max_iter, "max_iter")
+
+        def own() -> tuple[Rows, FitTarget]:
+            features = self._features(X, reset=True, least=0)
+            return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
+
+        settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
+        folds = shared_folds(ranks, own, self.cv, settings)
+
+        def chosen(readers: Sequence[Reader]) -> tuple[dict[float, Array], list[Fit], Optimum]:
+            reporter = Reporter(progress, verbose=self.verbose)
+            of_all = folds.of(readers)
+            told: dict[str, Any] = {
+                "fit_intercept": self.fit_intercept,
+                "standardize": self.standardize,
+            }
+            search = Search(of_all, tol=tol, max_iter=max_iter, **told)
+            found: dict[float, Array] = {}
+            for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
+                search.fit(batch)
+                for C in batch:
+                    found[C] = search.scores(C)
+                    mean = float(found[C].mean())
+                    reporter.after_strength(len(found), len(folds.places), C, mean)
+                search.keep_only({_best(found), *list(found)[-2:]})
+            fits = search.fits(_best(found))
+            model = self._mean_of(fits, _best(found), folds.classes)
+            if not self.refit:
+                optimum = Optimum(model.coef_, model.intercept_, 1, fits[-1].report)
+                return found, fits, optimum
+            problem = of_all.rows.problem(**told)
+            objective = problem.at(_best(found))
+            return found, fits, model._optimum(problem, objective, tol, Reporter(None), None)
+
+        found, fits, optimum = solved(ranks, folds.readers(), chosen)
+        self.classes_ = folds.classes
+        self.n_samples_in_ = len(folds.places[0]) + sum(map(len, folds.places[1:]))
+        self._keep_scores(found)
+        self.folds_ = [
+            FoldFit(rows, fit.coef, fit.intercept)
+            for rows, fit in zip(folds.places, fits, strict=True)
+        ]
+        model = self._mean_of(fits, self.C_, folds.classes)
+        model.coef_, model.intercept_ = optimum.coef, optimum.intercept
+        model.n_iter_, model.fit_report_ = optimum.iterations, optimum.report
+        model.warm_start = False
+        self._keep_best(model)
+        if ranks.rank == 0:
+            warn_unless_optimal(model.fit_report_, tol=tol, max_iter=self.max_iter)
+        return self
+
+    def _mean_of(self, fits: Sequence[Fit], C: float, classes: Array) -> SoftmaxRegression:
+        """Return the classifier at the mean of the folds' weights, from which a fit may begin."""
+        model = self._at(C)
+        model.classes_, model.n_features_in_ = classes, self.n_features_in_
+        model.coef_ = np.mean([fit.coef for fit in fits], axis=0)
+        model.intercept_ = np.mean([fit.intercept for fit in fits], axis=0)
+        model.warm_start = True
+        return model
+
+    def _keep_scores(self, found: dict[float, Array]) -> None:
+        self.Cs_ = np.array(sorted(found))
+        self.scores_ = np.stack([found[C] for C in self.Cs_.tolist()], axis=1)
+        self.C_ = _best(found)
 
     def out_of_fold_log_proba(self, X: Features) -> Array:
         """Return the logarithms of what the folds say of the samples that they have not seen.
@@ -222,7 +318,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             Another number of rows than `fit` was given.
         """
         check_is_fitted(self)
-        features = self._features(X, reset=False)
+        features = self._features(X, reset=False, least=min(1, self.n_samples_in_))
         if len(features) != self.n_samples_in_:
             expected = f"the {self.n_samples_in_} rows of the fit"
             raise checks.InputError.of("X", expected=expected, found=len(features))
@@ -351,17 +447,16 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         sample_weight: npt.ArrayLike | None,
         fits: list[Fit],
     ) -> None:
-        model = self._at(self.C_)
-        model.classes_, model.coef_ = self.classes_, np.mean([fit.coef for fit in fits], axis=0)
-        model.intercept_ = np.mean([fit.intercept for fit in fits], axis=0)
-        model.n_features_in_, model.n_iter_ = self.n_features_in_, 1
-        model.fit_report_ = fits[-1].report
+        model = self._mean_of(fits, self.C_, self.classes_)
+        model.n_iter_, model.fit_report_ = 1, fits[-1].report
         if self.refit:
-            model.warm_start = True  # at the folds' mean, which is close
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", WeightlessClassWarning)  # it was said already
                 model.fit(X, y, sample_weight, group=False)
-            model.warm_start = False
+        model.warm_start = False
+        self._keep_best(model)
+
+    def _keep_best(self, model: SoftmaxRegression) -> None:
         if hasattr(self, "feature_names_in_"):
             model.feature_names_in_ = self.feature_names_in_
         self.best_estimator_ = model
