@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar, overload
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import dtype as TorchDType  # noqa: N812 — its own name is the parameter's
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 
 from bridle import calibrate as calibrate
 
@@ -130,7 +132,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -140,6 +142,8 @@ def cross_entropy(
     axis: int | None = None,
     dim: int | None = None,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
 ) -> T: ...
 @overload
 def cross_entropy(
@@ -151,7 +155,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -161,6 +165,8 @@ def cross_entropy(
     axis: int | None = None,
     dim: int | None = None,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
 ) -> CrossEntropyOutputs: ...
 @overload
 def cross_entropy(
@@ -256,7 +262,7 @@ def focal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     on_empty: OnEmpty = "nan",
     axis: int | None = None,
     dim: int | None = None,
@@ -320,7 +326,7 @@ def linear_cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -330,6 +336,8 @@ def linear_cross_entropy(
     gradient_filter: float | None = None,
     unbiased: bool = True,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
     shift: int = 0,
 ) -> T: ...
 @overload
@@ -344,7 +352,7 @@ def linear_cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -354,6 +362,8 @@ def linear_cross_entropy(
     gradient_filter: float | None = None,
     unbiased: bool = True,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
     shift: int = 0,
 ) -> CrossEntropyOutputs: ...
 
@@ -511,7 +521,7 @@ def nll(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     on_empty: OnEmpty = "nan",
     axis: int | None = None,
     dim: int | None = None,

@@ -66,7 +66,7 @@ def takes_head_calls(
             shift = checks.shift(remaining.pop("shift", 0))
             if shift:
                 features, target, remaining = _shifted(features, target, remaining, shift)
-            if _has_several_outputs(weight):
+            if _has_several_outputs(weight) and remaining.get("group") is None:
                 result = _loss_of_outputs(function, library, features, weight, target, remaining)
             else:
                 result = function(features, weight, target, **remaining)
