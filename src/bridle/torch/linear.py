@@ -424,15 +424,20 @@ def _gradient_is_known(head: Head, rows: ClassRows, divisor: Tensor | float) -> 
     )
 
 
-def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]:
-    """Return features in rows, weight and bias, in the one dtype they have or autocast gives."""
+def _head(
+    features: Any, weight: Any, bias: Any, *, is_shard: bool = False
+) -> tuple[Head, tuple[int, ...]]:
+    """Return features in rows, weight and bias, in the one dtype they have or autocast gives.
+
+    A weight that is a shard may be of no class.
+    """
     features, weight = (
         arguments.floating(features, "features"),
         arguments.floating(weight, "weight"),
     )
     if bias is not None:
         bias = arguments.floating(bias, "bias")
-    checks.linear_head(tuple(features.shape), tuple(weight.shape))
+    checks.linear_head(tuple(features.shape), tuple(weight.shape), has_classes=not is_shard)
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise checks.InputError.of(
             "bias", expected=f"shape ({weight.shape[0]},)", found=tuple(bias.shape)

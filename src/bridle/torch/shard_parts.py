@@ -185,27 +185,44 @@ class _ShardedHead(torch.autograd.Function):
         cotangents = given[: len(Parts._fields)]
         step = _Step.of(ctx, cotangents)
         head = Head(*step.given).detached()
-        needed = ctx.needs_input_grad[:3]
-        sink = Gradients(head, needed, ctx.plan)
         to_target = torch.zeros_like(step.target) if ctx.needs_input_grad[3] else None
-        for block in _blocks(head, ctx.plan):
-            rows, scores = block.rows, block.scores
-            if to_target is not None:
-                some = tuple(None if each is None else each[rows] for each in cotangents)
-                to_target[rows] = target_gradient(
-                    scores, step.target[rows], step.weight, some, ctx.options,
-                    step.whole_maximum[rows],
-                )  # fmt: skip
-            if any(needed) and scores.shape[1]:
-                step.write_gradient(scores, rows, scores)
-                sink.add(block, step.asked.a[rows])
-        to_features, *others = sink.sums()
+        if head.weight.shape[0]:
+            sums = _sums(step, head, ctx, cotangents, to_target)
+        else:
+            sums = _nothing(head, ctx.needs_input_grad[:3])
+        to_features, *others = sums
         if to_features is not None:
             to_features = to_features.contiguous()
             dist.all_reduce(to_features, group=ctx.shard.group)
         dtype = head.weight.dtype
         found = (None if each is None else each.to(dtype) for each in (to_features, *others))
         return *found, to_target, *(None,) * 5
+
+
+def _sums(
+    step: _Step, head: Head, ctx: Any, cotangents: Any, to_target: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Return this rank's gradients of a head, and fill that of the target, where it has one."""
+    sink = Gradients(head, ctx.needs_input_grad[:3], ctx.plan)
+    for block in blocks(head, ctx.plan):
+        rows, scores = block.rows, block.scores
+        if to_target is not None:
+            some = tuple(None if each is None else each[rows] for each in cotangents)
+            known = step.target[rows], step.weight, some, ctx.options, step.whole_maximum[rows]
+            to_target[rows] = target_gradient(scores, *known)
+        step.write_gradient(scores, rows, scores)
+        sink.add(block, step.asked.a[rows])
+    return sink.sums()
+
+
+def _nothing(head: Head, asked: tuple[bool, bool, bool]) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a rank without classes, in the dtypes that the others' have."""
+    dtype = head.weight.dtype
+    dtype = accumulator_dtype(dtype) if dtype == torch.float16 else dtype
+    return tuple(
+        torch.zeros_like(each, dtype=dtype) if needed and each is not None else None
+        for each, needed in zip(head, asked, strict=True)
+    )
 
 
 def _blocks(head: Head, plan: Plan) -> Any:

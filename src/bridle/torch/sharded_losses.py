@@ -141,7 +141,7 @@ def sharded_linear_cross_entropy(
 
     def prepared() -> _Prepared:
         own_bias = shards.on_this_rank(bias, 0, "bias")
-        head, positions = head_of(features, weight, own_bias)
+        head, positions = head_of(features, weight, own_bias, is_shard=True)
         made.extend((head, positions, plan()))
         own = _flat(shards.on_this_rank(target, len(positions), "target"), positions)
         return _prepared(placeholder(head), own, settings)

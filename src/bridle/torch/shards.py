@@ -62,7 +62,7 @@ class Shard(NamedTuple):
     def owners(self, target: Tensor) -> Tensor:
         """Return which rank each global class id belongs to; −1 for one that is none."""
         ends = torch.tensor(self.ends, device=target.device)
-        return torch.where(target < 0, -1, torch.bucketize(target, ends, right=True))
+        return torch.where(target < 0, -1, torch.bucketize(target.contiguous(), ends, right=True))
 
 
 # --- groups ---------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def checksum(values: Any) -> Tensor | int:
     flat = values.detach().flatten()
     wide = flat.to(torch.float64).view(torch.int64) if flat.is_floating_point() else flat.long()
     # Odd factors, so that the order matters; what overflows wraps around.
-    factors = torch.arange(1, 2 * wide.numel(), 2, device=wide.device) * 0x9E3779B1
+    factors = (2 * torch.arange(wide.numel(), device=wide.device) + 1) * 0x9E3779B1
     return (wide * factors).sum()
 
 
