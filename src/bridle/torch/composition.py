@@ -16,7 +16,7 @@ from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows
 from bridle.torch.parts import Parts, accumulator_dtype, widest_dtype
 from bridle.torch.reduction import ordered_sum
-from bridle.torch.shards import is_group, sum_over
+from bridle.torch.shards import is_number, outside_of_compilers, sum_over
 
 
 def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
@@ -35,7 +35,7 @@ def divisor_and_terms(
     """Return what the sum of the losses is divided by, and the terms of a loss that is."""
     if reduction != "mean":
         return 1.0, terms
-    if normalizer is not None and not is_group(normalizer):
+    if normalizer is not None and is_number(normalizer):
         return normalizer, terms
     divisor: Tensor | float = mean_divisor(rows)
     # Class weights do not touch z-loss: it is averaged over the positions, or their weights.
@@ -67,7 +67,7 @@ def _over_ranks(
     """Return the sums of two divisors over the ranks of a group."""
     dtype = widest_dtype(like)
     each = [torch.as_tensor(value, device=like.device).to(dtype) for value in divisors]
-    first, second = sum_over(torch.stack(each), group)
+    first, second = outside_of_compilers(sum_over)(torch.stack(each), group)
     return first, second
 
 

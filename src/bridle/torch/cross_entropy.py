@@ -26,8 +26,8 @@ from bridle.torch.index_loss import LossCall, can_serve, index_loss
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import reduce_losses
 from bridle.torch.rows import row_parts
-from bridle.torch.sharded_losses import Settings, outside_of_compilers, sharded_cross_entropy
-from bridle.torch.shards import is_distributed
+from bridle.torch.sharded_losses import Settings, sharded_cross_entropy
+from bridle.torch.shards import is_distributed, outside_of_compilers
 
 _NUMBERS = frozenset({int, float})
 

@@ -35,12 +35,8 @@ from bridle.torch.linear_rows import (
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import reduce_losses
 from bridle.torch.rows import is_plain_call
-from bridle.torch.sharded_losses import (
-    Settings,
-    outside_of_compilers,
-    sharded_linear_cross_entropy,
-)
-from bridle.torch.shards import is_distributed
+from bridle.torch.sharded_losses import Settings, sharded_linear_cross_entropy
+from bridle.torch.shards import is_distributed, outside_of_compilers
 
 
 @takes_head_calls(TENSORS)

@@ -61,14 +61,6 @@ class Settings(NamedTuple):
     check: bool | None
 
 
-def outside_of_compilers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that a compiler calls as it is."""
-    if not torch.compiler.is_compiling():
-        return function
-    disabled: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return disabled
-
-
 class _Prepared(NamedTuple):
     """A call whose options and shapes are right, as far as this rank can tell."""
 

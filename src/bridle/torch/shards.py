@@ -15,10 +15,11 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -28,6 +29,7 @@ from bridle.torch.parts import widest_dtype
 
 # What each rank tells of a call: whether it failed, its columns, and at most so many facts.
 _FACTS = 30
+_NUMBERS = (Tensor, int, float, np.generic, np.ndarray, torch.SymInt, torch.SymFloat)
 
 
 class Shard(NamedTuple):
@@ -68,8 +70,12 @@ class Shard(NamedTuple):
 # --- groups ---------------------------------------------------------------------------------------
 
 
-def is_group(value: Any) -> bool:
-    """Tell process groups and meshes of devices."""
+def is_number(value: Any) -> bool:
+    """Tell what divides by itself from a group; a compiler cannot tell groups."""
+    return isinstance(value, _NUMBERS)
+
+
+def _is_group(value: Any) -> bool:
     mesh = sys.modules.get("torch.distributed.device_mesh")
     kinds = (getattr(dist, "ProcessGroup", None), getattr(mesh, "DeviceMesh", None))
     return isinstance(value, tuple(kind for kind in kinds if kind is not None))
@@ -78,7 +84,7 @@ def is_group(value: Any) -> bool:
 def process_group(value: Any, name: str = "group") -> Any:
     """Return the process group that is meant, to which this process belongs."""
     expected = "a process group, or a DeviceMesh of one dimension"
-    if not is_group(value):
+    if not _is_group(value):
         raise checks.InputError.of(name, expected=expected, found=repr(value))
     if not isinstance(value, dist.ProcessGroup):
         if value.ndim != 1:
@@ -110,12 +116,11 @@ def local_part(value: Any, axis: int, name: str, group: Any) -> tuple[Tensor, An
     """Return this rank's part of a DTensor that is sharded along an axis, and its group."""
     mesh, placements = value.device_mesh, tuple(value.placements)
     if mesh.ndim != 1 or not placements[0].is_shard(axis):
-        raise checks.InputError.of(
-            name,
-            expected=f"a DTensor with the one placement Shard({axis}): by its classes",
-            found=f"{placements} on a mesh of shape {tuple(mesh.shape)}",
-            hint="; its full_tensor() is a plain one",
+        hint = (
+            f"; its full_tensor() is one, and one that is sharded by its classes is taken: "
+            f"Shard({axis}) on a mesh of one dimension, not {placements} on {tuple(mesh.shape)}"
         )
+        raise checks.InputError.of(name, expected="a plain tensor", found="a DTensor", hint=hint)
     if group is not None and process_group(group) != mesh.get_group():
         found = "a DTensor of another group"
         raise checks.InputError.of("group", expected="that of the DTensor", found=found)
@@ -130,6 +135,14 @@ def on_this_rank(value: Any, axis: int, name: str) -> Any:
         return value.to_local()
     expected = f"one that is sharded along axis {axis}, or not at all"
     raise checks.InputError.of(name, expected=expected, found=f"a DTensor {value.placements}")
+
+
+def outside_of_compilers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that a compiler calls as it is."""
+    if not torch.compiler.is_compiling():
+        return function
+    disabled: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return disabled
 
 
 # --- the first exchange ---------------------------------------------------------------------------
