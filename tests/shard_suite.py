@@ -470,6 +470,25 @@ def a_common_offset(world: World) -> None:
 
 
 @case
+def a_target_that_is_nearly_certain(world: World) -> None:
+    """Of p near 1 the gradient p − 1 keeps its digits, in float32 too."""
+    classes = 3 * world.size
+    scores = torch.zeros(4, classes)
+    target = torch.tensor([0, 1, classes - 1, 4])
+    scores[range(4), target] = torch.tensor([5.0, 12.0, 18.0, 22.0])
+    whole = scores.double().requires_grad_()
+    oracle(whole, target, reduction="sum")["loss"].backward()
+    bounds = slice(3 * world.rank, 3 * world.rank + 3)
+    before = thresholds.COMPILED_TENSOR_NUMBERS
+    for numbers in (before, 0):
+        thresholds.COMPILED_TENSOR_NUMBERS = numbers
+        own = scores[:, bounds].clone().requires_grad_()
+        bridle.cross_entropy(own, target, reduction="sum", group=world.group).backward()
+        thresholds.COMPILED_TENSOR_NUMBERS = before
+        torch.testing.assert_close(own.grad.double(), whole.grad[:, bounds], rtol=1e-5, atol=0)
+
+
+@case
 def hostile_rows(world: World) -> None:
     """Masked classes, masked shards, masked targets, NaN and infinity: as of whole rows."""
     generator = new_generator(8)

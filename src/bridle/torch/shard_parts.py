@@ -311,7 +311,7 @@ def _merged(
     ctx.mark_non_differentiable(*constant_parts(parts, target, options), *more)
     ctx.set_materialize_grads(False)
     gap = own["soft_gap" if soft else "target_gap"]
-    kept = (own["maximum"].to(dtype), own["log_sum"], gap, share[rank].to(dtype))
+    kept = (own["maximum"].to(dtype), own["log_sum"], gap, share[rank])
     of_whole = (parts.maximum, parts.log_sum, parts.mean_gap)
     ctx.save_for_backward(*given, target, weight, *kept, *of_whole)
     return *parts, *more
@@ -425,9 +425,13 @@ def _own_coefficients(
 ) -> Coefficients:
     """Return what the kernels make this rank's columns of a gradient with; see above.
 
-    Rows whose columns are all masked get none: their softmax is NaN, and their gradient 0.
+    Rows whose columns are all masked get none: their softmax is NaN, and their gradient 0. On a CPU
+    the kernels take them in float64: where p is near 1, ``P a − t`` is all that is left.
     """
-    a, b, s, t = asked
+    dtype = share.dtype if share.device.type == "cpu" else asked.a.dtype
+    share = share.to(dtype)
+    a, b, s, t = (None if each is None else each.to(dtype) for each in asked)
+    assert a is not None
     own_a, own_b = _times(a, share), None
     if b is not None:
         log_share = torch.where(share == 0, 0, torch.log(share))
