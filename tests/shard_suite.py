@@ -730,7 +730,7 @@ def errors_of_all_ranks(world: World) -> None:
     raises(bridle.TargetRangeError, "row 2 is 99", loss(scores, far))
     raises(bridle.InputError, "group: expected a process group", loss(scores, target, group="tp"))
     raises(bridle.InputError, "classes: expected between", loss(scores, target, classes=99))
-    raises(bridle.InputError, "classes: expected between", loss(scores, target, classes=0))
+    raises(bridle.InputError, "classes: expected a whole number", loss(scores, target, classes=0))
     raises(
         bridle.InputError,
         "group: expected a process group",
@@ -749,6 +749,9 @@ def errors_of_all_ranks(world: World) -> None:
     raises(bridle.InputError, "at least one class", loss(torch.zeros(4, 0), target))
     raises(bridle.InputError, "label_smoothing", loss(scores, target, label_smoothing=2.0))
     raises(bridle.InputError, "normalizer", loss(scores, target, normalizer=-1.0))
+    no_choice = torch.zeros(4, 0, dtype=torch.long), torch.zeros(4, 0)
+    raises(bridle.InputError, "target[0]", loss(scores, no_choice))
+    raises(bridle.InputError, "tensors with values", loss(scores.to("meta"), target))
     uneven = torch.full((4, 3), 0.25)
     raises(bridle.InputError, "row 0 is a sum of", loss(scores, uneven))
     raises(bridle.InputError, "target", loss(scores, torch.zeros(3, dtype=torch.long)))

@@ -144,8 +144,9 @@ def sharded_linear_cross_entropy(
         "linear_cross_entropy", group, features, classes, settings, prepared, facts
     )
     head, positions, cut = made
-    own_bias = None if head.bias is None else head.bias[: shard.width]
-    head = head._replace(weight=head.weight[: shard.width], bias=own_bias)
+    if shard.width < shard.columns:  # a view costs its gradient a copy
+        own_bias = None if head.bias is None else head.bias[: shard.width]
+        head = head._replace(weight=head.weight[: shard.width], bias=own_bias)
     settings = _flat_weights(settings, positions)
 
     def find(
@@ -189,8 +190,8 @@ def _replicated(features: Any) -> Any:
 
 def _prepared(scores: Tensor, target: Any, settings: Settings) -> _Prepared:
     """Check the options and what the shapes tell."""
-    if not (is_plain_call() and has_values(scores)):
-        found = "a call inside torch.func or a forward derivative, or tensors without values"
+    if not is_plain_call():
+        found = "a call inside torch.func or a forward derivative"
         raise checks.InputError.of("group", expected="tensors under autograd alone", found=found)
     asked = asked_outputs(settings.outputs)
     smoothing = checks.fraction(settings.label_smoothing, "label_smoothing")
@@ -207,11 +208,13 @@ def _prepared(scores: Tensor, target: Any, settings: Settings) -> _Prepared:
         checks.score_layout(arguments.like(scores))
     if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
         choices = target[0].shape[-1] if target[0].dim() else 0
+        if choices == 0:
+            found = f"shape {tuple(target[0].shape)}"
+            raise checks.InputError.of("target[0]", expected="indices (N, k)", found=found)
     else:
         refuse_pieces(target, "target")
         target = arguments.on_device_of(target, scores)
         choices = 0 if target.dim() == scores.dim() else 1
-    # A row of no choice is still gathered: its parts are what the masses of nothing are of.
     rows = prod(scores.shape[:1] + scores.shape[2:]) if scores.dim() > 1 else 1
     return _Prepared(scores, target, asked, terms, options, choices, rows)
 
@@ -226,14 +229,23 @@ def _agreed(
     more: dict[str, Any] | None = None,
 ) -> tuple[_Prepared, Shard]:
     """Prepare the call, and return it once all ranks have prepared the same."""
+    _refuse_stand_ins(like)
     try:
         call = prepare()
+        classes = None if classes is None else checks.count(classes, "classes")
         facts = {"group": name, "classes": classes, **(more or {}), **_facts(call, settings)}
     except Exception:
         tell_failure(group, like)
         raise
     columns = call.scores.shape[min(1, call.scores.dim() - 1)]
     return call, agree(group, columns, facts, like)
+
+
+def _refuse_stand_ins(tensor: Tensor) -> None:
+    """Refuse tensors without values, of which no rank could tell another."""
+    if not has_values(tensor):
+        found = f"{type(tensor).__name__} on {tensor.device}"
+        raise checks.InputError.of("group", expected="tensors with values", found=found)
 
 
 def _facts(call: _Prepared, settings: Settings) -> dict[str, Any]:

@@ -137,12 +137,19 @@ def on_this_rank(value: Any, axis: int, name: str) -> Any:
     raise checks.InputError.of(name, expected=expected, found=f"a DTensor {value.placements}")
 
 
+_OUTSIDE: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+
 def outside_of_compilers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that a compiler calls as it is."""
+    """Return a function that a compiler calls as it is, and always the same one.
+
+    It is made when a compiler first asks for it: what makes it takes seconds to import.
+    """
     if not torch.compiler.is_compiling():
         return function
-    disabled: Callable[..., Any] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-    return disabled
+    if function not in _OUTSIDE:
+        _OUTSIDE[function] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return _OUTSIDE[function]
 
 
 # --- the first exchange ---------------------------------------------------------------------------
