@@ -1214,6 +1214,45 @@ def fsdp_shards_what_is_no_vocabulary(world: World) -> None:
 
 
 @case
+def fsdp_over_rows_and_tensor_parallel_classes(world: World) -> None:
+    """Shard a head twice: by its classes, and what is left of it over the ranks of the rows."""
+    if world.size != 4:
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    mesh = init_device_mesh("cpu", (2, 2), mesh_dim_names=("rows", "classes"))
+    generator = new_generator(27)
+    features, weight = double_numbers(generator, 4, 3), double_numbers(generator, 8, 3)
+    target = torch.tensor([0, 7, 3, 4])
+    whole = weight.clone().requires_grad_()
+    right = F.cross_entropy(features @ whole.T, target)
+    right.backward()
+
+    class Head(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(distribute_tensor(weight, mesh["classes"], [Shard(0)]))
+
+        def forward(self, features: Tensor, target: Tensor) -> Tensor:
+            loss: Tensor = bridle.linear_cross_entropy(
+                features, self.weight, target, normalizer=mesh["rows"]
+            )
+            return loss
+
+    head = fully_shard(Head(), mesh=mesh["rows"])
+    row = mesh.get_local_rank("rows")
+    own = slice(2 * row, 2 * row + 2)
+    loss = head(features[own], target[own])
+    (2 * loss).backward()
+    total = loss.detach().clone()
+    dist.all_reduce(total, group=mesh["rows"].get_group())
+    assert_near(total, right)
+    assert_near(head.weight.grad.full_tensor(), whole.grad)
+
+
+@case
 def compiled(world: World) -> None:
     """Under a compiler the call is a graph break; nothing else changes."""
     if world.size != 2:

@@ -150,6 +150,7 @@ def cross_entropy(
 
     Examples
     --------
+    >>> import torch
     >>> scores = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0]], requires_grad=True)
     >>> loss = cross_entropy(scores, torch.tensor([0, 1]))
     >>> loss.backward()
