@@ -207,7 +207,7 @@ def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Pat
 
 
 def test_the_command_chooses_what_one_process_chooses(tmp_path: Path) -> None:
-    folder, figures = shards(tmp_path / "shards", 3), []
+    folder = shards(tmp_path / "shards", 3)
     options = ["fit", folder, "--Cs", "0.01,1", "--tol", "1e-12", "--json"]
     alone = subprocess.run(
         [sys.executable, "-m", "bridle", *map(str, options)],
@@ -215,8 +215,7 @@ def test_the_command_chooses_what_one_process_chooses(tmp_path: Path) -> None:
     )  # fmt: skip
     together = torchrun(2, *options)
     assert together.returncode == 0, together.stderr
-    for text in (alone.stdout, together.stdout):
-        figures.append(json.loads(text)["cross_validation"]["scores"])
+    figures = [json.loads(each.stdout)["cross_validation"]["scores"] for each in (alone, together)]
     for one, other in zip(*figures, strict=True):
         assert other == pytest.approx(one, rel=1e-9)
 

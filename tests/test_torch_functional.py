@@ -237,7 +237,7 @@ def test_a_function_of_both_worlds_can_be_pickled_and_asked_for_its_signature() 
 
     assert pickle.loads(pickle.dumps(bridle.cross_entropy)) is bridle.cross_entropy
     shown, plain = inspect.signature(bridle.cross_entropy), inspect.signature(cross_entropy)
-    assert set(shown.parameters) == {*plain.parameters, "inplace"}
+    assert set(shown.parameters) == {*plain.parameters, "inplace", "group", "classes"}
     assert all(shown.parameters[name] == each for name, each in plain.parameters.items())
     text = inspect.getdoc(cross_entropy) or ""
     assert (bridle.cross_entropy.__doc__ or "").startswith(text[: text.index("Parameters")])

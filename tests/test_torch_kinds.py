@@ -189,7 +189,9 @@ def test_tensors_of_several_processes_are_refused(mesh: Any) -> None:
     from torch.distributed.tensor import Shard, distribute_tensor
 
     pieces = distribute_tensor(SCORES.clone(), mesh, [Shard(0)])
-    refuse_everywhere(pieces, distribute_tensor(INDEX, mesh, [Shard(0)]), "found a DTensor; its")
+    index = distribute_tensor(INDEX, mesh, [Shard(0)])
+    matrix = distribute_tensor(SCORES.clone(), mesh, [Shard(1)])  # Shard(0) is a vocabulary's
+    refuse_everywhere(pieces, index, "found a DTensor; its", matrix)
 
 
 def test_nested_tensors_are_refused() -> None:
@@ -198,7 +200,7 @@ def test_nested_tensors_are_refused() -> None:
     refuse_everywhere(nested, target, "found a nested one; its values")
 
 
-def refuse_everywhere(scores: Any, target: Any, match: str) -> None:
+def refuse_everywhere(scores: Any, target: Any, match: str, matrix: Any = None) -> None:
     """Ask for one line that names the argument, of scores and of targets."""
     calls: list[tuple[str, Callable[[], Any]]] = [
         ("input", lambda: bridle.cross_entropy(scores, target)),
@@ -214,7 +216,12 @@ def refuse_everywhere(scores: Any, target: Any, match: str) -> None:
         ("scores", lambda: bridle.log_softmax(scores)),
         ("scores", lambda: bridle.logsumexp(scores)),
         ("features", lambda: bridle.linear_cross_entropy(scores, HEAD, target)),
-        ("weight", lambda: bridle.linear_cross_entropy(SCORES, scores, INDEX)),
+        (
+            "weight",
+            lambda: bridle.linear_cross_entropy(
+                SCORES, scores if matrix is None else matrix, INDEX
+            ),
+        ),
         ("target", lambda: bridle.linear_cross_entropy(SCORES, HEAD, target)),
         ("outputs", lambda: functional.causal_lm_loss(scores, target)),
     ]

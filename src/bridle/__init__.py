@@ -95,14 +95,18 @@ __all__ = [
 
 # The functions that answer tensors too, in PyTorch, once a first tensor is passed.
 binary_cross_entropy = takes_tensors(losses.binary_cross_entropy)
-cross_entropy = takes_tensors(losses.cross_entropy, inplace=False)
+cross_entropy = takes_tensors(losses.cross_entropy, inplace=False, group=None, classes=None)
 cross_entropy_of = takes_tensors(information.cross_entropy_of)
 entropy = takes_tensors(information.entropy)
 focal_loss = takes_tensors(losses.focal_loss)
 kl_divergence = takes_tensors(information.kl_divergence)
 likelihood = takes_tensors(losses.likelihood)
 linear_cross_entropy = takes_tensors(
-    linear.linear_cross_entropy, gradient_filter=None, unbiased=True
+    linear.linear_cross_entropy,
+    gradient_filter=None,
+    unbiased=True,
+    group=None,
+    classes=None,
 )
 log_likelihood = takes_tensors(losses.log_likelihood)
 log_sigmoid = takes_tensors(probabilities.log_sigmoid)

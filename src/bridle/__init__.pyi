@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar, overload
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import dtype as TorchDType  # noqa: N812 — its own name is the parameter's
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 
 from bridle import calibrate as calibrate
 
@@ -132,7 +134,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -142,6 +144,8 @@ def cross_entropy(
     axis: int | None = None,
     dim: int | None = None,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
 ) -> T: ...
 @overload
 def cross_entropy(
@@ -153,7 +157,7 @@ def cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -163,6 +167,8 @@ def cross_entropy(
     axis: int | None = None,
     dim: int | None = None,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
 ) -> CrossEntropyOutputs: ...
 @overload
 def cross_entropy(
@@ -258,7 +264,7 @@ def focal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     on_empty: OnEmpty = "nan",
     axis: int | None = None,
     dim: int | None = None,
@@ -322,7 +328,7 @@ def linear_cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -332,6 +338,8 @@ def linear_cross_entropy(
     gradient_filter: float | None = None,
     unbiased: bool = True,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
     shift: int = 0,
 ) -> T: ...
 @overload
@@ -346,7 +354,7 @@ def linear_cross_entropy(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -356,6 +364,8 @@ def linear_cross_entropy(
     gradient_filter: float | None = None,
     unbiased: bool = True,
     check: bool | None = None,
+    group: ProcessGroup | DeviceMesh | None = None,
+    classes: int | None = None,
     shift: int = 0,
 ) -> CrossEntropyOutputs: ...
 
@@ -513,7 +523,7 @@ def nll(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Beside | None = None,
-    normalizer: Beside | None = None,
+    normalizer: Beside | ProcessGroup | DeviceMesh | None = None,
     on_empty: OnEmpty = "nan",
     axis: int | None = None,
     dim: int | None = None,

@@ -792,7 +792,9 @@ def memory_budget(value: Any) -> int | None:
     return int(value)
 
 
-def linear_head(features: tuple[int, ...], weight: tuple[int, ...]) -> None:
+def linear_head(
+    features: tuple[int, ...], weight: tuple[int, ...], *, has_classes: bool = True
+) -> None:
     """Refuse features and a weight that no product can be made of."""
     if not features or len(weight) != 2 or features[-1] != weight[1]:
         raise InputError.of(
@@ -800,7 +802,7 @@ def linear_head(features: tuple[int, ...], weight: tuple[int, ...]) -> None:
             expected="(…, D) beside a weight of shape (C, D)",
             found=f"{features} and {weight}",
         )
-    if weight[0] == 0:
+    if has_classes and weight[0] == 0:
         raise InputError.of("weight", expected="a row for each of one class or more", found="none")
 
 

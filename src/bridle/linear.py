@@ -91,6 +91,9 @@ def linear_cross_entropy(
         result depends on it by rounding alone.
     gradient_filter, unbiased
         Of tensors alone, whose gradient is made with the loss: see `linear_cross_entropy_gradient`.
+    group, classes
+        Of tensors alone: the rows of the weight are shared out over the ranks of a process group;
+        see `bridle.torch.linear_cross_entropy`.
 
     Returns
     -------

@@ -10,6 +10,7 @@ file              subject
 ``bending.py``    softcap and temperature: the scores that the softmax sees, and their slope
 ``row_loss.py``   a row's loss, and its derivative by each part, term beside term
 ``focal.py``      the focal term, which a target's own may be bent by, and its derivative
+``merging.py``    the parts of whole rows, from those of disjoint columns
 ``outputs.py``    what else the parts tell: entropy, log-sum-exp, log-probability
 ================= ================================================================================
 """

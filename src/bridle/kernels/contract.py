@@ -43,6 +43,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bridle.formula.merging import merged
+
 Array = npt.NDArray[Any]
 
 
@@ -91,35 +93,11 @@ def merge_parts(pieces: Sequence[RowParts], owner: Array | None = None) -> RowPa
     True
     """
     kind, stacked = pieces[0].maximum.dtype, _stack(pieces)
-    maxima = stacked["maximum"]
-    masked, maximum = maxima == -np.inf, maxima.max(axis=0)
-    with np.errstate(invalid="ignore"):
-        rise = np.where(masked, 0.0, maximum - maxima)
-    top = np.where(masked, np.inf, rise).argmin(axis=0)[None]
-    log_sum, share = _merge_logs(np.where(masked, -np.inf, stacked["log_sum"] - rise), top)
-    broken = np.where(np.isnan(log_sum), np.nan, 0.0)
-    merged = {"maximum": maximum, "log_sum": log_sum}
-    for gap, mass in (("smooth_gap", "smooth_weight"), ("soft_gap", "soft_mass")):
-        if gap in stacked:
-            lift = np.where(stacked[mass] == 0, 0.0, stacked[mass] * rise)
-            nothing = np.where(stacked[mass] == 0, 0.0, np.inf)
-            own = np.where(masked, nothing, stacked[gap] + lift)
-            merged[gap] = own.sum(axis=0) + broken
-            merged[mass] = stacked[mass].sum(axis=0)
-    if "allowed" in stacked:
-        merged["allowed"] = stacked["allowed"].sum(axis=0)
-    if "mean_gap" in stacked:
-        terms = np.where(share == 0, 0.0, share * (stacked["mean_gap"] + rise))
-        merged["mean_gap"] = terms.sum(axis=0) + broken
-    if "argmax" in stacked:
-        merged["argmax"] = np.take_along_axis(stacked["argmax"], top, 0)[0]
-    if "target_gap" in stacked and owner is not None:
-        mine = np.arange(len(pieces))[:, None] == owner
-        own = np.where(masked, np.inf, stacked["target_gap"] + rise)
-        merged["target_gap"] = np.where(mine, own, 0.0).sum(axis=0) + broken
+    with np.errstate(invalid="ignore", divide="ignore"):
+        parts, _ = merged(np, stacked, np.arange(len(pieces))[:, None], owner)
     counts = {"allowed", "argmax"}
     return RowParts(
-        **{name: part if name in counts else part.astype(kind) for name, part in merged.items()}
+        **{name: part if name in counts else part.astype(kind) for name, part in parts.items()}
     )
 
 
@@ -131,18 +109,3 @@ def _stack(pieces: Sequence[RowParts]) -> dict[str, Array]:
         name: part if part.dtype.kind == "i" else part.astype(np.float64)
         for name, part in stacked.items()
     }
-
-
-def _merge_logs(logs: Array, top: Array) -> tuple[Array, Array]:
-    """Return ``log Σ exp(logs)`` and the share of each piece in the sum.
-
-    ``exp(logs) − 1`` of the piece with the maximum is summed, and its 1 stays out: beside it, a
-    rest below 1e-16 would vanish.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        masses = np.exp(logs)
-        rests = masses.copy()
-        np.put_along_axis(rests, top, np.expm1(np.take_along_axis(logs, top, 0)), 0)
-        log_sum = np.log1p(rests.sum(axis=0))
-        log_sum[np.isneginf(logs).all(axis=0)] = np.nan
-        return log_sum, masses / masses.sum(axis=0)

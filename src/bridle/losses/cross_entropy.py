@@ -91,6 +91,8 @@ def cross_entropy(
         weights may be negative, and an index out of range gives NaN in its row.
     inplace : bool
         Of tensors alone: write the gradient over their memory; see `bridle.torch.cross_entropy`.
+    group, classes
+        Of tensors alone: their classes are shared out over the ranks of a process group; see there.
 
     Returns
     -------

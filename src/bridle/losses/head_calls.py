@@ -17,6 +17,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from numbers import Real
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -66,7 +67,7 @@ def takes_head_calls(
             shift = checks.shift(remaining.pop("shift", 0))
             if shift:
                 features, target, remaining = _shifted(features, target, remaining, shift)
-            if _has_several_outputs(weight):
+            if _has_several_outputs(weight) and remaining.get("group") is None:
                 result = _loss_of_outputs(function, library, features, weight, target, remaining)
             else:
                 result = function(features, weight, target, **remaining)
@@ -222,7 +223,11 @@ def _loss_of_outputs(
     biases = None if bias is None else bias.reshape(classes, output_count)
     has_weight_per_output = sample_weight is not None and tuple(sample_weight.shape) != rows
     output_weights = sample_weight.reshape(*rows, output_count) if has_weight_per_output else None
-    if options.get("reduction", "mean") == "mean" and options.get("normalizer") is None:
+    normalizer = options.get("normalizer")
+    if not (normalizer is None or isinstance(normalizer, Real) or hasattr(normalizer, "dtype")):
+        found, expected = type(normalizer).__name__, "a number beside a weight of several outputs"
+        raise checks.InputError.of("normalizer", expected=expected, found=found)
+    if options.get("reduction", "mean") == "mean" and normalizer is None:
         options["normalizer"] = _divisor(target, sample_weight, options, soft, rows, sizes)
     if options.get("random_state") is not None:  # each place draws its own numbers
         options["random_state"] = np.random.default_rng(options["random_state"])

@@ -17,6 +17,7 @@ from bridle import checks
 from bridle.torch import arguments
 from bridle.torch.kinds import refuse_pieces
 from bridle.torch.parts import accumulator_dtype
+from bridle.torch.shards import Shard
 
 
 class ClassRows(NamedTuple):
@@ -30,6 +31,9 @@ class ClassRows(NamedTuple):
     counted: Tensor | None  # (N,) bool; None: every row counts
     unknown: Tensor | None  # (N,) bool: out of range, unchecked; None: no row
     loss_shape: tuple[int, ...]
+    # Of a sharded vocabulary, what the ranks have told each other of the targets.
+    target_weight: Tensor | None = None  # (N,) or (N, k): the class weights of indices
+    likeliest: Tensor | None = None  # (N,): the most probable class of distributions
 
     @property
     def soft(self) -> bool:
@@ -43,8 +47,14 @@ class ClassRows(NamedTuple):
         """
         if self.weight is None or self.target.is_floating_point():
             return self.mass
-        if self.mass is not None:
-            return self.mass * self.weight[self.target]
+        chosen = self.weight_of_targets()
+        return chosen if self.mass is None else self.mass * chosen
+
+    def weight_of_targets(self) -> Tensor:
+        """Return the class weights of class indices, any of a row that is ignored."""
+        if self.target_weight is not None:
+            return self.target_weight
+        assert self.weight is not None
         return self.weight[self.target.clamp(min=0)]
 
 
@@ -57,23 +67,35 @@ def class_rows(
     sample_weight: Any,
     check: bool | None,
     name: str = "input",
+    shard: Shard | None = None,
 ) -> ClassRows:
-    """Check the arguments of a loss of class targets and bring them to rows."""
+    """Check the arguments of a loss of class targets and bring them to rows.
+
+    Given the ``shard`` that the input is of, targets are ids of all its classes, while weights and
+    distributions become those of its own; the scores keep their padding.
+    """
     shape = tuple(input.shape)
-    if not shape or shape[min(len(shape) - 1, 1)] == 0:
+    place = min(len(shape) - 1, 1)
+    if not shape or (shape[place] == 0 and shard is None):
         checks.score_layout(arguments.like(input), name)
-    classes = shape[0] if len(shape) == 1 else shape[1]
+    classes = own_classes = shape[place]
+    if shard is not None:
+        classes, own_classes = shard.classes, shard.width
+        shape = (*shape[:place], own_classes, *shape[place + 1 :])
     loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
     check_values = arguments.should_check(check, input)
     dtype = accumulator_dtype(input.dtype)
     mass = counted = unknown = None
     if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
-        rows_target, mass = _sparse(target[0], target[1], shape, ignore_index, check_values)
+        whole_shape = (*shape[:place], classes, *shape[place + 1 :])
+        rows_target, mass = _sparse(target[0], target[1], whole_shape, ignore_index, check_values)
         mass = mass.to(dtype)
     else:
         given = arguments.on_device_of(target, input)
+        if shard is not None and given.dim() == len(shape):
+            given = shard.own(given, place)
         if tuple(given.shape) == shape and not _is_index(given, loss_shape):
-            rows_target = _dense(given, ignore_index, dtype, check_values)
+            rows_target = _dense(given, ignore_index, dtype, check_values, shard)
         else:
             _refuse_unless_index(given, shape, loss_shape, classes)
             trusted = check is False or (check is None and input.device.type != "cpu")
@@ -81,7 +103,9 @@ def class_rows(
                 given, classes, ignore_index, check_values, trusted
             )
     if weight is not None:
-        weight = arguments.weights(weight, "weight", (classes,), dtype, input, check_values)
+        if shard is not None:
+            weight = shard.own(arguments.on_device_of(weight, input, "weight"), 0)
+        weight = arguments.weights(weight, "weight", (own_classes,), dtype, input, check_values)
         if weight.requires_grad:
             raise checks.InputError.of(
                 "weight", expected="constants", found="a tensor with a gradient"
@@ -174,9 +198,19 @@ def _(target: Tensor, classes: int, ignore_index: int) -> Tensor:  # noqa: ARG00
     return torch.empty_like(target)
 
 
-def _dense(target: Tensor, ignore_index: int, dtype: torch.dtype, check_values: bool) -> Tensor:
+def _dense(
+    target: Tensor,
+    ignore_index: int,
+    dtype: torch.dtype,
+    check_values: bool,
+    shard: Shard | None = None,
+) -> Tensor:
     _refuse_ignore_index(ignore_index)
-    if check_values:
+    if check_values and shard is not None:
+        tolerance = arguments.sum_tolerance(target, 0)
+        if arguments.any_true(~((target >= 0) & (target <= 1 + tolerance))):
+            arguments.unit_interval(target, "target")  # their sums are found with the loss
+    elif check_values:
         arguments.distributions(target, "target", 0 if target.dim() == 1 else 1)
     return as_rows(target if target.is_floating_point() else target.to(dtype))
 

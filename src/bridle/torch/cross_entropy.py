@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from bridle import checks
-from bridle.formula.outputs import collected, log_probability
-from bridle.formula.row_loss import Terms, row_loss, weighted
-from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
+from bridle.formula.row_loss import Terms
+from bridle.losses.outputs import asked_outputs
 from bridle.torch import arguments
-from bridle.torch.class_rows import ClassRows, as_rows, class_rows, in_default_layout
+from bridle.torch.class_rows import as_rows, class_rows, in_default_layout
+from bridle.torch.composition import (
+    collect_outputs,
+    divisor_and_terms,
+    refuse_options,
+    refuse_overwriting,
+    row_losses,
+)
 from bridle.torch.few_scores import loss_of_few_scores
 from bridle.torch.fused import FusedSum, can_fuse, fused_loss
 from bridle.torch.index_loss import LossCall, can_serve, index_loss
-from bridle.torch.parts import Options, Parts, accumulator_dtype
-from bridle.torch.reduction import ordered_sum, reduce_losses
+from bridle.torch.parts import Options, Parts
+from bridle.torch.reduction import reduce_losses
 from bridle.torch.rows import row_parts
+from bridle.torch.sharded_losses import Settings, sharded_cross_entropy
+from bridle.torch.shards import is_distributed, outside_of_compilers
 
 _NUMBERS = frozenset({int, float})
 
@@ -34,7 +41,7 @@ def cross_entropy(
     reduction: checks.Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Tensor | None = None,
-    normalizer: Tensor | float | None = None,
+    normalizer: Any = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -44,6 +51,8 @@ def cross_entropy(
     axis: int | None = None,
     dim: int | None = None,
     check: bool | None = None,
+    group: Any = None,
+    classes: int | None = None,
 ) -> Any:
     r"""Return ``−log softmax(z)[target]`` in nats, differentiable, averaged over the samples.
 
@@ -68,9 +77,10 @@ def cross_entropy(
         distributions, as torch does, by the number of positions (or their weights).
     ignore_index, reduction, label_smoothing, sample_weight, on_empty
         As in `bridle.cross_entropy`.
-    normalizer : number or Tensor, optional
+    normalizer : number, Tensor or process group, optional
         What a mean divides the sum by, instead of the number (or weight) of this call's targets:
-        the count of tokens over all devices and accumulation steps.
+        the count of tokens over all devices and accumulation steps. A process group (or a
+        one-dimensional DeviceMesh): the sum over its ranks of what each would divide by.
     z_loss : float
         Coefficient of the squared log-sum-exp, which keeps scores from drifting. Class weights
         and smoothing do not touch it: in a mean it is averaged over the positions (or their sample
@@ -95,6 +105,11 @@ def cross_entropy(
         for the device. An unchecked index out of range makes its row's loss NaN, which takes a few
         operations more than one look that finds none: of few indices (64 × 10) checking is the
         quicker. Inside ``torch.compile`` the indices' range is checked alone.
+    group : ProcessGroup or DeviceMesh, optional
+        Over whose ranks the classes are shared out: see below. A `DTensor` that is sharded by its
+        classes needs no group.
+    classes : int, optional
+        With a group: how many classes there are, where the last columns of all are padding.
 
     Returns
     -------
@@ -113,8 +128,29 @@ def cross_entropy(
     UserWarning
         The input looks like probabilities (looked for on the CPU); `nll` is for those.
 
+    Notes
+    -----
+    **A sharded vocabulary.** With ``group`` the input is this rank's columns of the scores, in the
+    order of the ranks; there may be another number of them on each, or none. Class indices are ids
+    of *all* classes, and they, the sample weights and every option are the same on all ranks.
+    ``weight`` and distributions have this rank's columns (or all). Columns beyond ``classes`` are
+    padding and have no part in anything, whatever they hold: their gradient is 0. The loss is what
+    the whole scores would give, to rounding, and the same bits on all ranks; smoothing is over all
+    classes.
+
+    Forward gathers twice over the group: what the call is, then a few numbers a row (a third time
+    for the ``log_prob`` of distributions beside class weights); backward exchanges nothing. The
+    host waits for the first on any device. What is wrong on one rank raises an error on all of
+    them (on a GPU, what is unchecked there makes the others' loss NaN). There is one backward pass,
+    no derivative of it and no `torch.func`; under ``torch.compile`` the call is a graph break.
+
+    **Rows that are split over ranks.** ``normalizer=group`` divides by the sum over that group of
+    what each rank would divide by: the ranks' losses then sum to the mean over all their rows.
+    (DDP averages gradients: multiply the loss by the number of ranks.)
+
     Examples
     --------
+    >>> import torch
     >>> scores = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 0.0]], requires_grad=True)
     >>> loss = cross_entropy(scores, torch.tensor([0, 1]))
     >>> loss.backward()
@@ -129,6 +165,24 @@ def cross_entropy(
     C. M. Bishop, *Pattern Recognition and Machine Learning*, 2006, section 4.3.4.
     B. Zoph et al., *ST-MoE: Designing Stable and Transferable Sparse Expert Models*, 2022 (z-loss).
     """
+    if group is not None or classes is not None or is_distributed(input):
+        settings = Settings(
+            weight,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            sample_weight,
+            normalizer,
+            z_loss,
+            softcap,
+            temperature,
+            on_empty,
+            outputs,
+            check,
+        )
+        return outside_of_compilers(sharded_cross_entropy)(
+            input, target, group, classes, settings, axis=axis, dim=dim, inplace=inplace
+        )
     unasked = weight is None and sample_weight is None and normalizer is None and outputs is None
     if unasked and axis is None and dim is None:
         numbers = label_smoothing, z_loss, softcap, temperature
@@ -220,92 +274,6 @@ def _by_index_kernels(scores: Tensor, call: LossCall) -> Tensor:
     return loss.view(scores.shape[:1] + scores.shape[2:] if scores.dim() > 1 else ())
 
 
-def row_losses(rows: ClassRows, parts: Parts, terms: Terms) -> Tensor:
-    """Return the loss (N,) of each row, 0 where it is not counted."""
-    loss: Tensor = row_loss(torch, parts, parts.gap, rows.mass_of_targets(), terms)
-    if rows.sample_weight is not None:
-        loss = weighted(torch, rows.sample_weight, loss)
-    if rows.unknown is not None:
-        loss = loss * torch.where(rows.unknown, torch.nan, 1.0)
-    return loss if rows.counted is None else torch.where(rows.counted, loss, 0)
-
-
-def divisor_and_terms(
-    rows: ClassRows, terms: Terms, reduction: checks.Reduction, normalizer: Tensor | float | None
-) -> tuple[Tensor | float, Terms]:
-    """Return what the sum of the losses is divided by, and the terms of a loss that is."""
-    if reduction != "mean":
-        return 1.0, terms
-    if normalizer is not None:
-        return normalizer, terms
-    divisor = mean_divisor(rows)
-    if not terms.z_loss or rows.weight is None or rows.soft:
-        return divisor, terms
-    # Class weights do not touch z-loss: it is averaged over the positions, or their weights.
-    positions = torch.as_tensor(mean_divisor(rows._replace(weight=None)), device=rows.scores.device)
-    share = divisor / torch.where(positions == 0, 1, positions)
-    return divisor, terms._replace(z_share=share.to(accumulator_dtype(rows.scores.dtype)))
-
-
-def mean_divisor(rows: ClassRows) -> Tensor | float:
-    """Return Σ sample_weight · weight[target] over counted rows; distributions weigh 1."""
-    shares = rows.sample_weight
-    if rows.weight is not None and not rows.soft:
-        chosen = rows.weight[rows.target.clamp(min=0)]
-        shares = chosen if shares is None else shares * chosen
-    if shares is None:
-        return rows.scores.shape[0] if rows.counted is None else rows.counted.sum()
-    return ordered_sum(shares if rows.counted is None else torch.where(rows.counted, shares, 0))
-
-
-def refuse_overwriting(scores: Tensor) -> None:
-    """Refuse to write a gradient over a leaf that requires it: that would destroy a parameter."""
-    base = scores if scores._base is None else scores._base
-    if torch.is_grad_enabled() and base.is_leaf and base.requires_grad:
-        found = "a leaf that requires a gradient"
-        raise checks.InputError.of("inplace", expected="scores that a model computed", found=found)
-
-
 def _own_memory(rows: Tensor) -> Tensor:
     overlapping = rows.shape[0] > 1 and rows.stride(0) < rows.shape[1]
     return rows.contiguous() if overlapping else rows
-
-
-def collect_outputs(
-    asked: frozenset[str],
-    loss: Tensor,
-    rows: ClassRows,
-    parts: Parts,
-    unweighted: Callable[[], Parts],
-) -> CrossEntropyOutputs:
-    """Return what was asked for; ``unweighted`` finds the parts again, without class weights."""
-
-    def log_probability_of() -> Tensor:
-        plain = parts
-        if rows.weight is not None and rows.target.is_floating_point():
-            # The parts of distributions are weighted: the plain ones take a pass of their own.
-            plain = unweighted()
-        found: Tensor = log_probability(torch, plain, plain.gap, rows.mass)
-        return found if rows.unknown is None else found.masked_fill(rows.unknown, torch.nan)
-
-    found: dict[str, Tensor] = {
-        name: values.view(rows.loss_shape)
-        for name, values in collected(
-            torch, asked, parts, log_probability_of, lambda: _target_class(rows), rows.counted
-        ).items()
-    }
-    return CrossEntropyOutputs(loss=loss if "loss" in asked else None, **found)
-
-
-def _target_class(rows: ClassRows) -> Tensor:
-    if rows.mass is not None:
-        return rows.target.gather(1, rows.mass.argmax(dim=1, keepdim=True))[:, 0]
-    return rows.target.argmax(dim=1) if rows.target.is_floating_point() else rows.target
-
-
-def refuse_options(reduction: str, on_empty: str, normalizer: Any, softcap: float = 0.0) -> None:
-    """Refuse what has no meaning, whatever the scores are."""
-    checks.reduction(reduction)
-    checks.on_empty(on_empty)
-    arguments.normalizer(normalizer, reduction)
-    checks.softcap(softcap)

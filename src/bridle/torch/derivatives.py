@@ -99,9 +99,14 @@ def target_gradient(
     weight: Tensor | None,
     cotangents: Derivatives,
     options: Options,
+    maximum: Tensor | None = None,
 ) -> Tensor:
-    """Return the gradient in distributions as target: ``w · (to_gap · (m − z) + to_mass)``."""
-    gaps = _gaps(bent(scores.to(accumulator_dtype(scores.dtype)), options))
+    """Return the gradient in distributions as target: ``w · (to_gap · (m − z) + to_mass)``.
+
+    ``maximum`` (N,) is that of the rows where the scores are some of their columns.
+    """
+    z = bent(scores.to(accumulator_dtype(scores.dtype)), options)
+    gaps = _gaps(z) if maximum is None else maximum[:, None] - z
     to_gap, to_mass = cotangents[2], cotangents[3]
     result = torch.zeros_like(gaps)
     if to_gap is not None:

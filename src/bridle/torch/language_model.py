@@ -10,12 +10,13 @@ from torch import Tensor
 from bridle import checks
 from bridle.torch import arguments
 from bridle.torch.cross_entropy import cross_entropy
+from bridle.torch.shards import is_distributed, local_part, on_this_rank
 
 
 def causal_lm_loss(
     outputs: Any,
     labels: Tensor,
-    num_items_in_batch: Tensor | float | None = None,
+    num_items_in_batch: Any = None,
     *,
     ignore_index: int = -100,
     weight: Tensor | None = None,
@@ -26,6 +27,8 @@ def causal_lm_loss(
     on_empty: checks.OnEmpty = "nan",
     inplace: bool = False,
     check: bool | None = None,
+    group: Any = None,
+    classes: int | None = None,
 ) -> Tensor:
     """Return the cross-entropy of each next token, as Hugging Face's causal models define it.
 
@@ -39,13 +42,15 @@ def causal_lm_loss(
         The logits, or a model's outputs with an attribute or key ``logits``.
     labels : Tensor (…, T)
         The tokens themselves; position ``t`` is scored against label ``t + 1``.
-    num_items_in_batch : number or Tensor, optional
+    num_items_in_batch : number, Tensor or process group, optional
         What the sum is divided by: the number of labels over all devices and accumulation steps.
         By default the number of this call's labels that are not ignored.
     ignore_index : int
         Labels with this value count nowhere, and neither does the last position.
     weight, label_smoothing, z_loss, softcap, temperature, on_empty, inplace, check
         As in `bridle.torch.cross_entropy`.
+    group, classes
+        As there: the logits are this rank's columns of a sharded vocabulary.
 
     Returns
     -------
@@ -67,7 +72,13 @@ def causal_lm_loss(
     ----------
     Y. Bengio et al., *A Neural Probabilistic Language Model*, 2003.
     """
-    logits = arguments.floating(_logits(outputs), "outputs")
+    logits = _logits(outputs)
+    if is_distributed(logits):
+        whole = logits.shape[-1]
+        logits, group = local_part(logits, logits.dim() - 1, "outputs", group)
+        classes = whole if classes is None else classes
+    logits = arguments.floating(logits, "outputs")
+    labels = on_this_rank(labels, -1, "labels")
     if logits.dim() < 2 or tuple(labels.shape) != tuple(logits.shape[:-1]):
         found = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
         raise checks.InputError.of("labels", expected="(…, T) beside logits (…, T, V)", found=found)
@@ -88,6 +99,8 @@ def causal_lm_loss(
         on_empty=on_empty,
         inplace=inplace,
         check=check,
+        group=group,
+        classes=classes,
     )
     return loss
 

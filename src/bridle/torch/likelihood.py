@@ -11,7 +11,7 @@ from bridle import checks
 from bridle.formula.row_loss import Terms
 from bridle.torch import arguments
 from bridle.torch.class_rows import ClassRows, class_rows, in_default_layout
-from bridle.torch.cross_entropy import divisor_and_terms, refuse_options, row_losses
+from bridle.torch.composition import divisor_and_terms, refuse_options, row_losses
 from bridle.torch.eager import smooth_parts
 from bridle.torch.parts import Options, Parts, accumulator_dtype, empty_parts
 from bridle.torch.reduction import reduce_losses

@@ -16,7 +16,7 @@ from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments, kernels, products
 from bridle.torch.arguments import TENSORS
 from bridle.torch.class_rows import ClassRows, class_rows
-from bridle.torch.cross_entropy import (
+from bridle.torch.composition import (
     collect_outputs,
     divisor_and_terms,
     refuse_options,
@@ -35,6 +35,8 @@ from bridle.torch.linear_rows import (
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import reduce_losses
 from bridle.torch.rows import is_plain_call
+from bridle.torch.sharded_losses import Settings, sharded_linear_cross_entropy
+from bridle.torch.shards import is_distributed, outside_of_compilers
 
 
 @takes_head_calls(TENSORS)
@@ -49,7 +51,7 @@ def linear_cross_entropy(
     reduction: checks.Reduction = "mean",
     label_smoothing: float = 0.0,
     sample_weight: Tensor | None = None,
-    normalizer: Tensor | float | None = None,
+    normalizer: Any = None,
     z_loss: float = 0.0,
     softcap: float = 0.0,
     temperature: float = 1.0,
@@ -59,6 +61,8 @@ def linear_cross_entropy(
     gradient_filter: float | None = None,
     unbiased: bool = True,
     check: bool | None = None,
+    group: Any = None,
+    classes: int | None = None,
 ) -> Any:
     r"""Return the cross-entropy of ``features @ weight.T + bias`` without holding those scores.
 
@@ -117,6 +121,14 @@ def linear_cross_entropy(
         What happens to those entries. True keeps an entry p < ε at the value ε with the
         probability p / ε, so that the expected gradient is exact (PyTorch's generator draws);
         False drops it, as *Cut Your Losses* does: with many classes much of the mass may be lost.
+    group : ProcessGroup or DeviceMesh, optional
+        Over whose ranks the rows of the weight are shared out, see the notes there; ``bias``,
+        ``class_weight`` and distributions as target with them. The features are the same on all
+        ranks, and backward adds up their gradient over the ranks: the one exchange that it makes.
+        A weight that is a `DTensor` sharded by its rows needs no group; features that are one and
+        split in any way are then gathered first.
+    classes : int, optional
+        With a group: how many classes there are, where the last rows of all are padding.
 
     Returns
     -------
@@ -139,6 +151,32 @@ def linear_cross_entropy(
     ----------
     E. Wijmans et al., *Cut Your Losses in Large-Vocabulary Language Models*, 2025.
     """
+    if group is not None or classes is not None or is_distributed(weight):
+        settings = Settings(
+            class_weight,
+            ignore_index,
+            reduction,
+            label_smoothing,
+            sample_weight,
+            normalizer,
+            z_loss,
+            softcap,
+            temperature,
+            on_empty,
+            outputs,
+            check,
+        )
+        return outside_of_compilers(sharded_linear_cross_entropy)(
+            features,
+            weight,
+            target,
+            bias,
+            group,
+            classes,
+            settings,
+            lambda: _plan(memory_budget, gradient_filter, unbiased),
+            _head,
+        )
     asked = asked_outputs(outputs)
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
     refuse_options(reduction, on_empty, normalizer, softcap)
@@ -160,10 +198,7 @@ def linear_cross_entropy(
         temperature=checks.positive(temperature, "temperature"),
         softcap=float(softcap),
     )
-    threshold = (
-        0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
-    )
-    plan = Plan(checks.memory_budget(memory_budget), threshold, unbiased)
+    plan = _plan(memory_budget, gradient_filter, unbiased)
     divisor, terms = divisor_and_terms(rows, terms, reduction, normalizer)
     kept = _counted_rows(rows)
     if kept is not None:
@@ -193,6 +228,13 @@ def linear_cross_entropy(
             for name, value in found._asdict().items()
         )
     )
+
+
+def _plan(memory_budget: int | None, gradient_filter: float | None, unbiased: bool) -> Plan:
+    threshold = (
+        0.0 if gradient_filter is None else checks.fraction(gradient_filter, "gradient_filter")
+    )
+    return Plan(checks.memory_budget(memory_budget), threshold, unbiased)
 
 
 class _LinearLoss(torch.autograd.Function):
@@ -378,15 +420,20 @@ def _gradient_is_known(head: Head, rows: ClassRows, divisor: Tensor | float) -> 
     )
 
 
-def _head(features: Any, weight: Any, bias: Any) -> tuple[Head, tuple[int, ...]]:
-    """Return features in rows, weight and bias, in the one dtype they have or autocast gives."""
+def _head(
+    features: Any, weight: Any, bias: Any, *, is_shard: bool = False
+) -> tuple[Head, tuple[int, ...]]:
+    """Return features in rows, weight and bias, in the one dtype they have or autocast gives.
+
+    A weight that is a shard may be of no class.
+    """
     features, weight = (
         arguments.floating(features, "features"),
         arguments.floating(weight, "weight"),
     )
     if bias is not None:
         bias = arguments.floating(bias, "bias")
-    checks.linear_head(tuple(features.shape), tuple(weight.shape))
+    checks.linear_head(tuple(features.shape), tuple(weight.shape), has_classes=not is_shard)
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise checks.InputError.of(
             "bias", expected=f"shape ({weight.shape[0]},)", found=tuple(bias.shape)

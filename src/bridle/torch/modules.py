@@ -37,7 +37,7 @@ class CrossEntropyLoss(_Loss):
         A weight per class, kept as a buffer.
     ignore_index, reduction, label_smoothing
         As in `torch.nn.CrossEntropyLoss`.
-    z_loss, softcap, temperature, on_empty, inplace, outputs, axis, dim, check
+    z_loss, softcap, temperature, on_empty, inplace, outputs, axis, dim, check, group, classes
         As in `cross_entropy`.
 
     Examples
@@ -65,6 +65,8 @@ class CrossEntropyLoss(_Loss):
         axis: int | None = None,
         dim: int | None = None,
         check: bool | None = None,
+        group: Any = None,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         checks.reduction(reduction)
@@ -83,6 +85,8 @@ class CrossEntropyLoss(_Loss):
             axis=axis,
             dim=dim,
             check=check,
+            group=group,
+            classes=classes,
         )
 
     def forward(
@@ -91,7 +95,7 @@ class CrossEntropyLoss(_Loss):
         target: Tensor | tuple[Tensor, Tensor],
         *,
         sample_weight: Tensor | None = None,
-        normalizer: Tensor | float | None = None,
+        normalizer: Any = None,
     ) -> Any:
         """Return the loss; sample weights and normaliser belong to a batch, not to the module."""
         return cross_entropy(
@@ -138,6 +142,8 @@ class LinearCrossEntropyLoss(_Loss):
         As in `linear_cross_entropy`.
     check, shift
         As there.
+    group, classes
+        As there: ``num_classes`` is then the number of this rank's.
 
     Examples
     --------
@@ -172,6 +178,8 @@ class LinearCrossEntropyLoss(_Loss):
         unbiased: bool = True,
         check: bool | None = None,
         shift: int = 0,
+        group: Any = None,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         checks.reduction(reduction)
@@ -192,6 +200,8 @@ class LinearCrossEntropyLoss(_Loss):
             unbiased=unbiased,
             check=check,
             shift=shift,
+            group=group,
+            classes=classes,
         )
 
     def forward(
@@ -200,7 +210,7 @@ class LinearCrossEntropyLoss(_Loss):
         target: Tensor | tuple[Tensor, Tensor],
         *,
         sample_weight: Tensor | None = None,
-        normalizer: Tensor | float | None = None,
+        normalizer: Any = None,
     ) -> Any:
         """Return the loss; sample weights and normaliser belong to a batch, not to the module."""
         return linear_cross_entropy(
