@@ -50,7 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tensors",
     },
     "dask": {"checks", "data", "estimators", "fit", "ranks"},
-    "calibrate": {"checks", "estimators", "files", "mapped", "probabilities", "tensors"},
+    "calibrate": {
+        "checks", "estimators", "files", "mapped", "probabilities", "ranks", "tensors",
+    },
     # what people look at
     "explain": {
         "calibrate", "checks", "estimators", "judge", "losses", "networks", "rows", "strict_json",

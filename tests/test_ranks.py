@@ -71,7 +71,7 @@ def run(size: int, cases: str, out: Path) -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path) -> None:
-    run(size, "compare,path,search,judge,large", tmp_path / "out")
+    run(size, "compare,path,search,calibrate,judge,large", tmp_path / "out")
     found = json.loads((tmp_path / "out.compare").read_text())
     assert len(found) == 4 * 3 * 3
     for each in found:
@@ -88,6 +88,9 @@ def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path)
         assert differences["scores"] < 1e-7, (name, differences)
         assert differences["coef"] < 1e-5, (name, differences)
         assert differences["out of fold"] < 1e-4, (name, differences)
+    temperature, proven = json.loads((tmp_path / "out.calibrate").read_text())
+    assert 0.1 < temperature < 10
+    assert proven
     merged, whole = json.loads((tmp_path / "out.judge").read_text())
     assert merged.keys() == whole.keys()
     for name in ("samples", "cross_entropy_nats", "accuracy", "brier_score", "confusion_matrix"):

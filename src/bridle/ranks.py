@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -129,7 +130,7 @@ def ranks_of(group: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Alone | 
     """
     timeout = checks.positive(timeout, "timeout")
     torch = sys.modules.get("torch")
-    if group is False or torch is None or not torch.distributed.is_available():
+    if group is False or _is_alone.get() or torch is None or not torch.distributed.is_available():
         return Alone()
     if group is None and not torch.distributed.is_initialized():
         return Alone()
@@ -140,6 +141,19 @@ def ranks_of(group: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Alone | 
     if torch.distributed.get_world_size(group) == 1:
         return Alone()
     return Ranks(group, timeout)
+
+
+_is_alone: ContextVar[bool] = ContextVar("bridle_is_alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let whatever is fitted within be fitted by this process alone."""
+    token = _is_alone.set(True)
+    try:
+        yield
+    finally:
+        _is_alone.reset(token)
 
 
 # How many times each group has begun: the ranks count alike, so that their words are not mixed up.

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.utils.validation import check_is_fitted
 
-from bridle import checks, files
+from bridle import checks, files, ranks
 from bridle.calibrate.base import Calibrator
 from bridle.calibrate.loading import calibrator_of_contents, create
 from bridle.calibrate.temperature import TemperatureScaling
@@ -34,6 +34,8 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     Every sample is used twice, and never to judge what has learnt from it: the calibrator sees
     out-of-fold answers alone. The folds of a `SoftmaxRegression` are fitted in the same passes over
     the data; those by which a `SoftmaxRegressionCV` chose its ``C`` are not fitted again.
+
+    Inside a process group it is this process's rows alone that count.
 
     Parameters
     ----------
@@ -100,6 +102,10 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             Where every answer of the folds is right, or they tell nothing: there is no temperature
             between 0 and ∞ then.
         """
+        with ranks.alone():
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> Self:
         calibrator = create(self.method)
         labels = np.asarray(on_host(y))
         if labels.ndim != 1:
