@@ -136,7 +136,7 @@ def test_the_folds_that_chose_the_strength_are_not_fitted_again(
     real = SoftmaxRegressionCV.fit
 
     def counted(self: SoftmaxRegressionCV, *given: Any, **told: Any) -> SoftmaxRegressionCV:
-        fits.append(len(self.cv))
+        fits.append(self.cv.get_n_splits())
         return real(self, *given, **told)
 
     monkeypatch.setattr(SoftmaxRegressionCV, "fit", counted)

@@ -124,6 +124,19 @@ def test_shards_are_read_by_the_workers(client: Any, digits: Any, tmp_path: Path
         np.savez(paths[-1], X=X[rows], y=y[rows])
     found = on_dask.fit(client, paths, **SETTINGS)
     same(found, SoftmaxRegression(**SETTINGS).fit(X, y), X)
+    frame = pd.DataFrame({"a": X[:, 20], "b": X[:, 30], "c": X[:, 43], "y": y})
+    tables = [tmp_path / "one.csv", tmp_path / "other.csv"]
+    frame[::2].to_csv(tables[0], index=False)
+    frame.loc[1::2, ["c", "y", "b", "a"]].to_csv(tables[1], index=False)
+    by_name = on_dask.fit(client, tables, **SETTINGS)
+    assert by_name.feature_names_in_.tolist() == ["a", "b", "c"]
+    features = frame[["a", "b", "c"]]
+    same(by_name, SoftmaxRegression(**SETTINGS).fit(features, y), features)
+    broken = X[:300].copy()
+    broken[7, 3] = np.nan
+    np.savez(tmp_path / "broken.npz", X=broken, y=y[:300])
+    with pytest.raises(checks.InputError, match=r"row 367, column 3 \(.*broken\.npz\)"):
+        on_dask.fit(client, [paths[0], tmp_path / "broken.npz"], **SETTINGS)
     paths[2].write_bytes(paths[2].read_bytes()[:5_000])
     with pytest.raises(checks.InputError, match=r"part-2\.npz"):
         on_dask.fit(client, paths, **SETTINGS)
@@ -146,6 +159,8 @@ def test_what_is_wrong_is_said(digits: Any) -> None:
         model.fit(whole, da.from_array(y[:1000], chunks=500))
     with pytest.raises(checks.InputError, match="at least two classes, found one class"):
         model.fit(whole, np.zeros(len(y)))
+    with pytest.raises(checks.InputError, match=r"sample_weight.*\(part 1, its own rows counted\)"):
+        model.fit(whole, y, np.where(np.arange(len(y)) == 600, -1.0, 1.0))
 
 
 def test_without_a_client_a_collection_is_refused(digits: Any) -> None:

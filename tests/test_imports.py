@@ -55,7 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # what people look at
     "explain": {
-        "calibrate", "checks", "estimators", "judge", "losses", "networks", "rows", "strict_json",
+        "calibrate", "checks", "estimators", "judge", "losses", "networks", "ranks", "rows",
+        "strict_json",
     },
     "report": {
         "__init__", "calibrate", "checks", "fit", "judge", "mapped", "probabilities", "progress",

@@ -59,6 +59,20 @@ class InputError(ValueError):
         self.found = found
         self.row = row
 
+    def found_at(self, place: str) -> Self:
+        """Return the same error, which says in brackets where it was found.
+
+        >>> str(InputError("X: found NaN", argument="X").found_at("rank 3"))
+        'X: found NaN (rank 3)'
+        """
+        return type(self)(
+            f"{self} ({place})",
+            argument=self.argument,
+            expected=self.expected,
+            found=self.found,
+            row=self.row,
+        )
+
     @classmethod
     def of(
         cls,

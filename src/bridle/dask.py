@@ -68,15 +68,37 @@ def fit(
     if not shards:
         raise checks.InputError.of("shards", expected="at least one file", found="none")
     paths = [os.fspath(each) for each in shards]
-    rows = [client.submit(_loaded, path, target, pure=False) for path in paths]
-    (empty,) = results_of(client, [client.submit(_without_rows, rows[0], pure=False)], timeout)
-    return SoftmaxRegression(**settings).fit(Parts(client, rows, empty), (), timeout=timeout)
+    first = client.submit(_loaded, paths[0], target, pure=False)
+    # The others are read as the first was: columns by their names, words by its words.
+    (known,) = results_of(client, [client.submit(_known_of, first, pure=False)], timeout)
+    others = [client.submit(_loaded, path, target, known, pure=False) for path in paths[1:]]
+    loaded = [first, *others]
+    (empty,) = results_of(client, [client.submit(_without_rows, first, pure=False)], timeout)
+    parts = Parts(client, client.map(_triple, loaded, pure=False), empty, paths)
+    model = SoftmaxRegression(**settings).fit(parts, (), timeout=timeout)
+    if known["feature_names"] is not None:
+        model.feature_names_in_ = np.array(known["feature_names"], dtype=object)
+    model.reading_ = known["fitted"].to_plain()
+    return model
 
 
-def _loaded(path: str, target: str | None) -> tuple[Any, Any, None]:
-    found = data.load(path, target=target)
-    return found.features, found.target, None
+def _loaded(path: str, target: str | None, known: dict[str, Any] | None = None) -> data.Dataset:
+    return data.load(path, target=target, **(known or {}))
 
 
-def _without_rows(loaded: tuple[Any, Any, None]) -> Any:
-    return loaded[0].take(np.zeros(0, np.intp))
+def _known_of(dataset: data.Dataset) -> dict[str, Any]:
+    """Return what is told of a fit's files to read others like them."""
+    return {
+        "feature_names": dataset.feature_names,
+        "width": dataset.features.shape[1],
+        "fitted": dataset.reading,
+        "usual_target": dataset.target_name,
+    }
+
+
+def _triple(dataset: data.Dataset) -> tuple[Any, Any, None]:
+    return dataset.features, dataset.target, None
+
+
+def _without_rows(dataset: data.Dataset) -> Any:
+    return dataset.features.take(np.zeros(0, np.intp))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import reprlib
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
@@ -46,8 +48,10 @@ DEFAULT_TIMEOUT = 60.0
 _INLINE_BYTES = 2**14
 # Signs of life within a timeout.
 _BEATS = 6
+_SECONDS_TO_LEAVE = 5.0  # after an error, for the others to hear of it
+_STORE_LOST = "the group's store is lost"
 # Between two looks at the store: a small share of what was waited already, in seconds.
-_SHARE_OF_WAIT, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 1e-4, 0.05
+_SHARE_OF_WAIT, _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 3e-4, 0.05
 
 
 class RankError(RuntimeError):
@@ -126,13 +130,22 @@ def ranks_of(group: Any = None, *, timeout: float = DEFAULT_TIMEOUT) -> Alone | 
     Raises
     ------
     InputError
-        This process is not in the group.
+        No group, or one that this process is not in.
     """
     timeout = checks.positive(timeout, "timeout")
-    torch = sys.modules.get("torch")
-    if group is False or _is_alone.get() or torch is None or not torch.distributed.is_available():
-        return Alone()
-    if group is None and not torch.distributed.is_initialized():
+    torch: Any = sys.modules.get("torch")
+    has_groups = torch is not None and torch.distributed.is_available()
+    if group is not None and group is not False:
+        if not has_groups or not isinstance(group, torch.distributed.ProcessGroup):
+            raise checks.InputError.of(
+                "group", expected="a process group, False or None", found=reprlib.repr(group)
+            )
+    elif (
+        group is False
+        or _is_alone.get()
+        or not has_groups
+        or not torch.distributed.is_initialized()
+    ):
         return Alone()
     if torch.distributed.get_rank(group) < 0:
         raise checks.InputError.of(
@@ -158,7 +171,9 @@ def alone() -> Iterator[None]:
 
 # How many times each group has begun: the ranks count alike, so that their words are not mixed up.
 _begun: dict[tuple[int, ...], int] = {}
-_transports: dict[tuple[tuple[int, ...], float], Any] = {}
+# Groups for arrays on the CPU, beside the world that they were made in. They are never ended one by
+# one: PyTorch would give the next one the same name, under which the store knows the old addresses.
+_transports: dict[tuple[tuple[int, ...], float], tuple[Any, Any]] = {}
 
 
 class Ranks:
@@ -172,9 +187,11 @@ class Ranks:
         self._members = tuple(self._distributed.get_process_group_ranks(group or self._world))
         count = _begun[self._members] = _begun.get(self._members, 0) + 1
         prefix = f"bridle/{hash(self._members)}/{count}"
+        # PyTorch has no public name for the store of the default group.
         store = sys.modules["torch"].distributed.distributed_c10d._get_default_store()
-        self._store: Store = self._distributed.PrefixStore(prefix, store)
-        self._heart = _Heart(self._store, self.rank, timeout)
+        own_store = self._distributed.PrefixStore(prefix, store)
+        self._store = _WatchedStore(own_store, timeout)
+        self._heart = _Heart(self._store, own_store, self.rank, timeout)
         self._exchanges = 0
         self._cause: Exception | None = None
 
@@ -185,8 +202,23 @@ class Ranks:
     def __enter__(self) -> Ranks:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the work; the first rank once all have heard how: the store may end with it."""
+        with suppress(RankError):
+            self._store.set(f"left/{self.rank}", "")
+            if self.rank == 0:
+                patience = self._timeout if kind is None else min(_SECONDS_TO_LEAVE, self._timeout)
+                self._wait_for_the_others(patience)
         self._heart.stop()
+        if kind is not None:
+            _transports.pop(self._key, None)  # whose connections may be broken
+
+    def _wait_for_the_others(self, patience: float) -> None:
+        left = [f"left/{rank}" for rank in range(1, self.size)]
+        end = time.monotonic() + patience
+        for _ in _looks():
+            if self._store.check(left) or time.monotonic() > end:
+                return
 
     def gathered(self, make: Callable[[], Answer]) -> list[Answer]:
         """Return what each rank makes, in their order, on all of them; small things only.
@@ -198,7 +230,7 @@ class Ranks:
         """
         self._exchanges += 1
         name = f"gathered/{self._exchanges}"
-        mine = self._attempted(make)
+        mine = self._attempted(make, own_rows=True)
         if self.rank == 0:
             found = [mine] + [
                 self._attempted(partial(self._word, f"{name}/{other}", other))
@@ -226,7 +258,7 @@ class Ranks:
             What went wrong on one of them, on all of them.
         """
         own: list[Result] = []
-        self.gathered(lambda: own.append(make()))
+        self.gathered(lambda: own.append(make()))  # None: what was made stays here
         return own[0]
 
     def led(
@@ -248,25 +280,39 @@ class Ranks:
             return _Follower(self, transport).serve(answer, merge)  # type: ignore[no-any-return]
         return _Driver(self, transport).run(answer, merge, lead)
 
+    @property
+    def _key(self) -> tuple[tuple[int, ...], float]:
+        return self._members, self._timeout
+
     def _transport(self) -> Any:
         """Return a group of CPU arrays with our timeout, made once all ranks are there."""
         self.gathered(lambda: None)
-        key = (self._members, self._timeout)
-        if key not in _transports:
-            _transports[key] = self._distributed.new_group(
+        world, found = _transports.get(self._key, (None, None))
+        if world is not self._world:
+            found = self._new_transport()
+            _transports[self._key] = self._world, found
+        return found
+
+    def _new_transport(self) -> Any:
+        # PyTorch names a group after how many there are, where not all ranks make it.
+        is_part = len(self._members) < self._distributed.get_world_size()
+        try:
+            return self._distributed.new_group(
                 list(self._members),
                 timeout=timedelta(seconds=self._timeout),
                 backend="gloo",
-                use_local_synchronization=True,
+                use_local_synchronization=is_part,
             )
-        return _transports[key]
+        except RuntimeError as error:
+            raise RankError(f"a rank was lost at the beginning ({error})", None) from None
 
-    def _attempted(self, make: Callable[[], Any]) -> Any:
-        """Return what is made, or why it was not."""
+    def _attempted(self, make: Callable[[], Any], *, own_rows: bool = False) -> Any:
+        """Return what is made, or why it was not; of a rank's own rows the numbers are its own."""
         try:
             return make()
         except checks.InputError as error:
-            return _Failure(self.rank, _of_rank(error, self.rank))
+            counted = ", its own rows counted" if own_rows and error.row is not None else ""
+            return _Failure(self.rank, error.found_at(f"rank {self.rank}{counted}"))
         except RankError as error:
             return _Failure(error.rank, error)
         except Exception as error:
@@ -280,11 +326,57 @@ class Ranks:
         return pickle.loads(self._store.get(key))
 
 
+class _WatchedStore:
+    """The group's store, whose keeper may be lost too: its own operations would wait for ever."""
+
+    def __init__(self, store: Store, timeout: float) -> None:
+        self._store, self._timeout = store, timeout
+        # What is asked, its arguments, and where the answer goes: one that comes too late, nowhere.
+        self._asked: SimpleQueue[tuple[str, tuple[Any, ...], SimpleQueue[Any]]] = SimpleQueue()
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def _answer(self) -> None:
+        while True:
+            name, arguments, reply = self._asked.get()
+            try:
+                reply.put(getattr(self._store, name)(*arguments))
+            except RuntimeError as error:
+                reply.put(error)
+
+    def _ask(self, name: str, *arguments: Any) -> Any:
+        reply: SimpleQueue[Any] = SimpleQueue()
+        self._asked.put((name, arguments, reply))
+        try:
+            found = reply.get(timeout=self._timeout)
+        except Empty:
+            found = TimeoutError(f"no answer for {self._timeout:g} s")
+        if isinstance(found, Exception):
+            raise RankError(f"{_STORE_LOST}, with the process that keeps it ({found})", None)
+        return found
+
+    def set(self, key: str, value: Any) -> None:
+        """Set a key."""
+        self._ask("set", key, value)
+
+    def get(self, key: str) -> bytes:
+        """Return what a key was set to."""
+        return self._ask("get", key)  # type: ignore[no-any-return]
+
+    def check(self, keys: list[str]) -> bool:
+        """Tell whether all keys are set."""
+        return self._ask("check", keys)  # type: ignore[no-any-return]
+
+    def delete_key(self, key: str) -> None:
+        """Forget a key."""
+        self._ask("delete_key", key)
+
+
 class _Heart:
     """Signs of life in the store: our own, and how long ago another rank's last one was seen."""
 
-    def __init__(self, store: Store, rank: int, timeout: float) -> None:
+    def __init__(self, store: _WatchedStore, own: Store, rank: int, timeout: float) -> None:
         self._store, self._rank, self._timeout = store, rank, timeout
+        self._own = own  # of the thread that beats
         self._seen: dict[int, tuple[bytes, float]] = {}
         self._begun = time.monotonic()
         self._stopped = threading.Event()
@@ -293,33 +385,27 @@ class _Heart:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(_SECONDS_TO_LEAVE)
 
     def _beat(self) -> None:
         beats = 0
         with suppress(RuntimeError):  # who waits for the store's keeper finds it lost himself
             while True:
                 beats += 1
-                self._store.set(f"alive/{self._rank}", str(beats))
+                self._own.set(f"alive/{self._rank}", str(beats))
                 if self._stopped.wait(self._timeout / _BEATS):
                     return
 
     def wait_for(self, key: str, rank: int) -> None:
         """Wait for a rank to set a key, as long as there are signs of life of it."""
         self._seen.pop(rank, None)
-        self._begun = time.monotonic()
-        try:
-            next_look = self._begun
-            for _ in _looks():
-                if self._store.check([key]):
-                    return
-                if time.monotonic() >= next_look:
-                    self._look_for(rank)
-                    next_look += self._timeout / _BEATS
-        except RankError:
-            raise
-        except RuntimeError as error:
-            raise RankError(f"rank {rank}: lost, with the group's store ({error})", rank) from None
+        next_look = self._begun = time.monotonic()
+        for _ in _looks():
+            if self._store.check([key]):
+                return
+            if time.monotonic() >= next_look:
+                self._look_for(rank)
+                next_look += self._timeout / _BEATS
 
     def _look_for(self, rank: int) -> None:
         key, now = f"alive/{rank}", time.monotonic()
@@ -399,7 +485,7 @@ class _Channel:
 
     def _header(self, key: str, rank: int) -> bytes:
         self._ranks._heart.wait_for(key, rank)
-        return self._store.get(key)  # type: ignore[no-any-return]
+        return self._store.get(key)
 
     def _broadcast(self, memory: Any) -> None:
         self._distributed.broadcast(memory, self._members[0], group=self._transport)
@@ -432,7 +518,6 @@ class _Driver(_Channel):
         except BaseException as error:
             self._say_that_it_failed(error)
             raise
-        self._wait_for_the_others(patience=self._ranks._timeout)
         return result
 
     def _announce(self, word: Any) -> None:
@@ -455,16 +540,6 @@ class _Driver(_Channel):
             failure = self._failure or self._ranks._attempted(again)
             header = _Message.of(failure).header
             self._store.set(f"question/{self._asked}", header)
-            self._wait_for_the_others(patience=min(5.0, self._ranks._timeout))
-
-    def _wait_for_the_others(self, patience: float) -> None:
-        """Wait until all have heard the last word: the store may end with this process."""
-        left = [f"left/{rank}" for rank in range(1, self._ranks.size)]
-        end = time.monotonic() + patience
-        with suppress(RuntimeError):
-            for _ in _looks():
-                if self._store.check(left) or time.monotonic() > end:
-                    return
 
 
 class _Follower(_Channel):
@@ -483,7 +558,6 @@ class _Follower(_Channel):
             with _lost(0):
                 word, known = _unpacked(header, self._broadcast, known)
             if isinstance(word, _Failure | _Ended):
-                self._store.set(f"left/{self._ranks.rank}", "")
                 if isinstance(word, _Failure):
                     self._ranks._fail(word)
                 return word.result
@@ -642,14 +716,3 @@ def _lost(rank: int | None) -> Iterator[None]:
     except RuntimeError as error:
         name = "a rank" if rank is None else f"rank {rank}"
         raise RankError(f"{name}: lost while arrays were handed over ({error})", rank) from None
-
-
-def _of_rank(error: checks.InputError, rank: int) -> checks.InputError:
-    """Return the error, which says on which rank it was found."""
-    return checks.InputError(
-        f"{error} (rank {rank})",
-        argument=error.argument,
-        expected=error.expected,
-        found=error.found,
-        row=error.row,
-    )

@@ -114,7 +114,7 @@ def _commands_with(option: str) -> list[str]:
 
 def _refuse(message: str) -> int:
     # What ends one of several processes ends all: the first says it, unless it is the one lost.
-    if ranks.rank() == 0 or message.startswith("rank 0: "):
+    if ranks.rank() == 0 or message.startswith(("rank 0: ", "the group's store is lost")):
         print(f"bridle: {one_line(message)}", file=sys.stderr)
     else:
         ranks.let_the_first_speak()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from bridle import checks
+from bridle.cli import ranks
 from bridle.data import Dataset
 
 # What was typed after "bridle", for whoever has to say it.
@@ -34,7 +35,8 @@ def tell(dataset: Dataset) -> None:
 
 def tell_user(what: str) -> None:
     """Say something beside the figures: a line on standard error."""
-    print(f"bridle: {one_line(what)}", file=sys.stderr, flush=True)
+    if ranks.rank() == 0:
+        print(f"bridle: {one_line(what)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

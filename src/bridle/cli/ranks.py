@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from bridle import checks
 from bridle.ranks import Alone, Ranks, ranks_of
@@ -50,7 +51,7 @@ def started(timeout: float) -> Iterator[Alone | Ranks]:
         yield Alone()
         return
     torch = checks.require("torch", extra="torch", purpose="a fit over several processes")
-    torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=timeout))
     try:
         with ranks_of(timeout=timeout) as ranks:
             yield ranks

@@ -13,18 +13,17 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.estimators.base import Classifier
 from bridle.estimators.problem import OwnRows
-from bridle.estimators.shares import Settings, Solve, rows_of_place
+from bridle.estimators.shares import Part, Settings, Solve, rows_of_place, united
 from bridle.fit.problem.targets import (
     ClassMasses,
     FitTarget,
     among_all,
-    classes_of_all,
     target_of_part,
     warn_of_weightless,
 )
 from bridle.fit.readers import Reader
 from bridle.fit.readers.block_sizes import DEFAULT_MEMORY
-from bridle.fit.readers.cluster import ClusterReader, results_of
+from bridle.fit.readers.cluster import ClusterReader, in_part, results_of
 from bridle.rows import Features, Rows
 from bridle.tensors import on_host
 
@@ -40,11 +39,13 @@ class Parts(NamedTuple):
     client: Any  # distributed.Client
     rows: Sequence[Future]
     empty: Features  # features without rows: their width and names
+    names: Sequence[str] = ()  # what messages call the parts; their numbers, if there are none
 
 
 def is_collection(X: Any) -> bool:
     """Tell whether rows lie on a cluster, or will."""
-    return isinstance(X, Parts) or ("dask" in sys.modules and hasattr(X, "__dask_graph__"))
+    dask = sys.modules.get("dask")
+    return isinstance(X, Parts) or (dask is not None and bool(dask.is_dask_collection(X)))
 
 
 def parts_of(X: Collection | Parts, y: Any, sample_weight: Any) -> Parts:
@@ -84,21 +85,20 @@ def solved_on_cluster(
     """
     client = parts.client
     wait_for = partial(results_of, client, timeout=timeout)
-    checked = client.map(_checked, parts.rows, pure=False)
-    masses = wait_for(client.map(_masses, checked, pure=False))
-    of_all = classes_of_all(masses)
+    names = parts.names or [f"part {place}" for place in range(len(parts.rows))]
+    checked = client.map(_checked, parts.rows, names, pure=False)
+    of_all, first_rows = united(wait_for(client.map(_said, checked, pure=False)))
     # Its own rows are none: it stands for all that the parts have.
     none = FitTarget(of_all.classes[:0], np.zeros(0, np.intp), None)
     target = among_all(none, of_all, settings.class_weight)
     warn_of_weightless(target)
-    rows = [
-        client.submit(_rows, part, place, masses, settings, pure=False)
-        for place, part in enumerate(checked)
-    ]
+    # One task that all others read, in place of what would be as many copies.
+    classes = client.submit(_same, of_all, pure=False)
+    rows = client.map(_rows, checked, first_rows, of_all=classes, settings=settings, pure=False)
     readers = client.map(_reader, rows, pure=False)
     (whole,) = wait_for([client.submit(_without_reader, rows[0], pure=False)])
     budget = settings.memory_budget or DEFAULT_MEMORY
-    reader = ClusterReader(client, readers, budget, timeout)
+    reader = ClusterReader(client, readers, names, budget, timeout)
     return solve(whole._replace(reader=reader)), target.classes
 
 
@@ -175,20 +175,32 @@ def _triple(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     return X, y, sample_weight
 
 
-def _checked(given: tuple[Features, Any, Any]) -> tuple[Rows, FitTarget]:
+def _checked(
+    given: tuple[Features, Any, Any], name: str
+) -> tuple[Rows, FitTarget, tuple[str, ...]]:
     X, y, sample_weight = given
-    features = _Checker()._features(X, reset=True, least=0)
-    return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
+    checker = _Checker()
+    with in_part(f"{name}, its own rows counted"):
+        features = checker._features(X, reset=True, least=0)
+        target = target_of_part(on_host(y), on_host(sample_weight), len(features))
+    return features, target, tuple(checker._names())
 
 
-def _masses(checked: tuple[Rows, FitTarget]) -> ClassMasses:
-    return ClassMasses.of(checked[1])
+def _said(checked: tuple[Rows, FitTarget, tuple[str, ...]]) -> Part:
+    return Part(ClassMasses.of(checked[1]), checked[2])
+
+
+def _same(value: Result) -> Result:
+    return value
 
 
 def _rows(
-    checked: tuple[Rows, FitTarget], place: int, masses: Sequence[ClassMasses], settings: Settings
+    checked: tuple[Rows, FitTarget, tuple[str, ...]],
+    first_row: int,
+    of_all: ClassMasses,
+    settings: Settings,
 ) -> OwnRows:
-    return rows_of_place(*checked, place, masses, settings)[0]
+    return rows_of_place(*checked[:2], of_all, first_row, settings)[0]
 
 
 def _reader(rows: OwnRows) -> Reader:

@@ -221,7 +221,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     ) -> Self:  # fmt: skip
         """Choose ``C`` with the rows of several processes, and fit them all with it."""
         values = strengths(self.Cs)
-        if not isinstance(self.cv, int | PredefinedSplit) or params:
+        is_number = isinstance(self.cv, int | np.integer) and not isinstance(self.cv, bool)
+        if not (is_number or isinstance(self.cv, PredefinedSplit)) or params:
             raise checks.InputError.of(
                 "cv",
                 expected="a number of folds or a PredefinedSplit, over several ranks",
@@ -234,12 +235,14 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         tol = checks.positive(self.tol, "tol")
         max_iter = checks.count(self.max_iter, "max_iter")
 
-        def own() -> tuple[Rows, FitTarget]:
+        def own() -> tuple[Rows, FitTarget, tuple[str, ...]]:
             features = self._features(X, reset=True, least=0)
-            return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
+            target = target_of_part(on_host(y), on_host(sample_weight), len(features))
+            return features, target, tuple(self._names())
 
         settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
-        folds = shared_folds(ranks, own, self.cv, settings)
+        cv = int(self.cv) if is_number else self.cv
+        folds = shared_folds(ranks, own, cv, settings)
 
         def chosen(readers: Sequence[Reader]) -> tuple[dict[float, Array], list[Fit], Optimum]:
             reporter = Reporter(progress, verbose=self.verbose)
@@ -268,7 +271,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
 
         found, fits, optimum = solved(ranks, folds.readers(), chosen)
         self.classes_ = folds.classes
-        self.n_samples_in_ = len(folds.places[0]) + sum(map(len, folds.places[1:]))
+        self.n_samples_in_ = folds.rows.reader.facts.count
         self._keep_scores(found)
         self.folds_ = [
             FoldFit(rows, fit.coef, fit.intercept)

@@ -149,11 +149,11 @@ def softmax_regression_path(
 
 def _own_rows(
     X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
-) -> tuple[Rows, FitTarget]:
-    features = rows_of(X)
+) -> tuple[Rows, FitTarget, tuple[str, ...]]:
+    features, names = rows_of(X), tuple(map(str, getattr(X, "columns", ())))
     if features is None:
         features = Rows([X if hasattr(X, "ndim") else np.asarray(X)])
-    return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
+    return features, target_of_part(on_host(y), on_host(sample_weight), len(features)), names
 
 
 def strengths(Cs: str | int | npt.ArrayLike) -> Array:

@@ -8,7 +8,7 @@ by sums as they are fitted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,15 +20,10 @@ from sklearn.model_selection import PredefinedSplit
 from bridle import checks
 from bridle.estimators.path import Fit, Path, fit_together
 from bridle.estimators.problem import OwnRows, own_rows
-from bridle.estimators.shares import Settings
-from bridle.fit.problem.targets import (
-    ClassMasses,
-    FitTarget,
-    among_all,
-    classes_of_all,
-    warn_of_weightless,
-)
+from bridle.estimators.shares import Own, Part, Settings, united
+from bridle.fit.problem.targets import ClassMasses, FitTarget, among_all, warn_of_weightless
 from bridle.fit.readers import Reader
+from bridle.fit.readers.block_sizes import default_memory
 from bridle.fit.requests import Point, Values
 from bridle.ranks import Ranks
 from bridle.rows import Rows
@@ -77,7 +72,7 @@ class SharedFolds:
 
 def shared_folds(
     ranks: Ranks,
-    own: Callable[[], tuple[Rows, FitTarget]],
+    own: Own,
     cv: int | PredefinedSplit,
     settings: Settings,
 ) -> SharedFolds:
@@ -89,9 +84,8 @@ def shared_folds(
         What is wrong with the rows of one of them, on all of them; distributions, fewer rows of
         every class than folds, a class with one sample.
     """
-    features, found = ranks.made(own)
-    masses = ranks.gathered(lambda: ClassMasses.of(found))
-    of_all = classes_of_all(masses)
+    features, found, names = ranks.made(own)
+    of_all, first_rows = united(ranks.gathered(lambda: Part(ClassMasses.of(found), names)))
     if of_all.are_distributions:
         raise checks.InputError.of(
             "y", expected="labels", found="distributions: no folds of classes"
@@ -104,8 +98,12 @@ def shared_folds(
     if isinstance(cv, int):
         folds, fold = cv, fold_of_rows(target.target, counts, ranks.rank, cv)
     else:
-        fold = ranks.made(partial(_told, cv, len(target.target)))
-        folds = max(ranks.gathered(lambda: int(fold.max(initial=-1)))) + 1
+        told = ranks.made(partial(_told, cv, len(target.target)))
+        every_fold_told = np.unique(np.concatenate(ranks.gathered(lambda: np.unique(told))))
+        named = every_fold_told[every_fold_told >= 0]
+        # A gap in the numbers is no fold.
+        fold = np.where(told < 0, -1, np.searchsorted(named, told))
+        folds = len(named)
     if folds < 2:
         raise checks.InputError.of("cv", expected="two folds or more", found=folds)
     weight = np.ones(len(fold)) if target.sample_weight is None else target.sample_weight
@@ -115,10 +113,15 @@ def shared_folds(
     held_mass = np.sum(ranks.gathered(lambda: held), axis=0)
     total = of_all.mass
     _check_learned(of_all, total - held_mass)
-    first_row = sum(each.rows for each in counts[: ranks.rank])
-    every_fold = settings._replace(
-        memory_budget=None if settings.memory_budget is None else settings.memory_budget // folds
-    )
+    if not held_mass.any(axis=1).all():
+        empty = int(np.argmin(held_mass.any(axis=1)))
+        raise checks.InputError.of(
+            "cv", expected="samples with weight in every fold", found=f"none in fold {empty}"
+        )
+    first_row = first_rows[ranks.rank]
+    # Those of training and of what is held out are all there at the same time.
+    budget = checks.memory_budget(settings.memory_budget) or default_memory(features)
+    every_fold = settings._replace(memory_budget=max(1, budget // (2 * folds + 1)))
 
     def part(rows: Rows, kept: Array, mass: Array, told: Settings) -> OwnRows:
         own_target = FitTarget(of_all.classes, target.target, weight * kept)
@@ -133,7 +136,7 @@ def shared_folds(
 
     found_folds = SharedFolds(
         classes=of_all.classes,
-        rows=part(features, np.ones(len(fold)), total, settings),
+        rows=part(features, np.ones(len(fold)), total, every_fold),
         training=[
             part(features, fold != number, total - held_mass[number], every_fold)
             for number in range(folds)

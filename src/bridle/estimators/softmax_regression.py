@@ -219,9 +219,10 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
 
     def _own_rows(
         self, X: Features, y: Any, sample_weight: npt.ArrayLike | None, ranks: Alone | Ranks
-    ) -> tuple[Rows, FitTarget]:
+    ) -> tuple[Rows, FitTarget, tuple[str, ...]]:
         features = self._features(X, reset=True, least=1 if ranks.size == 1 else 0)
-        return features, target_of_part(on_host(y), on_host(sample_weight), len(features))
+        target = target_of_part(on_host(y), on_host(sample_weight), len(features))
+        return features, target, tuple(self._names())
 
     def _optimum(
         self, problem: Problem, objective: Objective, tol: float, reporter: Reporter,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bridle import checks
+from bridle import checks, ranks
 from bridle.calibrate import CalibratedClassifier
 from bridle.estimators import NetworkClassifier, SoftmaxRegression
 from bridle.explain.judged import judged, surprises
@@ -24,6 +24,13 @@ def contents(
     Without a model, one is fitted to all samples to learn from: bytes divided by 255, other
     features standardised. Of a calibrated one the calibrated answers are shown.
     """
+    with ranks.alone():
+        return _contents(material, model)
+
+
+def _contents(
+    material: Material, model: SoftmaxRegression | NetworkClassifier | CalibratedClassifier | None
+) -> dict[str, Any]:
     if model is None:
         scale = 255.0 if material.pixels else image_shape(material) is None
         model = SoftmaxRegression(standardize=scale)

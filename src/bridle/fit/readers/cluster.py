@@ -11,12 +11,13 @@ import copy
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
+from bridle import checks
 from bridle.fit.readers.ranks import facts_of_all
 from bridle.fit.readers.reader import Reader
 from bridle.fit.requests import Facts, Question
@@ -35,9 +36,11 @@ class ClusterReader(Reader):
     """The rows of all parts, as the solver sees them; each part is a reader on a worker."""
 
     def __init__(
-        self, client: Client, readers: Sequence[Future], memory_budget: int, timeout: float
-    ) -> None:
+        self, client: Client, readers: Sequence[Future], names: Sequence[str],
+        memory_budget: int, timeout: float,
+    ) -> None:  # fmt: skip
         self._client, self._readers, self._timeout = client, list(readers), timeout
+        self._names = list(names)
         facts = results_of(client, client.map(_facts, self._readers, pure=False), timeout)
         # A part's residuals are kept for the very question that came before: here, none is.
         self.facts = replace(facts_of_all(facts), keeps_residuals=False)
@@ -53,7 +56,7 @@ class ClusterReader(Reader):
         # A task of its own, which can be done again where the worker that has it is lost.
         with sys.modules["dask"].config.set({_LARGE_TASK: "1 TiB"}):
             asked = client.submit(_same, question, pure=False)
-        sums = client.map(_answer, self._readers, question=asked, pure=False)
+        sums = client.map(_answer, self._readers, self._names, question=asked, pure=False)
         while len(sums) > 1:
             pairs = [sums[place : place + 2] for place in range(0, len(sums), 2)]
             sums = [
@@ -81,17 +84,31 @@ def results_of(client: Client, futures: Sequence[Future], timeout: float) -> lis
     while True:
         try:
             distributed.wait(futures, timeout=_SECONDS)
+            # A task's own error is raised, one of time too; only waiting for a worker goes on.
+            for each in futures:
+                if each.status == "error":
+                    raise _TaskError(each.exception())
             return [each.result(timeout=timeout) for each in futures]
         except TimeoutError:
             pass
-        except distributed.KilledWorker as error:
-            raise ClusterError(f"workers were lost again and again: {error}") from None
+        except _TaskError as error:
+            raise _of_task(distributed, error.args[0]) from None
         except distributed.CancelledError as error:
             raise ClusterError(f"the cluster's scheduler was lost: {error}") from None
         if client.status == "running" and client.nthreads():
             last_seen = time.monotonic()
         elif time.monotonic() - last_seen > timeout:
             raise _without_workers(timeout)
+
+
+class _TaskError(Exception):
+    """Holds what was raised in a task."""
+
+
+def _of_task(distributed: Any, error: BaseException) -> BaseException:
+    if isinstance(error, distributed.KilledWorker):
+        return ClusterError(f"workers were lost again and again: {error}")
+    return error
 
 
 def _without_workers(timeout: float) -> ClusterError:
@@ -106,9 +123,18 @@ def _facts(reader: Reader) -> Facts:
     return replace(reader.facts, like=np.empty(0))
 
 
-def _answer(reader: Reader, question: Question[Any]) -> Any:
-    with reader.threads():
+def _answer(reader: Reader, name: str, question: Question[Any]) -> Any:
+    with reader.threads(), in_part(name):
         return reader.answer(question)
+
+
+@contextmanager
+def in_part(name: str) -> Iterator[None]:
+    """Say in an error which part it was found in."""
+    try:
+        yield
+    except checks.InputError as error:
+        raise error.found_at(name) from None
 
 
 def _merged(question: Any, one: Any, other: Any) -> Any:
