@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=ROWS, help="with --disk")
     parser.add_argument("--announcements", action="store_true")
     parser.add_argument("--child", help=argparse.SUPPRESS)
+    parser.add_argument("--file", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
         CHILDREN[options.child](options)
@@ -76,9 +77,9 @@ def compare(options: argparse.Namespace) -> None:
 def on_disk(options: argparse.Namespace) -> None:
     """Fit a file that is larger than the memory allowed."""
     with tempfile.TemporaryDirectory() as folder:
-        options.data = str(Path(folder) / "features.npy")
+        options.file = str(Path(folder) / "features.npy")
         features = np.lib.format.open_memmap(
-            options.data, mode="w+", dtype=np.float16, shape=(options.rows, WIDTH)
+            options.file, mode="w+", dtype=np.float16, shape=(options.rows, WIDTH)
         )
         random = np.random.default_rng(0)
         target = random.integers(CLASSES, size=options.rows)
@@ -103,7 +104,16 @@ def on_disk(options: argparse.Namespace) -> None:
 def started(count: int, options: argparse.Namespace, child: str) -> list[dict[str, Any]]:
     """Start processes, and return what each prints last."""
     threads = str(max(1, (os.cpu_count() or 1) // count))
-    typed = [sys.executable, __file__, "--child", child, "--data", options.data]
+    typed = [
+        sys.executable,
+        __file__,
+        "--child",
+        child,
+        "--data",
+        options.data,
+        "--file",
+        options.file,
+    ]
     typed += ["--rows", str(options.rows), *(["--quick"] if options.quick else [])]
     if count > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
@@ -152,8 +162,8 @@ def disk(options: argparse.Namespace) -> None:
     from bridle.rows import Rows
 
     rank, size = _ranks()
-    features = np.load(options.data, mmap_mode="r")
-    target = np.load(Path(options.data).with_name("labels.npy"))
+    features = np.load(options.file, mmap_mode="r")
+    target = np.load(Path(options.file).with_name("labels.npy"))
     rows = slice(len(target) * rank // size, len(target) * (rank + 1) // size)
     read, blocks = 0, Rows.blocks
 
