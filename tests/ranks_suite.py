@@ -239,6 +239,12 @@ def stopped(out: Path) -> None:
     _say_how_it_ends(out)
 
 
+def keeper_stopped(out: Path) -> None:
+    """Stop the first rank, which keeps the store itself."""
+    _break_a_pass(lambda: os.kill(os.getpid(), signal.SIGSTOP), rank=0)
+    _say_how_it_ends(out)
+
+
 def driver_killed(out: Path) -> None:
     """Kill the first rank; the store is the starting process's."""
     _break_a_pass(lambda: os.kill(os.getpid(), signal.SIGKILL), rank=0)
@@ -340,7 +346,8 @@ def large(out: Path) -> None:
 CASES = {
     each.__name__: each
     for each in (
-        compare, path, search, calibrate, judge, errors, failing, killed, stopped, driver_killed,
+        compare, path, search, calibrate, judge, errors, failing, killed, stopped, keeper_stopped,
+        driver_killed,
         absent, begin, resume, large,
     )
 }  # fmt: skip

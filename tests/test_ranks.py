@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,17 +29,26 @@ HANGS = 600
 
 
 @contextmanager
-def world(size: int, cases: str, out: Path) -> Iterator[list[subprocess.Popen[str]]]:
+def world(
+    size: int, cases: str, out: Path, *, first_keeps_store: bool = False
+) -> Iterator[list[subprocess.Popen[str]]]:
     """Start the ranks, whose store is this process's, and leave none of them behind."""
     store = torch.distributed.TCPStore(
         "127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=HANGS), wait_for_workers=False
     )
-    # No rank keeps the store: it outlives each of them, as torchrun's does.
+    if first_keeps_store:
+        del store
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+    else:
+        # No rank keeps the store: it outlives each of them, as torchrun's does.
+        port = store.port
     found = os.environ | {
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(store.port),
+        "MASTER_PORT": str(port),
         "WORLD_SIZE": str(size),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_USE_AGENT_STORE": str(not first_keeps_store),
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
     }
@@ -143,6 +153,15 @@ def test_a_lost_rank_ends_the_others(case: str, lost: int, tmp_path: Path) -> No
         if case == "killed":
             started[lost].wait()
             assert started[lost].returncode == -signal.SIGKILL
+
+
+def test_a_store_whose_keeper_stopped_is_not_waited_for(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with world(2, "keeper_stopped", out, first_keeps_store=True) as started:
+        output, _ = started[1].communicate(timeout=HANGS)
+        assert started[1].returncode == 0, output
+        said = Path(f"{out}.keeper_stopped.1").read_text()
+        assert said.startswith("RankError: the group's store is lost"), said
 
 
 def test_a_rank_that_does_not_come_is_named(tmp_path: Path) -> None:
