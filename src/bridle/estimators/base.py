@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import validate_data
 
 from bridle import checks, probabilities
-from bridle.fit.problem.targets import ClassWeight, FitTarget, fit_target
+from bridle.fit.problem.targets import ClassWeight, FitTarget, fit_target, target_of_part
 from bridle.rows import Features, Rows
 from bridle.tensors import is_tensor, on_host
 
@@ -90,6 +90,14 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
     def _targets(self, y: Any, sample_weight: npt.ArrayLike | None, count: int) -> FitTarget:
         """Check the targets of a fit, which say what the classes are, and their weights."""
         return fit_target(on_host(y), on_host(sample_weight), self.class_weight, count)
+
+    def _part(
+        self, X: Features, y: Any, sample_weight: npt.ArrayLike | None, *, least: int
+    ) -> tuple[Rows, FitTarget, tuple[str, ...]]:
+        """Check rows of a fit, of which others may lie elsewhere: `estimators.shares.Own`."""
+        features = self._features(X, reset=True, least=least)
+        target = target_of_part(on_host(y), on_host(sample_weight), len(features))
+        return features, target, tuple(self._names())
 
     def _names(self) -> list[str]:
         """Return what the features are called; nothing where they have no names."""

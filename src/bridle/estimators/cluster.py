@@ -18,14 +18,12 @@ from bridle.fit.problem.targets import (
     ClassMasses,
     FitTarget,
     among_all,
-    target_of_part,
     warn_of_weightless,
 )
 from bridle.fit.readers import Reader
 from bridle.fit.readers.block_sizes import DEFAULT_MEMORY
-from bridle.fit.readers.cluster import ClusterReader, in_part, results_of
+from bridle.fit.readers.cluster import ClusterReader, in_part, results_of, same
 from bridle.rows import Features, Rows
-from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 Collection = Any  # a dask array, data frame or series
@@ -93,7 +91,7 @@ def solved_on_cluster(
     target = among_all(none, of_all, settings.class_weight)
     warn_of_weightless(target)
     # One task that all others read, in place of what would be as many copies.
-    classes = client.submit(_same, of_all, pure=False)
+    classes = client.submit(same, of_all, pure=False)
     rows = client.map(_rows, checked, first_rows, of_all=classes, settings=settings, pure=False)
     readers = client.map(_reader, rows, pure=False)
     (whole,) = wait_for([client.submit(_without_reader, rows[0], pure=False)])
@@ -179,19 +177,12 @@ def _checked(
     given: tuple[Features, Any, Any], name: str
 ) -> tuple[Rows, FitTarget, tuple[str, ...]]:
     X, y, sample_weight = given
-    checker = _Checker()
     with in_part(f"{name}, its own rows counted"):
-        features = checker._features(X, reset=True, least=0)
-        target = target_of_part(on_host(y), on_host(sample_weight), len(features))
-    return features, target, tuple(checker._names())
+        return _Checker()._part(X, y, sample_weight, least=0)
 
 
 def _said(checked: tuple[Rows, FitTarget, tuple[str, ...]]) -> Part:
     return Part(ClassMasses.of(checked[1]), checked[2])
-
-
-def _same(value: Result) -> Result:
-    return value
 
 
 def _rows(

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
@@ -21,7 +22,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
-from bridle.estimators.path import Fit, Path, fit_together, strengths
+from bridle.estimators.path import Fit, Path, fit_folds, strengths
 from bridle.estimators.problem import problem_of
 from bridle.estimators.shared_folds import Search, shared_folds
 from bridle.estimators.shares import Settings
@@ -32,7 +33,6 @@ from bridle.fit.problem.targets import (
     FitTarget,
     WeightlessClassWarning,
     known_target,
-    target_of_part,
     warn_of_weightless,
     weighted,
 )
@@ -200,7 +200,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         folds = list(self._folds(*data, sample_weight, *routed))
         found: dict[float, Array] = {}
         for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
-            _fit(folds, batch)
+            fit_folds([fold.path for fold in folds], batch)
             for C in batch:
                 found[C] = np.array([fold.score(C) for fold in folds])
                 reporter.after_strength(len(found), len(folds), C, float(found[C].mean()))
@@ -235,11 +235,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         tol = checks.positive(self.tol, "tol")
         max_iter = checks.count(self.max_iter, "max_iter")
 
-        def own() -> tuple[Rows, FitTarget, tuple[str, ...]]:
-            features = self._features(X, reset=True, least=0)
-            target = target_of_part(on_host(y), on_host(sample_weight), len(features))
-            return features, target, tuple(self._names())
-
+        own = partial(self._part, X, y, sample_weight, least=0)
         settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
         cv = int(self.cv) if is_number else self.cv
         folds = shared_folds(ranks, own, cv, settings)
@@ -606,15 +602,6 @@ def _of_rows(values: Any, rows: Array, count: int) -> Any:
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != count:
         return values
     return np.asarray(values)[rows]
-
-
-def _fit(folds: list[_Fold], Cs: list[float]) -> None:
-    """Fit all folds at all ``Cs``, at once; of the first fit of all, the others have its metric."""
-    first, *others = folds
-    first.path.begin(Cs[0])
-    for fold in others:
-        fold.path.learn_from(first.path)
-    fit_together([fold.path for fold in folds], Cs)
 
 
 def _best(found: dict[float, Array]) -> float:

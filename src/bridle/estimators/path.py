@@ -251,6 +251,15 @@ def fit_together(paths: Sequence[Path], Cs: Sequence[float]) -> None:
         _fit_all(waiting)
 
 
+def fit_folds(paths: Sequence[Path], Cs: Sequence[float]) -> None:
+    """Fit all folds at all ``Cs``, at once; of the first fit of all, the others have its metric."""
+    first, *others = paths
+    first.begin(Cs[0])
+    for path in others:
+        path.learn_from(first)
+    fit_together(paths, Cs)
+
+
 def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
     started = time.perf_counter()
     tasks: list[Task] = []

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from sklearn.model_selection import PredefinedSplit
 
 from bridle import checks
-from bridle.estimators.path import Fit, Path, fit_together
+from bridle.estimators.path import Fit, Path, fit_folds
 from bridle.estimators.problem import OwnRows, own_rows
 from bridle.estimators.shares import Own, Part, Settings, united
 from bridle.fit.problem.targets import ClassMasses, FitTarget, among_all, warn_of_weightless
@@ -248,12 +248,8 @@ class Search:
         self._paths = [Path(problem, tol, max_iter) for problem in self._problems]
 
     def fit(self, Cs: Sequence[float]) -> None:
-        """Fit all folds at all ``Cs``, at once, beginning with the metric of the first of all."""
-        first, *others = self._paths
-        first.begin(Cs[0])
-        for path in others:
-            path.learn_from(first)
-        fit_together(self._paths, Cs)
+        """Fit all folds at all ``Cs``, at once."""
+        fit_folds(self._paths, Cs)
 
     def fits(self, C: float) -> list[Fit]:
         """Return the folds' fits at ``C``."""

@@ -19,13 +19,13 @@ from bridle.estimators.problem import OwnRows, Problem
 from bridle.estimators.shares import Settings, solved_by_ranks
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.objective import Objective
-from bridle.fit.problem.targets import ClassWeight, FitTarget, target_of_part
+from bridle.fit.problem.targets import ClassWeight
 from bridle.fit.report import FitReport
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
 from bridle.progress import Listener, Reporter, shown_gap
-from bridle.ranks import DEFAULT_TIMEOUT, Alone, Ranks, ranks_of
-from bridle.rows import Features, Rows
+from bridle.ranks import DEFAULT_TIMEOUT, ranks_of
+from bridle.rows import Features
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
@@ -207,7 +207,8 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             is_first = True
         else:
             with ranks_of(group, timeout=timeout) as ranks:
-                check_own = partial(self._own_rows, X, y, sample_weight, ranks)
+                least = 1 if ranks.size == 1 else 0
+                check_own = partial(self._part, X, y, sample_weight, least=least)
                 found, classes = solved_by_ranks(ranks, check_own, settings, optimum)
                 is_first = ranks.rank == 0
         self.classes_ = classes
@@ -216,13 +217,6 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         if is_first:
             warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
-
-    def _own_rows(
-        self, X: Features, y: Any, sample_weight: npt.ArrayLike | None, ranks: Alone | Ranks
-    ) -> tuple[Rows, FitTarget, tuple[str, ...]]:
-        features = self._features(X, reset=True, least=1 if ranks.size == 1 else 0)
-        target = target_of_part(on_host(y), on_host(sample_weight), len(features))
-        return features, target, tuple(self._names())
 
     def _optimum(
         self, problem: Problem, objective: Objective, tol: float, reporter: Reporter,

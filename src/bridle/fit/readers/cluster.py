@@ -53,9 +53,8 @@ class ClusterReader(Reader):
     def answer(self, question: Question[Any]) -> Any:
         """Return the answer of all parts."""
         client = self._client
-        # A task of its own, which can be done again where the worker that has it is lost.
         with sys.modules["dask"].config.set({_LARGE_TASK: "1 TiB"}):
-            asked = client.submit(_same, question, pure=False)
+            asked = client.submit(same, question, pure=False)
         sums = client.map(_answer, self._readers, self._names, question=asked, pure=False)
         while len(sums) > 1:
             pairs = [sums[place : place + 2] for place in range(0, len(sums), 2)]
@@ -115,8 +114,9 @@ def _without_workers(timeout: float) -> ClusterError:
     return ClusterError(f"the cluster has had no worker for {timeout:g} s")
 
 
-def _same(question: Result) -> Result:
-    return question
+def same(value: Result) -> Result:
+    """Return a value: as a task of its own it can be made again where its worker is lost."""
+    return value
 
 
 def _facts(reader: Reader) -> Facts:
