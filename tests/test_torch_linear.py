@@ -383,16 +383,15 @@ def test_float16_gradients_in_batches_and_of_nothing() -> None:
     assert (torch.autograd.grad(none, weight)[0] == 0).all()
 
 
-def test_scores_of_a_gpu_are_wide_where_its_products_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_of_a_gpu_have_the_dtype_of_the_features() -> None:
     """Told of a device that is not here, by what its tensors say of themselves."""
     from types import SimpleNamespace
 
     from bridle.torch.linear_rows import scores_dtype
 
-    half: Any = SimpleNamespace(device=torch.device("cuda"), dtype=torch.bfloat16)
-    for makes_wide, dtype in ((True, torch.float32), (False, torch.bfloat16)):
-        monkeypatch.setattr(products, "_MAKES_WIDE", makes_wide)
-        assert scores_dtype(half) == dtype
+    for device, expected in (("cuda", torch.bfloat16), ("cpu", torch.float32)):
+        half: Any = SimpleNamespace(device=torch.device(device), dtype=torch.bfloat16)
+        assert scores_dtype(half) == expected
 
 
 # --- derivatives and transforms -------------------------------------------------------------------

@@ -141,15 +141,15 @@ for dtype in ("bf16", "fp32", "fp64"):
     flags = dict.fromkeys(("BENT", "CAPPED", "SMOOTHED", "Z_LOSS"), False)
     weighted = given | {"weight": sums, "sample_weight": sums}
     both = {"GRADIENT": True, "KEPT": False}
-    rows = {"ROW_A_THREAD": False, "FEW_CLASSES": 0, "WHOLE": False, "PEELED": False}
+    rows = {"HELD": 0, "PEELED": False}
     size = 8 if dtype == "bf16" else 4 if dtype == "fp32" else 2
     aligned = {"SIDE_BY_SIDE": True, "ALIGNMENT": size}
     unaligned = {"PEELED": True, "SIDE_BY_SIDE": True, "ALIGNMENT": 1}
     wide = {"ROWS": 1, "COLUMNS": 2048}
     for own, tile in (
-        ({"FEW_CLASSES": 10, "WHOLE": True}, {"ROWS": 32, "COLUMNS": 16}),
-        ({"WHOLE": True}, {"ROWS": 4, "COLUMNS": 128}),
-        ({"WHOLE": True, "ROW_A_THREAD": True}, {"ROWS": 16, "COLUMNS": 32}),
+        ({"HELD": 5}, {"ROWS": 32, "COLUMNS": 2}),
+        ({"HELD": 3}, {"ROWS": 4, "COLUMNS": 32}),
+        ({"HELD": 1}, {"ROWS": 16, "COLUMNS": 32}),
         ({}, wide),
         (unaligned, wide),
     ):

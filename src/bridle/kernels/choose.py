@@ -273,7 +273,7 @@ TRITON = register(
         takes="tensors",
         row_parts=late(_TRITON, "row_parts"),
         row_gradient=late(_TRITON, "row_gradient"),
-        index_loss=lambda: import_module("bridle.kernels.triton.index_loss"),
+        index_loss=cache(lambda: import_module("bridle.kernels.triton.index_loss")),
         head_blocks=DEVICE_HEAD,
         available=has_triton,
     )

@@ -66,7 +66,9 @@ class CrossEntropyOutputs(NamedTuple):
 
 def asked_outputs(outputs: Sequence[str] | None) -> frozenset[str]:
     """Return the names of the outputs, which are known ones."""
-    asked = frozenset(() if outputs is None else outputs)
+    if outputs is None:
+        return frozenset()
+    asked = frozenset(outputs)
     unknown = sorted(asked - set(get_args(Output)))
     if isinstance(outputs, str) or unknown:
         names = ", ".join(get_args(Output))

@@ -22,7 +22,7 @@ from bridle.torch.composition import (
 )
 from bridle.torch.few_scores import loss_of_few_scores
 from bridle.torch.fused import FusedSum, can_fuse, fused_loss
-from bridle.torch.index_loss import LossCall, can_serve, index_loss
+from bridle.torch.index_loss import LossCall, index_loss, serving_module
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import reduce_losses
 from bridle.torch.rows import row_parts
@@ -213,8 +213,9 @@ def cross_entropy(
         on_empty,
         inplace,
     )
-    if outputs is None and not check and can_serve(scores, call):
-        return _by_index_kernels(scores, call)
+    module = None if outputs is not None or check else serving_module(scores, call)
+    if module is not None:
+        return _by_index_kernels(scores, call, module)
     if arguments.should_check(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(
@@ -253,7 +254,7 @@ def cross_entropy(
     )
 
 
-def _by_index_kernels(scores: Tensor, call: LossCall) -> Tensor:
+def _by_index_kernels(scores: Tensor, call: LossCall, module: Any) -> Tensor:
     """Return the loss of class indices on a device whose kernels read the labels themselves."""
     rows = as_rows(scores)
     if call.inplace:
@@ -268,7 +269,7 @@ def _by_index_kernels(scores: Tensor, call: LossCall) -> Tensor:
         loss: Tensor = cross_entropy(again, **options, outputs=("loss",), check=False).loss
         return loss
 
-    loss = index_loss(rows, call, composed)
+    loss = index_loss(rows, call, module, composed)
     if call.reduction != "none":
         return loss
     return loss.view(scores.shape[:1] + scores.shape[2:] if scores.dim() > 1 else ())

@@ -47,21 +47,21 @@ class LossCall(NamedTuple):
     inplace: bool
 
 
-def can_serve(scores: Tensor, call: LossCall) -> bool:
-    """Tell whether a call needs nothing but what the kernels for class indices do.
+def serving_module(scores: Tensor, call: LossCall) -> Any:
+    """Return the kernels for class indices, if a call needs nothing but what they do, or None.
 
     What is refused here takes the general path, which also names what is wrong with it.
     """
     if not is_plain_call() or scores.dim() == 0:
-        return False
+        return None
     module = kernels.index_kernels(scores)
     if module is None:
-        return False
+        return None
     shape = tuple(scores.shape)
     loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
     classes = shape[0] if len(shape) == 1 else shape[1]
     target, weight, share = call.target, call.weight, call.sample_weight
-    return (
+    serves = (
         classes > 0
         and _is_constant(target, scores, loss_shape)
         and not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
@@ -73,14 +73,16 @@ def can_serve(scores: Tensor, call: LossCall) -> bool:
         and call.on_empty != "raise"
         and module.serves(target.numel(), classes)
     )
+    return module if serves else None
 
 
-def index_loss(rows: Tensor, call: LossCall, composed: Callable[[Tensor], Tensor]) -> Tensor:
+def index_loss(
+    rows: Tensor, call: LossCall, module: Any, composed: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Return the reduced loss of rows of scores (N, C), or the losses (N,).
 
     ``composed`` is the same function made of operations that can be differentiated twice.
     """
-    module = kernels.index_kernels(rows)
     loss = module.IndexLoss(
         call.target.reshape(-1),
         None if call.weight is None else call.weight.contiguous(),
@@ -105,12 +107,8 @@ def index_loss(rows: Tensor, call: LossCall, composed: Callable[[Tensor], Tensor
     if not (torch.is_grad_enabled() and rows.requires_grad):
         losses, _ = module.losses(rows.detach(), loss)
         return _reduce(module, losses, loss_reduction)
-    found: Tensor = _IndexLoss.apply(rows, loss, loss_reduction, composed)  # type: ignore[no-untyped-call]
+    found: Tensor = _IndexLoss.apply(rows, loss, loss_reduction, module, composed)  # type: ignore[no-untyped-call]
     return found
-
-
-# Tensors that could be overwritten before backward are saved by autograd, which notices.
-_NO_TENSORS: dict[str, Any] = {"target": None, "weight": None, "sample_weight": None}
 
 
 class _IndexLoss(torch.autograd.Function):
@@ -120,14 +118,10 @@ class _IndexLoss(torch.autograd.Function):
         scores: Tensor,
         loss: Any,
         loss_reduction: LossReduction,
+        module: Any,
         composed: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        module = kernels.index_kernels(scores)
-        ctx.terms, ctx.loss_reduction, ctx.composed = (
-            loss._replace(**_NO_TENSORS),
-            loss_reduction,
-            composed,
-        )
+        ctx.module, ctx.loss_reduction, ctx.composed = module, loss_reduction, composed
         ctx.gradient = None
         plain = scores.detach()
         if loss_reduction.reduction != "none" and module.makes_both(plain):
@@ -140,6 +134,7 @@ class _IndexLoss(torch.autograd.Function):
             divisor=loss_reduction.divisor,
             normalizer=loss_reduction.normalizer,
             out=ctx.gradient,
+            keep=ctx.gradient is None,
         )
         if loss_reduction.inplace and ctx.gradient is not None:
             # An operation that kept these scores for its own backward then raises an error, instead
@@ -148,6 +143,9 @@ class _IndexLoss(torch.autograd.Function):
         else:
             given = (loss.target, loss.weight, loss.sample_weight, loss_reduction.divisor)
             ctx.save_for_backward(scores, *given, *(kept or ()))
+        if kept is not None:
+            # Tensors that could be overwritten before backward are autograd's, which notices.
+            ctx.terms = loss._replace(target=None, weight=None, sample_weight=None)
         return _reduce(module, losses, loss_reduction)
 
     @staticmethod
@@ -164,28 +162,33 @@ class _IndexLoss(torch.autograd.Function):
         gradient, ctx.gradient = ctx.gradient, False
         if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
             if is_batched(factor):
-                return (gradient * factor).to(gradient.dtype), None, None, None
+                return (gradient * factor).to(gradient.dtype), None, None, None, None
             # Keeping no reference lets autograd take the tensor over instead of copying it.
-            return kernels.index_kernels(gradient).scale(gradient, factor), None, None, None
+            return ctx.module.scale(gradient, factor), None, None, None, None
         if loss_reduction.inplace and gradient is False:
             raise checks.InputError.of("inplace", expected="one backward pass", found="a second")
         scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors
         if torch.is_grad_enabled() or is_batched(factor) or not kept:  # the last: backward again
-            return *_composed_gradient(scores, ctx.composed, factor), None, None, None
+            return *_composed_gradient(scores, ctx.composed, factor), None, None, None, None
         loss = ctx.terms._replace(target=target, weight=weight, sample_weight=sample_weight)
         loss_reduction = loss_reduction._replace(divisor=divisor)
-        return _gradient(scores, loss, kept, loss_reduction, factor), None, None, None
+        found = _gradient(ctx.module, scores, loss, kept, loss_reduction, factor)
+        return found, None, None, None, None
 
 
 def _gradient(
-    scores: Tensor, loss: Any, kept: list[Tensor], loss_reduction: LossReduction, factor: Tensor
+    module: Any,
+    scores: Tensor,
+    loss: Any,
+    kept: list[Tensor],
+    loss_reduction: LossReduction,
+    factor: Tensor,
 ) -> Tensor:
     """Return the gradient of scores that are still there."""
     plain = scores.detach()
     if factor.dim() == 1:
         # A sum of losses hands the same number to all of them.
         factor = factor[0] if factor.stride(0) == 0 else factor.contiguous()
-    module = kernels.index_kernels(plain)
     out: Tensor = module.write_gradient(
         plain,
         module.Kept(*kept),

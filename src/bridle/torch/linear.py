@@ -307,7 +307,7 @@ class _LinearLoss(torch.autograd.Function):
 
 def _times(gradient: Tensor, factor: Tensor) -> Tensor:
     """Return a gradient, which is overwritten, times a factor or each of a batch of factors."""
-    return gradient * factor if is_batched(factor) else gradient.mul_(factor)
+    return gradient * factor if is_batched(factor) else kernels.multiplied(gradient, factor)
 
 
 def _serves_indices(head: Head, rows: ClassRows, terms: Terms, plan: Plan) -> bool:
@@ -346,20 +346,14 @@ def _index_losses(
             options.softcap,
         )
         is_tensor = isinstance(divisor, Tensor)
-        # The residual is made in the dtype that it is multiplied back in.
-        dtype = products.residual_dtype(head.weight)
-        is_residual_dtype = block.scores.dtype == dtype
-        residual = (
-            block.scores if is_residual_dtype else torch.empty_like(block.scores, dtype=dtype)
-        )
         losses, _ = module.losses(
             block.scores,
             loss,
             divisor=divisor if is_tensor else None,
             normalizer=1.0 if is_tensor else divisor,
-            out=residual,
+            out=block.scores,
         )
-        gradients.add(block._replace(scores=residual), losses)
+        gradients.add(block, losses)
         block_losses.append(losses)
     return torch.cat(block_losses)
 

@@ -80,11 +80,11 @@ def block_rows(head: Head, plan: Plan) -> int:
 def scores_dtype(features: Tensor) -> torch.dtype:
     """Return the dtype of a block's scores.
 
-    Those of half precision are float32: rounded, they would cost the loss its third digit. A GPU
-    rounds them all the same where its PyTorch makes no such product: factors in float32 would cost
-    it its fast products.
+    Those of half precision are float32 on a CPU: rounded, they would cost the loss its third digit.
+    A GPU rounds them, as a layer of PyTorch's does: float32 there takes four times the memory, and
+    the time of a third product where features are narrow.
     """
-    if features.device.type == "cuda" and not products.makes_wide(features):
+    if features.device.type == "cuda":
         return features.dtype
     return accumulator_dtype(features.dtype)
 
@@ -117,7 +117,7 @@ class Gradients:
             # Sums over many blocks, in half precision, would stop growing; a single one is its
             # sum. Where a product adds inside, to two blocks' sum, half precision rounds it once
             # more than it must, and a float32 sum would be the largest thing in memory.
-            count = 2 if products.adds_inside(head.weight) else 1
+            count = 2 if products.makes_wide(head.weight) else 1
             is_single_block = (
                 len(head.features) <= count * block_rows(head, plan) and not plan.threshold
             )

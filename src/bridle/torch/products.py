@@ -1,11 +1,11 @@
 """The three matrix products of a linear head, of tensors; see `bridle.kernels.products`.
 
 On a CPU, float32 and float64 go through SciPy's library or PyTorch's, whichever `uses_blas` says.
-Half precision is PyTorch's, which has the processor's own products for it, except that scores are
-never rounded to it: a loss would lose up to 2e-3 of itself. Nor is the residual rounded to float16,
-below whose range small probabilities vanish: on a CPU its products are float32's, which take as
-long there (on an Intel processor with two cores), and on a GPU they are made of a residual that
-fills that range, see `FLOAT16_UNIT`.
+Half precision is PyTorch's, which has the processor's own products for it, except that a CPU's
+scores are not rounded to it: a loss would lose up to 2e-3 of itself. Nor is the residual rounded to
+float16, below whose range small probabilities vanish: on a CPU its products are float32's, which
+take as long there (on an Intel processor with two cores), and on a GPU they are made of a residual
+that fills that range, see `FLOAT16_UNIT`.
 """
 
 from __future__ import annotations
@@ -70,9 +70,6 @@ def make_scores(features: Tensor, weight: Tensor, bias: Tensor | None, out: Tens
 
 
 def _make_wide_scores(features: Tensor, weight: Tensor, out: Tensor) -> None:
-    if makes_wide(out):
-        torch.mm(features, weight.T, out_dtype=out.dtype, out=out)
-        return
     wide = features.to(out.dtype)
     step = max(1, thresholds.HALF_PART_NUMBERS // max(weight.shape[1], 1))
     for begin in range(0, weight.shape[0], step):
@@ -129,7 +126,7 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
         products.add_products(residual.numpy(), features.contiguous().numpy(), total.numpy())
     elif total.dtype == residual.dtype:
         total.addmm_(residual.T, features.to(total.dtype))
-    elif adds_inside(total):
+    elif makes_wide(total):
         # Added to inside the product: apart, it would take a third as long once more.
         torch.addmm(total, residual.T, features, out_dtype=total.dtype, out=total)
     else:
@@ -140,13 +137,8 @@ def add_products(residual: Tensor, features: Tensor, total: Tensor) -> None:
 
 
 def makes_wide(tensor: Tensor) -> bool:
-    """Tell whether products of half precision are made in float32 right away."""
+    """Tell whether products of half precision are made in float32, and added to such sums."""
     return tensor.device.type == "cuda" and _MAKES_WIDE
-
-
-def adds_inside(total: Tensor) -> bool:
-    """Tell whether a product in half precision is added to a sum before it is rounded."""
-    return total.device.type == "cuda" and _MAKES_WIDE
 
 
 def _through_blas(left: Tensor, matrix: Tensor, out: Tensor) -> bool:

@@ -201,6 +201,12 @@ def with_tile(sums, z, class_weight, SMOOTHED: tl.constexpr, ACCURACY: tl.conste
 
 
 @triton.jit
+def total_of(lanes):
+    """Return the sum of each row's lanes."""
+    return tl.sum(lanes, axis=1, keep_dims=True)
+
+
+@triton.jit
 def finite(top):
     """Return a number that exponentials may be taken against, whatever the largest score is."""
     return tl.where(top == float("-inf"), 0.0, top)

@@ -19,6 +19,7 @@ import triton
 import triton.language as tl
 
 from bridle.kernels.triton.index_algebra import (
+    EXACT,
     Rows,
     RowSums,
     Terms,
@@ -34,6 +35,7 @@ from bridle.kernels.triton.index_algebra import (
     row_slopes,
     target_score,
     tile_gradient,
+    total_of,
     with_tile,
 )
 from bridle.kernels.triton.scores import Bending, sum_dtype
@@ -133,38 +135,72 @@ def _sums_with(
 
 
 @triton.jit
-def _sums_by_thread(
-    scores,
+def _held_tiles(
+    layout,
+    lane,
     rows,
     terms,
     dtype: tl.constexpr,
-    CLASSES: tl.constexpr,
     BENT: tl.constexpr,
+    HELD: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Return z and dz/dscore of whole rows, tile by tile: read once, they stay in registers."""
+    tiles = ()
+    for number in tl.static_range(HELD):
+        column = number * COLUMNS + lane
+        inside = rows.inside & (column < layout.length)
+        tile = _read(layout.scores + column, inside, terms, dtype, BENT, "")
+        tiles = tiles + (tile,)  # noqa: RUF005 - Triton unpacks no tuple
+    return tiles
+
+
+@triton.jit
+def _sums_of_held(
+    tiles,
+    lane,
+    terms,
     SMOOTHED: tl.constexpr,
     ACCURACY: tl.constexpr,
+    HELD: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):
-    """Return the sums of rows of few classes, each row by one thread: nothing is exchanged."""
-    top = tl.zeros(rows.index.shape, dtype) - float("inf")
-    for column in tl.static_range(CLASSES):
-        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT, "")
-        top = tl.maximum(top, z)
+    """Return the sums of whole rows, and each tile's exp(z − top).
+
+    Tiles are added before lanes are, so threads exchange numbers once for all tiles.
+    """
+    highest = tiles[0][0]
+    for number in tl.static_range(1, HELD):
+        highest = tl.maximum(highest, tiles[number][0])
+    top = tl.max(highest, axis=1, keep_dims=True)
     reference = finite(top)
-    others, ties = tl.zeros_like(top), tl.zeros_like(top)
-    gap, mass, count = tl.zeros_like(top), tl.zeros_like(top), tl.zeros_like(top)
-    for column in tl.static_range(CLASSES):
-        z, _ = _read(scores + column, rows.inside, terms, dtype, BENT, "")
+    nothing = tl.zeros_like(highest)
+    others, ties, gap, mass, count = nothing, nothing, nothing, nothing, nothing
+    exponentials = ()
+    for number in tl.static_range(HELD):
+        z = tiles[number][0]
         e = exponential_below(z, reference, ACCURACY)
-        others += tl.where(z == reference, 0.0, e)
-        ties += tl.where(z == reference, 1.0, 0.0)
+        exponentials = exponentials + (e,)  # noqa: RUF005
+        if ACCURACY == EXACT:
+            others += tl.where(z == reference, 0.0, e)
+            ties += tl.where(z == reference, 1.0, 0.0)
+        else:
+            others += e
         if SMOOTHED:
             free = z != float("-inf")
-            weight = tl.full([1, 1], 1.0, dtype)
-            if terms.weight is not None:
-                weight = tl.full([1, 1], tl.load(terms.weight + column), dtype)
+            column = number * COLUMNS + lane
+            weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
             gap += tl.where(free, weight * (reference - z), 0.0)
             mass += tl.where(free, weight, 0.0)
             count += tl.where(free, 1.0, 0.0)
-    return RowSums(top, others + (ties - 1.0), gap, mass, count)
+    rest = total_of(others) - 1.0
+    if ACCURACY == EXACT:
+        rest = total_of(others) + (total_of(ties) - 1.0)
+    if SMOOTHED:
+        sums = RowSums(top, rest, total_of(gap), total_of(mass), total_of(count))
+    else:
+        sums = RowSums(top, rest, rest, rest, rest)  # the last three are not used
+    return sums, exponentials
 
 
 @triton.jit
@@ -237,9 +273,7 @@ def loss_kernel(
     Z_LOSS: tl.constexpr,
     GRADIENT: tl.constexpr,
     KEPT: tl.constexpr,
-    ROW_A_THREAD: tl.constexpr,
-    FEW_CLASSES: tl.constexpr,
-    WHOLE: tl.constexpr,
+    HELD: tl.constexpr,
     PEELED: tl.constexpr,
     SIDE_BY_SIDE: tl.constexpr,
     ALIGNMENT: tl.constexpr,
@@ -278,12 +312,8 @@ def loss_kernel(
         Whether the gradient is made.
     KEPT : bool
         Whether what backward needs is written.
-    ROW_A_THREAD : bool
-        Whether the arithmetic of the rows is shared out to threads anew, through memory.
-    FEW_CLASSES : int
-        The number of classes where each row is summed by one thread, else 0.
-    WHOLE : bool
-        Whether a tile holds whole rows, which then stay in registers.
+    HELD : int
+        How many tiles hold whole rows, which then stay in registers; 0: tiles are read in a loop.
     PEELED : bool
         Whether a row's edges are read one by one; see the module.
     SIDE_BY_SIDE : bool
@@ -291,7 +321,7 @@ def loss_kernel(
     ALIGNMENT : int
         A power of 2 that divides strides and classes.
     ROWS, COLUMNS : int
-        The tile, powers of 2; one row where it is not WHOLE.
+        The tile, powers of 2; one row where none is HELD.
     """
     dtype: tl.constexpr = sum_dtype(scores.dtype.element_ty)
     of_sums: tl.constexpr = accuracy_of_sums(scores.dtype.element_ty)
@@ -326,17 +356,11 @@ def loss_kernel(
     labels = read_target(target, rows, terms)
     score_at_label = target_score(layout.scores, labels, rows, terms, dtype, BENT)
     scale = _scale(divisor, normalizer, None, dtype)
-    sums = no_sums(ROWS, dtype, of_sums)
-    if FEW_CLASSES:
-        sums = _sums_by_thread(
-            layout.scores, rows, terms, dtype, FEW_CLASSES, BENT, SMOOTHED, of_sums
-        )
-    elif WHOLE:
-        inside = rows.inside & (lane < layout.length)
-        z, slope = _read(layout.scores + lane, inside, terms, dtype, BENT, "")
-        class_weight = _class_weight(weight, lane, classes, dtype, SMOOTHED)
-        sums, e = with_tile(sums, z, class_weight, SMOOTHED, of_sums)
+    if HELD:
+        tiles = _held_tiles(layout, lane, rows, terms, dtype, BENT, HELD, COLUMNS)
+        sums, exponentials = _sums_of_held(tiles, lane, terms, SMOOTHED, of_sums, HELD, COLUMNS)
     else:
+        sums = no_sums(ROWS, dtype, of_sums)
         if PEELED:
             edges = _edge_columns(layout, classes, edge)
             inside_edges = rows.inside & (edges < classes)
@@ -365,24 +389,12 @@ def loss_kernel(
                 of_sums,
                 GRADIENT,
             )
-    if KEPT or ROW_A_THREAD:
+    if KEPT:
         tl.store(tops + row, sums.top, mask=rows.inside)
         tl.store(rests + row, sums.rest.to(dtype), mask=rows.inside)
         if SMOOTHED:
             tl.store(masses + row, sums.mass, mask=rows.inside)
             tl.store(counts + row, sums.count, mask=rows.inside)
-    if ROW_A_THREAD:
-        # Read back, the numbers of a row are one thread's; now all threads of a row have them, and
-        # each would do all that follows.
-        tl.debug_barrier()
-        nothing = tl.zeros([ROWS, 1], dtype)
-        mass, count = nothing, nothing
-        if SMOOTHED:
-            mass = tl.load(masses + row, mask=rows.inside, other=0.0)
-            count = tl.load(counts + row, mask=rows.inside, other=0.0)
-        top = tl.load(tops + row, mask=rows.inside, other=0.0)
-        rest = tl.load(rests + row, mask=rows.inside, other=0.0)
-        sums = RowSums(top, rest, sums.gap, mass, count)
     log_sum = log_sum_of(sums)
     gap = sums.top - score_at_label
     loss_of_rows = row_loss(sums, log_sum, gap, labels, rows, terms, SMOOTHED, Z_LOSS)
@@ -391,24 +403,17 @@ def loss_kernel(
         tl.store(gaps + row, gap, mask=rows.inside)
     if GRADIENT:
         slopes = row_slopes(sums, log_sum, gap, loss_of_rows, scale, terms, SMOOTHED, Z_LOSS)
-        if WHOLE and not FEW_CLASSES:
-            # What is not asked for is 0, whatever the row holds.
-            e = tl.where(slopes.active, e, 0.0)
-            if BENT:
-                slope = tl.where(slopes.active, slope, 0.0)
-            _write(
-                slopes,
-                e,
-                z,
-                slope,
-                layout.out + lane,
-                lane,
-                inside,
-                labels.label,
-                terms,
-                BENT,
-                SMOOTHED,
-            )
+        if HELD:
+            for number in tl.static_range(HELD):
+                z, slope = tiles[number]
+                # What is not asked for is 0, whatever the row holds.
+                e = tl.where(slopes.active, exponentials[number], 0.0)
+                if BENT:
+                    slope = tl.where(slopes.active, slope, 0.0)
+                column = number * COLUMNS + lane
+                inside = rows.inside & (column < layout.length)
+                to = layout.out + column
+                _write(slopes, e, z, slope, to, column, inside, labels.label, terms, BENT, SMOOTHED)
         else:
             # In place, the target's score must have been read before another thread overwrites it.
             tl.debug_barrier()

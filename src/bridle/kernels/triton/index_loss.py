@@ -7,6 +7,7 @@ an answer. As in `row_kernels`, nothing is checked and nothing is waited for.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -41,24 +42,32 @@ class Kept(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """How many rows and columns a program sees at a time, on how many warps."""
+    """How many rows and columns a program sees at a time, on how many warps.
+
+    So many tiles side by side are ``held`` in registers and make whole rows; 0: read in a loop.
+    """
 
     rows: int
     columns: int
     warps: int
+    held: int = 0
 
 
 # --- which tile -----------------------------------------------------------------------------------
 
 
-def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
-    """Return the tile of `loss_kernel`."""
+@cache
+def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool, alignment: int = 1) -> Tile:
+    """Return the tile of `loss_kernel`; ``alignment`` divides where each row begins."""
+    at_once = min(alignment, 16 // dtype.itemsize)  # numbers that a thread reads at once
     if columns <= thresholds.FEW_CLASSES:
-        return Tile(thresholds.FEW_CLASSES_ROWS, max(next_power_of_2(columns), 2), 1)
+        return Tile(thresholds.FEW_CLASSES_ROWS, at_once, 1, columns // at_once)
     if columns <= thresholds.WHOLE_COLUMNS:
-        width = max(next_power_of_2(columns), 16)
-        rows = max(1, 512 // width)
-        return Tile(rows, width, max(1, rows * width // thresholds.WARP_NUMBERS))
+        at_once = max(at_once, 16 // max(dtype.itemsize, 4))
+        most = thresholds.THREAD_BYTES // max(dtype.itemsize, 4)
+        threads = max(thresholds.FEWEST_THREADS, next_power_of_2(math.ceil(columns / most)))
+        width = threads * at_once  # of a row
+        return Tile(max(1, 32 // threads), width, max(1, threads // 32), math.ceil(columns / width))
     if dtype.itemsize == 2:
         return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
     if dtype == torch.float32:
@@ -66,10 +75,13 @@ def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool) -> Tile:
     return Tile(1, 2048, 4)
 
 
+@cache
 def gradient_tile(columns: int, dtype: torch.dtype) -> Tile:
-    """Return the tile of `gradient_kernel`."""
+    """Return the tile of `gradient_kernel`, of which a program sees one."""
     if columns <= thresholds.WHOLE_COLUMNS:
-        return loss_tile(columns, dtype, gradient=True)
+        width = max(next_power_of_2(columns), 2)
+        rows = max(1, min(512 // width, 32))
+        return Tile(rows, width, max(1, rows * width // 1024))
     return Tile(1, 4096, 4) if dtype.itemsize == 2 else Tile(1, 2048, 4)
 
 
@@ -103,7 +115,7 @@ _scale_kernel = Launcher(_KERNELS, "scale_kernel")
 
 def divisor(loss: IndexLoss, classes: int) -> Tensor:
     """Return ``Σ sample_weight · weight[target]`` over the rows that count, a float64."""
-    rows = len(loss.target)
+    rows = loss.target.shape[0]
     programs = min(math.ceil(rows / thresholds.DIVISOR_NUMBERS), thresholds.DIVISOR_PROGRAMS)
     sums = torch.empty(programs, dtype=torch.float64, device=loss.target.device)
     given = (loss.target, loss.weight, loss.sample_weight, sums, rows, loss.ignore_index, classes)
@@ -118,8 +130,11 @@ def losses(
     divisor: Tensor | None = None,
     normalizer: float = 1.0,
     out: Tensor | None = None,
+    keep: bool = False,
 ) -> tuple[Tensor, Kept | None]:
-    """Return each row's loss, and what is kept of it or, with ``out``, the gradient there.
+    """Return each row's loss, and with ``keep`` what `write_gradient` needs of it.
+
+    With ``out`` the gradient is made as well.
 
     Parameters
     ----------
@@ -131,23 +146,19 @@ def losses(
         The scores themselves, or memory of its own with unit stride along the classes.
     """
     rows, classes = scores.shape
-    dtype = accumulator_dtype(scores.dtype)
-    numbers = torch.empty(
-        (6 if loss.label_smoothing else 4, rows), dtype=dtype, device=scores.device
-    )
-    found, *kept = numbers.unbind()
-    if not loss.label_smoothing:
-        kept += [found, found]  # neither read nor written
-    tile = loss_tile(classes, scores.dtype, gradient=out is not None)
-    few = classes <= thresholds.FEW_CLASSES
+    found = torch.empty(rows, dtype=accumulator_dtype(scores.dtype), device=scores.device)
+    kept = _kept(found, loss) if keep else None
+    to = scores if out is None else out
+    alignment = _alignment(scores, to)
+    tile = loss_tile(classes, scores.dtype, gradient=out is not None, alignment=alignment)
     given = (
-        *_matrices(scores, out),
+        *_matrices(scores, to),
         loss.target,
         loss.weight,
         loss.sample_weight,
         divisor,
         found,
-        *kept,
+        *(kept or (None,) * 5),
         rows,
         classes,
         loss.ignore_index,
@@ -156,14 +167,21 @@ def losses(
     )
     constants = _terms_constants(loss) | {
         "GRADIENT": out is not None,
-        "KEPT": out is None,
-        "ROW_A_THREAD": tile.rows >= thresholds.ROW_A_THREAD_FROM and not few,
-        "FEW_CLASSES": classes if few else 0,
-        "WHOLE": classes <= tile.columns,
-        **_layout_constants(scores, out, tile),
+        "KEPT": keep,
+        "HELD": tile.held,
+        **_layout_constants(scores, to, tile, alignment),
     }
     _loss_kernel(math.ceil(rows / tile.rows), given, constants, tile.warps)
-    return found, Kept(*kept) if out is None else None
+    return found, kept
+
+
+def _kept(losses: Tensor, loss: IndexLoss) -> Kept:
+    """Return memory for what is kept; without smoothing the last two are never touched."""
+    count = 5 if loss.label_smoothing else 3
+    numbers = torch.empty(
+        (count, losses.shape[0]), dtype=losses.dtype, device=losses.device
+    ).unbind()
+    return Kept(*numbers, *(numbers[0],) * (5 - count))
 
 
 def write_gradient(
@@ -195,7 +213,7 @@ def write_gradient(
     )
     constants = _terms_constants(loss) | {
         "EACH": cotangent.dim() == 1,
-        **_layout_constants(scores, out, tile),
+        **_layout_constants(scores, out, tile, _alignment(scores, out)),
     }
     programs = math.ceil(rows / tile.rows) * math.ceil(classes / tile.columns)
     _gradient_kernel(programs, given, constants, tile.warps)
@@ -207,9 +225,9 @@ def total(
 ) -> Tensor:
     """Return ``Σ losses / (divisor · normalizer)``, in the dtype of the losses."""
     result = torch.empty((), dtype=losses.dtype, device=losses.device)
-    if len(losses) > thresholds.TOTAL_NUMBERS:
-        losses = losses.sum(dim=0, keepdim=True, dtype=torch.float64)
-    count = len(losses)
+    count = losses.shape[0]
+    if count > thresholds.TOTAL_NUMBERS:
+        losses, count = losses.sum(dim=0, keepdim=True, dtype=torch.float64), 1
     width = min(max(next_power_of_2(count), 32), 4096)
     given = (losses, divisor, result, count, normalizer)
     constants = {"EMPTY_IS_ZERO": empty_is_zero, "NUMBERS": width}
@@ -224,9 +242,13 @@ def scale(gradient: Tensor, factor: Tensor) -> Tensor:
     return gradient
 
 
-def _matrices(scores: Tensor, out: Tensor | None) -> tuple[Tensor, int, Tensor, int]:
-    out = scores if out is None else out
+def _matrices(scores: Tensor, out: Tensor) -> tuple[Tensor, int, Tensor, int]:
     return scores, scores.stride(0), out, out.stride(0)
+
+
+def _alignment(scores: Tensor, out: Tensor) -> int:
+    """Return the largest power of 2, to 16, that divides the classes and the distance of rows."""
+    return math.gcd(16, scores.shape[1], scores.stride(0), out.stride(0))
 
 
 def _terms(loss: IndexLoss) -> tuple[float, float, float, float]:
@@ -243,16 +265,16 @@ def _terms_constants(loss: IndexLoss) -> dict[str, Any]:
     }
 
 
-def _layout_constants(scores: Tensor, out: Tensor | None, tile: Tile) -> dict[str, Any]:
+def _layout_constants(scores: Tensor, out: Tensor, tile: Tile, alignment: int) -> dict[str, Any]:
     """Return how scores and gradient lie, as far as a kernel is compiled for it."""
-    size, classes = scores.element_size(), scores.shape[1]
-    to = scores if out is None else out
-    alignment = math.gcd(16, classes, scores.stride(0), to.stride(0))
-    lies_well = scores.data_ptr() % 16 == 0 and alignment * size % 16 == 0
-    apart = to.data_ptr() - scores.data_ptr(), (to.stride(0) - scores.stride(0)) * size
-    side_by_side = to.element_size() == size and all(each % 16 == 0 for each in apart)
+    size, classes, first = scores.element_size(), scores.shape[1], scores.data_ptr()
+    lies_well = first % 16 == 0 and alignment * size % 16 == 0
+    rows_apart = (out.stride(0) - scores.stride(0)) * size
+    side_by_side = (
+        out.element_size() == size and (out.data_ptr() - first) % 16 == 0 and rows_apart % 16 == 0
+    )
     return {
-        "PEELED": tile.rows == 1 and classes > tile.columns and not lies_well,
+        "PEELED": not (tile.held or lies_well) and tile.rows == 1 and classes > tile.columns,
         "SIDE_BY_SIDE": side_by_side,
         "ALIGNMENT": alignment,
         "ROWS": tile.rows,

@@ -3,7 +3,8 @@
 Triton's own dispatcher takes some 80 µs for a kernel of twenty arguments: it binds them, works out
 what of each a program is compiled for, and looks at every global that the kernel mentions. A small
 step has no more than that in all. What has been launched once is launched again by its compiled
-program, found by the properties of the arguments that Triton compiles for.
+program, found by the properties of the arguments that Triton compiles for, and handed addresses in
+place of tensors: of those it asks the driver again whose memory they are.
 """
 
 from __future__ import annotations
@@ -63,10 +64,11 @@ class Launcher:
         warps: int,
     ) -> None:
         values = tuple(constants.values())
-        key = (device, warps, values, *map(_compiled_for, arguments))
+        kinds, plain = _compiled_for(arguments)
+        key = (device, warps, values, kinds)
         known = self._programs.get(key)
         if known is not None:
-            known[programs, 1, 1](*arguments, *values)
+            _start(known, device, programs, (*plain, *values))
             return
         kernel = getattr(import_module(self._module), self._name)
         assert kernel.arg_names[len(arguments) :] == list(constants)
@@ -82,10 +84,34 @@ class Launcher:
             self._programs[key] = program.result() if hasattr(program, "result") else program
 
 
-def _compiled_for(argument: Any) -> Any:
-    """Return what Triton compiles for of an argument."""
-    if isinstance(argument, int):
-        return argument == 1, argument % 16 == 0, -(2**31) <= argument < 2**31
-    if argument is None or isinstance(argument, float):
-        return type(argument)
-    return argument.dtype, argument.data_ptr() % 16 == 0
+def _start(program: Any, device: int, programs: int, arguments: tuple[Any, ...]) -> None:
+    """Start a compiled program, as its own ``program[grid](...)`` does but for what it asks."""
+    hooks = sys.modules["triton"].knobs.runtime
+    enter, leave = hooks.launch_enter_hook, hooks.launch_exit_hook
+    if _is_set(enter) or _is_set(leave):  # a profiler's
+        program[programs, 1, 1](*arguments)
+        return
+    stream = sys.modules["torch"]._C._cuda_getCurrentRawStream(device)
+    function, metadata = program.function, program.packed_metadata
+    program.run(programs, 1, 1, stream, function, metadata, None, None, None, *arguments)
+
+
+def _is_set(hook: Any) -> bool:
+    return hook is not None and bool(getattr(hook, "calls", True))
+
+
+def _compiled_for(arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[Any]]:
+    """Return what Triton compiles for of each argument, and all with addresses for tensors."""
+    kinds: list[Any] = []
+    plain: list[Any] = []
+    for argument in arguments:
+        kind = type(argument)
+        if argument is None or kind is float:
+            kinds.append(kind)
+        elif kind is int:
+            kinds.append((argument == 1, argument % 16 == 0, -(2**31) <= argument < 2**31))
+        else:
+            argument, dtype = argument.data_ptr(), argument.dtype
+            kinds.append((dtype, argument % 16 == 0))
+        plain.append(argument)
+    return tuple(kinds), plain
