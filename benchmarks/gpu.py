@@ -12,6 +12,9 @@ part where they are installed.
     The bytes that cannot be avoided, over the time, as a share of what a copy from memory to memory
     moves: N·C·b forward, and forward with backward 2·N·C·b (each score read once, each gradient
     written once) or 3·N·C·b (scores read twice, as rows wider than the cache need).
+``kernels``
+    The same share of our kernels alone, without the host: of the one that makes loss and gradient,
+    counting 2·N·C·b, or of forward's and backward's, counting 3·N·C·b (marked ``/3``).
 ``of the products``
     The time over that of the head's three bare products in cuBLAS.
 ``memory``
@@ -48,6 +51,7 @@ LOSSES = [
     (8192, 50_257, "bfloat16"),
     (65_536, 1000, "float32"),
     (65_536, 1000, "bfloat16"),
+    (200_000, 600, "float32"),
     (1_000_000, 100, "float32"),
     (4_000_000, 10, "float32"),
     (1024, 1_000_003, "bfloat16"),
@@ -98,7 +102,7 @@ def losses(bandwidth: float) -> None:
     print("\nCross-entropy of class indices, forward + backward, ms; of copy: shares")
     contenders = loss_contenders()
     print(f"{'scores':24}" + "".join(f"{name:>10}" for name in contenders), end="")
-    print(f"{'of copy: 2NCb':>15}{'3NCb':>7}{'forward':>9}")
+    print(f"{'of copy: 2NCb':>15}{'3NCb':>7}{'forward':>9}{'kernels':>9}")
     for shape in LOSSES:
         loss_row(contenders, bandwidth, *shape)
 
@@ -123,7 +127,26 @@ def loss_row(
     forward = milliseconds(partial(functional.cross_entropy, scores, target))
     shares = (2 * size / found, 3 * size / found, size / forward)
     texts = (f"{share * 1e3 / bandwidth:.2f}" for share in shares)
-    print("{:>15}{:>7}{:>9}".format(*texts), flush=True)
+    print("{:>15}{:>7}{:>9}".format(*texts), end="")
+    print(f"{kernels_alone(scores, target, bandwidth):>9}", flush=True)
+
+
+def kernels_alone(scores: Tensor, target: Tensor, bandwidth: float) -> str:
+    """Return our kernels' own share of the copy's bandwidth."""
+    from bridle.kernels.triton import index_loss
+
+    loss, out = index_loss.IndexLoss(target, None, None, -100), torch.empty_like(scores)
+    ones = torch.ones((), device=DEVICE)
+
+    def both() -> object:
+        return index_loss.losses(scores, loss, out=out)
+
+    def apart() -> object:
+        _, kept = index_loss.losses(scores, loss, keep=True)
+        return index_loss.write_gradient(scores, kept, loss, ones, out=out)
+
+    call, count, mark = (both, 2, "") if index_loss.makes_both(scores) else (apart, 3, "/3")
+    return f"{count * scores.nbytes / milliseconds(call) * 1e3 / bandwidth:.2f}{mark}"
 
 
 def step(loss: Callable[..., Any], scores: Tensor, target: Tensor, **options: Any) -> Call:

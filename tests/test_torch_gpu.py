@@ -149,3 +149,63 @@ def test_the_host_never_waits_for_a_gpu() -> None:
     torch.cuda.set_sync_debug_mode("default")
     assert loss.isnan()
     assert scores.grad.isnan().any(dim=1).tolist() == [row == 5 for row in range(64)]
+
+
+@pytest.mark.usefixtures("_on_a_gpu")
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1, "reduction": "sum"}], ids=str)
+@pytest.mark.parametrize("shape", [(64, 10), (33, 1000), (5, 70_001)], ids=str)
+def test_a_step_is_captured_in_a_graph(shape: tuple[int, int], options: dict[str, Any]) -> None:
+    scores = torch.randn(shape, device="cuda", requires_grad=True)
+    target = torch.randint(shape[1], shape[:1], device="cuda")
+
+    def step() -> Any:
+        loss = functional.cross_entropy(scores, target, **options)
+        return loss, torch.autograd.grad(loss, scores)[0]
+
+    beside = torch.cuda.Stream()
+    with torch.cuda.stream(beside):  # compiles: a capture may not
+        step()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    for _ in range(2):
+        with torch.no_grad():
+            scores.normal_()
+        target.random_(shape[1])
+        target[1] = -100
+        graph.replay()
+        for one, other in zip(captured, step(), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.usefixtures("_on_a_gpu")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_compiled_step_is_the_eager_one(dtype: Any) -> None:
+    scores = torch.randn(33, 1000, device="cuda").to(dtype).requires_grad_()
+    target = torch.randint(1000, (33,), device="cuda")
+    target[3] = -100
+
+    def loss_of(leaf: Any) -> Any:
+        return functional.cross_entropy(leaf, target, label_smoothing=0.1, z_loss=0.01)
+
+    expected, found = loss_of(scores), torch.compile(loss_of)(scores)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+    gradients = [torch.autograd.grad(loss, scores)[0] for loss in (expected, found)]
+    torch.testing.assert_close(*gradients, rtol=1e-5 if dtype == torch.float32 else 1e-2, atol=1e-7)
+
+
+@pytest.mark.usefixtures("_on_a_gpu")
+def test_a_step_on_another_stream() -> None:
+    scores = torch.randn(4096, 1000, device="cuda", requires_grad=True)
+    target = torch.randint(1000, (4096,), device="cuda")
+    expected = torch.nn.functional.cross_entropy(scores, target)
+    (right,) = torch.autograd.grad(expected, scores)
+    beside = torch.cuda.Stream()
+    beside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(beside):
+        loss = functional.cross_entropy(scores, target)
+        (found,) = torch.autograd.grad(loss, scores)
+    torch.cuda.current_stream().wait_stream(beside)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-10)

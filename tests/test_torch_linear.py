@@ -341,7 +341,13 @@ def test_float16_on_a_device_whose_residual_is_half_precision(
     wide = [each.detach().double().requires_grad_() for each in given]
     torch.nn.functional.cross_entropy(torch.nn.functional.linear(*wide), target).backward()
     monkeypatch.setattr(products, "residual_dtype", lambda _: torch.float16)
-    mm, made = torch.mm, []
+    mm, addmm, made = torch.mm, torch.addmm, []
+
+    def wide_addmm(*arguments: Any, out_dtype: Any = None, out: Any = None) -> Any:
+        if out_dtype is None:
+            return addmm(*arguments, out=out)
+        total, left, right = arguments
+        return out.copy_(total + mm(left.to(out_dtype), right.to(out_dtype)))
 
     def wide_mm(left: Any, right: Any, *, out_dtype: Any = None, out: Any = None) -> Any:
         if out_dtype is None:
@@ -351,6 +357,7 @@ def test_float16_on_a_device_whose_residual_is_half_precision(
         return out.copy_(mm(left.to(out_dtype), right.to(out_dtype)))
 
     monkeypatch.setattr(torch, "mm", wide_mm)
+    monkeypatch.setattr(torch, "addmm", wide_addmm)
     for makes_wide in (False, True):
         monkeypatch.setattr(products, "makes_wide", lambda _, answer=makes_wide: answer)
         features, weight, bias = (each.detach().clone().requires_grad_() for each in given)

@@ -33,6 +33,11 @@ def device_of(values: Array) -> Any:
     return values.device if is_tensor(values) else None
 
 
+def is_on_accelerator(values: Array) -> bool:
+    """Tell whether an array is in the memory of a device that is no CPU."""
+    return is_tensor(values) and values.device.type != "cpu"
+
+
 def in_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     """Return values in a NumPy dtype, or the tensor's of that name."""
     if not is_tensor(values):
@@ -54,8 +59,27 @@ def inner(left: Array, right: Array) -> Any:
     """Return Σ left · right, in float64 where either is."""
     if not is_tensor(left):
         return float(np.vdot(left, right))
-    kind = sys.modules["torch"].promote_types(left.dtype, right.dtype)
-    return left.to(kind).flatten() @ right.to(kind).flatten()
+    if left.dtype != right.dtype:
+        kind = sys.modules["torch"].promote_types(left.dtype, right.dtype)
+        left, right = left.to(kind), right.to(kind)
+    return left.flatten() @ right.flatten()
+
+
+def add_multiple(total: Array, factor: Any, values: Array) -> None:
+    """Add ``factor · values`` to an array, in place."""
+    if is_tensor(total):
+        total.addcmul_(values, in_dtype_of(factor, total) if is_tensor(factor) else factor)
+    else:
+        total += factor * values
+
+
+def on_host_at_once(*numbers: Any) -> list[float]:
+    """Return numbers as Python's; of a device's the host waits once for all."""
+    if not is_tensor(numbers[0]):
+        return [float(number) for number in numbers]
+    torch = sys.modules["torch"]
+    found: list[float] = torch.stack([number.double() for number in numbers]).tolist()
+    return found
 
 
 def norm(values: Array) -> float:

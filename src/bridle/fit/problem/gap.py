@@ -35,12 +35,20 @@ def duality_gap(objective: Objective, point: Evaluation) -> float:
         return np.inf
     weight, intercept = objective.split(point.parameters)
     slope, intercept_slope = objective.split(point.gradient)
-    weights_gap = float(arrays.inner(slope, slope)) / (2 * alpha)
     if not objective.fit_intercept:
-        return weights_gap
+        return float(arrays.inner(slope, slope)) / (2 * alpha)
     product = slope - alpha * weight  # Σ s u (p − t)ᵀ / Σ s
+    target = objective.target_product
+    squared_slope, squared, along_weight, along_target, squared_target = arrays.on_host_at_once(
+        arrays.inner(slope, slope),
+        arrays.inner(product, product),
+        arrays.inner(weight, product),
+        arrays.inner(target, product),
+        arrays.inner(target, target),
+    )
+    weights_gap = squared_slope / (2 * alpha)
     # Of the classes alone, there is little to bring to the host.
-    slopes, offsets = on_host(intercept_slope), on_host(intercept)
+    slopes, offsets = on_host(arrays.joined([intercept_slope[None], intercept[None]]))
     probability = objective.target_mean + slopes
     if (probability <= 0).any():
         return np.inf  # a class that the model rules out cannot be given its share by mixing
@@ -49,13 +57,13 @@ def duality_gap(objective: Objective, point: Evaluation) -> float:
     if epsilon == 0:
         return weights_gap + abs(intercept_term)
     mixed = np.maximum(objective.target_mean - (1 - epsilon) * probability, 0) / epsilon
-    # The features have mean 0 after centring, so the mixed-in distribution adds nothing of its own.
-    change = -epsilon * (objective.target_product + product)
-    entropy = point.loss - float(arrays.inner(weight, product)) - intercept_term
+    # The features have mean 0 after centring, so the mixed-in distribution adds nothing of its own:
+    # the product changes by −ε (product + target).
+    entropy = point.loss - along_weight - intercept_term
     return float(
         weights_gap
-        + float(arrays.inner(product, change)) / alpha
-        + float(arrays.inner(change, change)) / (2 * alpha)
+        - epsilon * (squared + along_target) / alpha
+        + epsilon**2 * (squared + 2 * along_target + squared_target) / (2 * alpha)
         + epsilon * (entropy - float(special.entr(mixed).sum()))
         + intercept_term
     )

@@ -25,7 +25,6 @@ import numpy.typing as npt
 from scipy import linalg
 
 from bridle.fit import threads
-from bridle.fit.problem.gap import duality_gap
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.requests import (
     Combination,
@@ -102,7 +101,7 @@ def _prove_on_features(
         watch.passes += 1
         sums = yield from ask(Values(objective.point(parameters)))
         point = watch.record(objective.evaluation(parameters, sums))
-        gap = duality_gap(objective, point)
+        gap = watch.gap(point)
         if gap <= tol * (point.value - gap):
             return watch.solution(point, "gap", gap)
         if ended == "max_iter":

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from bridle.fit import arrays
 from bridle.fit.precision import ladder
-from bridle.fit.problem.gap import duality_gap
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
 from bridle.fit.requests import Separation, SeparationAlong, Steps, Values, ask
@@ -134,7 +133,7 @@ def _prove(search: _Search, point: Evaluation, tol: float) -> Steps[tuple[Evalua
         return point, False
     intercept_curvature, steps = None, 0
     while True:
-        gap = duality_gap(objective, point)
+        gap = search.watch.gap(point)
         if gap <= tol * (point.value - gap):
             if not search.raise_precision():
                 return point, True

@@ -43,6 +43,9 @@ class RememberedSteps:
         """
         self._dtype = objective.facts.dtype
         wanted_bytes = max(_MEMORY_SHARE * objective.facts.nbytes, _LEAST_MEMORY)
+        if arrays.is_on_accelerator(objective.facts.like):
+            # There a conversion takes as long as an addition, and there is more memory.
+            self._dtype, wanted_bytes = np.dtype(np.float64), math.inf
         budget = min(wanted_bytes, objective.memory_budget / 4)
         pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
         length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))
@@ -84,11 +87,11 @@ class RememberedSteps:
         factors = []
         for step, change, inner in reversed(self._pairs):
             factor = arrays.inner(step, result) / inner
-            result -= factor * change
+            arrays.add_multiple(result, -factor, change)
             factors.append(factor)
         result = metric.invert(result) * self._scale(metric)
         for (step, change, inner), factor in zip(self._pairs, reversed(factors), strict=True):
-            result += (factor - arrays.inner(change, result) / inner) * step
+            arrays.add_multiple(result, factor - arrays.inner(change, result) / inner, step)
         return -result
 
     def _scale(self, metric: Preconditioner) -> float:

@@ -47,6 +47,7 @@ class Watch:
         self.estimate = np.inf  # of the gap, where there is no bound
         self.history: list[Pass] = []
         self._lower_bound = 0.0  # no objective is below
+        self._bounded: tuple[Evaluation, float] | None = None  # the last point, and its gap
         self._after_pass, self._keep = after_pass, keep
 
     def record(self, point: Evaluation) -> Evaluation:
@@ -55,7 +56,7 @@ class Watch:
             self.best = point
             if self._keep is not None:
                 self._keep(point.parameters)
-        self._lower_bound = max(self._lower_bound, point.value - duality_gap(self.objective, point))
+        self._lower_bound = max(self._lower_bound, point.value - self.gap(point))
         lowest = self.best.value
         gap = lowest - self._lower_bound if self.objective.alpha > 0 else self.estimate
         relative = gap / lowest if lowest else 0.0
@@ -64,10 +65,16 @@ class Watch:
             self._after_pass(self.passes, lowest, relative)
         return point
 
+    def gap(self, point: Evaluation) -> float:
+        """Return the `duality_gap` of a point; of the one that was asked about last, again."""
+        if self._bounded is None or self._bounded[0] is not point:
+            self._bounded = point, duality_gap(self.objective, point)
+        return self._bounded[1]
+
     def solution(self, point: Evaluation, stopped: Stopped, gap: float | None = None) -> Solution:
         """Return what the fit ended with: a bound on its gap, or an estimate without a penalty."""
         proven = self.objective.alpha > 0
-        bound = duality_gap(self.objective, point) if gap is None else gap
+        bound = self.gap(point) if gap is None else gap
         return Solution(
             point,
             bound,

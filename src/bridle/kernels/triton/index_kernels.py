@@ -8,7 +8,7 @@ The scores of a row are read 16 bytes at a time also where the row does not begi
 such multiple, its *edges*, are read one by one.
 """
 
-# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, assignment"
 # A kernel's arguments are Triton's own values, for which there are no types.
 
 from __future__ import annotations
