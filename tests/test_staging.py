@@ -172,12 +172,14 @@ def test_a_pass_that_was_stopped_leaves_nothing_behind(
     for seed in range(20 if when == "random" else 1):
         played = Played(when, seed)
         staged = _staging(played, 2, monkeypatch)
-        for number, (_, block) in enumerate(staged.blocks(_counting(played, 7), 40, 6)):
-            played.computing.give(lambda block=block: block.held.clone())
-            if number == 2:
+        found: list[Any] = []
+        for which, block in staged.blocks(_counting(played, 7), 40, 6):
+            played.computing.give(lambda block=block: found.append(block.held.clone()))
+            if which.start == 12:
                 break
         whole = staged.whole(_counting(played, 9), 5)
         played.computing.synchronize()
+        assert (torch.cat(found) == 7000 + torch.arange(18)[:, None]).all()
         assert (whole.held == 9000 + torch.arange(5)[:, None]).all()
 
 

@@ -151,11 +151,9 @@ class _PinnedBuffers(_Buffers):
         self._read = [cuda.Event(), cuda.Event()]
 
     def begin(self, piece: int, rows: int, *, blocks: int) -> None:
-        # A pass that was stopped may have left a copy on its way.
-        self._stream.synchronize()
         super().begin(piece, rows, blocks=blocks)
         self._computing = self._torch.cuda.current_stream(self._device)
-        # The memory of a block may have been another's, which is still read.
+        # A block's memory may have been another's, or of a pass that was stopped: still read.
         self._stream.wait_stream(self._computing)
 
     def block(self, turn: int) -> Tensor:
