@@ -251,9 +251,7 @@ def test_a_streamed_fit_finds_its_optimum(dtype: str, monkeypatch: pytest.Monkey
         assert report.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
     resident = SoftmaxRegression(C=0.01, device=DEVICE).fit(features[chosen], y[chosen])
     assert resident.fit_report_.streamed_to is None
-    assert resident.fit_report_.objective == pytest.approx(
-        expected.fit_report_.objective, rel=2e-6
-    )
+    assert resident.fit_report_.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
     path = softmax_regression_path(features, y, [0.01], device=DEVICE)
     search = SoftmaxRegressionCV([0.01], cv=2, device=DEVICE).fit(features, y)
     assert path.reports[0].proven

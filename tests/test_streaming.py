@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from bridle import (
 from bridle.estimators.loading import load_model
 from bridle.fit import placement
 from bridle.fit.readers import TensorReader, reader_of
+from bridle.fit.readers.ranks import facts_of_all
 from bridle.rows import Rows
+from commands import Command
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is an extra")
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -36,7 +40,8 @@ DTYPES = [
 
 @pytest.fixture(scope="module")
 def digits() -> Any:
-    return load_digits(return_X_y=True)
+    X, y = load_digits(return_X_y=True)
+    return X[:700], y[:700]
 
 
 @pytest.fixture
@@ -170,9 +175,7 @@ def test_the_optimum_is_that_of_rows_that_lie_there(
     ids=str,
 )
 @pytest.mark.parametrize("classes", [2, 10])
-def test_every_kind_of_fit(
-    digits: Any, classes: int, options: dict[str, Any], device: str
-) -> None:
+def test_every_kind_of_fit(digits: Any, classes: int, options: dict[str, Any], device: str) -> None:
     X, y = digits
     chosen = y < classes
     features, target = X[chosen].astype(np.float32), y[chosen]
@@ -246,6 +249,13 @@ def test_a_device_that_will_not_do(digits: Any, fit: Any) -> None:
         fit(sparse.csr_array(X), y, "cpu")
 
 
+def test_rows_on_a_cluster_have_no_device() -> None:
+    array = pytest.importorskip("dask.array", reason="dask is an extra")
+    X, y = array.ones((4, 2)), array.arange(4) % 2
+    with pytest.raises(InputError, match="device: expected None for rows on a cluster"):
+        SoftmaxRegression(device="cpu").fit(X, y)
+
+
 def test_tensors_of_a_device_are_not_streamed() -> None:
     with pytest.raises(InputError, match="device: expected features on the host to stream"):
         Rows([torch.ones(3, 2, device="meta")]).streamed_to("cpu")
@@ -253,7 +263,7 @@ def test_tensors_of_a_device_are_not_streamed() -> None:
 
 def test_what_has_no_room_is_streamed(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Rows([digits[0].astype(np.float16)])
-    size, beside = 1797 * 64 * 2, 1000
+    size, beside = 700 * 64 * 2, 1000
     free = {"mem_get_info": (0, 0), "memory_reserved": 0, "memory_allocated": 0}
     for name in free:
         monkeypatch.setattr(torch.cuda, name, lambda _, name=name: free[name])
@@ -309,7 +319,7 @@ def test_two_passes_at_a_time_do_not_mix(digits: Any) -> None:
     X = digits[0]
     there = Rows([X]).streamed_to("cpu")
     passes = [there.tensor_blocks(size, np.dtype("float64")) for size in (100, 70)]
-    for _ in range(15):
+    for _ in range(7):
         for one in passes:
             which, block = next(one)
             np.testing.assert_array_equal(block.numpy(), X[which])
@@ -341,9 +351,9 @@ def test_a_file_that_is_cut_short_is_the_same_error(kind: str, tmp_path: Path) -
     blocks = rows.streamed_to("cpu").tensor_blocks(100, np.dtype("float64"))
     next(blocks)
     os.truncate(tmp_path / "a.npy", 70_000)
-    with pytest.raises(InputError, match="a.npy: was cut short while it was read: expected "):
+    with pytest.raises(InputError, match=r"a\.npy: was cut short while it was read: expected "):
         list(blocks)
-    with pytest.raises(InputError, match="a.npy: was cut short while it was read: expected "):
+    with pytest.raises(InputError, match=r"a\.npy: was cut short while it was read: expected "):
         rows.on("cpu")
 
 
@@ -351,8 +361,10 @@ def test_a_file_that_is_cut_short_is_the_same_error(kind: str, tmp_path: Path) -
 def test_numbers_that_are_not_finite_are_found(digits: Any, device: str) -> None:
     X, y = digits
     X = X.copy()
-    X[1203, 5] = np.nan
-    with pytest.raises(InputError, match="X: expected finite numbers, found NaN at row 1203, column 5"):
+    X[603, 5] = np.nan
+    with pytest.raises(
+        InputError, match="X: expected finite numbers, found NaN at row 603, column 5"
+    ):
         SoftmaxRegression().fit(Rows([X]).streamed_to(device), y)
 
 
@@ -368,7 +380,7 @@ def test_a_stop_while_rows_are_read(
 
     def stopped(self: Rows, begin: int, into: Any) -> None:
         calls[0] += 1
-        if calls[0] == 1000:
+        if calls[0] == 400:
             raise KeyboardInterrupt
         fill(self, begin, into)
 
@@ -379,6 +391,46 @@ def test_a_stop_while_rows_are_read(
     again = SoftmaxRegression(C=0.01).fit(there, y)
     expected = SoftmaxRegression(C=0.01).fit(X, y)
     assert again.fit_report_.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--Cs", "0.01,0.1", "--cv", "2"), ("--calibrate", "temperature")], ids=str
+)
+def test_the_command_gives_the_same_figures(command: Command, options: tuple[str, ...]) -> None:
+    asked = ("fit", "digits", *options)
+    expected = json.loads(command(*asked, "--json").out)
+    streamed = command(*asked, "--json", "--device", "cpu", "--stream")
+    found = json.loads(streamed.out)
+    assert expected["fit"]["streamed_to"] is None
+    assert found["fit"]["streamed_to"] == "cpu"
+    assert found["fit"]["proven"]
+    assert found["fit"]["objective"] == pytest.approx(expected["fit"]["objective"], rel=2e-6)
+    assert found["evaluation"]["accuracy"] == expected["evaluation"]["accuracy"]
+    assert found["model"] == expected["model"]
+
+
+def test_the_command_says_where_the_features_are(command: Command, tmp_path: Path) -> None:
+    said = "  features stay on the host, streamed to cpu in blocks"
+    for option, streams in (("--stream", True), ("--no-stream", False)):
+        out = tmp_path / f"model{option}"
+        answer = command("fit", "iris", "--device", "cpu", option, "--out", str(out))
+        assert answer.code == 0
+        assert (said in answer.out.splitlines()) == streams
+        kept = load_model(out / "model.safetensors").fit_report_.streamed_to
+        assert kept == ("cpu" if streams else None)
+
+
+def test_what_ranks_stream_to_is_told_together(digits: Any) -> None:
+    X, y = digits
+    readers = [
+        reader_of(Rows([X]).streamed_to("cpu"), y, None, 10),
+        reader_of(Rows([X]), y, None, 10),
+    ]
+    facts = [replace(reader.facts, like=np.empty(0)) for reader in readers]
+    assert facts_of_all(facts).streamed_to == "cpu"
+    assert facts_of_all(facts[1:]).streamed_to is None
+    other = replace(facts[0], streamed_to="cuda:1")
+    assert facts_of_all([other, *facts]).streamed_to == "cpu, cuda:1"
 
 
 @NEEDS_CUDA
