@@ -370,22 +370,22 @@ class Rows:
                 release()
 
     def _fill_gathered(self, chosen: Array, into: Tensor) -> None:
-        torch: Any = sys.modules["torch"]
-        for array in self._parts:
-            check_size(mapped_file(array))
-        releases = [release for array in self._parts if (release := releaser(array)) is not None]
-        step = _SCATTERED_ROWS if releases else max(1, len(chosen))
-        alone = _shared(self._parts[0], into.dtype) if len(self._parts) == 1 else None
-        for begin in range(0, len(chosen), step):
-            rows, part = chosen[begin : begin + step], into[begin : begin + step]
-            if alone is not None and rows.min() >= 0:
-                # On all threads, and without a copy in between.
-                index = torch.as_tensor(rows, dtype=torch.int64)
-                torch.index_select(alone, 0, index, out=part)
-            else:
-                part.copy_(_as_tensor(self._gather(rows, _numpy_dtype(into.dtype)), into.dtype))
-            for release in releases:
-                release()
+        rows = np.where(chosen < 0, chosen + self._starts[-1], chosen)
+        is_released = any(releaser(array) is not None for array in self._parts)
+        step = _SCATTERED_ROWS if is_released else max(1, len(rows))
+        for begin in range(0, len(rows), step):
+            some = rows[begin : begin + step]
+            array_of_row = np.searchsorted(self._starts, some, side="right") - 1
+            for place in np.unique(array_of_row).tolist():
+                own = np.flatnonzero(array_of_row == place)
+                array = self._parts[place]
+                check_size(mapped_file(array))
+                _gather_into(
+                    into[begin : begin + step], own, array, some[own] - self._starts[place]
+                )
+                release = releaser(array)
+                if release is not None:
+                    release()
 
     def _rows_within(self, rows: int, numbers: int) -> int:
         if self.is_sparse:
@@ -417,6 +417,21 @@ def _numpy_dtype(kind: Any) -> np.dtype[Any]:
 def _bits(array: Features) -> Features:
     """Return the bits of bfloat16, which NumPy lacks, as numbers that it has."""
     return array.view(sys.modules["torch"].int16 if is_tensor(array) else np.int16)
+
+
+def _gather_into(into: Tensor, places: Array, array: Features, rows: Array) -> None:
+    """Write some rows of an array into rising places of a tensor on the host."""
+    torch: Any = sys.modules["torch"]
+    shared = _shared(array, into.dtype)
+    if shared is None:
+        into[places] = _as_tensor(array[rows], into.dtype).to(into.dtype)
+        return
+    index, first, last = torch.as_tensor(rows), int(places[0]), int(places[-1])
+    if last - first == len(places) - 1:
+        # On all threads, and without a copy in between.
+        torch.index_select(shared, 0, index, out=into[first : last + 1])
+    else:
+        into[places] = shared[index]
 
 
 def _as_tensor(rows: Features, kind: Any) -> Tensor:
