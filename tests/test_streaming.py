@@ -88,6 +88,8 @@ def test_blocks_are_the_rows_that_are_stored(digits: Any, dtype: str, device: st
         "a choice from the end": Rows([values]).take(np.arange(-500, 0)),
         "a choice of the backwards": Rows([values[::-1]]).take(chosen),
         "a choice of parts": Rows([values[:40], values[40:]]).take(chosen),
+        "a choice in narrow numbers": Rows([values]).take(chosen.astype(np.int16)),
+        "a choice by truth": Rows([values]).take(np.arange(500) % 3 == 0),
         "a choice of a choice": Rows([values]).take(chosen).take(np.arange(0, 701, 3)),
         "one row": Rows([values]).take(np.array([77])),
         "no row": Rows([values[:0]]),

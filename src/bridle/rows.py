@@ -426,7 +426,8 @@ def _gather_into(into: Tensor, places: Array, array: Features, rows: Array) -> N
     if shared is None:
         into[places] = _as_tensor(array[rows], into.dtype).to(into.dtype)
         return
-    index, first, last = torch.as_tensor(rows), int(places[0]), int(places[-1])
+    index = torch.from_numpy(rows.astype(np.int64, copy=False))
+    first, last = int(places[0]), int(places[-1])
     if last - first == len(places) - 1:
         # On all threads, and without a copy in between.
         torch.index_select(shared, 0, index, out=into[first : last + 1])

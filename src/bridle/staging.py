@@ -107,7 +107,9 @@ class _Buffers:
         if not _have_room(self._on_host, 2, piece):
             self._on_host.clear()  # before there are others
             self._on_host += [
-                self._torch.empty((piece, self._width), dtype=self._kind, pin_memory=self._pinned)
+                self._torch.empty(
+                    (piece, self._width), dtype=self._kind, device="cpu", pin_memory=self._pinned
+                )
                 for _ in range(2)
             ]
         if not _have_room(self._there, blocks, rows):
