@@ -24,10 +24,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from bridle import SoftmaxRegression
+from bridle import (
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    softmax_regression_path,
+    staging,
+)
 from bridle.kernels import choose
 from bridle.kernels.contract import RowParts
 from bridle.kernels.numpy import row_kernels
+from bridle.rows import Rows
 from bridle.torch import functional, kernels
 
 _setup_privateuseone_for_python_backend("foreign")
@@ -228,3 +234,25 @@ def test_the_fit_finds_its_optimum() -> None:
     assert model.fit_report_.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
     found = model.predict_proba(torch.tensor(X).to(DEVICE))
     np.testing.assert_allclose(found, expected.predict_proba(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "uint8"])
+def test_a_streamed_fit_finds_its_optimum(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_BUFFER_BYTES", 64 * 8 * 50)
+    monkeypatch.setattr(staging, "_BLOCK_BYTES", 64 * 8 * 331)
+    X, y = load_digits(return_X_y=True)
+    features, chosen = X.astype(dtype), np.random.default_rng(0).permutation(len(y))[:1500]
+    expected = SoftmaxRegression(C=0.01).fit(X[chosen], y[chosen])
+    rows = Rows([features[:900], features[900:]]).take(chosen).streamed_to(DEVICE)
+    for target in (y[chosen], torch.tensor(y[chosen]).to(DEVICE)):
+        report = SoftmaxRegression(C=0.01).fit(rows, target).fit_report_
+        assert report.proven
+        assert report.streamed_to == "foreign:0"
+        assert report.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
+    resident = SoftmaxRegression(C=0.01, device=DEVICE).fit(features[chosen], y[chosen])
+    assert resident.fit_report_.streamed_to is None
+    assert resident.fit_report_.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
+    path = softmax_regression_path(features, y, [0.01], device=DEVICE)
+    search = SoftmaxRegressionCV([0.01], cv=2, device=DEVICE).fit(features, y)
+    assert path.reports[0].proven
+    assert search.fit_report_.proven

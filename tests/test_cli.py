@@ -155,6 +155,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "passes",
         "seconds",
         "separation",
+        "streamed_to",
         "stopped",
         "history",
     }

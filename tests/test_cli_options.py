@@ -66,7 +66,7 @@ WITHOUT_EFFECT = [
         for name in ("train", "compare")
         for option in (
             "--C 1", "--Cs 1,2", "--cv 3", "--scoring accuracy", "--tol 1e-3", "--device cpu",
-            "--checkpoint file", "--calibrate temperature",
+            "--stream", "--no-stream", "--checkpoint file", "--calibrate temperature",
         )
     ),
     ("compare iris --force", "--force: bridle compare has no such option, bridle fit and bridle"),
@@ -133,6 +133,9 @@ WITHOUT_EFFECT = [
     ("fit iris --force", "--force: expected with --out, found it alone"),
     ("train iris --force", "--force: expected with --out, found it alone"),
     ("fit sparse.npz --labels y.npy --device cpu", "--device: expected dense features on cpu"),
+    ("fit iris --stream", "--stream: expected with --device, found it alone"),
+    ("fit iris --no-stream", "--no-stream: expected with --device, found it alone"),
+    ("fit iris --device nowhere", "--device: expected one that PyTorch has: "),
     # --- answers ---
     ("evaluate answers.csv --percent --scores", "--percent: expected without --scores, found both"),
     ("evaluate answers.csv --normalize --scores", "--normalize: expected without --scores"),
@@ -286,8 +289,8 @@ def test_no_command_has_an_option_of_the_other_model() -> None:
         "--learning-rate", "--momentum", "--batch-size", "--epochs", "--init", "--seed",
     }  # fmt: skip
     optimum = {
-        "--C", "--Cs", "--cv", "--scoring", "--tol", "--checkpoint", "--device", "--calibrate",
-        "--label-errors",
+        "--C", "--Cs", "--cv", "--scoring", "--tol", "--checkpoint", "--device", "--stream",
+        "--calibrate", "--label-errors",
     }  # fmt: skip
     assert optimum <= options["fit"]
     assert not options["fit"] & network

@@ -806,6 +806,21 @@ def memory_budget(value: Any) -> int | None:
     return int(value)
 
 
+def torch_device(value: Any, name: str) -> Any:
+    """Return a device that PyTorch has, with its number where there may be several."""
+    torch = require("torch", extra="torch", purpose="a fit on a device")
+    try:
+        return torch.empty(0, device=value).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]  # PyTorch's own words are many lines
+        raise InputError(
+            f"{name}: expected one that PyTorch has: {reason}",
+            argument=name,
+            expected="one that PyTorch has",
+            found=str(value),
+        ) from None
+
+
 def linear_head(
     features: tuple[int, ...], weight: tuple[int, ...], *, has_classes: bool = True
 ) -> None:

@@ -8,6 +8,7 @@ converted or gathered, never the whole.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -18,9 +19,11 @@ from scipy import sparse
 
 from bridle import checks
 from bridle.mapped import check_size, mapped_file, releaser
+from bridle.staging import Staging
 from bridle.tensors import is_tensor
 
 Array = npt.NDArray[Any]
+Tensor = Any
 Features = Any  # a dense array, or a sparse one: SciPy publishes no type for either
 
 # A block that has to be converted or gathered holds at most this many numbers (16 MB of float32).
@@ -30,6 +33,10 @@ _SCATTERED_ROWS = 1024
 # PyTorch's dtypes that float32 cannot hold; NumPy's are known by what they are, not by a name,
 # which byte order and platform change.
 _WIDE_TENSORS = ("torch.float64", "torch.int32", "torch.uint32", "torch.int64", "torch.uint64")
+# Those of NumPy's that every device of PyTorch converts.
+_TENSOR_DTYPES = frozenset(
+    ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+)
 
 
 class Rows:
@@ -79,6 +86,7 @@ class Rows:
             )
         self._starts = np.cumsum([0, *(array.shape[0] for array in self._parts)])
         self._index = index
+        self._staging: Staging | None = None
         count = int(self._starts[-1]) if index is None else len(index)
         self.shape = (count, int(widths.pop()))
         self.is_sparse = kinds.pop()
@@ -98,38 +106,70 @@ class Rows:
     @property
     def are_tensors(self) -> bool:
         """Whether the products are PyTorch's: on another device, or of a dtype that is its own."""
+        return self._staging is not None or self._holds_tensors
+
+    @property
+    def _holds_tensors(self) -> bool:
         return all(is_tensor(array) for array in self._parts)
 
-    def on(self, device: Any) -> Rows:
-        """Return the rows as one PyTorch tensor on a device, copied there block by block.
-
-        Half precision stays what it is; all else goes there in `dtype`.
+    def place(self, device: Any) -> Any:
+        """Return a device that these rows may go to, as PyTorch has it.
 
         Raises
         ------
         MissingExtraError, InputError
             Where PyTorch is absent; for sparse rows, and a device that is not there.
         """
-        torch = checks.require("torch", extra="torch", purpose="a fit on a device")
         if self.is_sparse:
             raise checks.InputError.of(
                 "device", expected=f"dense features on {device}", found="sparse"
             )
-        half = all(_is_half(array) for array in self._parts)
-        dtype = np.dtype(np.float16) if half else self.dtype
+        return checks.torch_device(device, "device")
+
+    def on(self, device: Any) -> Rows:
+        """Return the rows as one PyTorch tensor on a device.
+
+        It is of the dtype they are stored in, half precision too, where PyTorch has that; else of
+        `dtype`.
+
+        Raises
+        ------
+        MissingExtraError, InputError
+            As `place`; for a device without room for them.
+        """
+        place = self.place(device)
+        torch: Any = sys.modules["torch"]
+        carried, kind = self._carried()
+        staging = Staging(place, self.shape[1], getattr(torch, kind))
         try:
-            there = torch.empty(self.shape, dtype=getattr(torch, dtype.name), device=device)
-        except (RuntimeError, AssertionError) as error:  # PyTorch's own words are many lines
-            found = str(error).partition("\n")[0]
-            raise checks.InputError(
-                f"device: expected one that PyTorch has: {found}",
-                argument="device",
-                expected="one that PyTorch has",
-                found=str(device),
-            ) from None
-        for rows, block in self.blocks(len(self), dtype):
-            there[rows] = torch.from_numpy(np.ascontiguousarray(block))
-        return Rows([there])
+            return Rows([staging.whole(carried._fill, len(self))])
+        except torch.OutOfMemoryError:
+            expected = f"room for {self.nbytes_on_device / 1e9:.3g} GB of features"
+            found = f"less on {place}"
+            raise checks.InputError.of("device", expected=expected, found=found) from None
+
+    def streamed_to(self, device: Any) -> Rows:
+        """Return the same rows, which stay on the host: their blocks go to a device when asked for.
+
+        They travel as `on` stores them. While the device computes on a block, the next is read.
+
+        Raises
+        ------
+        MissingExtraError, InputError
+            As `place`; for tensors that are on a device already.
+        """
+        place = self.place(device)
+        if self._holds_tensors and self.device.type != "cpu":
+            raise checks.InputError.of(
+                "device", expected="features on the host to stream", found=f"them on {self.device}"
+            )
+        kind = getattr(sys.modules["torch"], self._carried()[1])
+        return Rows(self._parts, self._index)._with_staging(Staging(place, self.shape[1], kind))
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether they are on the host, and their products made on a device."""
+        return self._staging is not None
 
     def on_device_of(self, values: Any) -> Any:
         """Return values (an array, a tensor, None) on the device, where `are_tensors`."""
@@ -139,12 +179,21 @@ class Rows:
 
     @property
     def device(self) -> Any:
-        """Where the tensors are, where `are_tensors`; None else."""
-        return self._parts[0].device if self.are_tensors else None
+        """Where the tensors are, or go, where `are_tensors`; None else."""
+        if self._staging is not None:
+            return self._staging.device
+        return self._parts[0].device if self._holds_tensors else None
 
-    def tensor_blocks(self, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Any]]:
-        """Yield ``(which rows, their features as a tensor in dtype)``, where `are_tensors`."""
+    def tensor_blocks(self, rows: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Tensor]]:
+        """Yield ``(which rows, their features as a tensor in dtype)``, where `are_tensors`.
+
+        There may be fewer rows at a time than told. A block is good until the next one.
+        """
         kind = getattr(sys.modules["torch"], dtype.name)
+        if self._staging is not None:
+            for which, block in self._staging.blocks(self._carried()[0]._fill, len(self), rows):
+                yield which, block.to(kind)
+            return
         starts = self._starts if self._index is None else [0]
         for start, array in zip(starts, self._parts, strict=False):
             count = len(array) if self._index is None else len(self)
@@ -162,12 +211,20 @@ class Rows:
             return int(sum(array.nnz for array in self._parts)) * self.dtype.itemsize
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
+    @property
+    def nbytes_on_device(self) -> int:
+        """What all rows take `on` a device; dense ones."""
+        rows, kind = self._carried()
+        itemsize = 2 if kind == "bfloat16" else np.dtype(kind).itemsize
+        return len(rows) * rows.shape[1] * itemsize
+
     def take(self, index: Array) -> Rows:
         """Return a choice of rows; nothing is read or copied."""
         chosen = np.asarray(index)
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
-        return Rows(self._parts, chosen if self._index is None else self._index[chosen])
+        chosen = chosen if self._index is None else self._index[chosen]
+        return Rows(self._parts, chosen)._with_staging(self._staging)
 
     def blocks(
         self,
@@ -242,7 +299,7 @@ class Rows:
         return block
 
     def _gather(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
-        if self.are_tensors:
+        if self._holds_tensors:
             return _converted(self._gather_tensor(chosen), dtype)
         if len(self._parts) == 1:
             return _converted(self._parts[0][chosen], dtype)
@@ -277,6 +334,59 @@ class Rows:
         joined = torch.cat(gathered) if gathered else self._parts[0][:0]
         return joined[torch.as_tensor(order, device=joined.device)]
 
+    def _with_staging(self, staging: Staging | None) -> Rows:
+        self._staging = staging
+        return self
+
+    def _carried(self) -> tuple[Rows, str]:
+        """Return the rows as numbers that NumPy has too, and PyTorch's name of their dtype.
+
+        That is the one they are stored in where they have one that every device knows.
+        """
+        names = {_dtype_name(array) for array in self._parts}
+        name = names.pop() if len(names) == 1 else self.dtype.name
+        if name == "bfloat16":  # whose bits pass for whole numbers
+            return Rows([_bits(array) for array in self._parts], self._index), name
+        return self, name if name in _TENSOR_DTYPES else self.dtype.name
+
+    def _fill(self, begin: int, into: Tensor) -> None:
+        """Write rows, from one on, into a tensor on the host, as many as it has."""
+        if str(into.dtype) == "torch.bfloat16":
+            into = into.view(sys.modules["torch"].int16)
+        end = begin + len(into)
+        if self._index is not None:
+            self._fill_gathered(self._index[begin:end], into)
+            return
+        first = int(np.searchsorted(self._starts, begin, side="right")) - 1
+        for array, start in zip(self._parts[first:], self._starts[first:].tolist(), strict=False):
+            if start >= end:
+                break
+            own = slice(max(begin - start, 0), min(end - start, len(array)))
+            check_size(mapped_file(array))
+            release = releaser(array)
+            rows = _as_tensor(array[own], into.dtype)
+            into[start + own.start - begin : start + own.stop - begin].copy_(rows)
+            if release is not None:
+                release()
+
+    def _fill_gathered(self, chosen: Array, into: Tensor) -> None:
+        rows = np.where(chosen < 0, chosen + self._starts[-1], chosen)
+        is_released = any(releaser(array) is not None for array in self._parts)
+        step = _SCATTERED_ROWS if is_released else max(1, len(rows))
+        for begin in range(0, len(rows), step):
+            some = rows[begin : begin + step]
+            array_of_row = np.searchsorted(self._starts, some, side="right") - 1
+            for place in np.unique(array_of_row).tolist():
+                own = np.flatnonzero(array_of_row == place)
+                array = self._parts[place]
+                check_size(mapped_file(array))
+                _gather_into(
+                    into[begin : begin + step], own, array, some[own] - self._starts[place]
+                )
+                release = releaser(array)
+                if release is not None:
+                    release()
+
     def _rows_within(self, rows: int, numbers: int) -> int:
         if self.is_sparse:
             return rows
@@ -295,8 +405,56 @@ def _readable(array: Features) -> Features:
     return tensor.numpy() if shared else tensor
 
 
-def _is_half(array: Features) -> bool:
-    return not is_tensor(array) and array.dtype.kind == "f" and array.dtype.itemsize == 2
+def _dtype_name(array: Features) -> str:
+    """Return what the dtype is called, in whatever byte order."""
+    return str(array.dtype).removeprefix("torch.") if is_tensor(array) else str(array.dtype.name)
+
+
+def _numpy_dtype(kind: Any) -> np.dtype[Any]:
+    return np.dtype(str(kind).removeprefix("torch."))
+
+
+def _bits(array: Features) -> Features:
+    """Return the bits of bfloat16, which NumPy lacks, as numbers that it has."""
+    return array.view(sys.modules["torch"].int16 if is_tensor(array) else np.int16)
+
+
+def _gather_into(into: Tensor, places: Array, array: Features, rows: Array) -> None:
+    """Write some rows of an array into rising places of a tensor on the host."""
+    torch: Any = sys.modules["torch"]
+    shared = _shared(array, into.dtype)
+    if shared is None:
+        into[places] = _as_tensor(array[rows], into.dtype).to(into.dtype)
+        return
+    index = torch.from_numpy(rows.astype(np.int64, copy=False))
+    first, last = int(places[0]), int(places[-1])
+    if last - first == len(places) - 1:
+        # On all threads, and without a copy in between.
+        torch.index_select(shared, 0, index, out=into[first : last + 1])
+    else:
+        into[places] = shared[index]
+
+
+def _as_tensor(rows: Features, kind: Any) -> Tensor:
+    """Return some rows as a tensor on the host, a copy where their memory cannot be shared."""
+    if is_tensor(rows):
+        return rows.cpu()
+    shared = _shared(rows, kind)
+    if shared is None:
+        shared = _shared(np.ascontiguousarray(_converted(rows, _numpy_dtype(kind))), kind)
+    return shared
+
+
+def _shared(array: Features, kind: Any) -> Tensor | None:
+    """Return an array as a tensor of a PyTorch dtype in the same memory, if that can be."""
+    if is_tensor(array) or array.dtype != _numpy_dtype(kind):
+        return None
+    if any(stride < 0 or stride % array.itemsize for stride in array.strides):
+        return None
+    with warnings.catch_warnings():
+        # Of memory that may only be read, which it is.
+        warnings.simplefilter("ignore", UserWarning)
+        return sys.modules["torch"].from_numpy(array)
 
 
 def _is_wide(array: Features) -> bool:

@@ -25,6 +25,7 @@ from bridle.cli.splitting import fold_of_rows
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.estimators import SoftmaxRegression
+from bridle.fit.placement import placed
 from bridle.ranks import Alone, Ranks
 from bridle.rows import Features
 
@@ -39,6 +40,7 @@ class Options:
     tol: float
     checkpoint: Path | None
     device: str | None
+    stream: bool | None
     label_errors: bool
     calibrate: str | None
     folds: int  # of whatever needs some
@@ -71,7 +73,8 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     }
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
-    lines, calibrated = chain(_places(options, all_ranks.size), _lines(model, sweep)), None
+    places = _places(options, all_ranks.size, model.fit_report_.streamed_to)
+    lines, calibrated = chain(places, _lines(model, sweep)), None
     held_out, is_interrupted = _held_out(options, model, sweep, own)
     if options.label_errors and held_out is not None:
         found = doubts(held_out, train)
@@ -105,7 +108,7 @@ def _samples(
         folds.check(option, train)
     own = train if all_ranks.size == 1 else part_of(train, all_ranks.rank, all_ranks.size)
     if options.device is not None:
-        own = _on_device(own, options.device)
+        own = _on_device(own, options.device, options.stream)
     return dataset, train, judged, own
 
 
@@ -114,6 +117,9 @@ def _check(options: Options, folder: Folder) -> None:
         checks.positive(options.C, "--C", infinite=True)
     checks.positive(options.tol, "--tol")
     checks.positive(options.timeout, "--timeout")
+    if options.stream is not None and options.device is None:
+        name = "--stream" if options.stream else "--no-stream"
+        raise checks.InputError(f"{name}: expected with --device, found it alone")
     for_one_process = _in_need_of_folds(options)
     for name in for_one_process + ["--dask"] * (options.dask is not None):
         ranks.refuse(name)
@@ -209,9 +215,10 @@ def _held_out(
         return None, True
 
 
-def _on_device(train: Samples, device: str) -> Samples:
+def _on_device(train: Samples, device: str, stream: bool | None) -> Samples:
     try:
-        return replace(train, features=train.features.on(ranks.own_device(device)))
+        there = placed(train.features, ranks.own_device(device), streamed=stream)
+        return replace(train, features=there)
     except checks.InputError as error:  # it names the parameter, not the option
         raise checks.InputError(f"--{error}") from None
 
@@ -227,10 +234,12 @@ def _scale(options: Options, dataset: Dataset) -> bool | float:
     return 255.0 if dataset.pixels else True
 
 
-def _places(options: Options, ranks: int) -> Iterator[str]:
+def _places(options: Options, ranks: int, streamed_to: str | None) -> Iterator[str]:
     """Yield where the rows were, if elsewhere than here."""
     if ranks > 1:
         yield f"  fitted by {ranks} processes, each on a part of the samples"
+    if streamed_to is not None:
+        yield f"  features stay on the host, streamed to {streamed_to} in blocks"
     if options.dask is not None:
         yield f"  passes made by the workers of a Dask cluster: {options.dask}"
 

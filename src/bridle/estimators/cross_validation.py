@@ -78,7 +78,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     refit : bool
         Whether all data are fitted at the best ``C``. Else ``coef_`` and ``intercept_`` are the
         means over the folds.
-    fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget, verbose
+    fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget
+        As in `SoftmaxRegression`.
+    device, verbose
         As in `SoftmaxRegression`.
 
     Attributes
@@ -131,6 +133,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         standardize: bool | float = False,
         symmetric: bool = False,
         memory_budget: int | None = None,
+        device: Any = None,
         verbose: int = 0,
     ) -> None:
         self.Cs = Cs
@@ -144,6 +147,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.standardize = standardize
         self.symmetric = symmetric
         self.memory_budget = memory_budget
+        self.device = device
         self.verbose = verbose
 
     def fit(
@@ -196,7 +200,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             )
         warn_of_weightless(everything)
         self.classes_ = everything.classes
-        data = (features, np.asarray(y).reshape(-1), everything.target)
+        there = self._placed(features)
+        data = (features, there, np.asarray(y).reshape(-1), everything.target)
         folds = list(self._folds(*data, sample_weight, *routed))
         found: dict[float, Array] = {}
         for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
@@ -212,7 +217,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             FoldFit(fold.test, fit.coef, fit.intercept)
             for fold, fit in zip(folds, fits, strict=True)
         ]
-        self._finish(X, y, sample_weight, fits)
+        self._finish(X if there is features else there, y, sample_weight, fits)
         return self
 
     def _fit_over(
@@ -389,6 +394,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     def _folds(
         self,
         features: Rows,
+        there: Rows,
         labels: Array,
         target: Array,
         sample_weight: npt.ArrayLike | None,
@@ -405,10 +411,10 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             raise checks.InputError(f"cv: {error}", argument="cv") from None
         if not splits:
             raise checks.InputError.of("cv", expected="at least one fold", found="none")
-        budget = checks.memory_budget(self.memory_budget) or default_memory(features)
+        budget = checks.memory_budget(self.memory_budget) or default_memory(there)
         share = max(1, budget // len(splits))  # they are fitted at the same time
         for number, (train, test) in enumerate(splits):
-            data = (features, labels, target, weight, to_scorer)
+            data = (features, there, labels, target, weight, to_scorer)
             yield _Fold(self, number, data, train, test, share)
 
     def _routed(
@@ -483,7 +489,7 @@ class _Fold:
         test: Array,
         memory_budget: int,
     ) -> None:
-        features, labels, target_of_all, weight, to_scorer = data
+        features, there, labels, target_of_all, weight, to_scorer = data
         self._number, self.test = number, test
         self._search, self._features, self._labels = search, features.take(test), labels[test]
         weighed = {} if weight is None else {"sample_weight": weight}
@@ -505,13 +511,13 @@ class _Fold:
         self._warn_of_missing(learned, target_of_all, weight, test)
         target, counted = target_of_all[train], share
         if features.is_sparse or len(train) < _LARGE_FOLD * len(labels):
-            features = features.take(train)
+            there = there.take(train)
         else:
             # With a weight of 0 for the rows held out, all folds are fitted in the same passes.
             target = target_of_all
             counted = np.bincount(train, counted, len(labels)).astype(np.float64)
         problem = problem_of(
-            features,
+            there,
             FitTarget(classes, target, counted),
             fit_intercept=search.fit_intercept,
             standardize=search.standardize,

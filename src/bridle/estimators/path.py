@@ -17,6 +17,7 @@ from bridle.estimators.base import rows_of
 from bridle.estimators.problem import OwnRows, Problem
 from bridle.estimators.shares import Settings, solved_by_ranks
 from bridle.estimators.softmax_regression import warn_unless_optimal
+from bridle.fit.placement import placed
 from bridle.fit.problem.targets import ClassWeight, FitTarget, target_of_part
 from bridle.fit.report import FitReport
 from bridle.fit.solvers.remembered_steps import RememberedSteps
@@ -78,6 +79,7 @@ def softmax_regression_path(
     standardize: bool | float = False,
     symmetric: bool = False,
     memory_budget: int | None = None,
+    device: Any = None,
     group: Any = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> SoftmaxPath:
@@ -94,7 +96,7 @@ def softmax_regression_path(
         The strengths, in any order; a number of them, spread logarithmically from 1e-4 to 1e4; or
         the name of a protocol: ``"clip"`` (97 values, 1e-6 to 1e6), ``"dinov2"`` (45 values, 1e-6
         to 1e5).
-    fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget
+    fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget, device
         As in `SoftmaxRegression`.
     group, timeout
         As in `SoftmaxRegression.fit`: the ranks of a process group find the path together.
@@ -132,7 +134,7 @@ def softmax_regression_path(
         return dict(Path(problem, tol, max_iter).fits(np.unique(values)))
 
     with ranks_of(group, timeout=timeout) as ranks:
-        check_own = partial(_own_rows, X, y, sample_weight)
+        check_own = partial(_own_rows, X, y, sample_weight, device, memory_budget)
         fits, classes = solved_by_ranks(ranks, check_own, settings, optima)
     if ranks.rank == 0:
         for C, fit in fits.items():
@@ -148,12 +150,15 @@ def softmax_regression_path(
 
 
 def _own_rows(
-    X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
-) -> tuple[Rows, FitTarget, tuple[str, ...]]:
+    X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None, device: Any,
+    memory_budget: int | None,
+) -> tuple[Rows, FitTarget, tuple[str, ...]]:  # fmt: skip
     features, names = rows_of(X), tuple(map(str, getattr(X, "columns", ())))
     if features is None:
         features = Rows([X if hasattr(X, "ndim") else np.asarray(X)])
-    return features, target_of_part(on_host(y), on_host(sample_weight), len(features)), names
+    target = target_of_part(on_host(y), on_host(sample_weight), len(features))
+    budget = checks.memory_budget(memory_budget)
+    return placed(features, device, memory_budget=budget), target, names
 
 
 def strengths(Cs: str | int | npt.ArrayLike) -> Array:
@@ -274,6 +279,7 @@ def _fit_all(waiting: Sequence[tuple[Path, float]]) -> None:
     seconds = time.perf_counter() - started  # that all of them took together
     for (path, C), task, solution in zip(waiting, tasks, solutions, strict=True):
         weight, intercept = task.objective.in_feature_units(solution.point.parameters)
-        report = FitReport.of(solution, seconds, path._problem.classes)
+        streamed_to = task.objective.facts.streamed_to
+        report = FitReport.of(solution, seconds, path._problem.classes, streamed_to=streamed_to)
         fitted = path._problem.layout.fitted(weight, intercept)
         path._known[C] = Fit(solution.point.parameters, *fitted, report)

@@ -10,8 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators.base import Classifier
+from bridle.fit.placement import placed
+from bridle.fit.problem.targets import FitTarget
 from bridle.fit.readers.block_sizes import DEFAULT_MEMORY, blocks_of
-from bridle.rows import Features
+from bridle.rows import Features, Rows
 
 Array = npt.NDArray[Any]
 
@@ -21,6 +23,8 @@ class SoftmaxClassifier(Classifier):
 
     coef_: Array
     intercept_: Array
+    device: Any
+    memory_budget: int | None
 
     def decision_function(self, X: Features) -> Array:
         """Return the scores ``X W + b``, (N, K); for two classes their difference, (N,).
@@ -43,6 +47,17 @@ class SoftmaxClassifier(Classifier):
             return scores
         # Their difference is the one score, infinity included.
         return np.hstack([np.minimum(-scores, 0), np.minimum(scores, 0)])
+
+    def _part(
+        self, X: Features, y: Any, sample_weight: npt.ArrayLike | None, *, least: int
+    ) -> tuple[Rows, FitTarget, tuple[str, ...]]:
+        features, target, names = super()._part(X, y, sample_weight, least=least)
+        return self._placed(features), target, names
+
+    def _placed(self, features: Rows) -> Rows:
+        """Return features where the products of a fit are to be made."""
+        budget = checks.memory_budget(self.memory_budget)
+        return placed(features, self.device, memory_budget=budget)
 
     def _linear(self, X: Features, kept: np.dtype[Any] | None = None) -> Array:
         """Return ``X W + b`` of what is fitted (N, K), or (N, 1), kept in a dtype."""

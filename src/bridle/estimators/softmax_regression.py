@@ -81,6 +81,11 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         Bytes that the fit may take beside the features, as they are stored, and some ten copies of
         its weights; by default a quarter of what the features take, between 32 and 256 MB, and on
         a device of their own 4 GB. The optimum is the same.
+    device : str or torch.device, optional
+        Where the products of a dense fit are made: None where the features lie; else a device of
+        PyTorch (``"cuda"``), to which features on the host are copied in their own dtype or, if
+        there is no room for them on a CUDA device, streamed in each pass; `fit_report_` says so.
+        `Rows.streamed_to` tells it to stream. Answers are made on the host.
     verbose : int
         Above 0, a line per step.
 
@@ -129,6 +134,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         standardize: bool | float = False,
         symmetric: bool = False,
         memory_budget: int | None = None,
+        device: Any = None,
         verbose: int = 0,
     ) -> None:
         self.C = C
@@ -140,6 +146,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         self.standardize = standardize
         self.symmetric = symmetric
         self.memory_budget = memory_budget
+        self.device = device
         self.verbose = verbose
 
     def fit(
@@ -185,7 +192,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         ------
         InputError
             Features that are not finite, fewer than two classes, weights below 0, …, each with
-            the first bad row.
+            the first bad row; a device that is not there, or sparse features for one.
         RankError
             A rank was lost, or something failed there; on all of them.
         ClusterError
@@ -201,6 +208,12 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             return self._optimum(problem, problem.at(C), tol, reporter, checkpoint)
 
         if cluster.is_collection(X):
+            if self.device is not None:
+                raise checks.InputError.of(
+                    "device",
+                    expected="None for rows on a cluster, whose workers make the products",
+                    found=repr(self.device),
+                )
             parts = cluster.parts_of(X, y, sample_weight)
             self._features(parts.empty, reset=True, least=0)
             found, classes = cluster.solved_on_cluster(parts, settings, optimum, timeout)
@@ -236,7 +249,13 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         weight, intercept = objective.in_feature_units(solution.point.parameters)
         if kept is not None:
             kept.save(weight, intercept)
-        report = FitReport.of(solution, reporter.seconds, problem.classes, self._names() or None)
+        report = FitReport.of(
+            solution,
+            reporter.seconds,
+            problem.classes,
+            self._names() or None,
+            streamed_to=objective.facts.streamed_to,
+        )
         fitted = problem.layout.fitted(weight, intercept)
         return Optimum(*fitted, max(1, solution.iterations), report)
 
@@ -260,7 +279,8 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
 
     def _plain_parameters(self) -> Description:
         # JSON knows no infinity.
-        return {**super()._plain_parameters(), "C": repr(float(self.C))}
+        device = None if self.device is None else str(self.device)
+        return {**super()._plain_parameters(), "C": repr(float(self.C)), "device": device}
 
     @classmethod
     def _parameters(cls, plain: Description) -> dict[str, Any]:

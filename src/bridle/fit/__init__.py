@@ -9,6 +9,7 @@ file                subject
 ``readers/``        who answers: arrays, sparse matrices, tensors on a device
 ``solvers/``        who asks: which method a problem goes to, and the methods
 ``arrays.py``       the solvers' arithmetic on NumPy's arrays or tensors
+``placement.py``    where products are made: here, on a device, or streamed to it
 ``precision.py``    in which arithmetic passes are taken: coarse at first, float64 for the proof
 ``threads.py``      how many threads the libraries' products take meanwhile
 ``report.py``       what is known about a fit when it ends

@@ -68,6 +68,9 @@ class FitReport:
     separation : str or None
         Of a quasi-separable fit: two classes, and the direction along which one is separated from
         the other, by its leading features.
+    streamed_to : str or None
+        The device to which the features went from the host in each pass, block by block; None
+        where they lay where the products were made.
     history : tuple of Pass
         How the optimum was reached: ``passes``, ``objective`` and ``relative_gap``, after some 100
         of the passes at most, the first and the last among them.
@@ -90,11 +93,18 @@ class FitReport:
     seconds: float
     stopped: Stopped
     separation: str | None = None
+    streamed_to: str | None = None
     history: tuple[Pass, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(
-        cls, solution: Solution, seconds: float, classes: Array, names: list[str] | None = None
+        cls,
+        solution: Solution,
+        seconds: float,
+        classes: Array,
+        names: list[str] | None = None,
+        *,
+        streamed_to: str | None,
     ) -> FitReport:
         """Return the report of what a solver ended with; features may have names."""
         point, separation = solution.point, solution.separation
@@ -114,6 +124,7 @@ class FitReport:
             seconds=seconds,
             stopped=solution.stopped,
             separation=None if separation is None else _description(separation, classes, names),
+            streamed_to=streamed_to,
             history=_some(solution.history),
         )
 

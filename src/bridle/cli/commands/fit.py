@@ -103,9 +103,18 @@ def fit(
     device: Annotated[
         str | None,
         typer.Option(
-            help="Where a fit of dense features is made: cuda for a GPU, through PyTorch. What "
-            "holds the features must hold some more of that size.",
+            help="Where a fit of dense features is made: cuda for a GPU, through PyTorch.",
             metavar="DEVICE",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="With --device: leave the features on the host and let blocks of them go to the "
+            "device in each pass. Off, unless there is no room for them on a GPU.",
             show_default=False,
             rich_help_panel=CLASSIFIER,
         ),
@@ -175,6 +184,7 @@ def fit(
         tol,
         checkpoint,
         device,
+        stream,
         label_errors,
         calibrate,
         folds,

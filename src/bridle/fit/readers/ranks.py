@@ -59,6 +59,7 @@ def facts_of_all(facts: Sequence[Facts]) -> Facts:
         raise checks.InputError.of(
             "X", expected="dense features in all shares or sparse ones in all", found="both"
         )
+    devices = {each.streamed_to for each in filled} - {None}
     return Facts(
         count=sum(each.count for each in facts),
         width=widths[0],
@@ -67,6 +68,7 @@ def facts_of_all(facts: Sequence[Facts]) -> Facts:
         is_sparse=filled[0].is_sparse,
         has_indices=filled[0].has_indices,
         like=np.empty(0),
+        streamed_to=", ".join(sorted(map(str, devices))) or None,
         keeps_residuals=all(each.keeps_residuals for each in facts),
         is_compiled=all(each.is_compiled for each in filled),
     )

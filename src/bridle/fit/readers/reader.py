@@ -28,6 +28,7 @@ def facts_of(features: Rows, target: Array, like: Array, **storage: bool) -> Fac
         is_sparse=features.is_sparse,
         has_indices=target.ndim == 1,
         like=like,
+        streamed_to=str(features.device) if features.is_streamed else None,
         **storage,
     )
 

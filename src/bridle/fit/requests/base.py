@@ -111,6 +111,7 @@ class Facts:
     like: Array  # an empty array of the kind and on the device that sums come on
     all_rows_on_host: bool = False  # in one process: `OfAllRows` is answered
     keeps_residuals: bool = False  # sums at an intercept moved from the last are cheap
+    streamed_to: str | None = None  # a device, to which features on the host go block by block
     is_compiled: bool = False  # products may be narrower than the features, and gain by it
 
 
