@@ -65,14 +65,6 @@ def inner(left: Array, right: Array) -> Any:
     return left.flatten() @ right.flatten()
 
 
-def add_multiple(total: Array, factor: Any, values: Array) -> None:
-    """Add ``factor · values`` to an array, in place."""
-    if is_tensor(total):
-        total.addcmul_(values, in_dtype_of(factor, total) if is_tensor(factor) else factor)
-    else:
-        total += factor * values
-
-
 def on_host_at_once(*numbers: Any) -> list[float]:
     """Return numbers as Python's; of a device's the host waits once for all."""
     if not is_tensor(numbers[0]):
@@ -112,6 +104,17 @@ def target_sum(target: Array, classes: int, row_weight: Array) -> Array:
         return np.bincount(target, row_weight, classes)
     one_hot = sys.modules["torch"].nn.functional.one_hot(target, classes)
     return row_weight @ one_hot.to(row_weight.dtype)
+
+
+def flat_rows(values: list[Array]) -> Array:
+    """Return tensors of one shape as the rows of a matrix."""
+    return sys.modules["torch"].stack([each.flatten() for each in values])
+
+
+def solve_triangle(triangle: Array, right: Array, *, upper: bool) -> Array:
+    """Return x with ``triangle @ x = right``, of tensors."""
+    solve: Any = sys.modules["torch"].linalg.solve_triangular
+    return solve(triangle, right[:, None], upper=upper)[:, 0]
 
 
 def joined(matrices: list[Array]) -> Array:

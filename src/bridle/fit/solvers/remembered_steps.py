@@ -43,10 +43,10 @@ class RememberedSteps:
         """
         self._dtype = objective.facts.dtype
         wanted_bytes = max(_MEMORY_SHARE * objective.facts.nbytes, _LEAST_MEMORY)
-        if arrays.is_on_accelerator(objective.facts.like):
-            # There a conversion takes as long as an addition, and there is more memory.
-            self._dtype, wanted_bytes = np.dtype(np.float64), math.inf
         budget = min(wanted_bytes, objective.memory_budget / 4)
+        if arrays.is_on_accelerator(objective.facts.like):
+            # There is more memory there; half of it holds them side by side for a direction.
+            self._dtype, budget = np.dtype(np.float64), objective.memory_budget / 8
         pair = 2 * self._dtype.itemsize * math.prod(objective.shape)
         length = int(np.clip(budget // pair, _FEWEST_PAIRS, _MOST_PAIRS))
         if self.metric is not None:
@@ -83,16 +83,37 @@ class RememberedSteps:
 
     def direction(self, gradient: Array, metric: Preconditioner) -> Array:
         """Return minus the inverse Hessian's estimate times the gradient (two-loop recursion)."""
+        if self._pairs and arrays.is_on_accelerator(gradient):
+            return self._direction_at_once(gradient, metric)
         result = arrays.copied(gradient)
         factors = []
         for step, change, inner in reversed(self._pairs):
             factor = arrays.inner(step, result) / inner
-            arrays.add_multiple(result, -factor, change)
+            result -= factor * change
             factors.append(factor)
         result = metric.invert(result) * self._scale(metric)
         for (step, change, inner), factor in zip(self._pairs, reversed(factors), strict=True):
-            arrays.add_multiple(result, factor - arrays.inner(change, result) / inner, step)
+            result += (factor - arrays.inner(change, result) / inner) * step
         return -result
+
+    def _direction_at_once(self, gradient: Array, metric: Preconditioner) -> Array:
+        """Return the same by products with all pairs: a device waits for each of many small ones.
+
+        With ``R`` the upper triangle of ``S Yᵀ``, the factors of the first loop are ``R⁻¹ S g``,
+        and what the second adds of the steps is ``R⁻ᵀ (D R⁻¹ S g − Y r)``, D being R's diagonal.
+        """
+        steps, changes = (
+            arrays.flat_rows([pair[which] for pair in self._pairs]) for which in (0, 1)
+        )
+        rest = arrays.in_dtype_of(gradient, steps).flatten()
+        triangle = (steps @ changes.T).triu()
+        factors = arrays.solve_triangle(triangle, steps @ rest, upper=True)
+        rest = (rest - factors @ changes).reshape(gradient.shape)
+        inverted = metric.invert(rest) * self._scale(metric)
+        result = arrays.in_dtype_of(inverted, steps).flatten()
+        left = triangle.diagonal() * factors - changes @ result
+        added = arrays.solve_triangle(triangle.T, left, upper=False)
+        return -(result + added @ steps).reshape(gradient.shape)
 
     def _scale(self, metric: Preconditioner) -> float:
         if not self._pairs:
