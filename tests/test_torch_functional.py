@@ -318,13 +318,13 @@ def test_kernels_that_divide_by_one_number_get_no_z_loss_with_class_weights(
     """The kernels for class indices of a GPU divide all terms of a mean by one number."""
     from types import SimpleNamespace
 
-    from bridle.torch import index_loss
+    from bridle.torch import device_loss
 
     def reads_indices(_: Any) -> Any:
         return SimpleNamespace(serves=lambda rows, classes: rows > 0 < classes)
 
     monkeypatch.setattr(kernels, "index_kernels", reads_indices)
-    request = index_loss.LossCall(
+    request = device_loss.LossCall(
         target=torch.tensor([0, 1]),
         weight=torch.ones(3) if "weight" in options else None,
         sample_weight=None,
@@ -338,7 +338,7 @@ def test_kernels_that_divide_by_one_number_get_no_z_loss_with_class_weights(
         on_empty="nan",
         inplace=False,
     )
-    assert (index_loss.serving_module(torch.zeros(2, 3), request) is not None) == served
+    assert (device_loss.serving_module(torch.zeros(2, 3), request) is not None) == served
 
 
 def test_outputs_of_ignored_positions_and_of_unknown_targets() -> None:

@@ -17,7 +17,10 @@ import pytest
 torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 triton: Any = pytest.importorskip("triton", reason="triton is not installed")
 
-SUITES = [Path(__file__).with_name(f"triton_{name}_suite.py") for name in ("kernels", "index")]
+SUITES = [
+    Path(__file__).with_name(f"triton_{name}_suite.py")
+    for name in ("kernels", "index", "distribution")
+]
 
 COMPILING = """
 import triton
@@ -111,7 +114,7 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from bridle.kernels.triton import index_kernels
+from bridle.kernels.triton import distribution_kernels, index_kernels
 
 def compiled(kernel, warps, given, **constants):
     names = kernel.arg_names
@@ -121,7 +124,7 @@ def compiled(kernel, warps, given, **constants):
     fixed |= {(names.index(name),): None for name in names if name not in {*given, *constants}}
     aligned = {
         (names.index(name),): [["tt.divisibility", 16]]
-        for name in ("scores", "out") if name in names
+        for name in ("scores", "out", "target") if name in names
     }
     source = ASTSource(kernel, {name: signature[name] for name in names}, fixed, aligned)
     options = {"enable_fp_fusion": False, "num_warps": warps}
@@ -164,6 +167,13 @@ for dtype in ("bf16", "fp32", "fp64"):
     for terms, arguments in ((flags, given), (dict.fromkeys(flags, True), weighted)):
         for lie in (aligned | {"PEELED": False}, unaligned):
             compiled(index_kernels.gradient_kernel, 4, arguments, EACH=True, **terms, **lie, **wide)
+    given |= {"target": "*" + dtype, "target_stride": "i64"}
+    weighted |= given | {"weight": sums, "sample_weight": sums}
+    of_rows = {"GRADIENT": True, "EACH": False, "ALIGNMENT": size}
+    for tile in ({"HELD": 5, "ROWS": 32, "COLUMNS": 2}, {"HELD": 2, "ROWS": 8, "COLUMNS": 32},
+                 {"HELD": 0, **wide}):
+        for terms, arguments in ((flags, given), (dict.fromkeys(flags, True), weighted)):
+            compiled(distribution_kernels.loss_kernel, 4, arguments, **terms, **of_rows, **tile)
 compiled(
     index_kernels.divisor_kernel, 8, {"target": "*i32", "weight": "*bf16", "sums": "*fp64",
     "row_count": "i32", "ignore_index": "i32", "classes": "i32"}, NUMBERS=4096,
@@ -234,7 +244,7 @@ def test_the_kernels_for_class_indices_compile_too(
     places = {"TRITON_CACHE_DIR": str(tmp_path), **compiler}
     done = run("-c", COMPILING_INDEX, str(capability), **places)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(done.stdout.split()) == 3 * (6 + 4) + 3
+    assert len(done.stdout.split()) == 3 * (6 + 4 + 6) + 3
 
 
 def test_the_kernels_load_triton_only_when_called() -> None:

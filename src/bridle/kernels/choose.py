@@ -95,6 +95,8 @@ class Backend:
     index_loss : callable, optional
         Returns the module whose kernels read class indices themselves and make loss and gradient at
         once; see `bridle.kernels.triton.index_loss`.
+    distribution_loss : callable, optional
+        The same of distributions; see `bridle.kernels.triton.distribution_loss`.
     several_indices : bool
         Whether a target may have several class indices a row (N, k).
     pays : callable
@@ -112,6 +114,7 @@ class Backend:
     head_blocks: HeadBlocks
     row_parts_and_gradient: Callable[..., Any] | None = None
     index_loss: Callable[[], Any] | None = None
+    distribution_loss: Callable[[], Any] | None = None
     several_indices: bool = False
     pays: Callable[[int, int], bool] = _always
     available: Callable[[], bool] = _here
@@ -274,6 +277,7 @@ TRITON = register(
         row_parts=late(_TRITON, "row_parts"),
         row_gradient=late(_TRITON, "row_gradient"),
         index_loss=cache(lambda: import_module("bridle.kernels.triton.index_loss")),
+        distribution_loss=cache(lambda: import_module("bridle.kernels.triton.distribution_loss")),
         head_blocks=DEVICE_HEAD,
         available=has_triton,
     )

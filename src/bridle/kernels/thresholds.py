@@ -252,11 +252,6 @@ FEWEST_THREADS = 4
 # tiles.
 CACHED_BYTES = 2**17
 
-# Fewer rows than this do not fill a device if each is one program's: those of so many columns are
-# split, by the kernels of `triton.row_kernels`.
-FEW_ROWS = 128
-MANY_COLUMNS = 2**16
-
 # Labels that a program sums at a time, and the most programs that do.
 DIVISOR_NUMBERS = 4096
 DIVISOR_PROGRAMS = 512

@@ -20,9 +20,9 @@ from bridle.torch.composition import (
     refuse_overwriting,
     row_losses,
 )
+from bridle.torch.device_loss import LossCall, device_loss, serving_module
 from bridle.torch.few_scores import loss_of_few_scores
 from bridle.torch.fused import FusedSum, can_fuse, fused_loss
-from bridle.torch.index_loss import LossCall, index_loss, serving_module
 from bridle.torch.parts import Options, Parts
 from bridle.torch.reduction import reduce_losses
 from bridle.torch.rows import row_parts
@@ -215,7 +215,7 @@ def cross_entropy(
     )
     module = None if outputs is not None or check else serving_module(scores, call)
     if module is not None:
-        return _by_index_kernels(scores, call, module)
+        return _by_device_kernels(scores, call, module)
     if arguments.should_check(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(
@@ -254,22 +254,24 @@ def cross_entropy(
     )
 
 
-def _by_index_kernels(scores: Tensor, call: LossCall, module: Any) -> Tensor:
-    """Return the loss of class indices on a device whose kernels read the labels themselves."""
+def _by_device_kernels(scores: Tensor, call: LossCall, module: Any) -> Tensor:
+    """Return the loss on a device whose kernels read the targets themselves."""
     rows = as_rows(scores)
     if call.inplace:
         rows = _own_memory(rows)
 
     def composed(again: Tensor) -> Tensor:
         """Return the same function of the rows, from parts that can be differentiated twice."""
-        options = call._asdict() | {"inplace": False, "target": call.target.reshape(-1)}
+        target = call.target
+        target = as_rows(target) if target.is_floating_point() else target.reshape(-1)
+        options = call._asdict() | {"inplace": False, "target": target}
         if call.sample_weight is not None:
             options["sample_weight"] = call.sample_weight.reshape(-1)
         # With outputs asked for, the general path is taken.
         loss: Tensor = cross_entropy(again, **options, outputs=("loss",), check=False).loss
         return loss
 
-    loss = index_loss(rows, call, module, composed)
+    loss = device_loss(rows, call, module, composed)
     if call.reduction != "none":
         return loss
     return loss.view(scores.shape[:1] + scores.shape[2:] if scores.dim() > 1 else ())

@@ -238,6 +238,12 @@ def index_kernels(scores: Tensor) -> Any:
     return None if load is None else load()
 
 
+def distribution_kernels(scores: Tensor) -> Any:
+    """Return the module whose kernels make the loss of distributions at once, or None."""
+    load = backend_of(scores).distribution_loss
+    return None if load is None else load()
+
+
 def multiplied(gradient: Tensor, factor: Tensor) -> Tensor:
     """Multiply a gradient by one number, in place; where kernels know how, by 1 in no time."""
     module = index_kernels(gradient) if gradient.is_contiguous() and factor.dim() == 0 else None

@@ -98,11 +98,22 @@ def near_expm1(x):
 
 
 @triton.jit
-def tanh_and_slope(x):
-    """Return tanh(x) and its derivative, 1 − tanh²(x), without cancellation in either."""
-    exponent = tl.maximum(-2.0 * tl.abs(x), LOWEST_EXPONENT, propagate_nan=tl.PropagateNan.ALL)
-    shrunk = exponential(exponent, 0.0, True)
-    ratio = (1.0 - shrunk) / (1.0 + shrunk)
-    tanh = tl.where(tl.abs(x) < 0.625, near_tanh(x), tl.where(x < 0, -ratio, ratio))
-    slope = 4.0 * shrunk / ((1.0 + shrunk) * (1.0 + shrunk))
+def tanh_and_slope(x, EXACT: tl.constexpr):
+    """Return tanh(x) and its derivative, 1 − tanh²(x).
+
+    EXACT, without cancellation in either; else tanh(x) is off by 1e-7 also where it is small, at a
+    fifth of the instructions.
+    """
+    if EXACT:
+        exponent = tl.maximum(-2.0 * tl.abs(x), LOWEST_EXPONENT, propagate_nan=tl.PropagateNan.ALL)
+        shrunk = exponential(exponent, 0.0, True)
+        ratio = (1.0 - shrunk) / (1.0 + shrunk)
+        slope = 4.0 * shrunk / ((1.0 + shrunk) * (1.0 + shrunk))
+        tanh = tl.where(tl.abs(x) < 0.625, near_tanh(x), tl.where(x < 0, -ratio, ratio))
+    else:
+        shrunk = tl.exp2(tl.abs(x) * (-2.0 * PER_LOG_2))
+        inverse = 1.0 / (1.0 + shrunk)
+        ratio = (1.0 - shrunk) * inverse
+        slope = 4.0 * shrunk * inverse * inverse
+        tanh = tl.where(x < 0, -ratio, ratio)
     return tanh, slope

@@ -81,7 +81,7 @@ def row_gradient_kernel(
 
     wanted = inside & active & (column < classes)
     score = tl.load(place(scores, row, column), mask=wanted, other=0.0).to(dtype)
-    z, slope = bent(score, bending)
+    z, slope = bent(score, bending, is_exact(scores.first.dtype.element_ty))
     log_p, p = _probability(z, top, log_total, is_exact(scores.first.dtype.element_ty))
     value = p * (of_p + of_surprise * log_p)
     if target is not None:

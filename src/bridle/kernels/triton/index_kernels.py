@@ -18,24 +18,24 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
-from bridle.kernels.triton.index_algebra import (
-    EXACT,
+from bridle.kernels.triton.row_algebra import (
     Rows,
     RowSums,
     Terms,
     accuracy_of_gradients,
     accuracy_of_sums,
-    bent_if,
+    class_weight_of,
     exponential_below,
-    finite,
+    gradient_scale,
     log_sum_of,
     no_sums,
+    read_bent,
     read_target,
     row_loss,
     row_slopes,
+    sums_of_held,
     target_score,
     tile_gradient,
-    total_of,
     with_tile,
 )
 from bridle.kernels.triton.scores import Bending, sum_dtype
@@ -100,21 +100,6 @@ def _edge_columns(layout, classes, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def _read(scores, inside, terms, dtype: tl.constexpr, BENT: tl.constexpr, CACHE: tl.constexpr = ""):
-    """Return z and dz/dscore; outside lie masked classes, which add nothing."""
-    score = tl.load(scores, mask=inside, other=float("-inf"), eviction_policy=CACHE).to(dtype)
-    return bent_if(score, terms.bending, BENT)
-
-
-@triton.jit
-def _class_weight(weight, column, classes, dtype: tl.constexpr, SMOOTHED: tl.constexpr):
-    value = tl.full([1, 1], 1.0, dtype)
-    if SMOOTHED and weight is not None:
-        value = tl.load(weight + column, mask=column < classes, other=0.0).to(dtype)
-    return value
-
-
-@triton.jit
 def _sums_with(
     sums,
     scores,
@@ -128,8 +113,8 @@ def _sums_with(
 ):
     """Return the sums with those of some columns, which may be read AGAIN."""
     cache: tl.constexpr = "evict_last" if AGAIN else ""
-    z, _ = _read(scores, inside, terms, sums.top.dtype, BENT, cache)
-    weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
+    z, _ = read_bent(scores, inside, terms, sums.top.dtype, BENT, cache)
+    weight = class_weight_of(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
     sums, _ = with_tile(sums, z, weight, SMOOTHED, ACCURACY)
     return sums
 
@@ -150,57 +135,9 @@ def _held_tiles(
     for number in tl.static_range(HELD):
         column = number * COLUMNS + lane
         inside = rows.inside & (column < layout.length)
-        tile = _read(layout.scores + column, inside, terms, dtype, BENT, "")
+        tile = read_bent(layout.scores + column, inside, terms, dtype, BENT, "")
         tiles = tiles + (tile,)  # noqa: RUF005 - Triton unpacks no tuple
     return tiles
-
-
-@triton.jit
-def _sums_of_held(
-    tiles,
-    lane,
-    terms,
-    SMOOTHED: tl.constexpr,
-    ACCURACY: tl.constexpr,
-    HELD: tl.constexpr,
-    COLUMNS: tl.constexpr,
-):
-    """Return the sums of whole rows, and each tile's exp(z − top).
-
-    Tiles are added before lanes are, so threads exchange numbers once for all tiles.
-    """
-    highest = tiles[0][0]
-    for number in tl.static_range(1, HELD):
-        highest = tl.maximum(highest, tiles[number][0])
-    top = tl.max(highest, axis=1, keep_dims=True)
-    reference = finite(top)
-    nothing = tl.zeros_like(highest)
-    others, ties, gap, mass, count = nothing, nothing, nothing, nothing, nothing
-    exponentials = ()
-    for number in tl.static_range(HELD):
-        z = tiles[number][0]
-        e = exponential_below(z, reference, ACCURACY)
-        exponentials = exponentials + (e,)  # noqa: RUF005
-        if ACCURACY == EXACT:
-            others += tl.where(z == reference, 0.0, e)
-            ties += tl.where(z == reference, 1.0, 0.0)
-        else:
-            others += e
-        if SMOOTHED:
-            free = z != float("-inf")
-            column = number * COLUMNS + lane
-            weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
-            gap += tl.where(free, weight * (reference - z), 0.0)
-            mass += tl.where(free, weight, 0.0)
-            count += tl.where(free, 1.0, 0.0)
-    rest = total_of(others) - 1.0
-    if ACCURACY == EXACT:
-        rest = total_of(others) + (total_of(ties) - 1.0)
-    if SMOOTHED:
-        sums = RowSums(top, rest, total_of(gap), total_of(mass), total_of(count))
-    else:
-        sums = RowSums(top, rest, rest, rest, rest)  # the last three are not used
-    return sums, exponentials
 
 
 @triton.jit
@@ -217,7 +154,7 @@ def _read_and_write(
     ACCURACY: tl.constexpr,
 ):
     """Read scores (once more) and write their gradient."""
-    z, slope = _read(
+    z, slope = read_bent(
         scores, inside & slopes.active, terms, slopes.at_label.dtype, BENT, "evict_first"
     )
     e = exponential_below(z, slopes.reference, ACCURACY)
@@ -238,7 +175,7 @@ def _write(
     BENT: tl.constexpr,
     SMOOTHED: tl.constexpr,
 ):
-    weight = _class_weight(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
+    weight = class_weight_of(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
     value = tile_gradient(slopes, e, z, slope, column, label, weight, BENT, SMOOTHED)
     tl.store(out, value.to(out.dtype.element_ty), mask=inside)
 
@@ -355,10 +292,10 @@ def loss_kernel(
     # other, which would be waited for at the end.
     labels = read_target(target, rows, terms)
     score_at_label = target_score(layout.scores, labels, rows, terms, dtype, BENT)
-    scale = _scale(divisor, normalizer, None, dtype)
+    scale = gradient_scale(divisor, normalizer, None, dtype)
     if HELD:
         tiles = _held_tiles(layout, lane, rows, terms, dtype, BENT, HELD, COLUMNS)
-        sums, exponentials = _sums_of_held(tiles, lane, terms, SMOOTHED, of_sums, HELD, COLUMNS)
+        sums, exponentials = sums_of_held(tiles, lane, terms, SMOOTHED, of_sums, HELD, COLUMNS)
     else:
         sums = no_sums(ROWS, dtype, of_sums)
         if PEELED:
@@ -557,7 +494,7 @@ def gradient_kernel(
     gap = tl.load(gaps + row, mask=rows.inside, other=0.0)
     loss_of_rows = row_loss(sums, log_sum, gap, labels, rows, terms, SMOOTHED, Z_LOSS)
     factor = tl.load(cotangent + (row if EACH else 0 * row), mask=rows.inside, other=0.0)
-    scale = _scale(divisor, normalizer, factor, dtype)
+    scale = gradient_scale(divisor, normalizer, factor, dtype)
     slopes = row_slopes(sums, log_sum, gap, loss_of_rows, scale, terms, SMOOTHED, Z_LOSS)
     lane = tile * COLUMNS + tl.arange(0, COLUMNS)[None, :]
     inside = rows.inside & (lane < layout.length)
@@ -593,19 +530,6 @@ def gradient_kernel(
     at_edge = (labels.label < layout.lead) | (labels.label >= layout.lead + layout.length)
     tile_of_label = tl.where(at_edge, 0, (labels.label - layout.lead) // COLUMNS)
     _write_at_label(slopes, layout, labels, rows.inside & (tile_of_label == tile), BENT, SMOOTHED)
-
-
-@triton.jit
-def _scale(divisor, normalizer, factor, dtype: tl.constexpr):
-    """Return ``factor / (divisor · normalizer)``; a mean over nothing has the gradient 0."""
-    total = tl.full([], normalizer, tl.float64)
-    if divisor is not None:
-        total *= tl.load(divisor)
-    total = total.to(dtype)
-    scale = tl.where(total == 0, 0.0, 1.0 / total)
-    if factor is not None:
-        scale = scale * factor
-    return scale
 
 
 @triton.jit(do_not_specialize=["row_count", "ignore_index", "classes"])

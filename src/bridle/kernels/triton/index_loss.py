@@ -59,20 +59,25 @@ class Tile(NamedTuple):
 @cache
 def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool, alignment: int = 1) -> Tile:
     """Return the tile of `loss_kernel`; ``alignment`` divides where each row begins."""
-    at_once = min(alignment, 16 // dtype.itemsize)  # numbers that a thread reads at once
-    if columns <= thresholds.FEW_CLASSES:
-        return Tile(thresholds.FEW_CLASSES_ROWS, at_once, 1, columns // at_once)
     if columns <= thresholds.WHOLE_COLUMNS:
-        at_once = max(at_once, 16 // max(dtype.itemsize, 4))
-        most = thresholds.THREAD_BYTES // max(dtype.itemsize, 4)
-        threads = max(thresholds.FEWEST_THREADS, next_power_of_2(math.ceil(columns / most)))
-        width = threads * at_once  # of a row
-        return Tile(max(1, 32 // threads), width, max(1, threads // 32), math.ceil(columns / width))
+        return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES)
     if dtype.itemsize == 2:
         return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
     if dtype == torch.float32:
         return Tile(1, 8192, 8) if gradient else Tile(1, 4096, 4)
     return Tile(1, 2048, 4)
+
+
+def held_tile(columns: int, dtype: torch.dtype, alignment: int, thread_bytes: int) -> Tile:
+    """Return the tile of rows that stay in registers, so many bytes of each with a thread."""
+    at_once = min(alignment, 16 // dtype.itemsize)  # numbers that a thread reads at once
+    if columns <= thresholds.FEW_CLASSES:
+        return Tile(thresholds.FEW_CLASSES_ROWS, at_once, 1, columns // at_once)
+    at_once = max(at_once, 16 // max(dtype.itemsize, 4))
+    most = thread_bytes // max(dtype.itemsize, 4)
+    threads = max(thresholds.FEWEST_THREADS, next_power_of_2(math.ceil(columns / most)))
+    width = threads * at_once  # of a row
+    return Tile(max(1, 32 // threads), width, max(1, threads // 32), math.ceil(columns / width))
 
 
 @cache
@@ -85,9 +90,9 @@ def gradient_tile(columns: int, dtype: torch.dtype) -> Tile:
     return Tile(1, 4096, 4) if dtype.itemsize == 2 else Tile(1, 2048, 4)
 
 
-def serves(rows: int, columns: int) -> bool:
+def serves(rows: int, _columns: int) -> bool:
     """Tell whether the kernels are made for scores of this shape."""
-    return rows > 0 and not (rows < thresholds.FEW_ROWS and columns > thresholds.MANY_COLUMNS)
+    return rows > 0
 
 
 def makes_both(scores: Tensor) -> bool:
@@ -165,7 +170,7 @@ def losses(
         normalizer,
         *_terms(loss),
     )
-    constants = _terms_constants(loss) | {
+    constants = terms_constants(loss) | {
         "GRADIENT": out is not None,
         "KEPT": keep,
         "HELD": tile.held,
@@ -211,7 +216,7 @@ def write_gradient(
         normalizer,
         *_terms(loss),
     )
-    constants = _terms_constants(loss) | {
+    constants = terms_constants(loss) | {
         "EACH": cotangent.dim() == 1,
         **_layout_constants(scores, out, tile, _alignment(scores, out)),
     }
@@ -255,7 +260,7 @@ def _terms(loss: IndexLoss) -> tuple[float, float, float, float]:
     return loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
 
 
-def _terms_constants(loss: IndexLoss) -> dict[str, Any]:
+def terms_constants(loss: Any) -> dict[str, Any]:
     """Return which terms there are: a kernel is compiled for them."""
     return {
         "BENT": loss.temperature != 1.0 or loss.softcap > 0,

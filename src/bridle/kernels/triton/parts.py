@@ -76,7 +76,7 @@ def row_parts_kernel(
         wanted = inside & (column < end)
         # Beyond the end lie masked classes, which have no part in anything.
         score = tl.load(place(scores, row, column), mask=wanted, other=float("-inf")).to(dtype)
-        z, _ = bent(score, bending)
+        z, _ = bent(score, bending, exact)
         smooth_mass = tl.full([1, 1], 1.0, dtype)
         if weight is not None:
             smooth_mass = tl.load(weight + column, mask=column < end, other=0.0).to(dtype)
@@ -174,7 +174,7 @@ def _target_gap(maximum, scores, target, row, inside, classes, bending):
     label = tl.load(target + row, mask=inside, other=-1)
     known = (label >= 0) & (label < classes)
     score = tl.load(place(scores, row, label), mask=inside & known, other=0.0)
-    z, _ = bent(score.to(maximum.dtype), bending)
+    z, _ = bent(score.to(maximum.dtype), bending, is_exact(score.dtype))
     unknown = tl.where(label == -1, maximum - maximum, float("nan"))
     return tl.where(known, maximum - z, unknown)
 

@@ -68,12 +68,12 @@ def is_exact(dtype):
 
 
 @triton.jit
-def bent(score, bending):
+def bent(score, bending, EXACT: tl.constexpr):
     """Return z = cap(score) / temperature and dz/dscore; infinities stay what they are."""
     scale = tl.full([1, 1], bending.inverse_temperature, score.dtype)
     if bending.softcap is not None:
         cap = tl.full([1, 1], bending.softcap, score.dtype)
-        tanh, slope = tanh_and_slope(score / cap)
+        tanh, slope = tanh_and_slope(score / cap, EXACT)
         z = tl.where(tl.abs(score) == float("inf"), score, cap * tanh) * scale
         slope = slope * scale
     else:

@@ -5,7 +5,7 @@ and one exponential a score. Float32 scores pay for sums and exponentials that a
 place; half precision does not, for its own rounding hides the difference.
 """
 
-# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call"
+# mypy: disable-error-code="no-untyped-def, untyped-decorator, no-untyped-call, assignment"
 # A kernel's arguments are Triton's own values, for which there are no types.
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bridle.kernels.triton.arithmetic import (
     log1p,
     lost_by_sum,
 )
-from bridle.kernels.triton.scores import bent
+from bridle.kernels.triton.scores import bent, is_exact
 
 # How exponentials are made: right to the last place; as close as a difference of scores is rounded;
 # or as quick as a device can, for scores in half precision.
@@ -201,9 +201,75 @@ def with_tile(sums, z, class_weight, SMOOTHED: tl.constexpr, ACCURACY: tl.conste
 
 
 @triton.jit
+def read_bent(
+    scores, inside, terms, dtype: tl.constexpr, BENT: tl.constexpr, CACHE: tl.constexpr = ""
+):
+    """Return z and dz/dscore; outside lie masked classes, which add nothing."""
+    score = tl.load(scores, mask=inside, other=float("-inf"), eviction_policy=CACHE).to(dtype)
+    return bent_if(score, terms.bending, BENT, is_exact(scores.dtype.element_ty))
+
+
+@triton.jit
+def class_weight_of(weight, column, classes, dtype: tl.constexpr, SMOOTHED: tl.constexpr):
+    """Return the weights of some classes, where they are needed; else 1."""
+    value = tl.full([1, 1], 1.0, dtype)
+    if SMOOTHED and weight is not None:
+        value = tl.load(weight + column, mask=column < classes, other=0.0).to(dtype)
+    return value
+
+
+@triton.jit
 def total_of(lanes):
     """Return the sum of each row's lanes."""
     return tl.sum(lanes, axis=1, keep_dims=True)
+
+
+@triton.jit
+def sums_of_held(
+    tiles,
+    lane,
+    terms,
+    SMOOTHED: tl.constexpr,
+    ACCURACY: tl.constexpr,
+    HELD: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Return the sums of whole rows, and each tile's exp(z − top).
+
+    Tiles are added before lanes are, so threads exchange numbers once for all tiles.
+    """
+    highest = tiles[0][0]
+    for number in tl.static_range(1, HELD):
+        highest = tl.maximum(highest, tiles[number][0])
+    top = tl.max(highest, axis=1, keep_dims=True)
+    reference = finite(top)
+    nothing = tl.zeros_like(highest)
+    others, ties, gap, mass, count = nothing, nothing, nothing, nothing, nothing
+    exponentials = ()
+    for number in tl.static_range(HELD):
+        z = tiles[number][0]
+        e = exponential_below(z, reference, ACCURACY)
+        exponentials = exponentials + (e,)  # noqa: RUF005
+        if ACCURACY == EXACT:
+            others += tl.where(z == reference, 0.0, e)
+            ties += tl.where(z == reference, 1.0, 0.0)
+        else:
+            others += e
+        if SMOOTHED:
+            free = z != float("-inf")
+            column = number * COLUMNS + lane
+            weight = class_weight_of(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
+            gap += tl.where(free, weight * (reference - z), 0.0)
+            mass += tl.where(free, weight, 0.0)
+            count += tl.where(free, 1.0, 0.0)
+    rest = total_of(others) - 1.0
+    if ACCURACY == EXACT:
+        rest = total_of(others) + (total_of(ties) - 1.0)
+    if SMOOTHED:
+        sums = RowSums(top, rest, total_of(gap), total_of(mass), total_of(count))
+    else:
+        sums = RowSums(top, rest, rest, rest, rest)  # the last three are not used
+    return sums, exponentials
 
 
 @triton.jit
@@ -213,10 +279,10 @@ def finite(top):
 
 
 @triton.jit
-def bent_if(score, bending, BENT: tl.constexpr):
+def bent_if(score, bending, BENT: tl.constexpr, EXACT: tl.constexpr):
     """Return z and dz/dscore, where scores are bent at all."""
     if BENT:
-        z, slope = bent(score, bending)
+        z, slope = bent(score, bending, EXACT)
     else:
         z, slope = score, 1.0
     return z, slope
@@ -250,7 +316,7 @@ def target_score(scores, target, rows, terms, dtype: tl.constexpr, BENT: tl.cons
     """Return z[target]; ``scores`` points at the first score of each row."""
     known = rows.inside & target.known
     at_label = tl.load(scores + target.label, mask=known, other=0.0).to(dtype)
-    z, _ = bent_if(at_label, terms.bending, BENT)
+    z, _ = bent_if(at_label, terms.bending, BENT, is_exact(scores.dtype.element_ty))
     return z
 
 
@@ -334,3 +400,16 @@ def tile_gradient(
     if BENT:
         value *= slope
     return value
+
+
+@triton.jit
+def gradient_scale(divisor, normalizer, factor, dtype: tl.constexpr):
+    """Return ``factor / (divisor · normalizer)``; a mean over nothing has the gradient 0."""
+    total = tl.full([], normalizer, tl.float64)
+    if divisor is not None:
+        total *= tl.load(divisor)
+    total = total.to(dtype)
+    scale = tl.where(total == 0, 0.0, 1.0 / total)
+    if factor is not None:
+        scale = scale * factor
+    return scale

@@ -1,13 +1,15 @@
-"""The loss of class indices on a GPU as one step under autograd: a kernel, a sum, and little else.
+"""The loss on a GPU as one step under autograd: a kernel, a sum, and little else.
 
-What most calls ask for needs none of the general path's operations on the rows: labels are read,
-weighed and ignored by the kernels themselves. The gradient of a sum or mean is made together with
-the losses where a row fits the cache; backward then only multiplies it by the factor that it is
-handed, if that is not 1. Nothing here waits for the device.
+What most calls ask for, of class indices or distributions, needs none of the general path's
+operations on the rows: targets are read, weighed and ignored by the kernels themselves. The
+gradient of a sum or mean is made together with the losses where a row fits the cache; backward then
+only multiplies it by the factor that it is handed, if that is not 1. Nothing here waits for the
+device.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from bridle import checks
 from bridle.torch import kernels
+from bridle.torch.class_rows import as_rows
 from bridle.torch.kinds import is_batched
 from bridle.torch.rows import is_plain_call
 
@@ -48,55 +51,55 @@ class LossCall(NamedTuple):
 
 
 def serving_module(scores: Tensor, call: LossCall) -> Any:
-    """Return the kernels for class indices, if a call needs nothing but what they do, or None.
+    """Return the kernels that do all that a call needs, or None.
 
     What is refused here takes the general path, which also names what is wrong with it.
     """
-    if not is_plain_call() or scores.dim() == 0:
+    target, weight, share = call.target, call.weight, call.sample_weight
+    if not is_plain_call() or scores.dim() == 0 or not isinstance(target, Tensor):
         return None
-    module = kernels.index_kernels(scores)
+    is_soft = target.is_floating_point()
+    find = kernels.distribution_kernels if is_soft else kernels.index_kernels
+    module = find(scores)
     if module is None:
         return None
     shape = tuple(scores.shape)
     loss_shape = () if len(shape) == 1 else (shape[0], *shape[2:])
     classes = shape[0] if len(shape) == 1 else shape[1]
-    target, weight, share = call.target, call.weight, call.sample_weight
     serves = (
         classes > 0
-        and _is_constant(target, scores, loss_shape)
-        and not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
+        and _is_constant(target, scores, shape if is_soft else loss_shape)
+        and target.dtype != torch.bool
         and (weight is None or _is_constant(weight, scores, (classes,)))
         # The kernels divide all terms by one number, but class weights do not touch z-loss.
         and (weight is None or not call.z_loss)
         and (share is None or _is_constant(share, scores, loss_shape))
         and _is_number(call.normalizer, scores)
         and call.on_empty != "raise"
-        and module.serves(target.numel(), classes)
+        and module.serves(math.prod(loss_shape), classes)
     )
     return module if serves else None
 
 
-def index_loss(
+def device_loss(
     rows: Tensor, call: LossCall, module: Any, composed: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Return the reduced loss of rows of scores (N, C), or the losses (N,).
 
     ``composed`` is the same function made of operations that can be differentiated twice.
     """
-    loss = module.IndexLoss(
-        call.target.reshape(-1),
-        None if call.weight is None else call.weight.contiguous(),
-        None if call.sample_weight is None else call.sample_weight.reshape(-1),
-        call.ignore_index,
-        call.label_smoothing,
-        call.z_loss,
-        call.temperature,
-        call.softcap,
-    )
+    weight = None if call.weight is None else call.weight.contiguous()
+    share = None if call.sample_weight is None else call.sample_weight.reshape(-1)
+    terms = call.label_smoothing, call.z_loss, call.temperature, call.softcap
+    if call.target.is_floating_point():
+        loss = module.DistributionLoss(as_rows(call.target), weight, share, *terms)
+    else:
+        loss = module.IndexLoss(call.target.reshape(-1), weight, share, call.ignore_index, *terms)
     divisor, normalizer = None, 1.0
     if call.reduction == "mean":
         if call.normalizer is None:
-            divisor = module.divisor(loss, rows.shape[1])
+            found = module.divisor(loss, rows.shape[1])
+            divisor, normalizer = (found, 1.0) if isinstance(found, Tensor) else (None, found)
         elif isinstance(call.normalizer, Tensor):
             divisor = call.normalizer.detach()
         else:
@@ -107,11 +110,11 @@ def index_loss(
     if not (torch.is_grad_enabled() and rows.requires_grad):
         losses, _ = module.losses(rows.detach(), loss)
         return _reduce(module, losses, loss_reduction)
-    found: Tensor = _IndexLoss.apply(rows, loss, loss_reduction, module, composed)  # type: ignore[no-untyped-call]
-    return found
+    result: Tensor = _DeviceLoss.apply(rows, loss, loss_reduction, module, composed)  # type: ignore[no-untyped-call]
+    return result
 
 
-class _IndexLoss(torch.autograd.Function):
+class _DeviceLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,

@@ -1,0 +1,161 @@
+"""The loss of distributions on a GPU, in one launch: which tile, which memory.
+
+It answers as `index_loss` does. `distribution_kernels` holds the kernel; it loads Triton, this
+module does so when it is first asked for an answer. Nothing is checked and nothing is waited for.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bridle.kernels import thresholds
+from bridle.kernels.triton.index_loss import (
+    Tile,
+    held_tile,
+    scale,
+    terms_constants,
+    total,
+)
+from bridle.kernels.triton.launch import Launcher
+from bridle.kernels.triton.row_kernels import accumulator_dtype
+
+__all__ = [
+    "DistributionLoss",
+    "divisor",
+    "losses",
+    "makes_both",
+    "scale",
+    "serves",
+    "total",
+    "write_gradient",
+]
+
+
+class DistributionLoss(NamedTuple):
+    """A loss of distributions: its targets and terms; see `bridle.torch.cross_entropy`."""
+
+    target: Tensor  # (N, C) of any float dtype, with unit stride along the classes
+    weight: Tensor | None  # (C,)
+    sample_weight: Tensor | None  # (N,)
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+    temperature: float = 1.0
+    softcap: float = 0.0
+
+
+class Kept(NamedTuple):
+    """What forward keeps of each row for backward: nothing that counts, it is made again."""
+
+    losses: Tensor
+
+
+@cache
+def loss_tile(columns: int, dtype: torch.dtype, alignment: int) -> Tile:
+    """Return the tile of the kernel; ``alignment`` divides where each row begins."""
+    if columns <= thresholds.WHOLE_COLUMNS:
+        return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES // 2)
+    return Tile(1, 16384 // max(dtype.itemsize, 2), 8)
+
+
+def serves(rows: int, _columns: int) -> bool:
+    """Tell whether the kernel is made for scores of this shape."""
+    return rows > 0
+
+
+def makes_both(scores: Tensor) -> bool:
+    """Tell whether loss and gradient are made at once; see `index_loss.makes_both`."""
+    return scores.dtype != torch.float16
+
+
+_loss_kernel = Launcher("bridle.kernels.triton.distribution_kernels", "loss_kernel")
+
+
+def divisor(loss: DistributionLoss, _classes: int) -> Tensor | float:
+    """Return the number of rows, or the sum of their weights as a float64 on the device."""
+    if loss.sample_weight is None:
+        return float(loss.target.shape[0])
+    return loss.sample_weight.sum(dim=0, keepdim=True, dtype=torch.float64)
+
+
+def losses(
+    scores: Tensor,
+    loss: DistributionLoss,
+    *,
+    divisor: Tensor | None = None,
+    normalizer: float = 1.0,
+    out: Tensor | None = None,
+    keep: bool = False,
+) -> tuple[Tensor, Kept | None]:
+    """Return each row's loss, and with ``keep`` what `write_gradient` needs of it.
+
+    With ``out`` the gradient is made as well; see `index_loss.losses`.
+    """
+    dtype = accumulator_dtype(scores.dtype)
+    found = torch.empty(scores.shape[0], dtype=dtype, device=scores.device)
+    _launch(scores, loss, out, found, None, divisor, normalizer)
+    return found, Kept(found) if keep else None
+
+
+def write_gradient(
+    scores: Tensor,
+    _kept: Any,
+    loss: DistributionLoss,
+    cotangent: Tensor,
+    *,
+    divisor: Tensor | None = None,
+    normalizer: float = 1.0,
+    out: Tensor,
+) -> Tensor:
+    """Write the gradient of `losses` to ``out``, times one cotangent or one for each row (N,)."""
+    _launch(scores, loss, out, None, cotangent, divisor, normalizer)
+    return out
+
+
+def _launch(
+    scores: Tensor,
+    loss: DistributionLoss,
+    out: Tensor | None,
+    found: Tensor | None,
+    cotangent: Tensor | None,
+    divisor: Tensor | None,
+    normalizer: float,
+) -> None:
+    rows, classes = scores.shape
+    to = scores if out is None else out
+    strides = scores.stride(0), to.stride(0), loss.target.stride(0)
+    alignment = math.gcd(16, classes, *strides)
+    tile = loss_tile(classes, scores.dtype, alignment)
+    given = (
+        scores,
+        strides[0],
+        to,
+        strides[1],
+        loss.target,
+        strides[2],
+        loss.weight,
+        loss.sample_weight,
+        divisor,
+        cotangent,
+        found,
+        rows,
+        classes,
+        normalizer,
+        loss.label_smoothing,
+        loss.z_loss,
+        1.0 / loss.temperature,
+        loss.softcap,
+    )
+    constants = terms_constants(loss) | {
+        "GRADIENT": out is not None,
+        "EACH": cotangent is not None and cotangent.dim() == 1,
+        "HELD": tile.held,
+        "ALIGNMENT": alignment,
+        "ROWS": tile.rows,
+        "COLUMNS": tile.columns,
+    }
+    _loss_kernel(math.ceil(rows / tile.rows), given, constants, tile.warps)
