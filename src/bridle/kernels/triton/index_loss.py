@@ -57,12 +57,20 @@ class Tile(NamedTuple):
 
 
 @cache
-def loss_tile(columns: int, dtype: torch.dtype, *, gradient: bool, alignment: int = 1) -> Tile:
+def loss_tile(
+    columns: int,
+    dtype: torch.dtype,
+    *,
+    gradient: bool,
+    alignment: int = 1,
+    smoothed: bool = False,
+) -> Tile:
     """Return the tile of `loss_kernel`; ``alignment`` divides where each row begins."""
     if columns <= thresholds.WHOLE_COLUMNS:
         return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES)
     if dtype.itemsize == 2:
-        return Tile(1, 16384, 8) if gradient else Tile(1, 8192, 4)
+        # Smoothing's sums take so many registers that half as many programs would fit.
+        return Tile(1, 8192 if smoothed else 16384, 8) if gradient else Tile(1, 8192, 4)
     if dtype == torch.float32:
         return Tile(1, 8192, 8) if gradient else Tile(1, 4096, 4)
     return Tile(1, 2048, 4)
@@ -155,7 +163,13 @@ def losses(
     kept = _kept(found, loss) if keep else None
     to = scores if out is None else out
     alignment = _alignment(scores, to)
-    tile = loss_tile(classes, scores.dtype, gradient=out is not None, alignment=alignment)
+    tile = loss_tile(
+        classes,
+        scores.dtype,
+        gradient=out is not None,
+        alignment=alignment,
+        smoothed=loss.label_smoothing > 0,
+    )
     given = (
         *_matrices(scores, to),
         loss.target,

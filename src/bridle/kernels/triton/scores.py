@@ -73,7 +73,10 @@ def bent(score, bending, EXACT: tl.constexpr):
     scale = tl.full([1, 1], bending.inverse_temperature, score.dtype)
     if bending.softcap is not None:
         cap = tl.full([1, 1], bending.softcap, score.dtype)
-        tanh, slope = tanh_and_slope(score / cap, EXACT)
+        if EXACT:
+            tanh, slope = tanh_and_slope(score / cap, True)
+        else:
+            tanh, slope = tanh_and_slope(score * (1.0 / cap), False)
         z = tl.where(tl.abs(score) == float("inf"), score, cap * tanh) * scale
         slope = slope * scale
     else:
