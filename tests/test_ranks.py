@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 if not torch.distributed.is_available():
@@ -119,9 +121,14 @@ def test_what_is_wrong_on_one_rank_is_said_on_all(tmp_path: Path) -> None:
     half = 1797 // 2
     assert nan.startswith("InputError: X: ")
     assert f"row {half + 3}" in nan, "the row is counted over all ranks"
-    assert nan.endswith("(rank 1)")
+    assert nan.endswith(f"(rank 1: row 3 of its own, row {half + 3} of all)")
     assert negative.startswith("InputError: sample_weight: ")
-    assert negative.endswith("(rank 1, its own rows counted)")
+    # Weights of 0 are no less for a sign: the first that is not.
+    first_bad = int(re.search(r"rank 1: row (\d+) of its own", negative)[1])
+    weight = np.random.default_rng(0).integers(0, 4, 1797)
+    _, y = load_digits(return_X_y=True)
+    assert first_bad == np.flatnonzero(weight[np.argsort(y, kind="stable")][half:])[0]
+    assert negative.endswith(f"row {half + first_bad} of all)")
     assert "as many features in all shares, found [50, 64]" in width
     assert "labels of one kind in all parts, found text and numbers" in kinds
     assert "dense features in all shares or sparse ones in all" in sparse

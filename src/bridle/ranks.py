@@ -230,7 +230,7 @@ class Ranks:
         """
         self._exchanges += 1
         name = f"gathered/{self._exchanges}"
-        mine = self._attempted(make, own_rows=True)
+        mine = self._attempted(make)
         if self.rank == 0:
             found = [mine] + [
                 self._attempted(partial(self._word, f"{name}/{other}", other))
@@ -306,13 +306,13 @@ class Ranks:
         except RuntimeError as error:
             raise RankError(f"a rank was lost at the beginning ({error})", None) from None
 
-    def _attempted(self, make: Callable[[], Any], *, own_rows: bool = False) -> Any:
-        """Return what is made, or why it was not; of a rank's own rows the numbers are its own."""
+    def _attempted(self, make: Callable[[], Any]) -> Any:
+        """Return what is made, or why it was not, with this rank's name."""
         try:
             return make()
         except checks.InputError as error:
-            counted = ", its own rows counted" if own_rows and error.row is not None else ""
-            return _Failure(self.rank, error.found_at(f"rank {self.rank}{counted}"))
+            named = error if error.place else error.found_at(f"rank {self.rank}")
+            return _Failure(self.rank, named)
         except RankError as error:
             return _Failure(error.rank, error)
         except Exception as error:
