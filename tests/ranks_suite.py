@@ -25,6 +25,8 @@ from torch import distributed
 import bridle
 from bridle import SoftmaxRegression, SoftmaxRegressionCV, checks, softmax_regression_path
 from bridle.calibrate import CalibratedClassifier
+from bridle.cli.judging_parts import judged, kind_of_all
+from bridle.cli.options.answers import AnswerOptions
 from bridle.fit.readers import DenseReader
 from bridle.judge import Evaluator
 from bridle.ranks import RankError, alone, ranks_of
@@ -189,6 +191,94 @@ def judge(out: Path) -> None:
         out.write_text(json.dumps([merged, whole], default=str))
 
 
+def judge_answers(out: Path) -> None:
+    """Judge answers of many kinds in parts, and say what one process makes of all of them."""
+    random = np.random.default_rng(3)
+    truth = random.integers(4, size=101)
+    scores = random.normal(size=(101, 4)) * 3
+    exact = np.exp(scores)
+    exact /= exact.sum(axis=1, keepdims=True)
+    coarse, with_nan, mixed = exact.round(3), scores.copy(), exact.copy()
+    with_nan[90, 2] = np.nan
+    mixed[60:] = scores[60:]
+    # Of the first rows three decimals explain why they miss 1; all have more.
+    fine_later = np.concatenate([coarse[:50], exact[50:].round(7)])
+    broken = exact.copy()
+    broken[97] *= 0.7
+    cases: dict[str, tuple[Any, dict[str, Any]]] = {
+        "scores": (scores, {}),
+        "half precision": (exact.astype(np.float16), {}),
+        "exact": (exact, {}),
+        "three decimals": (coarse, {}),
+        "finer later": (fine_later, {}),
+        "per cent": (exact * 100, {}),
+        "told per cent": (exact * 100, {"percent": True}),
+        "counts, normalised": ((exact * 1000).round(), {"normalize": True}),
+        "counts": ((exact * 1000).round(), {}),
+        "scores above 0": (scores + 20, {}),
+        "with a NaN": (with_nan, {}),
+        "mixed": (mixed, {}),
+        "mixed, told": (mixed, {"kind": "scores"}),
+        "a broken row": (broken, {}),
+        "one row": (exact[:1], {}),
+        "two rows": (scores[:2], {}),
+    }
+    found = {}
+    for name, (values, told) in cases.items():
+        options = AnswerOptions(**told)
+        said = []
+        for group in (None, False):
+            with ranks_of(group, timeout=60) as ranks:
+                said.append(_judged(ranks, values, truth, options))
+        found[name] = said
+    Path(f"{out}.{distributed.get_rank()}").write_text(json.dumps(found, default=str))
+
+
+def _judged(ranks: Any, values: Any, truth: Any, options: AnswerOptions) -> Any:
+    def place(row: int) -> str:
+        return f"file: row {row}"
+
+    count = len(values)
+    try:
+        kind = kind_of_all(ranks, values.__getitem__, count, options, place, "file")
+        outcome = judged(
+            ranks,
+            count,
+            lambda: kind.values,
+            truth[:count],
+            source="file",
+            classes=range(4),
+            kind=kind.kind,
+            keep_answers=True,
+        )
+    except checks.InputError as error:
+        return f"InputError: {error}"
+    if outcome is None:
+        return None
+    evaluation, answers = outcome
+    assert answers is not None
+    return [evaluation.to_dict(), kind.note, kind.rounded, answers.tolist()]
+
+
+def judge_killed(out: Path) -> None:
+    """Kill the last rank while it judges its part."""
+    rank = distributed.get_rank()
+    if rank == distributed.get_world_size() - 1:
+        Evaluator.update = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign,assignment]
+    answers = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    told: dict[str, Any] = {"classes": range(3), "kind": "probabilities", "keep_answers": False}
+    try:
+        with ranks_of(timeout=QUICK) as ranks:
+            rows = own_rows(6, "even")
+            judged(ranks, 6, lambda: answers[rows], np.arange(6) % 3, source="file", **told)
+        said = "nothing"
+    except RankError as error:
+        said = f"RankError: {error}"
+    Path(f"{out}.{rank}").write_text(said)
+    sys.stdout.flush()
+    os._exit(0)
+
+
 def errors(out: Path) -> None:
     """Give each rank what is wrong, one after the other; all of them must say so."""
     X, y, weight = data("labels")
@@ -346,9 +436,8 @@ def large(out: Path) -> None:
 CASES = {
     each.__name__: each
     for each in (
-        compare, path, search, calibrate, judge, errors, failing, killed, stopped, keeper_stopped,
-        driver_killed,
-        absent, begin, resume, large,
+        compare, path, search, calibrate, judge, judge_answers, judge_killed, errors, failing,
+        killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large,
     )
 }  # fmt: skip
 

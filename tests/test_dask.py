@@ -155,7 +155,7 @@ def same_search(found: SoftmaxRegressionCV, alone: SoftmaxRegressionCV, X: Any) 
         np.testing.assert_array_equal(one.rows, other.rows)
     assert found.n_samples_in_ == alone.n_samples_in_
     answers = [np.nan_to_num(each.out_of_fold_log_proba(X)) for each in (found, alone)]
-    np.testing.assert_allclose(*answers, atol=1e-4)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
 
 
 # Folds that are told, some rows in none of them, and the numbers with a gap.

@@ -124,7 +124,9 @@ def test_what_is_wrong_on_one_rank_is_said_on_all(tmp_path: Path) -> None:
     assert nan.endswith(f"(rank 1: row 3 of its own, row {half + 3} of all)")
     assert negative.startswith("InputError: sample_weight: ")
     # Weights of 0 are no less for a sign: the first that is not.
-    first_bad = int(re.search(r"rank 1: row (\d+) of its own", negative)[1])
+    numbers = re.search(r"rank 1: row (\d+) of its own", negative)
+    assert numbers is not None
+    first_bad = int(numbers[1])
     weight = np.random.default_rng(0).integers(0, 4, 1797)
     _, y = load_digits(return_X_y=True)
     assert first_bad == np.flatnonzero(weight[np.argsort(y, kind="stable")][half:])[0]
@@ -146,7 +148,10 @@ def test_an_error_in_the_middle_of_a_pass_ends_all_ranks(tmp_path: Path) -> None
         assert said == "RankError: rank 2: no more memory"
 
 
-@pytest.mark.parametrize(("case", "lost"), [("killed", 2), ("stopped", 2), ("driver_killed", 0)])
+@pytest.mark.parametrize(
+    ("case", "lost"),
+    [("killed", 2), ("stopped", 2), ("driver_killed", 0), ("judge_killed", 2)],
+)
 def test_a_lost_rank_ends_the_others(case: str, lost: int, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with world(3, case, out) as started:
@@ -157,7 +162,7 @@ def test_a_lost_rank_ends_the_others(case: str, lost: int, tmp_path: Path) -> No
             assert each.returncode == 0, output
             said = Path(f"{out}.{case}.{rank}").read_text()
             assert said.startswith(f"RankError: rank {lost}: "), said
-        if case == "killed":
+        if case in ("killed", "judge_killed"):
             started[lost].wait()
             assert started[lost].returncode == -signal.SIGKILL
 
@@ -211,6 +216,12 @@ def torchrun(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         typed, env=found, capture_output=True, text=True, timeout=HANGS, check=False
     )
+
+
+def bridle(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in one process."""
+    typed = [sys.executable, "-m", "bridle", *map(str, arguments)]
+    return subprocess.run(typed, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Path) -> None:
@@ -278,6 +289,71 @@ def test_every_rank_writes_its_part_of_the_predictions(tmp_path: Path) -> None:
     assert nowhere.stderr.count("bridle: --out: expected a file's name") == 1
 
 
+def test_parts_are_judged_as_the_whole_is(tmp_path: Path) -> None:
+    run(3, "judge_answers", tmp_path / "out")
+    first, second, third = (
+        json.loads((tmp_path / f"out.judge_answers.{rank}").read_text()) for rank in range(3)
+    )
+    refused = {"per cent", "counts", "with a NaN", "a broken row", "finer later"}
+    for name, (together, alone) in first.items():
+        if name not in refused:
+            assert together == alone, name
+            assert second[name][0] is None, "the figures are the first rank's"
+            continue
+        assert isinstance(alone, str), name
+        assert second[name][0] == third[name][0] == together
+        if name == "with a NaN":
+            assert "file: row 90 has a NaN" in alone
+            # Two thirds of 101 rows begin at 67.
+            assert "file: row 23 has a NaN" in together
+            assert together.endswith("(rank 2: row 23 of its own, row 90 of all)")
+        else:
+            assert together == f"{alone} (rank 0)", name
+
+
+def test_the_command_judges_on_several_ranks_as_on_one(tmp_path: Path) -> None:
+    folder, model = shards(tmp_path / "shards", 3), tmp_path / "model"
+    answers, page = tmp_path / "answers.csv", tmp_path / "page.html"
+    for arguments in (
+        ["fit", folder, "--out", model, "-q"],
+        ["predict", model, folder, "--out", answers],
+    ):
+        assert bridle(*arguments).returncode == 0
+    costs = tmp_path / "costs.csv"
+    costs.write_text("\n".join(",".join(map(str, row)) for row in 1 - np.eye(5, dtype=int)))
+    typed = ["evaluate", answers, "--json", "--slices", "predicted", "--costs", costs]
+    alone, together = bridle(*typed), torchrun(3, *typed, "--report", page)
+    assert alone.returncode == 0, alone.stderr
+    assert together.returncode == 0, together.stderr
+    one, other = json.loads(alone.stdout), json.loads(together.stdout)
+    assert other.pop("report")["evaluation"]["samples"] == one["samples"] == 180
+    assert other == one, "row by row the same, and summed in the same order"
+    assert page.read_text().startswith("<!doctype html>")
+    typed = ["evaluate", "--model", model, folder, "--json"]
+    alone, together = bridle(*typed), torchrun(2, *typed)
+    assert together.returncode == 0, together.stderr
+    one, other = json.loads(alone.stdout), json.loads(together.stdout)
+    assert other["samples"] == one["samples"]
+    assert other["confusion_matrix"] == one["confusion_matrix"]
+    for name in ("cross_entropy_nats", "brier_score", "accuracy", "expected_calibration_error"):
+        assert other[name] == pytest.approx(one[name], rel=1e-6), name
+
+
+def test_what_is_wrong_with_answers_ends_all_ranks(tmp_path: Path) -> None:
+    values, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    values[33, 1] = np.nan
+    np.save(tmp_path / "scores.npy", values)
+    np.save(tmp_path / "labels.npy", labels)
+    typed = ["evaluate", tmp_path / "scores.npy", "--labels", tmp_path / "labels.npy"]
+    found = torchrun(2, *typed, "--timeout", "20")
+    assert found.returncode >= 1
+    said = [line for line in found.stderr.splitlines() if line.startswith("bridle: ")]
+    assert len(said) == 1, found.stderr
+    assert "scores.npy: row 13 has a NaN" in said[0]
+    assert said[0].endswith("(rank 1: row 13 of its own, row 33 of all)")
+    assert not found.stdout
+
+
 def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
     folder = shards(tmp_path / "shards", 3)
     broken = folder / "part-1.npz"
@@ -293,6 +369,8 @@ def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
 def test_commands_that_do_not_fit_together_are_refused() -> None:
     for arguments, named in (
         (["train", "digits"], "bridle train: expected one process"),
+        (["evaluate", "a.csv", "b.csv"], "several files of answers, which are compared row by row"),
+        (["evaluate", "-"], "-: expected a file, found standard input"),
         (["fit", "digits", "--label-errors"], "--label-errors: expected one process"),
     ):
         found = torchrun(2, *arguments)

@@ -53,6 +53,7 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     does all the rest.
     """
     _check(options, folder)
+    ranks.refuse_standard_input(source.data, source.labels, source.test, source.test_labels)
     read = (source.data, source.labels, source.test, source.test_labels, options.checkpoint)
     report_page.check(report, sources=read, folder=folder.path)
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:

@@ -48,4 +48,6 @@ def about(source: str) -> Iterator[None]:
         what = str(error)
         for argument in _ARGUMENTS:
             what = what.removeprefix(argument)
-        raise checks.InputError(f"{source}: {what}") from None
+        named = checks.InputError(f"{source}: {what}", row=error.row)
+        named.place = error.place
+        raise named from None

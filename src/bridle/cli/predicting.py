@@ -43,6 +43,7 @@ def predict(
         raise checks.InputError(
             "--out: expected a file's name, after which each process names its own"
         )
+    ranks.refuse_standard_input(source)
     model = outputs.load_model(model_path)
     with ranks.started(timeout) as all_ranks:
         load = partial(_loaded, model, source, target=target, arrays=arrays, reading=reading)
