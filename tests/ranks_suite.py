@@ -27,9 +27,11 @@ from bridle import SoftmaxRegression, SoftmaxRegressionCV, checks, softmax_regre
 from bridle.calibrate import CalibratedClassifier
 from bridle.cli.judging_parts import judged, kind_of_all
 from bridle.cli.options.answers import AnswerOptions
+from bridle.data import Dataset
 from bridle.fit.readers import DenseReader
 from bridle.judge import Evaluator
 from bridle.ranks import RankError, alone, ranks_of
+from bridle.rows import Rows
 
 STORAGES: dict[str, Callable[[Any], Any]] = {
     "float64": np.asarray,
@@ -234,6 +236,9 @@ def judge_answers(out: Path) -> None:
     Path(f"{out}.{distributed.get_rank()}").write_text(json.dumps(found, default=str))
 
 
+NAMED = Dataset(Rows([np.zeros((1, 1))]), None, None, None, "file")
+
+
 def _judged(ranks: Any, values: Any, truth: Any, options: AnswerOptions) -> Any:
     def place(row: int) -> str:
         return f"file: row {row}"
@@ -246,7 +251,7 @@ def _judged(ranks: Any, values: Any, truth: Any, options: AnswerOptions) -> Any:
             count,
             lambda: kind.values,
             truth[:count],
-            source="file",
+            dataset=NAMED,
             classes=range(4),
             kind=kind.kind,
             keep_answers=True,
@@ -270,7 +275,7 @@ def judge_killed(out: Path) -> None:
     try:
         with ranks_of(timeout=QUICK) as ranks:
             rows = own_rows(6, "even")
-            judged(ranks, 6, lambda: answers[rows], np.arange(6) % 3, source="file", **told)
+            judged(ranks, 6, lambda: answers[rows], np.arange(6) % 3, dataset=NAMED, **told)
         said = "nothing"
     except RankError as error:
         said = f"RankError: {error}"

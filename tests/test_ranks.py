@@ -366,6 +366,33 @@ def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
     assert "Traceback" not in said[0]
 
 
+def test_a_bad_row_is_named_by_its_rank_its_shard_and_its_numbers(tmp_path: Path) -> None:
+    folder, model = shards(tmp_path / "shards", 3), tmp_path / "model"
+    assert bridle("fit", folder, "--out", model, "-q").returncode == 0
+    with np.load(folder / "part-2.npz") as found:
+        X, y = found["X"], found["y"]
+    X[17, 4] = np.inf
+    np.savez(folder / "part-2.npz", X=X, y=y)
+    row = 30 + 90 + 17  # the shards before have 30 and 90 rows
+    where = f"part-2.npz: row 17 of its own, row {row} of all)"
+    said = f"expected finite numbers, found infinity at row {row}, column 4"
+    alone = bridle("fit", folder)
+    assert said in alone.stderr
+    assert alone.stderr.rstrip().endswith(where)
+    together = torchrun(2, "fit", folder, "--timeout", "20")
+    line = next(line for line in together.stderr.splitlines() if line.startswith("bridle: "))
+    assert said in line
+    assert line.endswith(f"{where} (rank 1)")
+    # What is read in parts is counted there; 90 of the 180 rows are the other process's.
+    for typed in (["predict", model, folder, "--out", tmp_path / "a.csv"],
+                  ["evaluate", "--model", model, folder]):  # fmt: skip
+        together = torchrun(2, *typed, "--timeout", "20")
+        line = next(line for line in together.stderr.splitlines() if line.startswith("bridle: "))
+        assert f"at row {row - 90}, column 4" in line
+        assert f"(rank 1: row {row - 90} of its own, row {row} of all)" in line
+        assert line.endswith(where)
+
+
 def test_commands_that_do_not_fit_together_are_refused() -> None:
     for arguments, named in (
         (["train", "digits"], "bridle train: expected one process"),

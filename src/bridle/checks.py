@@ -41,7 +41,7 @@ class InputError(ValueError):
     row : int, tuple of int or None
         The first bad row or entry, where one can be named: its index, several in more dimensions.
     place : str or None
-        Which of several places of rows it was found in, where the message says so.
+        Which of several places of rows (a rank, a file) it was found in, where the message says so.
 
     Each is None where it is not known, as for most files.
     """
@@ -76,7 +76,7 @@ class InputError(ValueError):
             found=self.found,
             row=self.row,
         )
-        found.place = place
+        found.place = place if self.place is None else f"{self.place}, {place}"
         return found
 
     def found_among(self, place: str, first_row: int, *, counted_over_all: bool) -> Self:

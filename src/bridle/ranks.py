@@ -311,8 +311,9 @@ class Ranks:
         try:
             return make()
         except checks.InputError as error:
-            named = error if error.place else error.found_at(f"rank {self.rank}")
-            return _Failure(self.rank, named)
+            name = f"rank {self.rank}"
+            is_named = error.place is not None and name in error.place
+            return _Failure(self.rank, error if is_named else error.found_at(name))
         except RankError as error:
             return _Failure(error.rank, error)
         except Exception as error:

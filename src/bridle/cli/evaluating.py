@@ -59,7 +59,7 @@ class Answers:
     truth: Array
     notes: tuple[str, ...]
     place: Callable[[int], str]
-    source: str
+    dataset: Dataset
     ids: tuple[str, ...] | None = None
     table: Table | None = None
     used: tuple[str, ...] = ()  # the columns of the table that are answers
@@ -232,7 +232,7 @@ def _of_model(
         count,
         answers,
         _labels(dataset),
-        source=dataset.source,
+        dataset=dataset,
         classes=fitted.classes_.tolist(),
         kind="scores",
         keep_answers=keep_answers,
@@ -258,7 +258,9 @@ def read_answers(
     Columns that are ``slices`` are not told of as left out.
     """
     found = _read(source, target, labels, arrays, options, reading, slices)
-    judged = answer_kinds.as_judged(found.read(slice(None)), options, found.place, found.source)
+    judged = answer_kinds.as_judged(
+        found.read(slice(None)), options, found.place, found.dataset.source
+    )
     return replace(found, notes=_notes(found, judged)), judged
 
 
@@ -314,14 +316,14 @@ def _of_answers(
     found, slices = all_ranks.made(read)
     count = len(found.truth)
     judged = judging_parts.kind_of_all(
-        all_ranks, found.read, count, options, found.place, found.source
+        all_ranks, found.read, count, options, found.place, found.dataset.source
     )
     outcome = judging_parts.judged(
         all_ranks,
         count,
         lambda: judged.values,
         found.truth,
-        source=source,
+        dataset=found.dataset,
         classes=found.classes,
         kind=judged.kind,
         keep_answers=keep_answers,
@@ -371,7 +373,7 @@ def _by_name(
         truth,
         (note, match.note, f"left out: columns {files.listing(left_out)}" if left_out else ""),
         table.place,
-        dataset.source,
+        dataset,
         None if ids is None else tuple(str(each) for each in table.texts(ids).tolist()),
         table,
         tuple(match.names),
@@ -476,7 +478,7 @@ def _by_place(dataset: Dataset, options: AnswerOptions) -> Answers:
         truth,
         (note,),
         lambda row: f"{dataset.source}: row {row}",
-        dataset.source,
+        dataset,
         dataset.ids,
     )
 

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.cli.answer_kinds import Judged, as_judged
-from bridle.cli.messages import about
+from bridle.cli.messages import about_part
 from bridle.cli.options.answers import AnswerOptions
 from bridle.cli.sampling import rows_of_part
+from bridle.data import Dataset
 from bridle.judge import Evaluation, Evaluator
 from bridle.judge.kinds import InputKind
 from bridle.ranks import Alone, Ranks
@@ -80,7 +81,7 @@ def judged(
     answers: Callable[[], Array],
     truth: Array,
     *,
-    source: str,
+    dataset: Dataset,
     classes: Sequence[object],
     kind: InputKind | None,
     keep_answers: bool,
@@ -95,8 +96,8 @@ def judged(
         Returns those to this process's rows.
     truth : ndarray (N,)
         The labels of all rows.
-    source
-        What messages call the rows.
+    dataset
+        What messages are about.
     classes, kind
         As in `bridle.judge.Evaluator`; None for answers with a NaN, which no kind allows.
 
@@ -111,15 +112,9 @@ def judged(
         evaluator = Evaluator(classes=classes, kind=kind or "scores")
         if ranks.size > 1 and rows.start == rows.stop:
             return Part(evaluator, [])
-        try:
-            with about(source):
-                values = answers()
-                evaluator.update(values, truth[rows])
-        except checks.InputError as error:
-            if ranks.size == 1:
-                raise
-            place = f"rank {ranks.rank}"
-            raise error.found_among(place, rows.start, counted_over_all=False) from None
+        with about_part(dataset, ranks, rows.start):
+            values = answers()
+            evaluator.update(values, truth[rows])
         return Part(evaluator, [values] if keep_answers else [])
 
     whole: list[Part] = []
