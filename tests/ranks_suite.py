@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,72 @@ def judge_killed(out: Path) -> None:
     os._exit(0)
 
 
+def keys(out: Path) -> None:
+    """Count the keys in the group's store: after each of several works, and in each pass."""
+    X, y, weight = data("labels")
+    rows, size = own_rows(len(y), "uneven"), distributed.get_world_size()
+    store = distributed.distributed_c10d._get_default_store()
+    during: list[int] = []
+    after: list[int] = []
+
+    def count(*_: Any) -> None:
+        during.append(store.num_keys())
+
+    def fit(tol: float) -> None:
+        model = SoftmaxRegression(C=0.1, tol=tol)
+        model.fit(X[rows], y[rows], weight[rows], progress=count if rows.start == 0 else None)
+
+    def fail() -> None:
+        # Wrong where only a last rank has it, and after passes were asked for.
+        broken = X[rows].copy()
+        broken[-1:, -1] = np.nan
+        try:
+            SoftmaxRegression(C=0.1).fit(broken if rows.stop == len(y) else X[rows], y[rows])
+        except checks.InputError:
+            return
+        raise AssertionError("a NaN was fitted")
+
+    def ask_again() -> None:
+        """Let one group of ranks work twice: the first's last word is none of the second's."""
+        with ranks_of() as ranks:
+            for number in range(3):
+                found = ranks.led(_itself, _added, partial(_asking, number))
+                assert found == number * size
+            ranks.gathered(lambda: None)
+
+    def sweep() -> None:
+        SoftmaxRegressionCV([1e-4, 1e-3], cv=2).fit(X[rows], y[rows], weight[rows])
+
+    fit(0.1)  # with it the group for arrays is made, which has keys of PyTorch's
+    # After an error the group for arrays is made anew: the next fit would have more of those keys.
+    works: list[Callable[[], None]] = [
+        partial(fit, 0.1),
+        partial(fit, 1e-12),
+        sweep,
+        ask_again,
+        fail,
+    ]
+    for work in works:
+        work()
+        # The first comes back when all have left.
+        after.append(store.num_keys())
+        distributed.barrier()
+    if distributed.get_rank() == 0:
+        out.write_text(json.dumps({"size": size, "during": during, "after": after}))
+
+
+def _itself(question: int) -> int:
+    return question
+
+
+def _added(_: int, one: int, other: int) -> int:
+    return one + other
+
+
+def _asking(number: int, ask: Callable[[int], int]) -> int:
+    return ask(number)
+
+
 def errors(out: Path) -> None:
     """Give each rank what is wrong, one after the other; all of them must say so."""
     X, y, weight = data("labels")
@@ -441,7 +508,7 @@ def large(out: Path) -> None:
 CASES = {
     each.__name__: each
     for each in (
-        compare, path, search, calibrate, judge, judge_answers, judge_killed, errors, failing,
+        compare, path, search, calibrate, judge, judge_answers, judge_killed, keys, errors, failing,
         killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large,
     )
 }  # fmt: skip

@@ -141,6 +141,16 @@ def test_what_is_wrong_on_one_rank_is_said_on_all(tmp_path: Path) -> None:
     assert nothing == "nothing", "a fit after errors succeeds"
 
 
+def test_the_store_does_not_grow(tmp_path: Path) -> None:
+    run(3, "keys", tmp_path / "out")
+    found = json.loads((tmp_path / "out.keys").read_text())
+    assert len(found["after"]) == 5
+    assert len(set(found["after"])) == 1, found["after"]
+    # Beside what is there after it, a fit has a sign of life of each rank and what was said last.
+    assert len(found["during"]) > 30
+    assert max(found["during"]) <= found["after"][0] + found["size"] + 2, found
+
+
 def test_an_error_in_the_middle_of_a_pass_ends_all_ranks(tmp_path: Path) -> None:
     run(3, "failing", tmp_path / "out")
     for rank in range(3):
