@@ -370,6 +370,7 @@ def errors(out: Path) -> None:
     if is_last:
         broken[3, 5] = np.nan
     attempt(X=broken)
+    attempt(X=sparse.csr_array(broken))
     attempt(sample_weight=-weight[rows] if is_last else weight[rows])
     attempt(X=X[rows][:, :50] if is_last else X[rows])
     attempt(y=y[rows].astype(str) if is_last else y[rows])

@@ -300,6 +300,10 @@ def test_what_is_wrong_is_said(digits: Any) -> None:
     with pytest.raises(checks.InputError, match=said) as raised:
         model.fit(da.from_array(broken, chunks=(400, 64)), y)
     assert raised.value.row == 1000
+    whole_sparse = da.from_array(broken, chunks=(400, 64)).map_blocks(sparse.csr_array, dtype=float)
+    for each in (model, SoftmaxRegressionCV(Cs)):
+        with pytest.raises(checks.InputError, match=said):
+            each.fit(whole_sparse, y)
     with pytest.raises(checks.InputError, match="y: expected one entry for each of 1797 samples"):
         model.fit(whole, y[:-1])
     with pytest.raises(checks.InputError, match="y: expected the 4 parts of X, found 2 parts"):

@@ -117,11 +117,12 @@ def test_what_is_wrong_on_one_rank_is_said_on_all(tmp_path: Path) -> None:
     run(2, "errors", tmp_path / "out")
     first, second = (json.loads((tmp_path / f"out.errors.{rank}").read_text()) for rank in (0, 1))
     assert first == second
-    nan, negative, width, kinds, sparse, names, one_class, weightless, nothing = first
+    nan, sparse_nan, negative, width, kinds, sparse, names, one_class, weightless, nothing = first
     half = 1797 // 2
     assert nan.startswith("InputError: X: ")
     assert f"row {half + 3}" in nan, "the row is counted over all ranks"
     assert nan.endswith(f"(rank 1: row 3 of its own, row {half + 3} of all)")
+    assert sparse_nan == nan
     assert negative.startswith("InputError: sample_weight: ")
     # Weights of 0 are no less for a sign: the first that is not.
     numbers = re.search(r"rank 1: row (\d+) of its own", negative)

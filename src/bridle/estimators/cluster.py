@@ -130,7 +130,9 @@ class ClusterPlaces:
             return found.found_at(self._names[place])
         before = self._client.map(_rows_of, self._parts.rows[:place], pure=False)
         first_row = sum(results_of(self._client, before, self._timeout))
-        return found.found_among(self._names[place], first_row, counted_over_all=False)
+        return found.found_among(
+            self._names[place], first_row, counted_over_all=error.counted_over_all
+        )
 
 
 def _client() -> Any:
@@ -219,12 +221,13 @@ def _attempted(work: Callable[..., Result], place: int, *own: Any) -> Result:
     try:
         return work(*own)
     except checks.InputError as error:
-        raise PartError(error, place) from None
+        # Who checks rows knows of no others; whatever is made of them later does.
+        raise PartError(error, place, work is not _checked) from None
 
 
 class PartError(Exception):
     """What is wrong with a part's rows, before it is known how many there are in those before."""
 
-    def __init__(self, error: checks.InputError, place: int) -> None:
-        super().__init__(error, place)
-        self.error, self.place = error, place
+    def __init__(self, error: checks.InputError, place: int, counted_over_all: bool) -> None:
+        super().__init__(error, place, counted_over_all)
+        self.error, self.place, self.counted_over_all = error, place, counted_over_all

@@ -175,7 +175,7 @@ def _folds_of_place(
     budget = checks.memory_budget(settings.memory_budget) or default_memory(features)
     every_fold = settings._replace(memory_budget=max(1, budget // (2 * folds + 1)))
 
-    def part(kept: Array, mass: Array, told: Settings) -> OwnRows:
+    def part(kept: Array, mass: Array, told: Settings, beside: Reader | None = None) -> OwnRows:
         own_target = FitTarget(of_all.classes, target.target, _weight(target) * kept)
         weighed = among_all(own_target, of_all._replace(mass=mass), told.class_weight)
         return own_rows(
@@ -184,18 +184,19 @@ def _folds_of_place(
             symmetric=told.symmetric,
             memory_budget=told.memory_budget,
             first_row=first_row,
+            beside=beside,
         )
 
+    rows = part(np.ones(len(fold)), total, every_fold)
+    unweighted = every_fold._replace(class_weight=None)
     return SharedFolds(
         classes=of_all.classes,
-        rows=part(np.ones(len(fold)), total, every_fold),
+        rows=rows,
         training=[
-            part(fold != number, total - held_mass[number], every_fold) for number in range(folds)
-        ],
-        held_out=[
-            part(fold == number, total, every_fold._replace(class_weight=None))
+            part(fold != number, total - held_mass[number], every_fold, rows.reader)
             for number in range(folds)
         ],
+        held_out=[part(fold == number, total, unweighted, rows.reader) for number in range(folds)],
         fold=fold,
         held_weight=held_mass.sum(axis=1),
     )

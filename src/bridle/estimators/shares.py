@@ -100,20 +100,24 @@ class RankPlaces:
         self._ranks, self.is_first = ranks, ranks.rank == 0
         # Known before anything is checked, so that a bad row's number among all can be told.
         self._first_row = sum(ranks.gathered(lambda: rows)[: ranks.rank])
-        self.checked = self.make(own)
+        # Who checks rows knows of no others; whatever is made of them later does.
+        self.checked = ranks.made(partial(self._attempted, own, counted_over_all=False))
 
     def make(self, work: Callable[..., Any], *given: Made) -> Made:
         """Let each rank make something."""
-        return self._ranks.made(partial(self._attempted, work, given))
+        made = partial(work, *given)
+        return self._ranks.made(partial(self._attempted, made, counted_over_all=True))
 
-    def _attempted(self, work: Callable[..., Any], given: Sequence[Made]) -> Made:
+    def _attempted(self, work: Callable[[], Any], *, counted_over_all: bool) -> Made:
         try:
-            return work(*given)
+            return work()
         except checks.InputError as error:
             if self._ranks.size == 1:
                 raise
             place = f"rank {self._ranks.rank}"
-            raise error.found_among(place, self._first_row, counted_over_all=False) from None
+            raise error.found_among(
+                place, self._first_row, counted_over_all=counted_over_all
+            ) from None
 
     def said(self, made: Made) -> list[Any]:
         """Return what each rank made."""
