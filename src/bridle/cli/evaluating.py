@@ -165,6 +165,12 @@ def _as_text(
         yield from text.decision_table(decisions)
 
 
+def _check_costs(judging: Judging, classes: Sequence[object]) -> None:
+    """Refuse a file of costs before the work, in each of several processes."""
+    if judging.costs is not None:
+        load_costs(judging.costs, classes)
+
+
 def _decisions(path: Path, evaluation: Evaluation, answers: Array) -> DecisionFigures:
     """Return what decisions cost, by a file of costs."""
     classes = evaluation.classes
@@ -214,6 +220,7 @@ def _of_model(
             **known,
         )
         tell(dataset)
+        _check_costs(judging, fitted.classes_.tolist())
         count = len(dataset.features)
         return dataset, slices_in_data(source, judging.slices, count, reading, known)
 
@@ -311,6 +318,7 @@ def _of_answers(
 
     def read() -> tuple[Answers, dict[str, list[str]]]:
         found = _read(source, target, labels, arrays, options, reading, judging.slices)
+        _check_costs(judging, found.classes)
         return found, slices_of(source, found.table, judging.slices, found.used)
 
     found, slices = all_ranks.made(read)
