@@ -143,6 +143,7 @@ def kernels_alone(scores: Tensor, target: Tensor, bandwidth: float) -> str:
 
     def apart() -> object:
         _, kept = index_loss.losses(scores, loss, keep=True)
+        assert kept is not None
         return index_loss.write_gradient(scores, kept, loss, ones, out=out)
 
     call, count, mark = (both, 2, "") if index_loss.makes_both(scores) else (apart, 3, "/3")

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,13 @@ from torch import distributed
 import bridle
 from bridle import SoftmaxRegression, SoftmaxRegressionCV, checks, softmax_regression_path
 from bridle.calibrate import CalibratedClassifier
+from bridle.cli.judging_parts import judged, kind_of_all
+from bridle.cli.options.answers import AnswerOptions
+from bridle.data import Dataset
 from bridle.fit.readers import DenseReader
 from bridle.judge import Evaluator
 from bridle.ranks import RankError, alone, ranks_of
+from bridle.rows import Rows
 
 STORAGES: dict[str, Callable[[Any], Any]] = {
     "float64": np.asarray,
@@ -189,6 +194,163 @@ def judge(out: Path) -> None:
         out.write_text(json.dumps([merged, whole], default=str))
 
 
+def judge_answers(out: Path) -> None:
+    """Judge answers of many kinds in parts, and say what one process makes of all of them."""
+    random = np.random.default_rng(3)
+    truth = random.integers(4, size=101)
+    scores = random.normal(size=(101, 4)) * 3
+    exact = np.exp(scores)
+    exact /= exact.sum(axis=1, keepdims=True)
+    coarse, with_nan, mixed = exact.round(3), scores.copy(), exact.copy()
+    with_nan[90, 2] = np.nan
+    mixed[60:] = scores[60:]
+    # Of the first rows three decimals explain why they miss 1; all have more.
+    fine_later = np.concatenate([coarse[:50], exact[50:].round(7)])
+    broken = exact.copy()
+    broken[97] *= 0.7
+    cases: dict[str, tuple[Any, dict[str, Any]]] = {
+        "scores": (scores, {}),
+        "half precision": (exact.astype(np.float16), {}),
+        "exact": (exact, {}),
+        "three decimals": (coarse, {}),
+        "finer later": (fine_later, {}),
+        "per cent": (exact * 100, {}),
+        "told per cent": (exact * 100, {"percent": True}),
+        "counts, normalised": ((exact * 1000).round(), {"normalize": True}),
+        "counts": ((exact * 1000).round(), {}),
+        "scores above 0": (scores + 20, {}),
+        "with a NaN": (with_nan, {}),
+        "mixed": (mixed, {}),
+        "mixed, told": (mixed, {"kind": "scores"}),
+        "a broken row": (broken, {}),
+        "one row": (exact[:1], {}),
+        "two rows": (scores[:2], {}),
+    }
+    found = {}
+    for name, (values, told) in cases.items():
+        options = AnswerOptions(**told)
+        said = []
+        for group in (None, False):
+            with ranks_of(group, timeout=60) as ranks:
+                said.append(_judged(ranks, values, truth, options))
+        found[name] = said
+    Path(f"{out}.{distributed.get_rank()}").write_text(json.dumps(found, default=str))
+
+
+NAMED = Dataset(Rows([np.zeros((1, 1))]), None, None, None, "file")
+
+
+def _judged(ranks: Any, values: Any, truth: Any, options: AnswerOptions) -> Any:
+    def place(row: int) -> str:
+        return f"file: row {row}"
+
+    count = len(values)
+    try:
+        kind = kind_of_all(ranks, values.__getitem__, count, options, place, "file")
+        outcome = judged(
+            ranks,
+            count,
+            lambda: kind.values,
+            truth[:count],
+            dataset=NAMED,
+            classes=range(4),
+            kind=kind.kind,
+            keep_answers=True,
+        )
+    except checks.InputError as error:
+        return f"InputError: {error}"
+    if outcome is None:
+        return None
+    evaluation, answers = outcome
+    assert answers is not None
+    return [evaluation.to_dict(), kind.note, kind.rounded, answers.tolist()]
+
+
+def judge_killed(out: Path) -> None:
+    """Kill the last rank while it judges its part."""
+    rank = distributed.get_rank()
+    if rank == distributed.get_world_size() - 1:
+        Evaluator.update = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign,assignment]
+    answers = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    told: dict[str, Any] = {"classes": range(3), "kind": "probabilities", "keep_answers": False}
+    try:
+        with ranks_of(timeout=QUICK) as ranks:
+            rows = own_rows(6, "even")
+            judged(ranks, 6, lambda: answers[rows], np.arange(6) % 3, dataset=NAMED, **told)
+        said = "nothing"
+    except RankError as error:
+        said = f"RankError: {error}"
+    Path(f"{out}.{rank}").write_text(said)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def keys(out: Path) -> None:
+    """Count the keys in the group's store: after each of several works, and in each pass."""
+    X, y, weight = data("labels")
+    rows, size = own_rows(len(y), "uneven"), distributed.get_world_size()
+    store = distributed.distributed_c10d._get_default_store()
+    during: list[int] = []
+    after: list[int] = []
+
+    def count(*_: Any) -> None:
+        during.append(store.num_keys())
+
+    def fit(tol: float) -> None:
+        model = SoftmaxRegression(C=0.1, tol=tol)
+        model.fit(X[rows], y[rows], weight[rows], progress=count if rows.start == 0 else None)
+
+    def fail() -> None:
+        # Wrong where only a last rank has it, and after passes were asked for.
+        broken = X[rows].copy()
+        broken[-1:, -1] = np.nan
+        try:
+            SoftmaxRegression(C=0.1).fit(broken if rows.stop == len(y) else X[rows], y[rows])
+        except checks.InputError:
+            return
+        raise AssertionError("a NaN was fitted")
+
+    def ask_again() -> None:
+        """Let one group of ranks work twice: the first's last word is none of the second's."""
+        with ranks_of() as ranks:
+            for number in range(3):
+                found = ranks.led(_itself, _added, partial(_asking, number))
+                assert found == number * size
+            ranks.gathered(lambda: None)
+
+    def sweep() -> None:
+        SoftmaxRegressionCV([1e-4, 1e-3], cv=2).fit(X[rows], y[rows], weight[rows])
+
+    fit(0.1)  # with it the group for arrays is made, which has keys of PyTorch's
+    # After an error the group for arrays is made anew: the next fit would have more of those keys.
+    works: list[Callable[[], None]] = [
+        partial(fit, 0.1),
+        partial(fit, 1e-12),
+        sweep,
+        ask_again,
+        fail,
+    ]
+    for work in works:
+        work()
+        # The first comes back when all have left.
+        after.append(store.num_keys())
+        distributed.barrier()
+    if distributed.get_rank() == 0:
+        out.write_text(json.dumps({"size": size, "during": during, "after": after}))
+
+
+def _itself(question: int) -> int:
+    return question
+
+
+def _added(_: int, one: int, other: int) -> int:
+    return one + other
+
+
+def _asking(number: int, ask: Callable[[int], int]) -> int:
+    return ask(number)
+
+
 def errors(out: Path) -> None:
     """Give each rank what is wrong, one after the other; all of them must say so."""
     X, y, weight = data("labels")
@@ -208,6 +370,7 @@ def errors(out: Path) -> None:
     if is_last:
         broken[3, 5] = np.nan
     attempt(X=broken)
+    attempt(X=sparse.csr_array(broken))
     attempt(sample_weight=-weight[rows] if is_last else weight[rows])
     attempt(X=X[rows][:, :50] if is_last else X[rows])
     attempt(y=y[rows].astype(str) if is_last else y[rows])
@@ -346,9 +509,8 @@ def large(out: Path) -> None:
 CASES = {
     each.__name__: each
     for each in (
-        compare, path, search, calibrate, judge, errors, failing, killed, stopped, keeper_stopped,
-        driver_killed,
-        absent, begin, resume, large,
+        compare, path, search, calibrate, judge, judge_answers, judge_killed, keys, errors, failing,
+        killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large,
     )
 }  # fmt: skip
 

@@ -17,13 +17,20 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.datasets import load_digits
+from sklearn.model_selection import PredefinedSplit, StratifiedKFold
 
 distributed = pytest.importorskip("distributed", reason="dask and distributed are not installed")
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 dd = pytest.importorskip("dask.dataframe", reason="dask is not installed")
 
-from bridle import SoftmaxRegression, checks  # noqa: E402 - after dask is known to be there
+from bridle import (  # noqa: E402 - after dask is known to be there
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+    checks,
+    softmax_regression_path,
+)
 from bridle import dask as on_dask  # noqa: E402
+from bridle.fit.readers.cluster import PartReaders  # noqa: E402
 from bridle.ranks import ClusterError  # noqa: E402
 
 # Only ends a test that hangs: many times what the slowest takes.
@@ -116,6 +123,135 @@ def test_distributions_and_class_weights(digits: Any) -> None:
     same(found, alone, X)
 
 
+Cs = [1e-4, 1e-3, 1e-2]
+PARTED = (797, 0, 1000)
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("storage", ["float64", "sparse"])
+def test_a_path_is_that_of_one_process(storage: str, digits: Any) -> None:
+    X, y, weight = digits
+    stored = STORAGES[storage]
+    whole = da.from_array(X, chunks=(PARTED, 64)).map_blocks(stored, dtype=float)
+    told: dict[str, Any] = {"Cs": [1e-2, 1e-3], "class_weight": "balanced", "tol": 1e-12}
+    found = softmax_regression_path(whole, y, sample_weight=weight, **told)
+    alone = softmax_regression_path(stored(X), y, sample_weight=weight, **told)
+    assert found.Cs.tolist() == [1e-2, 1e-3]
+    assert found.classes.tolist() == alone.classes.tolist()
+    for one, other in zip(found.reports, alone.reports, strict=True):
+        assert one.proven
+        assert one.objective == pytest.approx(other.objective, rel=1e-12)
+    np.testing.assert_allclose(found.coefs, alone.coefs, atol=1e-5)
+
+
+def same_search(found: SoftmaxRegressionCV, alone: SoftmaxRegressionCV, X: Any) -> None:
+    assert alone.C_ == found.C_
+    np.testing.assert_allclose(found.scores_, alone.scores_, atol=1e-7)
+    objectives = [each.fit_report_.objective for each in (found, alone)]
+    assert objectives[0] == pytest.approx(objectives[1], rel=1e-9)
+    np.testing.assert_allclose(found.coef_, alone.coef_, atol=1e-5)
+    assert len(found.folds_) == len(alone.folds_)
+    for one, other in zip(found.folds_, alone.folds_, strict=True):
+        np.testing.assert_array_equal(one.rows, other.rows)
+    assert found.n_samples_in_ == alone.n_samples_in_
+    answers = [np.nan_to_num(each.out_of_fold_log_proba(X)) for each in (found, alone)]
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-4)
+
+
+# Folds that are told, some rows in none of them, and the numbers with a gap.
+TOLD = np.where(np.arange(599) % 7 == 0, -1, np.arange(599) % 3 * 2)
+SEARCHES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "plain": ((200, 0, 200, 199), {}),
+    "one part": ((599,), {"cv": 3}),
+    "balanced, standardised": (100, {"class_weight": "balanced", "standardize": True}),
+    "not refitted": ((1, 298, 300), {"refit": False}),
+    "told": ((299, 300), {"cv": PredefinedSplit(TOLD)}),
+}
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_search_is_that_of_one_process(name: str, digits: Any) -> None:
+    (X, y, weight), (rows, settings) = (each[::3] for each in digits), SEARCHES[name]
+    # Some classes that begin in different parts, in another order than their names have.
+    y = np.where(y == 3, "three", "other")[np.random.default_rng(1).permutation(len(y))]
+    y[330::3] = "a third"
+    told = {"cv": 4, "tol": 1e-12, **settings}
+    found = SoftmaxRegressionCV(Cs, **told)
+    found.fit(da.from_array(X, chunks=(rows, 64)), da.from_array(y, chunks=250), weight)
+    same_search(found, SoftmaxRegressionCV(Cs, **told).fit(X, y, weight), X)
+
+
+@pytest.mark.usefixtures("client")
+def test_folds_are_those_of_all_rows_in_their_order(digits: Any) -> None:
+    X, y, _ = digits
+    X, y = X[::3], y[::3]
+    expected = [test for _, test in StratifiedKFold(5).split(X, y)]
+    for rows in ((599,), (1, 300, 0, 298)):
+        found = SoftmaxRegressionCV([1e-3]).fit(da.from_array(X, chunks=(rows, 64)), y)
+        for fold, held in zip(found.folds_, expected, strict=True):
+            np.testing.assert_array_equal(fold.rows, held)
+
+
+@pytest.mark.usefixtures("client")
+def test_a_search_of_sparse_parts_and_of_data_frames(digits: Any) -> None:
+    X, y = digits[0][::4], digits[1][::4]
+    whole = da.from_array(X, chunks=((150, 0, 300), 64)).map_blocks(sparse.csr_array, dtype=float)
+    alone = SoftmaxRegressionCV([1e-4, 1e-3], cv=3, tol=1e-12).fit(sparse.csr_array(X), y)
+    found = SoftmaxRegressionCV([1e-4, 1e-3], cv=3, tol=1e-12).fit(whole, y)
+    same_search(found, alone, sparse.csr_array(X))
+    frame = pd.DataFrame(X, columns=[f"pixel {place}" for place in range(64)])
+    frame["digit"] = y
+    parted = dd.from_pandas(frame, npartitions=3)
+    found = SoftmaxRegressionCV([1e-4, 1e-3], cv=3, tol=1e-12)
+    found.fit(parted.drop(columns="digit"), parted["digit"])
+    features = frame.drop(columns="digit")
+    same_search(
+        found, SoftmaxRegressionCV([1e-4, 1e-3], cv=3, tol=1e-12).fit(features, y), features
+    )
+    assert found.feature_names_in_.tolist() == features.columns.tolist()
+
+
+@pytest.mark.usefixtures("client")
+def test_folds_share_their_passes(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = digits[0][::3], digits[1][::3]
+    answers, asked_at_once = PartReaders.answers, []
+
+    def counted(self: PartReaders, asked: Any) -> Any:
+        asked_at_once.append(len(asked))
+        return answers(self, asked)
+
+    monkeypatch.setattr(PartReaders, "answers", counted)
+    found = SoftmaxRegressionCV(Cs, cv=4, refit=False)
+    found.fit(da.from_array(X, chunks=(300, 64)), y)
+    assert max(asked_at_once) == 4
+    # Alone are the statistics of each fold, and the first fold's first fit: its metric is theirs.
+    answered, passes = sum(asked_at_once), len(asked_at_once)
+    first = asked_at_once.index(4)
+    assert passes - first < 0.5 * (answered - first)
+
+
+@pytest.mark.usefixtures("client")
+def test_a_search_refuses_what_needs_all_rows(digits: Any) -> None:
+    X, y = digits[0][::3], digits[1][::3]
+    whole = da.from_array(X, chunks=(250, 64))
+    for told, params, said in (
+        ({"scoring": "accuracy"}, {}, "scoring: expected 'neg_log_loss', where rows lie in"),
+        ({"cv": StratifiedKFold(3)}, {}, "cv: expected a number of folds or a PredefinedSplit"),
+        ({}, {"groups": y}, "cv: expected a number of folds or a PredefinedSplit"),
+        ({"cv": 1000}, {}, "cv: expected at most 61 folds, as many as a class has rows"),
+        ({"cv": PredefinedSplit(TOLD[1:])}, {}, "cv: expected a fold for each of 599 samples"),
+        ({"cv": PredefinedSplit(np.zeros(len(y)))}, {}, "cv: expected two folds or more, found 1"),
+        ({"cv": PredefinedSplit(y)}, {}, "a training sample of every class in every fold"),
+        ({"class_weight": {3: 0}}, {}, "class_weight: expected a weight above 0"),
+    ):
+        with pytest.raises(checks.InputError, match=said):
+            SoftmaxRegressionCV(Cs, **told).fit(whole, y, **params)
+    soft = np.full((len(y), 10), 0.1)
+    with pytest.raises(checks.InputError, match="y: expected labels, found distributions"):
+        SoftmaxRegressionCV(Cs).fit(whole, soft)
+
+
 def test_shards_are_read_by_the_workers(client: Any, digits: Any, tmp_path: Path) -> None:
     X, y, _ = digits
     paths = []
@@ -124,6 +260,13 @@ def test_shards_are_read_by_the_workers(client: Any, digits: Any, tmp_path: Path
         np.savez(paths[-1], X=X[rows], y=y[rows])
     found = on_dask.fit(client, paths, **SETTINGS)
     same(found, SoftmaxRegression(**SETTINGS).fit(X, y), X)
+    told: dict[str, Any] = {"Cs": [1e-3, 1e-2], "tol": 1e-12}
+    chosen = on_dask.fit_cv(client, paths, cv=2, **told)
+    same_search(chosen, SoftmaxRegressionCV(cv=2, **told).fit(X, y), X)
+    assert chosen.best_estimator_.reading_ == chosen.reading_
+    path = on_dask.fit_path(client, paths, **told)
+    objectives = [each.objective for each in softmax_regression_path(X, y, **told).reports]
+    assert [each.objective for each in path.reports] == pytest.approx(objectives, rel=1e-12)
     frame = pd.DataFrame({"a": X[:, 20], "b": X[:, 30], "c": X[:, 43], "y": y})
     tables = [tmp_path / "one.csv", tmp_path / "other.csv"]
     frame[::2].to_csv(tables[0], index=False)
@@ -135,7 +278,9 @@ def test_shards_are_read_by_the_workers(client: Any, digits: Any, tmp_path: Path
     broken = X[:300].copy()
     broken[7, 3] = np.nan
     np.savez(tmp_path / "broken.npz", X=broken, y=y[:300])
-    with pytest.raises(checks.InputError, match=r"row 367, column 3 \(.*broken\.npz\)"):
+    with pytest.raises(
+        checks.InputError, match=r"row 367, column 3 \(.*broken\.npz: row 7 of its own, row 367"
+    ):
         on_dask.fit(client, [paths[0], tmp_path / "broken.npz"], **SETTINGS)
     paths[2].write_bytes(paths[2].read_bytes()[:5_000])
     with pytest.raises(checks.InputError, match=r"part-2\.npz"):
@@ -151,16 +296,39 @@ def test_what_is_wrong_is_said(digits: Any) -> None:
     broken = X.copy()
     broken[1_000, 3] = np.nan
     model = SoftmaxRegression()
-    with pytest.raises(checks.InputError, match="found NaN at row 1000, column 3"):
+    said = r"found NaN at row 1000, column 3 \(part 2: row 200 of its own, row 1000 of all\)"
+    with pytest.raises(checks.InputError, match=said) as raised:
         model.fit(da.from_array(broken, chunks=(400, 64)), y)
+    assert raised.value.row == 1000
+    whole_sparse = da.from_array(broken, chunks=(400, 64)).map_blocks(sparse.csr_array, dtype=float)
+    for each in (model, SoftmaxRegressionCV(Cs)):
+        with pytest.raises(checks.InputError, match=said):
+            each.fit(whole_sparse, y)
     with pytest.raises(checks.InputError, match="y: expected one entry for each of 1797 samples"):
         model.fit(whole, y[:-1])
     with pytest.raises(checks.InputError, match="y: expected the 4 parts of X, found 2 parts"):
         model.fit(whole, da.from_array(y[:1000], chunks=500))
     with pytest.raises(checks.InputError, match="at least two classes, found one class"):
         model.fit(whole, np.zeros(len(y)))
-    with pytest.raises(checks.InputError, match=r"sample_weight.*\(part 1, its own rows counted\)"):
-        model.fit(whole, y, np.where(np.arange(len(y)) == 600, -1.0, 1.0))
+    numbered = r"\(part 1: row 100 of its own, row 600 of all\)"
+    is_bad = np.arange(len(y)) == 600
+    with pytest.raises(checks.InputError, match=f"sample_weight: .*100.* {numbered}") as raised:
+        model.fit(whole, y, np.where(is_bad, -1.0, 1.0))
+    assert raised.value.row == 600
+    soft = np.full((len(y), 10), 0.1)
+    soft[600, 4] = 0.2
+    with pytest.raises(checks.InputError, match=f"y: .*100.* {numbered}") as raised:
+        model.fit(whole, da.from_array(soft, chunks=(700, 10)))
+    assert raised.value.row == 600
+    with pytest.raises(checks.InputError, match=f"y: row 100 is nan.* {numbered}"):
+        model.fit(whole, np.where(is_bad, np.nan, y))
+    # Parts of a data frame are not counted before somebody asks.
+    frame = dd.from_pandas(pd.DataFrame(X), npartitions=3)
+    labels = dd.from_pandas(pd.Series(np.where(is_bad, np.nan, y)), npartitions=3)
+    with pytest.raises(checks.InputError, match=r"y: .*part 1: row 1 of its own, row 600 of all"):
+        model.fit(frame, labels)
+    with pytest.raises(checks.InputError, match=f"y: row 100 is nan.* {numbered}"):
+        SoftmaxRegressionCV(Cs).fit(whole, np.where(is_bad, np.nan, y))
 
 
 def test_without_a_client_a_collection_is_refused(digits: Any) -> None:
@@ -189,6 +357,13 @@ def test_a_lost_worker_is_made_good(digits: Any) -> None:
                 os.kill(killed[0], signal.SIGKILL)
 
         whole = da.from_array(X, chunks=(300, 64))
+        found = SoftmaxRegressionCV([1e-3, 1e-2], cv=2, tol=1e-12).fit(whole, y, progress=kill)
+        assert killed
+        one = SoftmaxRegressionCV([1e-3, 1e-2], cv=2, tol=1e-12).fit(X, y)
+        same_search(found, one, X)
+        killed.clear()
+        client.wait_for_workers(2)
+        processes = client.run(os.getpid)
         found = SoftmaxRegression(**SETTINGS).fit(whole, y, progress=kill)
         assert killed
     same(found, SoftmaxRegression(**SETTINGS).fit(X, y), X)
@@ -222,9 +397,39 @@ def test_the_command_writes_what_it_writes_without_a_cluster(tmp_path: Path) -> 
     one, other = found["alone"]["fit"], found["cluster"]["fit"]
     assert other["proven"]
     assert other["objective"] == pytest.approx(one["objective"], rel=1e-12)
-    refused = subprocess.run(
-        [sys.executable, "-m", "bridle", "fit", "digits", "--dask", "local", "--Cs", "1,2"],
+
+
+def bridle(*typed: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bridle", *typed],
         capture_output=True, text=True, timeout=HANGS, check=False,
     )  # fmt: skip
+
+
+def test_the_command_sweeps_as_without_a_cluster() -> None:
+    typed = ["fit", "digits", "--Cs", "0.01,0.1", "--cv", "3", "--tol", "1e-12", "--json"]
+    found = []
+    for options in ([], ["--dask", "local"]):
+        done = bridle(*typed, *options)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    alone, cluster = found
+    assert cluster["model"] == alone["model"]
+    assert cluster["fit"]["proven"]
+    objectives = [each["fit"]["objective"] for each in found]
+    assert objectives[1] == pytest.approx(objectives[0], rel=1e-9)
+    assert cluster["cross_validation"]["folds"] == 3
+    scores = [each["cross_validation"]["scores"] for each in found]
+    for one, other in zip(*scores, strict=True):
+        # One process judges the folds by products in the features' float32.
+        assert other == pytest.approx(one, rel=1e-6)
+
+
+def test_the_command_refuses_what_needs_all_rows() -> None:
+    typed = ["fit", "digits", "--dask", "local"]
+    refused = bridle(*typed, "--Cs", "1,2", "--scoring", "accuracy")
     assert refused.returncode == 2
-    assert refused.stderr == "bridle: --Cs: expected without --dask, found both\n"
+    assert refused.stderr.startswith("bridle: --scoring: expected neg_log_loss where the samples")
+    refused = bridle(*typed, "--label-errors")
+    assert refused.returncode == 2
+    assert refused.stderr == "bridle: --label-errors: expected without --dask, found both\n"

@@ -25,10 +25,14 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import bridle
 from bridle import InputError, SoftmaxRegression, SoftmaxRegressionCV, softmax_regression_path
 from bridle.estimators.path import PRESETS
-from bridle.fit.problem.targets import WeightlessClassWarning
+from bridle.estimators.shared_folds import shared_folds
+from bridle.estimators.shares import RankPlaces, Settings
+from bridle.fit.problem.targets import WeightlessClassWarning, target_of_part
 from bridle.fit.readers import dense
 from bridle.fit.solvers import metric, quasi_newton
 from bridle.progress import Progress
+from bridle.ranks import Alone
+from bridle.rows import Rows
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,17 @@ class TestPath:
             np.testing.assert_allclose(
                 bridle.softmax(scores), single.predict_proba(X), rtol=0, atol=1e-3
             )
+
+    def test_folds_of_rows_in_several_places_lay_sparse_features_out_once(
+        self, digits: Any
+    ) -> None:
+        X, y = digits
+        features, target = Rows([sparse.csr_array(X)]), target_of_part(y, None, len(y))
+        places = RankPlaces(Alone(), lambda: (features, target, ()), len(y))
+        folds, _ = shared_folds(places, 3, Settings(None, False, None))
+        layouts = {id(reader.layout) for reader in folds.readers()}
+        assert len(folds.readers()) == 7
+        assert len(layouts) == 1
 
     def test_order_and_repetition_of_strengths_do_not_matter(self, digits: Any) -> None:
         X, y = digits

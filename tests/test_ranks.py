@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 if not torch.distributed.is_available():
@@ -115,13 +117,21 @@ def test_what_is_wrong_on_one_rank_is_said_on_all(tmp_path: Path) -> None:
     run(2, "errors", tmp_path / "out")
     first, second = (json.loads((tmp_path / f"out.errors.{rank}").read_text()) for rank in (0, 1))
     assert first == second
-    nan, negative, width, kinds, sparse, names, one_class, weightless, nothing = first
+    nan, sparse_nan, negative, width, kinds, sparse, names, one_class, weightless, nothing = first
     half = 1797 // 2
     assert nan.startswith("InputError: X: ")
     assert f"row {half + 3}" in nan, "the row is counted over all ranks"
-    assert nan.endswith("(rank 1)")
+    assert nan.endswith(f"(rank 1: row 3 of its own, row {half + 3} of all)")
+    assert sparse_nan == nan
     assert negative.startswith("InputError: sample_weight: ")
-    assert negative.endswith("(rank 1, its own rows counted)")
+    # Weights of 0 are no less for a sign: the first that is not.
+    numbers = re.search(r"rank 1: row (\d+) of its own", negative)
+    assert numbers is not None
+    first_bad = int(numbers[1])
+    weight = np.random.default_rng(0).integers(0, 4, 1797)
+    _, y = load_digits(return_X_y=True)
+    assert first_bad == np.flatnonzero(weight[np.argsort(y, kind="stable")][half:])[0]
+    assert negative.endswith(f"row {half + first_bad} of all)")
     assert "as many features in all shares, found [50, 64]" in width
     assert "labels of one kind in all parts, found text and numbers" in kinds
     assert "dense features in all shares or sparse ones in all" in sparse
@@ -132,6 +142,16 @@ def test_what_is_wrong_on_one_rank_is_said_on_all(tmp_path: Path) -> None:
     assert nothing == "nothing", "a fit after errors succeeds"
 
 
+def test_the_store_does_not_grow(tmp_path: Path) -> None:
+    run(3, "keys", tmp_path / "out")
+    found = json.loads((tmp_path / "out.keys").read_text())
+    assert len(found["after"]) == 5
+    assert len(set(found["after"])) == 1, found["after"]
+    # Beside what is there after it, a fit has a sign of life of each rank and what was said last.
+    assert len(found["during"]) > 30
+    assert max(found["during"]) <= found["after"][0] + found["size"] + 2, found
+
+
 def test_an_error_in_the_middle_of_a_pass_ends_all_ranks(tmp_path: Path) -> None:
     run(3, "failing", tmp_path / "out")
     for rank in range(3):
@@ -139,7 +159,10 @@ def test_an_error_in_the_middle_of_a_pass_ends_all_ranks(tmp_path: Path) -> None
         assert said == "RankError: rank 2: no more memory"
 
 
-@pytest.mark.parametrize(("case", "lost"), [("killed", 2), ("stopped", 2), ("driver_killed", 0)])
+@pytest.mark.parametrize(
+    ("case", "lost"),
+    [("killed", 2), ("stopped", 2), ("driver_killed", 0), ("judge_killed", 2)],
+)
 def test_a_lost_rank_ends_the_others(case: str, lost: int, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with world(3, case, out) as started:
@@ -150,7 +173,7 @@ def test_a_lost_rank_ends_the_others(case: str, lost: int, tmp_path: Path) -> No
             assert each.returncode == 0, output
             said = Path(f"{out}.{case}.{rank}").read_text()
             assert said.startswith(f"RankError: rank {lost}: "), said
-        if case == "killed":
+        if case in ("killed", "judge_killed"):
             started[lost].wait()
             assert started[lost].returncode == -signal.SIGKILL
 
@@ -204,6 +227,12 @@ def torchrun(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         typed, env=found, capture_output=True, text=True, timeout=HANGS, check=False
     )
+
+
+def bridle(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in one process."""
+    typed = [sys.executable, "-m", "bridle", *map(str, arguments)]
+    return subprocess.run(typed, capture_output=True, text=True, timeout=HANGS, check=False)
 
 
 def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Path) -> None:
@@ -271,6 +300,71 @@ def test_every_rank_writes_its_part_of_the_predictions(tmp_path: Path) -> None:
     assert nowhere.stderr.count("bridle: --out: expected a file's name") == 1
 
 
+def test_parts_are_judged_as_the_whole_is(tmp_path: Path) -> None:
+    run(3, "judge_answers", tmp_path / "out")
+    first, second, third = (
+        json.loads((tmp_path / f"out.judge_answers.{rank}").read_text()) for rank in range(3)
+    )
+    refused = {"per cent", "counts", "with a NaN", "a broken row", "finer later"}
+    for name, (together, alone) in first.items():
+        if name not in refused:
+            assert together == alone, name
+            assert second[name][0] is None, "the figures are the first rank's"
+            continue
+        assert isinstance(alone, str), name
+        assert second[name][0] == third[name][0] == together
+        if name == "with a NaN":
+            assert "file: row 90 has a NaN" in alone
+            # Two thirds of 101 rows begin at 67.
+            assert "file: row 23 has a NaN" in together
+            assert together.endswith("(rank 2: row 23 of its own, row 90 of all)")
+        else:
+            assert together == f"{alone} (rank 0)", name
+
+
+def test_the_command_judges_on_several_ranks_as_on_one(tmp_path: Path) -> None:
+    folder, model = shards(tmp_path / "shards", 3), tmp_path / "model"
+    answers, page = tmp_path / "answers.csv", tmp_path / "page.html"
+    for arguments in (
+        ["fit", folder, "--out", model, "-q"],
+        ["predict", model, folder, "--out", answers],
+    ):
+        assert bridle(*arguments).returncode == 0
+    costs = tmp_path / "costs.csv"
+    costs.write_text("\n".join(",".join(map(str, row)) for row in 1 - np.eye(5, dtype=int)))
+    typed = ["evaluate", answers, "--json", "--slices", "predicted", "--costs", costs]
+    alone, together = bridle(*typed), torchrun(3, *typed, "--report", page)
+    assert alone.returncode == 0, alone.stderr
+    assert together.returncode == 0, together.stderr
+    one, other = json.loads(alone.stdout), json.loads(together.stdout)
+    assert other.pop("report")["evaluation"]["samples"] == one["samples"] == 180
+    assert other == one, "row by row the same, and summed in the same order"
+    assert page.read_text().startswith("<!doctype html>")
+    typed = ["evaluate", "--model", model, folder, "--json"]
+    alone, together = bridle(*typed), torchrun(2, *typed)
+    assert together.returncode == 0, together.stderr
+    one, other = json.loads(alone.stdout), json.loads(together.stdout)
+    assert other["samples"] == one["samples"]
+    assert other["confusion_matrix"] == one["confusion_matrix"]
+    for name in ("cross_entropy_nats", "brier_score", "accuracy", "expected_calibration_error"):
+        assert other[name] == pytest.approx(one[name], rel=1e-6), name
+
+
+def test_what_is_wrong_with_answers_ends_all_ranks(tmp_path: Path) -> None:
+    values, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    values[33, 1] = np.nan
+    np.save(tmp_path / "scores.npy", values)
+    np.save(tmp_path / "labels.npy", labels)
+    typed = ["evaluate", tmp_path / "scores.npy", "--labels", tmp_path / "labels.npy"]
+    found = torchrun(2, *typed, "--timeout", "20")
+    assert found.returncode >= 1
+    said = [line for line in found.stderr.splitlines() if line.startswith("bridle: ")]
+    assert len(said) == 1, found.stderr
+    assert "scores.npy: row 13 has a NaN" in said[0]
+    assert said[0].endswith("(rank 1: row 13 of its own, row 33 of all)")
+    assert not found.stdout
+
+
 def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
     folder = shards(tmp_path / "shards", 3)
     broken = folder / "part-1.npz"
@@ -283,9 +377,38 @@ def test_a_broken_shard_ends_all_ranks_with_its_name(tmp_path: Path) -> None:
     assert "Traceback" not in said[0]
 
 
+def test_a_bad_row_is_named_by_its_rank_its_shard_and_its_numbers(tmp_path: Path) -> None:
+    folder, model = shards(tmp_path / "shards", 3), tmp_path / "model"
+    assert bridle("fit", folder, "--out", model, "-q").returncode == 0
+    with np.load(folder / "part-2.npz") as found:
+        X, y = found["X"], found["y"]
+    X[17, 4] = np.inf
+    np.savez(folder / "part-2.npz", X=X, y=y)
+    row = 30 + 90 + 17  # the shards before have 30 and 90 rows
+    where = f"part-2.npz: row 17 of its own, row {row} of all)"
+    said = f"expected finite numbers, found infinity at row {row}, column 4"
+    alone = bridle("fit", folder)
+    assert said in alone.stderr
+    assert alone.stderr.rstrip().endswith(where)
+    together = torchrun(2, "fit", folder, "--timeout", "20")
+    line = next(line for line in together.stderr.splitlines() if line.startswith("bridle: "))
+    assert said in line
+    assert line.endswith(f"{where} (rank 1)")
+    # What is read in parts is counted there; 90 of the 180 rows are the other process's.
+    for typed in (["predict", model, folder, "--out", tmp_path / "a.csv"],
+                  ["evaluate", "--model", model, folder]):  # fmt: skip
+        together = torchrun(2, *typed, "--timeout", "20")
+        line = next(line for line in together.stderr.splitlines() if line.startswith("bridle: "))
+        assert f"at row {row - 90}, column 4" in line
+        assert f"(rank 1: row {row - 90} of its own, row {row} of all)" in line
+        assert line.endswith(where)
+
+
 def test_commands_that_do_not_fit_together_are_refused() -> None:
     for arguments, named in (
         (["train", "digits"], "bridle train: expected one process"),
+        (["evaluate", "a.csv", "b.csv"], "several files of answers, which are compared row by row"),
+        (["evaluate", "-"], "-: expected a file, found standard input"),
         (["fit", "digits", "--label-errors"], "--label-errors: expected one process"),
     ):
         found = torchrun(2, *arguments)

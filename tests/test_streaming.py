@@ -233,7 +233,7 @@ def test_a_device_is_a_parameter(digits: Any, tmp_path: Path) -> None:
     assert search.best_estimator_.device == "cpu"
 
 
-@pytest.mark.parametrize(
+ON_DEVICES = pytest.mark.parametrize(
     "fit",
     [
         lambda X, y, device: SoftmaxRegression(device=device).fit(X, y),
@@ -242,6 +242,9 @@ def test_a_device_is_a_parameter(digits: Any, tmp_path: Path) -> None:
     ],
     ids=["fit", "cv", "path"],
 )
+
+
+@ON_DEVICES
 def test_a_device_that_will_not_do(digits: Any, fit: Any) -> None:
     X, y = (part[:50] for part in digits)
     for device in ("nowhere", 1.5, "cuda" if not torch.cuda.is_available() else "cuda:99"):
@@ -251,11 +254,12 @@ def test_a_device_that_will_not_do(digits: Any, fit: Any) -> None:
         fit(sparse.csr_array(X), y, "cpu")
 
 
-def test_rows_on_a_cluster_have_no_device() -> None:
+@ON_DEVICES
+def test_rows_on_a_cluster_have_no_device(fit: Any) -> None:
     array = pytest.importorskip("dask.array", reason="dask is an extra")
     X, y = array.ones((4, 2)), array.arange(4) % 2
     with pytest.raises(InputError, match="device: expected None for rows on a cluster"):
-        SoftmaxRegression(device="cpu").fit(X, y)
+        fit(X, y, "cpu")
 
 
 def test_tensors_of_a_device_are_not_streamed() -> None:

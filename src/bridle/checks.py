@@ -40,9 +40,13 @@ class InputError(ValueError):
         What was wanted, and what was given instead.
     row : int, tuple of int or None
         The first bad row or entry, where one can be named: its index, several in more dimensions.
+    place : str or None
+        Which of several places of rows (a rank, a file) it was found in, where the message says so.
 
     Each is None where it is not known, as for most files.
     """
+
+    place: str | None = None
 
     def __init__(
         self,
@@ -65,13 +69,34 @@ class InputError(ValueError):
         >>> str(InputError("X: found NaN", argument="X").found_at("rank 3"))
         'X: found NaN (rank 3)'
         """
-        return type(self)(
+        found = type(self)(
             f"{self} ({place})",
             argument=self.argument,
             expected=self.expected,
             found=self.found,
             row=self.row,
         )
+        found.place = place if self.place is None else f"{self.place}, {place}"
+        return found
+
+    def found_among(self, place: str, first_row: int, *, counted_over_all: bool) -> Self:
+        """Return the same error, of one place of several that have rows, which says where.
+
+        ``first_row`` is the number of the place's first row among those of all places; whether
+        the message counts over all, or that place's rows alone, the new one says the row's number
+        in both. The error's ``row`` is counted over all.
+
+        >>> error = InputError("y: row 2 is NaN", row=2)
+        >>> str(error.found_among("rank 3", 100, counted_over_all=False))
+        'y: row 2 is NaN (rank 3: row 2 of its own, row 102 of all)'
+        """
+        if self.row is None:
+            return self.found_at(place)
+        row, *others = self.row if isinstance(self.row, tuple) else (self.row,)
+        own = row - first_row if counted_over_all else row
+        found = self.found_at(f"{place}: row {own} of its own, row {first_row + own} of all")
+        found.row = (first_row + own, *others) if others else first_row + own
+        return found
 
     @classmethod
     def of(

@@ -192,7 +192,8 @@ class Ranks:
         own_store = self._distributed.PrefixStore(prefix, store)
         self._store = _WatchedStore(own_store, timeout)
         self._heart = _Heart(self._store, own_store, self.rank, timeout)
-        self._exchanges = 0
+        self._exchanges = self._led = 0
+        self._said: list[str] = []  # keys of the driver that others may still read
         self._cause: Exception | None = None
 
     @property
@@ -205,20 +206,42 @@ class Ranks:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """End the work; the first rank once all have heard how: the store may end with it."""
         with suppress(RankError):
-            self._store.set(f"left/{self.rank}", "")
-            if self.rank == 0:
+            if self.rank:
+                self._heart.stop()  # before the last word: its key is not set again
+                self._store.add("left", 1)
+            else:
                 patience = self._timeout if kind is None else min(_SECONDS_TO_LEAVE, self._timeout)
-                self._wait_for_the_others(patience)
+                if self._waited_for_the_others(patience):
+                    self._heart.stop()
+                    self._said += ["left", *(f"alive/{rank}" for rank in range(self.size))]
+                    self.forget_said()
         self._heart.stop()
+        self._store.stop()
         if kind is not None:
             _transports.pop(self._key, None)  # whose connections may be broken
 
-    def _wait_for_the_others(self, patience: float) -> None:
-        left = [f"left/{rank}" for rank in range(1, self.size)]
+    def _waited_for_the_others(self, patience: float) -> bool:
         end = time.monotonic() + patience
         for _ in _looks():
-            if self._store.check(left) or time.monotonic() > end:
-                return
+            if self._store.add("left", 0) >= self.size - 1:
+                return True
+            if time.monotonic() > end:
+                break
+        return False
+
+    def say(self, key: str, value: bytes) -> None:
+        """Let the driver set a key that every rank reads; see `forget_said`."""
+        self._store.set(key, value)
+        self._said.append(key)
+
+    def forget_said(self) -> None:
+        """Let the driver delete what it said, once an answer of each rank shows that it was read.
+
+        A store that kept it would grow with every pass.
+        """
+        for key in self._said:
+            self._store.delete_key(key)
+        self._said.clear()
 
     def gathered(self, make: Callable[[], Answer]) -> list[Answer]:
         """Return what each rank makes, in their order, on all of them; small things only.
@@ -230,13 +253,15 @@ class Ranks:
         """
         self._exchanges += 1
         name = f"gathered/{self._exchanges}"
-        mine = self._attempted(make, own_rows=True)
+        mine = self._attempted(make)
         if self.rank == 0:
             found = [mine] + [
-                self._attempted(partial(self._word, f"{name}/{other}", other))
+                self._attempted(partial(self._own_word, f"{name}/{other}", other))
                 for other in range(1, self.size)
             ]
-            self._store.set(name, pickle.dumps(found))
+            if not any(isinstance(each, _Failure) for each in found):
+                self.forget_said()  # who gave its word here has read all words before
+            self.say(name, pickle.dumps(found))
         else:
             self._store.set(f"{name}/{self.rank}", pickle.dumps(mine))
             found = self._word(name, 0)
@@ -276,6 +301,7 @@ class Ranks:
             What went wrong on one of them, on all of them.
         """
         transport = self._transport()
+        self._led += 1
         if self.rank:
             return _Follower(self, transport).serve(answer, merge)  # type: ignore[no-any-return]
         return _Driver(self, transport).run(answer, merge, lead)
@@ -306,19 +332,26 @@ class Ranks:
         except RuntimeError as error:
             raise RankError(f"a rank was lost at the beginning ({error})", None) from None
 
-    def _attempted(self, make: Callable[[], Any], *, own_rows: bool = False) -> Any:
-        """Return what is made, or why it was not; of a rank's own rows the numbers are its own."""
+    def _attempted(self, make: Callable[[], Any]) -> Any:
+        """Return what is made, or why it was not, with this rank's name."""
         try:
             return make()
         except checks.InputError as error:
-            counted = ", its own rows counted" if own_rows and error.row is not None else ""
-            return _Failure(self.rank, error.found_at(f"rank {self.rank}{counted}"))
+            name = f"rank {self.rank}"
+            is_named = error.place is not None and name in error.place
+            return _Failure(self.rank, error if is_named else error.found_at(name))
         except RankError as error:
             return _Failure(error.rank, error)
         except Exception as error:
             self._cause = error
             reason = str(error) or type(error).__name__
             return _Failure(self.rank, RankError(f"rank {self.rank}: {reason}", self.rank))
+
+    def _own_word(self, key: str, rank: int) -> Any:
+        """Return what a rank says to this one alone."""
+        word = self._word(key, rank)
+        self._store.delete_key(key)
+        return word
 
     def _word(self, key: str, rank: int) -> Any:
         """Return what a rank says under a key, once it does."""
@@ -335,9 +368,15 @@ class _WatchedStore:
         self._asked: SimpleQueue[tuple[str, tuple[Any, ...], SimpleQueue[Any]]] = SimpleQueue()
         threading.Thread(target=self._answer, daemon=True).start()
 
+    def stop(self) -> None:
+        """Let its thread end, once it has answered all."""
+        self._asked.put(("", (), SimpleQueue()))
+
     def _answer(self) -> None:
         while True:
             name, arguments, reply = self._asked.get()
+            if not name:
+                return
             try:
                 reply.put(getattr(self._store, name)(*arguments))
             except RuntimeError as error:
@@ -365,6 +404,10 @@ class _WatchedStore:
     def check(self, keys: list[str]) -> bool:
         """Tell whether all keys are set."""
         return self._ask("check", keys)  # type: ignore[no-any-return]
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a key that counts, and return how far it is."""
+        return self._ask("add", key, amount)  # type: ignore[no-any-return]
 
     def delete_key(self, key: str) -> None:
         """Forget a key."""
@@ -441,6 +484,9 @@ class _Channel:
         self._store, self._members = ranks._store, ranks._members
         self._distributed = ranks._distributed
         self._asked = 0
+        self._prefix = (
+            f"led/{ranks._led}"  # of this work: an earlier one's last word is no question
+        )
 
     def merged(self, answer: Any, merge: Callable[[Any, Any], Any]) -> Any:
         """Return the merged answers of this rank and those above it; None once handed over."""
@@ -481,7 +527,11 @@ class _Channel:
             )[0]
 
     def _key(self, rank: int) -> str:
-        return f"answer/{self._asked}/{rank}"
+        return f"{self._prefix}/answer/{self._asked}/{rank}"
+
+    @property
+    def _question_key(self) -> str:
+        return f"{self._prefix}/question/{self._asked}"
 
     def _header(self, key: str, rank: int) -> bytes:
         self._ranks._heart.wait_for(key, rank)
@@ -506,7 +556,8 @@ class _Driver(_Channel):
                 self._announce(question)
                 mine = self._ranks._attempted(partial(answer, question))
                 found = self.merged(mine, partial(merge, question))
-                self._store.delete_key(f"question/{self._asked}")
+                if not isinstance(found, _Failure):
+                    self._ranks.forget_said()  # each answer in it is of one who has read them
             if isinstance(found, _Failure):
                 self._failure = found
                 self._ranks._fail(found)
@@ -524,7 +575,7 @@ class _Driver(_Channel):
         """Tell all ranks; arrays that were in the last question are not sent again."""
         self._asked += 1
         message = _Message.of(word, self._sent)
-        self._store.set(f"question/{self._asked}", message.header)
+        self._ranks.say(self._question_key, message.header)
         with _lost(None):
             for array in message.new:
                 if array.nbytes:
@@ -539,7 +590,7 @@ class _Driver(_Channel):
         with suppress(RuntimeError):
             failure = self._failure or self._ranks._attempted(again)
             header = _Message.of(failure).header
-            self._store.set(f"question/{self._asked}", header)
+            self._ranks.say(self._question_key, header)
 
 
 class _Follower(_Channel):
@@ -554,7 +605,7 @@ class _Follower(_Channel):
         known: list[Array] = []
         while True:
             self._asked += 1
-            header = self._header(f"question/{self._asked}", 0)
+            header = self._header(self._question_key, 0)
             with _lost(0):
                 word, known = _unpacked(header, self._broadcast, known)
             if isinstance(word, _Failure | _Ended):

@@ -266,16 +266,18 @@ class Rows:
             return sparse.csr_array(empty) if self.is_sparse else empty
         return sparse.vstack(blocks, format="csr") if self.is_sparse else np.concatenate(blocks)
 
-    def stored(self) -> Features:
-        """Return all rows as they are stored, not even read, if they are one dense array of floats.
+    def stored(self, rows: slice = slice(None)) -> Features:
+        """Return all rows, or those of a range, as they are stored if that is one dense array.
 
-        Others as by `to_array`.
+        That is of floats, and not even read. Others as by `to_array`.
         """
         if len(self._parts) == 1 and self._index is None and not self.is_sparse:
             part = self._parts[0]
             if not is_tensor(part) and part.dtype.kind == "f":
-                return part
-        return self.to_array()
+                return part if rows == slice(None) else part[rows]
+        if rows == slice(None):
+            return self.to_array()
+        return self.take(np.arange(*rows.indices(len(self)))).to_array()
 
     def _gathered_blocks(self, step: int, dtype: np.dtype[Any]) -> Iterator[tuple[slice, Features]]:
         assert self._index is not None

@@ -161,5 +161,5 @@ def _main(
     ] = None,
 ) -> None:
     del version, show_completion  # their callbacks have done what they ask for
-    if context.invoked_subcommand not in ("fit", "predict"):
+    if context.invoked_subcommand not in ("fit", "predict", "evaluate"):
         ranks.refuse(f"bridle {context.invoked_subcommand}")

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks, data, strict_json
-from bridle.cli import answer_columns, answer_kinds, answer_words, outputs, report_page
+from bridle.cli import (
+    answer_columns,
+    answer_kinds,
+    answer_words,
+    judging_parts,
+    outputs,
+    ranks,
+    report_page,
+)
 from bridle.cli.answer_kinds import Judged
 from bridle.cli.messages import about, one_line, tell
 from bridle.cli.options.answers import AnswerOptions
@@ -31,7 +39,7 @@ from bridle.judge import (
     slice_figures,
     text,
 )
-from bridle.judge import evaluate as judge
+from bridle.ranks import Alone, Ranks
 from bridle.report import without_sources
 from bridle.report.sources import Pictures
 
@@ -46,11 +54,12 @@ _NAMED = Reading(header=True, na="error")
 class Answers:
     """Answers, the class of each column, the true labels, and what was decided on the way."""
 
-    values: Array
+    read: Callable[[slice], Array]  # returns the answers of some rows
     classes: Sequence[object]
     truth: Array
     notes: tuple[str, ...]
     place: Callable[[int], str]
+    dataset: Dataset
     ids: tuple[str, ...] | None = None
     table: Table | None = None
     used: tuple[str, ...] = ()  # the columns of the table that are answers
@@ -61,7 +70,7 @@ class _Judged:
     """Answers that are judged, and what else is known of their samples."""
 
     evaluation: Evaluation
-    answers: Array
+    answers: Array | None  # of all rows, where something beside the figures is made of them
     notes: tuple[str, ...]
     ids: Sequence[str] | None
     slices: Mapping[str, Sequence[str]]
@@ -81,20 +90,36 @@ def evaluate(
     reading: Reading,
     report: Page,
     json: bool,
+    timeout: float,
 ) -> None:
-    """Print the figures of answers in a file, or of a model on data; write a page of them."""
+    """Print the figures of answers in a file, or of a model on data; write a page of them.
+
+    Of several processes that a launcher started, each judges a part of the rows, and the first
+    does all the rest.
+    """
     report_page.check(report, sources=(source, labels, model, judging.costs))
+    ranks.refuse_standard_input(source, labels)
     if model is not None and options.given:
         raise checks.InputError(f"{options.given[0]}: expected without --model")
-    if model is None:
-        found = _of_answers(source, target, labels, arrays, options, judging, reading)
-    else:
-        texts = report.path is not None
-        found = _of_model(model, source, target, labels, arrays, judging, reading, texts)
+    wants_page = report.path is not None
+    keep_answers = wants_page or judging.costs is not None
+    with ranks.started(timeout) as all_ranks:
+        if model is None:
+            told = (source, target, labels, arrays, options, judging, reading)
+            found = _of_answers(all_ranks, *told, keep_answers=keep_answers)
+        else:
+            of_model = (model, source, target, labels, arrays, judging, reading)
+            found = _of_model(
+                all_ranks, *of_model, keep_texts=wants_page, keep_answers=keep_answers
+            )
+    if found is None:
+        return
     slices = slice_figures(found.evaluation, found.slices)
-    decisions = None if judging.costs is None else _decisions(judging.costs, found)
+    decisions = None
+    if judging.costs is not None and found.answers is not None:
+        decisions = _decisions(judging.costs, found.evaluation, found.answers)
     shown = None
-    if report.path is not None:
+    if found.answers is not None and wants_page:
         shown = report_page.contents(
             report,
             found.evaluation,
@@ -140,15 +165,20 @@ def _as_text(
         yield from text.decision_table(decisions)
 
 
-def _decisions(path: Path, found: _Judged) -> DecisionFigures:
+def _check_costs(judging: Judging, classes: Sequence[object]) -> None:
+    """Refuse a file of costs before the work, in each of several processes."""
+    if judging.costs is not None:
+        load_costs(judging.costs, classes)
+
+
+def _decisions(path: Path, evaluation: Evaluation, answers: Array) -> DecisionFigures:
     """Return what decisions cost, by a file of costs."""
-    evaluation = found.evaluation
     classes = evaluation.classes
     costs, actions = load_costs(path, classes)
     truth = [classes[place] for place in evaluation.outcomes.target.tolist()]
     with about(str(path)):
         return decision_figures(
-            found.answers,
+            answers,
             truth,
             costs,
             classes=classes,
@@ -163,6 +193,7 @@ def with_report(figures: dict[str, Any], shown: dict[str, Any] | None) -> dict[s
 
 
 def _of_model(
+    all_ranks: Alone | Ranks,
     path: Path,
     source: str,
     target: str | None,
@@ -170,27 +201,54 @@ def _of_model(
     arrays: Mapping[str, str] | None,
     judging: Judging,
     reading: Reading,
+    *,
     keep_texts: bool,
-) -> _Judged:
-    fitted = outputs.load_model(path)
+    keep_answers: bool,
+) -> _Judged | None:
+    """Return what is judged on the first process, None on the others."""
+    fitted = all_ranks.made(lambda: outputs.load_model(path))
     known = outputs.features_of(fitted)
-    dataset = data.load(
-        source,
-        target=target,
-        labels=labels,
-        arrays=arrays,
-        reading=reading,
-        keep_texts=keep_texts,
-        **known,
+
+    def load() -> tuple[Dataset, dict[str, list[str]]]:
+        dataset = data.load(
+            source,
+            target=target,
+            labels=labels,
+            arrays=arrays,
+            reading=reading,
+            keep_texts=keep_texts,
+            **known,
+        )
+        tell(dataset)
+        _check_costs(judging, fitted.classes_.tolist())
+        count = len(dataset.features)
+        return dataset, slices_in_data(source, judging.slices, count, reading, known)
+
+    dataset, slices = all_ranks.made(load)
+    features, count = dataset.features, len(dataset.features)
+
+    def answers() -> Array:
+        own = features
+        if all_ranks.size > 1:
+            rows = judging_parts.own_rows(all_ranks, count)
+            own = features.take(np.arange(rows.start, rows.stop))
+        return np.asarray(fitted.predict_log_proba(own))
+
+    found = judging_parts.judged(
+        all_ranks,
+        count,
+        answers,
+        _labels(dataset),
+        dataset=dataset,
+        classes=fitted.classes_.tolist(),
+        kind="scores",
+        keep_answers=keep_answers,
     )
-    tell(dataset)
-    slices = slices_in_data(source, judging.slices, len(dataset.features), reading, known)
-    with about(dataset.source):
-        answers = fitted.predict_log_proba(dataset.features)
-        found = judge(answers, _labels(dataset), classes=fitted.classes_.tolist())
-    pictures = report_page.images(dataset.features, dataset.image_shape)
+    if found is None:
+        return None
+    pictures = report_page.images(features, dataset.image_shape)
     notes = (*dataset.notes, *outputs.notes_of(fitted))
-    return _Judged(found, answers, notes, dataset.ids, slices, dataset.texts, pictures)
+    return _Judged(*found, notes, dataset.ids, slices, dataset.texts, pictures)
 
 
 def read_answers(
@@ -206,6 +264,22 @@ def read_answers(
 
     Columns that are ``slices`` are not told of as left out.
     """
+    found = _read(source, target, labels, arrays, options, reading, slices)
+    judged = answer_kinds.as_judged(
+        found.read(slice(None)), options, found.place, found.dataset.source
+    )
+    return replace(found, notes=_notes(found, judged)), judged
+
+
+def _read(
+    source: str,
+    target: str | None,
+    labels: str | None,
+    arrays: Mapping[str, str] | None,
+    options: AnswerOptions,
+    reading: Reading,
+    slices: Sequence[str],
+) -> Answers:
     if reading.na is not None:
         raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
     dataset = data.load(
@@ -221,12 +295,15 @@ def read_answers(
         found = _by_name(dataset, dataset.table, target, options, slices)
     else:
         found = _by_place(dataset, options)
-    judged = answer_kinds.as_judged(found.values, options, found.place, dataset.source)
-    notes = (*dataset.notes, *found.notes, judged.note)
-    return replace(found, notes=tuple(note for note in notes if note)), judged
+    return replace(found, notes=(*dataset.notes, *found.notes))
+
+
+def _notes(found: Answers, judged: Judged) -> tuple[str, ...]:
+    return tuple(note for note in (*found.notes, judged.note) if note)
 
 
 def _of_answers(
+    all_ranks: Alone | Ranks,
     source: str,
     target: str | None,
     labels: str | None,
@@ -234,23 +311,44 @@ def _of_answers(
     options: AnswerOptions,
     judging: Judging,
     reading: Reading,
-) -> _Judged:
-    found, judged = read_answers(source, target, labels, arrays, options, reading, judging.slices)
-    slices = slices_of(source, found.table, judging.slices, found.used)
-    with about(source):
-        evaluation = judge(
-            judged.values, found.truth, classes=found.classes, kind=judged.kind or "auto"
-        )
+    *,
+    keep_answers: bool,
+) -> _Judged | None:
+    """Return what is judged on the first process, None on the others."""
+
+    def read() -> tuple[Answers, dict[str, list[str]]]:
+        found = _read(source, target, labels, arrays, options, reading, judging.slices)
+        _check_costs(judging, found.classes)
+        return found, slices_of(source, found.table, judging.slices, found.used)
+
+    found, slices = all_ranks.made(read)
+    count = len(found.truth)
+    judged = judging_parts.kind_of_all(
+        all_ranks, found.read, count, options, found.place, found.dataset.source
+    )
+    outcome = judging_parts.judged(
+        all_ranks,
+        count,
+        lambda: judged.values,
+        found.truth,
+        dataset=found.dataset,
+        classes=found.classes,
+        kind=judged.kind,
+        keep_answers=keep_answers,
+    )
+    if outcome is None:
+        return None
+    evaluation, answers = outcome
     if found.ids is not None:
         named = [
             replace(row, index=found.ids[int(row.index)]) for row in evaluation.most_surprising
         ]
         evaluation = replace(evaluation, most_surprising=tuple(named))
-    infinite = evaluation.infinite_losses
-    zeros = f"{infinite} of the targets' were rounded to 0: an infinite loss each"
-    rounded = judged.rounded and infinite > 0
-    notes = (*found.notes, zeros) if rounded else found.notes
-    return _Judged(evaluation, judged.values, notes, found.ids, slices)
+    notes, infinite = _notes(found, judged), evaluation.infinite_losses
+    if judged.rounded and infinite > 0:
+        zeros = f"{infinite} of the targets' were rounded to 0: an infinite loss each"
+        notes = (*notes, zeros)
+    return _Judged(evaluation, answers, notes, found.ids, slices)
 
 
 def _labels(dataset: Dataset) -> Array:
@@ -275,12 +373,15 @@ def _by_name(
     values = answer_columns.numbers(spelled, match.names)
     ids = next((each for each in names if is_id(each) and each not in match.names), None)
     left_out = [each for each in names if each not in (*match.names, *slices)]
+    if len(match.classes) == 2 and len(match.names) == 1:
+        values = values[:, 0]
     return Answers(
-        values[:, 0] if len(match.classes) == 2 and len(match.names) == 1 else values,
+        values.__getitem__,
         match.classes,
         truth,
         (note, match.note, f"left out: columns {files.listing(left_out)}" if left_out else ""),
         table.place,
+        dataset,
         None if ids is None else tuple(str(each) for each in table.texts(ids).tolist()),
         table,
         tuple(match.names),
@@ -371,14 +472,21 @@ def _by_place(dataset: Dataset, options: AnswerOptions) -> Answers:
     """
     if dataset.features.is_sparse:
         raise checks.InputError(f"{dataset.source}: expected dense answers, found a sparse matrix")
-    values, truth = dataset.features.stored(), _labels(dataset)
+    truth = _labels(dataset)
     classes, note = _classes_in_order(dataset, truth, options.answers)
+    is_one_column = len(classes) == 2 and dataset.features.shape[1] == 1
+
+    def read(rows: slice) -> Array:
+        values = dataset.features.stored(rows)
+        return np.asanyarray(values)[:, 0] if is_one_column else np.asanyarray(values)
+
     return Answers(
-        values[:, 0] if len(classes) == 2 and values.shape[1] == 1 else values,
+        read,
         classes,
         truth,
         (note,),
         lambda row: f"{dataset.source}: row {row}",
+        dataset,
         dataset.ids,
     )
 

@@ -55,6 +55,7 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     does all the rest.
     """
     _check(options, folder)
+    ranks.refuse_standard_input(source.data, source.labels, source.test, source.test_labels)
     read = (source.data, source.labels, source.test, source.test_labels, options.checkpoint)
     report_page.check(report, sources=read, folder=folder.path)
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
@@ -124,11 +125,10 @@ def _check(options: Options, folder: Folder) -> None:
     for name in for_one_process + ["--dask"] * (options.dask is not None):
         ranks.refuse(name)
     if options.dask is not None:
-        sweep = ["--Cs"] * (options.sweep is not None)
-        for name in for_one_process + sweep + ["--device"] * (options.device is not None):
+        for name in for_one_process + ["--device"] * (options.device is not None):
             raise checks.InputError(f"{name}: expected without --dask, found both")
     if options.sweep is not None:
-        options.sweep.check()
+        options.sweep.check(in_one_process=options.dask is None and not ranks.is_one_of_several())
         for name, given in (("--C", options.C), ("--checkpoint", options.checkpoint)):
             if given is not None:
                 raise checks.InputError(f"{name}: expected without --Cs, found both")
@@ -152,38 +152,44 @@ def _fitted(
     live: bool,
 ) -> tuple[SoftmaxRegression, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
-    scale = _scale(options, dataset)
-    if options.sweep is not None:
-        if train.target.ndim != 1:
-            raise checks.InputError("--Cs: expected one label a sample, found distributions")
-        fold = fold_of_rows(train.target, options.sweep.cv)
-        found = chosen(
-            options.sweep,
-            own,
-            fold[rows_of_part(len(fold), all_ranks.rank, all_ranks.size)],
-            standardize=scale,
-            tol=options.tol,
-            timeout=options.timeout,
-            wanted=live,
-        )
-        return found.model, found
-    model = SoftmaxRegression(options.C or 1.0, standardize=scale, tol=options.tol)
-    line = live_line(options.tol, penalised=bool(np.isfinite(model.C)), wanted=live)
     with ExitStack() as stack:
         X: Features = own.features
         if options.dask is not None:
             parts = cluster.parts_on(options.dask, source, train, options.timeout)
             X = stack.enter_context(parts)
-        stack.enter_context(about(train.source))
-        progress = stack.enter_context(line)
-        model.fit(
+        if options.sweep is None:
+            return _at_one_strength(options, X, dataset, own, live=live), None
+        if train.target.ndim != 1:
+            raise checks.InputError("--Cs: expected one label a sample, found distributions")
+        fold = fold_of_rows(train.target, options.sweep.cv)
+        found = chosen(
+            options.sweep,
+            X,
+            own,
+            fold[rows_of_part(len(fold), all_ranks.rank, all_ranks.size)],
+            standardize=_scale(options, dataset),
+            tol=options.tol,
+            timeout=options.timeout,
+            wanted=live,
+        )
+        return found.model, found
+
+
+def _at_one_strength(
+    options: Options, X: Features, dataset: Dataset, own: Samples, *, live: bool
+) -> SoftmaxRegression:
+    model = SoftmaxRegression(
+        options.C or 1.0, standardize=_scale(options, dataset), tol=options.tol
+    )
+    line = live_line(options.tol, penalised=bool(np.isfinite(model.C)), wanted=live)
+    with about(own.source), line as progress:
+        return model.fit(
             X,
             own.target,
             progress=progress,
             checkpoint=options.checkpoint,
             timeout=options.timeout,
         )
-    return model, None
 
 
 def _in_need_of_folds(options: Options) -> list[str]:

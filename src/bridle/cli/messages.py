@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from bridle import checks
 from bridle.cli import ranks
 from bridle.data import Dataset
+from bridle.ranks import Alone, Ranks
 
 # What was typed after "bridle", for whoever has to say it.
 typed: ContextVar[Sequence[str]] = ContextVar("typed", default=())
@@ -45,7 +46,29 @@ def about(source: str) -> Iterator[None]:
     try:
         yield
     except checks.InputError as error:
-        what = str(error)
-        for argument in _ARGUMENTS:
-            what = what.removeprefix(argument)
-        raise checks.InputError(f"{source}: {what}") from None
+        raise _named(error, source) from None
+
+
+def _named(error: checks.InputError, source: str) -> checks.InputError:
+    what = str(error)
+    for argument in _ARGUMENTS:
+        what = what.removeprefix(argument)
+    named = checks.InputError(f"{source}: {what}", row=error.row)
+    named.place = error.place
+    return named
+
+
+@contextmanager
+def about_part(dataset: Dataset, all_ranks: Alone | Ranks, first_row: int) -> Iterator[None]:
+    """Name the data, the process and the row's numbers in an error that speaks of a part's rows.
+
+    ``first_row`` is the number of the part's first row among all of the data.
+    """
+    try:
+        yield
+    except checks.InputError as error:
+        named = _named(error, dataset.source)
+        if all_ranks.size > 1:
+            place = f"rank {all_ranks.rank}"
+            named = named.found_among(place, first_row, counted_over_all=False)
+        raise dataset.with_its_file(named) from None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bridle import checks, data, interruption, strict_json
 from bridle.cli import outputs, ranks
-from bridle.cli.messages import about, tell, tell_user
+from bridle.cli.messages import about_part, tell, tell_user
 from bridle.data import Dataset, Reading, files
 from bridle.ranks import Alone, Ranks
 
@@ -43,13 +43,12 @@ def predict(
         raise checks.InputError(
             "--out: expected a file's name, after which each process names its own"
         )
+    ranks.refuse_standard_input(source)
     model = outputs.load_model(model_path)
     with ranks.started(timeout) as all_ranks:
         load = partial(_loaded, model, source, target=target, arrays=arrays, reading=reading)
         dataset = all_ranks.made(load)
-        written = all_ranks.gathered(
-            partial(_answered, model, dataset, source, compact, out, all_ranks)
-        )
+        written = all_ranks.gathered(partial(_answered, model, dataset, compact, out, all_ranks))
     if len(written) > 1 and out is not None and all_ranks.rank == 0:
         manifest = {"model": str(model_path), "data": source, "files": written}
         outputs.write_text(out.with_suffix(".json"), strict_json.to_text(manifest, indent=2))
@@ -69,7 +68,7 @@ def _loaded(model: Any, source: str, *, target: str | None, **options: Any) -> D
 
 
 def _answered(
-    model: Any, dataset: Dataset, source: str, compact: bool, out: Path | None,
+    model: Any, dataset: Dataset, compact: bool, out: Path | None,
     all_ranks: Alone | Ranks,
 ) -> dict[str, Any]:  # fmt: skip
     """Write a part's answers, and return which rows are where."""
@@ -78,7 +77,7 @@ def _answered(
     features = dataset.features
     if all_ranks.size > 1:
         features = features.take(np.arange(begin, end))
-    with about(source):
+    with about_part(dataset, all_ranks, begin):
         found = model.predict_proba(features)
     columns = {name: values[begin:end] for name, values in _kept(dataset, compact=compact).items()}
     best = found.argmax(axis=1)

@@ -40,7 +40,16 @@ def refuse(command: str) -> None:
     if is_one_of_several():
         raise checks.InputError(
             f"{command}: expected one process; of several, as torchrun starts them, bridle fit "
-            "makes one fit, and bridle predict one file each"
+            "makes one fit, bridle predict one file each, and bridle evaluate one judgement"
+        )
+
+
+def refuse_standard_input(*sources: object) -> None:
+    """Refuse to read in each of several processes what one of them would take from the others."""
+    if is_one_of_several() and "-" in sources:
+        raise checks.InputError(
+            "-: expected a file, found standard input, of which each of several processes, as "
+            "torchrun starts them, would get a part"
         )
 
 

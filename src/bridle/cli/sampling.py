@@ -176,7 +176,10 @@ def _check_finite(dataset: Dataset, part: int, parts: int) -> None:
     if parts > 1:
         features = features.take(np.arange(which.start, which.stop))
     for rows, block in features.blocks(_CHECKED_ROWS):
-        checks.finite_rows(block, dataset.source, which.start + rows.start)
+        try:
+            checks.finite_rows(block, dataset.source, which.start + rows.start)
+        except checks.InputError as error:
+            raise dataset.with_its_file(error) from None
 
 
 def _chosen(samples: Samples, rows: Array, role: str) -> Samples:

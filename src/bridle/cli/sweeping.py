@@ -16,8 +16,12 @@ from bridle.cli.progress import is_cost, live_sweep, name_of_score
 from bridle.cli.sampling import Samples
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.path import PRESETS
+from bridle.rows import Features
 
 Array = npt.NDArray[Any]
+
+
+SUMMED_SCORE = "neg_log_loss"  # which is a sum over rows, wherever they are
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,14 @@ class Sweep:
                 f"--Cs: expected numbers with commas between, or one of {names}, found {self.Cs!r}"
             ) from None
 
-    def check(self) -> None:
+    def check(self, *, in_one_process: bool) -> None:
         """Refuse options before any data are read."""
         self.values()
+        if not in_one_process and self.scoring != SUMMED_SCORE:
+            raise checks.InputError(
+                f"--scoring: expected {SUMMED_SCORE} where the samples lie with several processes: "
+                f"other scores need all answers in one; found {self.scoring!r}"
+            )
         if self.scoring not in get_scorer_names():
             raise checks.InputError(
                 f"--scoring: expected neg_log_loss, accuracy or another of scikit-learn's scores, "
@@ -81,12 +90,13 @@ class Chosen:
 
 
 def chosen(
-    sweep: Sweep, train: Samples, folds: Array, *, standardize: bool | float, tol: float,
-    timeout: float, wanted: bool,
+    sweep: Sweep, X: Features, train: Samples, folds: Array, *, standardize: bool | float,
+    tol: float, timeout: float, wanted: bool,
 ) -> Chosen:  # fmt: skip
     """Fit every fold at every ``C``, and all training samples at the best.
 
-    ``folds`` are the numbers of those that hold out each sample.
+    ``X`` are the features of ``train``, wherever they lie; ``folds`` are the numbers of those that
+    hold out each sample.
     """
     search = SoftmaxRegressionCV(
         sweep.values(),
@@ -96,7 +106,7 @@ def chosen(
         tol=tol,
     )
     with about(train.source), live_sweep(sweep.scoring, wanted=wanted) as progress:
-        search.fit(train.features, train.target, progress=progress, timeout=timeout)
+        search.fit(X, train.target, progress=progress, timeout=timeout)
     means, deviations = search.scores_.mean(axis=0), search.scores_.std(axis=0)
     rows = [
         {"C": float(C), "mean": float(mean), "deviation": float(deviation)}

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from bridle import checks
 from bridle.data import files, labels, targets
 from bridle.data.columns import Table
 from bridle.data.parts import Features, Part, Request
@@ -58,6 +59,8 @@ class Dataset:
         Of a file that holds several sets, the names of what was taken.
     test : Dataset or None
         A set to test on that the same file holds.
+    shards : tuple of (str, int)
+        Of rows that several files hold, one below the other: each file, and how many it has.
     """
 
     features: Rows
@@ -75,6 +78,15 @@ class Dataset:
     table: Table | None = None
     taken: str = ""
     test: Dataset | None = None
+    shards: tuple[tuple[str, int], ...] = ()
+
+    def with_its_file(self, error: checks.InputError) -> checks.InputError:
+        """Return an error, whose row is counted over all files, which names the file and row."""
+        if not self.shards or error.row is None:
+            return error
+        row = error.row[0] if isinstance(error.row, tuple) else error.row
+        shard, own_row = shard_of_row([count for _, count in self.shards])(row)
+        return error.found_among(self.shards[shard][0], row - own_row, counted_over_all=True)
 
 
 def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = ()) -> Dataset:
@@ -93,7 +105,14 @@ def from_parts(parts: Sequence[Part], request: Request, notes: Sequence[str] = (
         pixels=all(part.pixels for part in parts),
         image_shape=parts[0].image_shape,
         reading=request.reading,
+        shards=_shards(parts),
     )
+
+
+def _shards(parts: Sequence[Part]) -> tuple[tuple[str, int], ...]:
+    if len(parts) == 1:
+        return ()
+    return tuple((part.file, int(part.features.shape[0])) for part in parts)
 
 
 def _of_one_width(parts: Sequence[Part], expected: int | None) -> list[Features]:

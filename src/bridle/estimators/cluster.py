@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,18 +11,11 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.estimators.base import Classifier
-from bridle.estimators.problem import OwnRows
-from bridle.estimators.shares import Part, Settings, Solve, rows_of_place, united
-from bridle.fit.problem.targets import (
-    ClassMasses,
-    FitTarget,
-    among_all,
-    warn_of_weightless,
-)
+from bridle.estimators.shares import Checked, check_told, rows_in
 from bridle.fit.readers import Reader
 from bridle.fit.readers.block_sizes import DEFAULT_MEMORY
-from bridle.fit.readers.cluster import ClusterReader, in_part, results_of, same
-from bridle.rows import Features, Rows
+from bridle.fit.readers.cluster import PartReaders, results_of, same
+from bridle.rows import Features
 
 Array = npt.NDArray[Any]
 Collection = Any  # a dask array, data frame or series
@@ -46,7 +38,7 @@ def is_collection(X: Any) -> bool:
     return isinstance(X, Parts) or (dask is not None and bool(dask.is_dask_collection(X)))
 
 
-def parts_of(X: Collection | Parts, y: Any, sample_weight: Any) -> Parts:
+def parts_of(X: Collection | Parts, y: Any, sample_weight: Any, device: Any = None) -> Parts:
     """Return the parts of a dask array or data frame, one for each chunk of its rows.
 
     Raises
@@ -54,6 +46,12 @@ def parts_of(X: Collection | Parts, y: Any, sample_weight: Any) -> Parts:
     InputError
         No client is connected, or the chunks of the three do not fit together.
     """
+    if device is not None:
+        raise checks.InputError.of(
+            "device",
+            expected="None for rows on a cluster, whose workers make the products",
+            found=repr(device),
+        )
     if isinstance(X, Parts):
         return X
     client = _client()
@@ -69,35 +67,78 @@ def parts_of(X: Collection | Parts, y: Any, sample_weight: Any) -> Parts:
     return Parts(client, given, _without_rows(X))
 
 
-def solved_on_cluster(
-    parts: Parts, settings: Settings, solve: Solve[Result], timeout: float
-) -> tuple[Result, Array]:
-    """Return what ``solve`` finds in the rows of all parts, and the classes.
+class ClusterPlaces:
+    """The parts on a cluster: see `shares.Places`."""
 
-    Raises
-    ------
-    InputError
-        What is wrong with the rows of a part.
-    ClusterError
-        The cluster has no workers, or loses them again and again.
-    """
-    client = parts.client
-    wait_for = partial(results_of, client, timeout=timeout)
-    names = parts.names or [f"part {place}" for place in range(len(parts.rows))]
-    checked = client.map(_checked, parts.rows, names, pure=False)
-    of_all, first_rows = united(wait_for(client.map(_said, checked, pure=False)))
-    # Its own rows are none: it stands for all that the parts have.
-    none = FitTarget(of_all.classes[:0], np.zeros(0, np.intp), None)
-    target = among_all(none, of_all, settings.class_weight)
-    warn_of_weightless(target)
-    # One task that all others read, in place of what would be as many copies.
-    classes = client.submit(same, of_all, pure=False)
-    rows = client.map(_rows, checked, first_rows, of_all=classes, settings=settings, pure=False)
-    readers = client.map(_reader, rows, pure=False)
-    (whole,) = wait_for([client.submit(_without_reader, rows[0], pure=False)])
-    budget = settings.memory_budget or DEFAULT_MEMORY
-    reader = ClusterReader(client, readers, names, budget, timeout)
-    return solve(whole._replace(reader=reader)), target.classes
+    is_first = True
+
+    def __init__(self, parts: Parts, timeout: float, memory_budget: int | None = None) -> None:
+        """Let every part's rows be checked; the memory is the client's, for its solver."""
+        self._parts, self._client, self._timeout = parts, parts.client, timeout
+        self._memory_budget = memory_budget or DEFAULT_MEMORY
+        self._names = parts.names or [f"part {place}" for place in range(len(parts.rows))]
+        self.checked: Any = self.make(_checked, list(parts.rows))
+
+    def make(self, work: Callable[..., Any], *given: Any) -> list[Future]:
+        """Let a task for each part make something; it stays on the worker."""
+        return [
+            self._client.submit(_attempted, work, place, *own, pure=False)
+            for place, own in enumerate(zip(*map(self._own, given), strict=True))
+        ]
+
+    def _own(self, made: Any) -> Sequence[Any]:
+        return made if isinstance(made, list) else [made] * len(self._names)
+
+    def said(self, made: list[Future]) -> list[Any]:
+        """Return what each part's task made."""
+        try:
+            return results_of(self._client, made, self._timeout)
+        except PartError as error:
+            raise self._counted(error) from None
+
+    def one(self, made: list[Future]) -> Any:
+        """Return what the first part's task made."""
+        return self.said(made[:1])[0]
+
+    def own(self, made: list[Future]) -> Array:
+        """Return what all parts made: the client was given all rows."""
+        return np.concatenate(self.said(made))
+
+    def shared(self, value: Any) -> Future:
+        """Keep a value in a task that all others read, in place of as many copies."""
+        return self._client.submit(same, value, pure=False)
+
+    def dealt(self, values: Sequence[Any]) -> list[Any]:
+        """Return a value for each part."""
+        return list(values)
+
+    def told_of_rows(self, values: Array, name: str, counts: Sequence[int]) -> list[Future]:
+        """Send each part what is told of its rows."""
+        check_told(values, name, sum(counts))
+        told = np.split(values, np.cumsum(counts)[:-1])
+        return [self._client.submit(same, each, pure=False) for each in told]
+
+    def solved(self, readers: list[Future], solve: Callable[[Sequence[Reader]], Result]) -> Result:
+        """Return what ``solve`` makes, here."""
+        parts = PartReaders(self._client, readers, self._names, self._timeout)
+        try:
+            return solve(parts.of_all_rows(self._memory_budget))
+        except PartError as error:
+            raise self._counted(error) from None
+
+    def _counted(self, error: PartError) -> checks.InputError:
+        """Return what was found in a part, with the row's number among those of all parts.
+
+        The parts before are counted only now, when somebody asks for it.
+        """
+        found, place = error.error, error.place
+        if found.row is None:
+            return found.found_at(self._names[place])
+        before = self._client.map(_rows_of, self._parts.rows[:place], pure=False)
+        first_row = sum(results_of(self._client, before, self._timeout))
+        return found.found_among(
+            self._names[place], first_row, counted_over_all=error.counted_over_all
+        )
 
 
 def _client() -> Any:
@@ -173,30 +214,26 @@ def _triple(X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
     return X, y, sample_weight
 
 
-def _checked(
-    given: tuple[Features, Any, Any], name: str
-) -> tuple[Rows, FitTarget, tuple[str, ...]]:
-    X, y, sample_weight = given
-    with in_part(f"{name}, its own rows counted"):
-        return _Checker()._part(X, y, sample_weight, least=0)
+def _checked(given: tuple[Features, Any, Any]) -> Checked:
+    return _Checker()._part(*given, least=0)
 
 
-def _said(checked: tuple[Rows, FitTarget, tuple[str, ...]]) -> Part:
-    return Part(ClassMasses.of(checked[1]), checked[2])
+def _rows_of(given: tuple[Features, Any, Any]) -> int:
+    return rows_in(given[0])
 
 
-def _rows(
-    checked: tuple[Rows, FitTarget, tuple[str, ...]],
-    first_row: int,
-    of_all: ClassMasses,
-    settings: Settings,
-) -> OwnRows:
-    return rows_of_place(*checked[:2], of_all, first_row, settings)[0]
+def _attempted(work: Callable[..., Result], place: int, *own: Any) -> Result:
+    """Return what a part's task makes."""
+    try:
+        return work(*own)
+    except checks.InputError as error:
+        # Who checks rows knows of no others; whatever is made of them later does.
+        raise PartError(error, place, work is not _checked) from None
 
 
-def _reader(rows: OwnRows) -> Reader:
-    return rows.reader
+class PartError(Exception):
+    """What is wrong with a part's rows, before it is known how many there are in those before."""
 
-
-def _without_reader(rows: OwnRows) -> OwnRows:
-    return rows._replace(reader=None)  # type: ignore[arg-type]  # the one of all comes in its place
+    def __init__(self, error: checks.InputError, place: int, counted_over_all: bool) -> None:
+        super().__init__(error, place, counted_over_all)
+        self.error, self.place, self.counted_over_all = error, place, counted_over_all

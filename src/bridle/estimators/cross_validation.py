@@ -22,10 +22,11 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
+from bridle.estimators import cluster
 from bridle.estimators.path import Fit, Path, fit_folds, strengths
 from bridle.estimators.problem import problem_of
-from bridle.estimators.shared_folds import Search, shared_folds
-from bridle.estimators.shares import Settings
+from bridle.estimators.shared_folds import Search, SharedFolds, held_rows, shared_folds
+from bridle.estimators.shares import Places, RankPlaces, Settings, rows_in
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.estimators.softmax_regression import Optimum, SoftmaxRegression, warn_unless_optimal
 from bridle.fit.problem.targets import (
@@ -38,7 +39,6 @@ from bridle.fit.problem.targets import (
 )
 from bridle.fit.readers import Reader
 from bridle.fit.readers.block_sizes import default_memory
-from bridle.fit.readers.ranks import solved
 from bridle.fit.report import FitReport
 from bridle.progress import Listener, Reporter
 from bridle.ranks import DEFAULT_TIMEOUT, Ranks, ranks_of
@@ -166,14 +166,15 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         Parameters
         ----------
         X, y, sample_weight
-            As in `SoftmaxRegression.fit`; ``y`` holds labels.
+            As in `SoftmaxRegression.fit`, dask arrays and data frames too; ``y`` holds labels.
         progress : callable, optional
             Called with a `bridle.progress.Progress` after each ``C`` that all folds were fitted at.
         group, timeout
             As in `SoftmaxRegression.fit`: each rank has rows of its own, and every fold some on
-            each. Over several ranks ``cv`` is a number of folds, the same as those of one process
-            with all rows in the ranks' order, or scikit-learn's `PredefinedSplit` of a rank's own
-            rows, and ``scoring`` is ``"neg_log_loss"``.
+            each. Over several ranks, or on a Dask cluster, ``cv`` is a number of folds, the same as
+            those of one process with all rows in the order of the ranks or chunks, or
+            scikit-learn's `PredefinedSplit`, on ranks of a rank's own rows and of a dask collection
+            of all; and ``scoring`` is ``"neg_log_loss"``.
         **params
             ``groups`` of the samples, for a splitter such as `GroupKFold`. Where scikit-learn's
             metadata routing is enabled, whatever the splitter or the scorer requests.
@@ -184,9 +185,17 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             As `SoftmaxRegression.fit`; a class that a fold holds out and has not learned, where
             that makes the score infinite. Else a warning says which.
         """
+        if cluster.is_collection(X):
+            self._check_shared(params)
+            parts = cluster.parts_of(X, y, sample_weight, self.device)
+            self._features(parts.empty, reset=True, least=0)
+            places = cluster.ClusterPlaces(parts, timeout, self.memory_budget)
+            return self._fit_over(places, progress)
         with ranks_of(group, timeout=timeout) as ranks:
             if isinstance(ranks, Ranks):
-                return self._fit_over(ranks, X, y, sample_weight, progress, params)
+                self._check_shared(params)
+                check_own = partial(self._part, X, y, sample_weight, least=0)
+                return self._fit_over(RankPlaces(ranks, check_own, rows_in(X)), progress)
         reporter = Reporter(progress, verbose=self.verbose)
         values = strengths(self.Cs)
         routed = self._routed("fit", sample_weight, params)
@@ -220,34 +229,38 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self._finish(X if there is features else there, y, sample_weight, fits)
         return self
 
-    def _fit_over(
-        self, ranks: Ranks, X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None,
-        progress: Listener | None, params: dict[str, Any],
-    ) -> Self:  # fmt: skip
-        """Choose ``C`` with the rows of several processes, and fit them all with it."""
-        values = strengths(self.Cs)
-        is_number = isinstance(self.cv, int | np.integer) and not isinstance(self.cv, bool)
-        if not (is_number or isinstance(self.cv, PredefinedSplit)) or params:
+    def _check_shared(self, params: dict[str, Any]) -> None:
+        """Refuse what needs all rows in one place."""
+        if not (self._cv_is_number or isinstance(self.cv, PredefinedSplit)) or params:
             raise checks.InputError.of(
                 "cv",
-                expected="a number of folds or a PredefinedSplit, over several ranks",
+                expected="a number of folds or a PredefinedSplit, where rows lie in several places",
                 found=f"{self.cv!r} and {', '.join(params)}" if params else repr(self.cv),
             )
         if self.scoring != "neg_log_loss":
             raise checks.InputError.of(
-                "scoring", expected="'neg_log_loss', over several ranks", found=repr(self.scoring)
+                "scoring",
+                expected="'neg_log_loss', where rows lie in several places",
+                found=repr(self.scoring),
             )
+
+    @property
+    def _cv_is_number(self) -> bool:
+        return isinstance(self.cv, int | np.integer) and not isinstance(self.cv, bool)
+
+    def _fit_over(self, places: Places, progress: Listener | None) -> Self:
+        """Choose ``C`` with the rows of several places, and fit them all with it."""
+        values = strengths(self.Cs)
         tol = checks.positive(self.tol, "tol")
         max_iter = checks.count(self.max_iter, "max_iter")
-
-        own = partial(self._part, X, y, sample_weight, least=0)
         settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
-        cv = int(self.cv) if is_number else self.cv
-        folds = shared_folds(ranks, own, cv, settings)
+        made, shape = shared_folds(
+            places, int(self.cv) if self._cv_is_number else self.cv, settings
+        )
 
         def chosen(readers: Sequence[Reader]) -> tuple[dict[float, Array], list[Fit], Optimum]:
             reporter = Reporter(progress, verbose=self.verbose)
-            of_all = folds.of(readers)
+            of_all = shape.of(readers)
             told: dict[str, Any] = {
                 "fit_intercept": self.fit_intercept,
                 "standardize": self.standardize,
@@ -259,10 +272,10 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
                 for C in batch:
                     found[C] = search.scores(C)
                     mean = float(found[C].mean())
-                    reporter.after_strength(len(found), len(folds.places), C, mean)
+                    reporter.after_strength(len(found), len(shape.training), C, mean)
                 search.keep_only({_best(found), *list(found)[-2:]})
             fits = search.fits(_best(found))
-            model = self._mean_of(fits, _best(found), folds.classes)
+            model = self._mean_of(fits, _best(found), shape.classes)
             if not self.refit:
                 optimum = Optimum(model.coef_, model.intercept_, 1, fits[-1].report)
                 return found, fits, optimum
@@ -270,20 +283,21 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             objective = problem.at(_best(found))
             return found, fits, model._optimum(problem, objective, tol, Reporter(None), None)
 
-        found, fits, optimum = solved(ranks, folds.readers(), chosen)
-        self.classes_ = folds.classes
-        self.n_samples_in_ = folds.rows.reader.facts.count
+        found, fits, optimum = places.solved(places.make(SharedFolds.readers, made), chosen)
+        self.classes_ = shape.classes
+        fold = places.own(places.make(_fold_numbers, made))
+        self.n_samples_in_ = len(fold)
         self._keep_scores(found)
         self.folds_ = [
             FoldFit(rows, fit.coef, fit.intercept)
-            for rows, fit in zip(folds.places, fits, strict=True)
+            for rows, fit in zip(held_rows(fold, len(fits)), fits, strict=True)
         ]
-        model = self._mean_of(fits, self.C_, folds.classes)
+        model = self._mean_of(fits, self.C_, shape.classes)
         model.coef_, model.intercept_ = optimum.coef, optimum.intercept
         model.n_iter_, model.fit_report_ = optimum.iterations, optimum.report
         model.warm_start = False
         self._keep_best(model)
-        if ranks.rank == 0:
+        if places.is_first:
             warn_unless_optimal(model.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
@@ -608,6 +622,10 @@ def _of_rows(values: Any, rows: Array, count: int) -> Any:
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != count:
         return values
     return np.asarray(values)[rows]
+
+
+def _fold_numbers(folds: SharedFolds) -> Array:
+    return folds.fold.astype(np.min_scalar_type(-len(folds.training)))
 
 
 def _best(found: dict[float, Array]) -> float:

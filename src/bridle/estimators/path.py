@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.estimators import cluster
 from bridle.estimators.base import rows_of
 from bridle.estimators.problem import OwnRows, Problem
-from bridle.estimators.shares import Settings, solved_by_ranks
+from bridle.estimators.shares import Places, RankPlaces, Settings, rows_in, solved_over
 from bridle.estimators.softmax_regression import warn_unless_optimal
 from bridle.fit.placement import placed
 from bridle.fit.problem.targets import ClassWeight, FitTarget, target_of_part
@@ -91,7 +92,7 @@ def softmax_regression_path(
     Parameters
     ----------
     X, y, sample_weight
-        As in `SoftmaxRegression.fit`.
+        As in `SoftmaxRegression.fit`, dask arrays and data frames too.
     Cs : int, array_like or str
         The strengths, in any order; a number of them, spread logarithmically from 1e-4 to 1e4; or
         the name of a protocol: ``"clip"`` (97 values, 1e-6 to 1e6), ``"dinov2"`` (45 values, 1e-6
@@ -133,10 +134,17 @@ def softmax_regression_path(
         problem = rows.problem(fit_intercept=fit_intercept, standardize=standardize)
         return dict(Path(problem, tol, max_iter).fits(np.unique(values)))
 
-    with ranks_of(group, timeout=timeout) as ranks:
+    places: Places
+    if cluster.is_collection(X):
+        parts = cluster.parts_of(X, y, sample_weight, device)
+        places = cluster.ClusterPlaces(parts, timeout, memory_budget)
+        fits, classes = solved_over(places, settings, optima)
+    else:
         check_own = partial(_own_rows, X, y, sample_weight, device, memory_budget)
-        fits, classes = solved_by_ranks(ranks, check_own, settings, optima)
-    if ranks.rank == 0:
+        with ranks_of(group, timeout=timeout) as ranks:
+            places = RankPlaces(ranks, check_own, rows_in(X))
+            fits, classes = solved_over(places, settings, optima)
+    if places.is_first:
         for C, fit in fits.items():
             warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
     chosen = [fits[value] for value in values.tolist()]

@@ -59,8 +59,9 @@ def own_rows(
     symmetric: bool,
     memory_budget: int | None,
     first_row: int = 0,
+    beside: Reader | None = None,
 ) -> OwnRows:
-    """Leave out the classes without weight."""
+    """Leave out the classes without weight; ``beside`` is a reader of the same features."""
     layout = Layout(found.counted, checks.flag(symmetric, "symmetric"))
     counted = found.without(~layout.counted)
     reader = reader_of(
@@ -70,6 +71,7 @@ def own_rows(
         len(counted.classes),
         checks.memory_budget(memory_budget),
         first_row=first_row,
+        beside=beside,
     )
     return OwnRows(reader, counted.classes, found.classes, layout)
 

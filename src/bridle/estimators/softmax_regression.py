@@ -16,7 +16,7 @@ from bridle.estimators import cluster, model_file
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.estimators.problem import OwnRows, Problem
-from bridle.estimators.shares import Settings, solved_by_ranks
+from bridle.estimators.shares import Places, RankPlaces, Settings, rows_in, solved_over
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.objective import Objective
 from bridle.fit.problem.targets import ClassWeight
@@ -207,27 +207,22 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
             problem = rows.problem(fit_intercept=self.fit_intercept, standardize=self.standardize)
             return self._optimum(problem, problem.at(C), tol, reporter, checkpoint)
 
+        places: Places
         if cluster.is_collection(X):
-            if self.device is not None:
-                raise checks.InputError.of(
-                    "device",
-                    expected="None for rows on a cluster, whose workers make the products",
-                    found=repr(self.device),
-                )
-            parts = cluster.parts_of(X, y, sample_weight)
+            parts = cluster.parts_of(X, y, sample_weight, self.device)
             self._features(parts.empty, reset=True, least=0)
-            found, classes = cluster.solved_on_cluster(parts, settings, optimum, timeout)
-            is_first = True
+            places = cluster.ClusterPlaces(parts, timeout, self.memory_budget)
+            found, classes = solved_over(places, settings, optimum)
         else:
             with ranks_of(group, timeout=timeout) as ranks:
                 least = 1 if ranks.size == 1 else 0
                 check_own = partial(self._part, X, y, sample_weight, least=least)
-                found, classes = solved_by_ranks(ranks, check_own, settings, optimum)
-                is_first = ranks.rank == 0
+                places = RankPlaces(ranks, check_own, rows_in(X))
+                found, classes = solved_over(places, settings, optimum)
         self.classes_ = classes
         self.coef_, self.intercept_ = found.coef, found.intercept
         self.n_iter_, self.fit_report_ = found.iterations, found.report
-        if is_first:
+        if places.is_first:
             warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 

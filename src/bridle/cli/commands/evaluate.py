@@ -16,7 +16,7 @@ from bridle.cli.options.judging import Judging
 from bridle.cli.options.judging import judging as judging_options
 from bridle.cli.options.output import Json, Page
 from bridle.cli.options.output import page as page_options
-from bridle.cli.options.panels import DATA
+from bridle.cli.options.panels import DATA, JUDGING
 from bridle.cli.options.reading import reading as reading_options
 from bridle.cli.options.source import Arrays, Target
 from bridle.data import Reading
@@ -26,7 +26,9 @@ EXAMPLES = (
     "bridle evaluate --model reviews-model test.csv",
     "bridle evaluate ours.csv theirs.csv --report report.html",
     "bridle evaluate answers.csv --slices site,year --costs costs.csv",
+    "torchrun --nproc-per-node 4 -m bridle evaluate --model model shards/",
 )
+DEFAULT_TIMEOUT = 60.0  # seconds, of `bridle.ranks`
 
 
 @with_options(
@@ -58,17 +60,29 @@ def evaluate(
     reading: Reading,
     report: Page,
     json: Json = False,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Under torchrun, where each of several processes judges a part of the samples: "
+            "seconds without a sign of life after which one counts as lost.",
+            metavar="SECONDS",
+            rich_help_panel=JUDGING,
+        ),
+    ] = DEFAULT_TIMEOUT,
 ) -> None:
     """Judge answers: cross-entropy, calibration, accuracy, surprises.
 
-    Those of any model in a file, or of a model of ours on data.
+    Those of any model in a file, or of a model of ours on data. Under torchrun each process judges
+    a part of the samples, and the first prints and writes what they found together.
     """
+    checks.positive(timeout, "--timeout")
     refuse_two_truths(labels, target, arrays)
-    from bridle.cli import comparing_answers, evaluating
+    from bridle.cli import comparing_answers, evaluating, ranks
 
     if len(data) > 1:
         if model is not None:
             raise checks.InputError(f"--model: expected one file of data, found {len(data)}")
+        ranks.refuse("several files of answers, which are compared row by row")
         if judging.costs is not None:
             raise checks.InputError(f"--costs: expected one file of answers, found {len(data)}")
         comparing_answers.compare(
@@ -94,4 +108,5 @@ def evaluate(
         reading=reading,
         report=report,
         json=json,
+        timeout=timeout,
     )

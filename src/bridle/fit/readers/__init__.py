@@ -39,11 +39,23 @@ def reader_of(
     memory_budget: int | None = None,
     *,
     first_row: int = 0,
+    beside: Reader | None = None,
 ) -> DenseReader | SparseReader | TensorReader:
     """Return the reader of some features, with class indices (N,) or distributions (N, K).
 
-    ``first_row`` is the number of their first row, where others lie elsewhere.
+    ``first_row`` is the number of their first row, where others lie elsewhere; ``beside`` is
+    another reader of the same features, which need not be laid out once more.
     """
+    if features.is_sparse and isinstance(beside, SparseReader):
+        return SparseReader(
+            features,
+            target,
+            sample_weight,
+            classes,
+            memory_budget,
+            first_row=first_row,
+            layout=beside.layout,
+        )
     kind: type[DenseReader | SparseReader | TensorReader] = DenseReader
     if features.is_sparse:
         kind = SparseReader

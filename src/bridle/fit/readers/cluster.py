@@ -11,14 +11,13 @@ import copy
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from bridle import checks
-from bridle.fit.readers.ranks import facts_of_all
+from bridle.fit.readers.ranks import Asked, answers_of_place, facts_of_all, merged_answers
 from bridle.fit.readers.reader import Reader
 from bridle.fit.requests import Facts, Question
 from bridle.ranks import ClusterError
@@ -33,18 +32,13 @@ _LARGE_TASK = "distributed.admin.large-graph-warning-threshold"
 
 
 class ClusterReader(Reader):
-    """The rows of all parts, as the solver sees them; each part is a reader on a worker."""
+    """The rows of all parts, as the solver sees them."""
 
-    def __init__(
-        self, client: Client, readers: Sequence[Future], names: Sequence[str],
-        memory_budget: int, timeout: float,
-    ) -> None:  # fmt: skip
-        self._client, self._readers, self._timeout = client, list(readers), timeout
-        self._names = list(names)
-        facts = results_of(client, client.map(_facts, self._readers, pure=False), timeout)
+    def __init__(self, facts: Facts, memory_budget: int, place: int, parts: PartReaders) -> None:
         # A part's residuals are kept for the very question that came before: here, none is.
-        self.facts = replace(facts_of_all(facts), keeps_residuals=False)
+        self.facts = replace(facts, keeps_residuals=False)
         self.memory_budget = memory_budget
+        self._place, self._parts = place, parts
 
     def blocks(self, question: Question[Any]) -> Iterator[Any]:
         """Rows are never here: only sums are."""
@@ -52,21 +46,54 @@ class ClusterReader(Reader):
 
     def answer(self, question: Question[Any]) -> Any:
         """Return the answer of all parts."""
+        return self._parts.answers([(self._place, question)])[0]
+
+    def answer_together(self, asked: Sequence[tuple[Any, Question[Any]]]) -> list[Any]:
+        """Return the answers of all parts: a task for each part answers all that is asked."""
+        return self._parts.answers([(reader._place, question) for reader, question in asked])
+
+    def shares_passes_with(self, other: Reader) -> bool:
+        """Tell whether the same tasks answer for both."""
+        return isinstance(other, ClusterReader) and other._parts is self._parts
+
+    def threads(self) -> AbstractContextManager[Any]:
+        """Leave them alone: the products are the workers'."""
+        return nullcontext()
+
+
+class PartReaders:
+    """The readers that each part has on a worker, as many and in one order in all of them."""
+
+    def __init__(
+        self, client: Client, readers: Sequence[Future], names: Sequence[str], timeout: float
+    ) -> None:
+        self._client, self._readers, self._timeout = client, list(readers), timeout
+        self._names = list(names)
+
+    def of_all_rows(self, memory_budget: int) -> list[Reader]:
+        """Return the readers of all parts together, which share the memory of the solver."""
+        of_parts = self._results(self._client.map(_facts, self._readers, pure=False))
+        facts = [facts_of_all(each) for each in zip(*of_parts, strict=True)]
+        budget = max(1, memory_budget // len(facts))
+        return [ClusterReader(each, budget, place, self) for place, each in enumerate(facts)]
+
+    def answers(self, questions: Asked) -> list[Any]:
+        """Return the sums over the rows of all parts: a task a part, and a tree of merges."""
         client = self._client
         with sys.modules["dask"].config.set({_LARGE_TASK: "1 TiB"}):
-            asked = client.submit(same, question, pure=False)
-        sums = client.map(_answer, self._readers, self._names, question=asked, pure=False)
+            asked = client.submit(same, questions, pure=False)
+        sums = client.map(_answers, self._readers, self._names, asked=asked, pure=False)
         while len(sums) > 1:
             pairs = [sums[place : place + 2] for place in range(0, len(sums), 2)]
             sums = [
                 client.submit(_merged, asked, *pair, pure=False) if len(pair) == 2 else pair[0]
                 for pair in pairs
             ]
-        return results_of(client, sums, self._timeout)[0]
+        found: list[Any] = self._results(sums)[0]
+        return found
 
-    def threads(self) -> AbstractContextManager[Any]:
-        """Leave them alone: the products are the workers'."""
-        return nullcontext()
+    def _results(self, futures: Sequence[Future]) -> list[Any]:
+        return results_of(self._client, futures, self._timeout)
 
 
 def results_of(client: Client, futures: Sequence[Future], timeout: float) -> list[Any]:
@@ -119,24 +146,15 @@ def same(value: Result) -> Result:
     return value
 
 
-def _facts(reader: Reader) -> Facts:
-    return replace(reader.facts, like=np.empty(0))
+def _facts(readers: Sequence[Reader]) -> list[Facts]:
+    return [replace(each.facts, like=np.empty(0)) for each in readers]
 
 
-def _answer(reader: Reader, name: str, question: Question[Any]) -> Any:
-    with reader.threads(), in_part(name):
-        return reader.answer(question)
+def _answers(readers: Sequence[Reader], name: str, asked: Asked) -> list[Any]:
+    with readers[0].threads():
+        return answers_of_place(readers, name, asked)
 
 
-@contextmanager
-def in_part(name: str) -> Iterator[None]:
-    """Say in an error which part it was found in."""
-    try:
-        yield
-    except checks.InputError as error:
-        raise error.found_at(name) from None
-
-
-def _merged(question: Any, one: Any, other: Any) -> Any:
+def _merged(asked: Asked, one: list[Any], other: list[Any]) -> list[Any]:
     # A merge may write into its first sums, which Dask may want again where a worker is lost.
-    return question.merge(copy.deepcopy(one), other)
+    return merged_answers(asked, copy.deepcopy(one), other)

@@ -128,12 +128,27 @@ def solved(
             [RanksReader(facts[place], each, place, ask) for place, each in enumerate(own)]
         )
 
+    answers = partial(answers_of_place, own, f"rank {ranks.rank}")
     with own[0].threads():
-        return ranks.led(partial(_answers, own), _merged, lead)
+        return ranks.led(answers, merged_answers, lead)
+
+
+def answers_of_place(readers: Sequence[Reader], name: str, asked: Asked) -> list[Any]:
+    """Return what one place's readers answer, on the host.
+
+    Raises
+    ------
+    InputError
+        What is wrong with a row: which of the place's own it is, and which of all.
+    """
+    try:
+        return _answers(readers, asked)
+    except checks.InputError as error:
+        first_row = readers[0].first_row
+        raise error.found_among(name, first_row, counted_over_all=True) from None
 
 
 def _answers(readers: Sequence[Reader], asked: Asked) -> list[Any]:
-    """Return one rank's answers, on the host."""
     like = readers[0].facts.like
     if not is_tensor(like):
         return readers[0].answer_together([(readers[n], question) for n, question in asked])
@@ -160,7 +175,8 @@ def _point_on_device_of(point: Point, like: Any) -> Point:
     return point._replace(weight=weight, offset=offset)
 
 
-def _merged(asked: Asked, one: list[Any], other: list[Any]) -> list[Any]:
+def merged_answers(asked: Asked, one: list[Any], other: list[Any]) -> list[Any]:
+    """Return the sums of two sets of rows, of each question."""
     return [
         question.merge(*both)  # type: ignore[attr-defined]  # only sums are asked of all
         for (_, question), *both in zip(asked, one, other, strict=True)

@@ -189,11 +189,12 @@ class SparseReader(Reader):
         memory_budget: int | None = None,
         *,
         first_row: int = 0,
+        layout: SparseFeatures | None = None,
     ) -> None:
         self.features, self.target, self.sample_weight = features, target, sample_weight
         self.classes, self.first_row = classes, first_row
         self.memory_budget = memory_budget or block_sizes.default_memory(features)
-        self.layout = prepare_sparse(features, classes, first_row)
+        self.layout = prepare_sparse(features, classes, first_row) if layout is None else layout
         self.facts = facts_of(
             features,
             target,
