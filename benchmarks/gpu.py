@@ -39,7 +39,7 @@ from torch import Tensor
 from bridle import SoftmaxRegression
 from bridle.fit.readers import TensorReader
 from bridle.fit.requests import Values
-from bridle.fit.solvers import quasi_newton
+from bridle.fit.solvers.watch import Watch
 from bridle.torch import functional
 
 DEVICE = "cuda"
@@ -328,7 +328,7 @@ def fit_once(
     parts: dict[str, tuple[int, float]] = {}
     places: list[tuple[Any, str]] = [
         (TensorReader, "answer"),
-        (quasi_newton, "duality_gap"),
+        (Watch, "gap"),
     ]
     before = [getattr(module, name) for module, name in places]
     for (module, name), function in zip(places, before, strict=True):

@@ -234,9 +234,11 @@ SPLIT_COLUMNS = 2**16
 
 # --- class indices on a GPU (Triton): chosen by trial, as benchmarks/gpu.py measures --------------
 
-# Rows of up to so many numbers are one thread's each, so many rows a program. Of 4,000,000 x 10 in
-# float32: 0.83 of a copy's rate; with 64 and 128 rows 0.6 and 0.4. H100.
-FEW_CLASSES = 16
+# Rows of up to so many numbers are one thread's each, so many rows a program; the second limit is
+# for rows that are read four numbers at a time. Of 4,000,000 x 10 in float32: 0.83 of a copy's
+# rate; with 64 and 128 rows 0.6 and 0.4. Of 2,000,000 x 20: 0.86, with four threads a row 0.58.
+# H100.
+FEW_CLASSES = 16, 24
 FEW_CLASSES_ROWS = 32
 
 # Rows of up to so many numbers stay in registers, from the first reading to the gradient. A thread
@@ -246,6 +248,15 @@ FEW_CLASSES_ROWS = 32
 WHOLE_COLUMNS = 4096
 THREAD_BYTES = 128
 FEWEST_THREADS = 4
+
+# Rows of an odd number of numbers, up to so many, in narrower tiles: of 1,212,121 x 33 in float32
+# 0.63 of a copy's rate in place of 0.38; 396,039 x 101 has 0.69 with the wider ones. H100.
+NARROW_COLUMNS = 64
+
+# Fewer rows than these do not fill a device: each is worked on by as many threads as there can be.
+# Read off what a wide row's loop waits for (some 2 µs a tile, 0.6 ms for 1,000,000 numbers); its
+# mend has not been timed.
+FEW_ROWS = 64
 
 # A row of up to so many bytes is read again while it is in cache: one program makes its loss and
 # its gradient. Of wider rows, loss and gradient are made apart, by as many programs as there are

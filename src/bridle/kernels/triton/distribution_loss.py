@@ -55,10 +55,12 @@ class Kept(NamedTuple):
 
 
 @cache
-def loss_tile(columns: int, dtype: torch.dtype, alignment: int) -> Tile:
-    """Return the tile of the kernel; ``alignment`` divides where each row begins."""
+def loss_tile(columns: int, dtype: torch.dtype, alignment: int, *, few_rows: bool = False) -> Tile:
+    """Return the tile of the kernel; see `index_loss.loss_tile`."""
     if columns <= thresholds.WHOLE_COLUMNS:
         return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES // 2)
+    if few_rows:
+        return Tile(1, 2048, 16) if dtype == torch.float64 else Tile(1, 16384, 32)
     return Tile(1, 16384 // max(dtype.itemsize, 2), 8)
 
 
@@ -129,7 +131,7 @@ def _launch(
     to = scores if out is None else out
     strides = scores.stride(0), to.stride(0), loss.target.stride(0)
     alignment = math.gcd(16, classes, *strides)
-    tile = loss_tile(classes, scores.dtype, alignment)
+    tile = loss_tile(classes, scores.dtype, alignment, few_rows=rows < thresholds.FEW_ROWS)
     given = (
         scores,
         strides[0],

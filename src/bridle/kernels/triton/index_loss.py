@@ -63,14 +63,22 @@ def loss_tile(
     *,
     gradient: bool,
     alignment: int = 1,
-    smoothed: bool = False,
+    terms: bool = False,
+    few_rows: bool = False,
 ) -> Tile:
-    """Return the tile of `loss_kernel`; ``alignment`` divides where each row begins."""
+    """Return the tile of `loss_kernel`.
+
+    ``alignment`` divides where each row begins; ``terms`` tells of smoothing or bent scores, and
+    ``few_rows`` of so few that what a program does at a time is all that there is to do.
+    """
     if columns <= thresholds.WHOLE_COLUMNS:
         return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES)
+    if few_rows:
+        width = 16384 if terms else 32768
+        return Tile(1, 4096, 16) if dtype == torch.float64 else Tile(1, width, 32)
     if dtype.itemsize == 2:
-        # Smoothing's sums take so many registers that half as many programs would fit.
-        return Tile(1, 8192 if smoothed else 16384, 8) if gradient else Tile(1, 8192, 4)
+        # Such terms take so many registers that half as many programs would fit.
+        return Tile(1, 8192 if terms else 16384, 8) if gradient else Tile(1, 8192, 4)
     if dtype == torch.float32:
         return Tile(1, 8192, 8) if gradient else Tile(1, 4096, 4)
     return Tile(1, 2048, 4)
@@ -79,9 +87,13 @@ def loss_tile(
 def held_tile(columns: int, dtype: torch.dtype, alignment: int, thread_bytes: int) -> Tile:
     """Return the tile of rows that stay in registers, so many bytes of each with a thread."""
     at_once = min(alignment, 16 // dtype.itemsize)  # numbers that a thread reads at once
-    if columns <= thresholds.FEW_CLASSES:
+    if columns <= thresholds.FEW_CLASSES[0] or (
+        columns <= thresholds.FEW_CLASSES[1] and at_once >= 4
+    ):
         return Tile(thresholds.FEW_CLASSES_ROWS, at_once, 1, columns // at_once)
-    at_once = max(at_once, 16 // max(dtype.itemsize, 4))
+    # Where a row is read number by number, threads side by side share what memory hands out.
+    narrow = alignment == 1 and columns <= thresholds.NARROW_COLUMNS
+    at_once = max(at_once, 2 if narrow else 16 // max(dtype.itemsize, 4))
     most = thread_bytes // max(dtype.itemsize, 4)
     threads = max(thresholds.FEWEST_THREADS, next_power_of_2(math.ceil(columns / most)))
     width = threads * at_once  # of a row
@@ -168,7 +180,8 @@ def losses(
         scores.dtype,
         gradient=out is not None,
         alignment=alignment,
-        smoothed=loss.label_smoothing > 0,
+        terms=loss.label_smoothing > 0 or _is_bent(loss),
+        few_rows=rows < thresholds.FEW_ROWS,
     )
     given = (
         *_matrices(scores, to),
@@ -274,10 +287,14 @@ def _terms(loss: IndexLoss) -> tuple[float, float, float, float]:
     return loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
 
 
+def _is_bent(loss: Any) -> bool:
+    return bool(loss.temperature != 1.0 or loss.softcap > 0)
+
+
 def terms_constants(loss: Any) -> dict[str, Any]:
     """Return which terms there are: a kernel is compiled for them."""
     return {
-        "BENT": loss.temperature != 1.0 or loss.softcap > 0,
+        "BENT": _is_bent(loss),
         "CAPPED": loss.softcap > 0,
         "SMOOTHED": loss.label_smoothing > 0,
         "Z_LOSS": loss.z_loss != 0,
