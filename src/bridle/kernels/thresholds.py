@@ -2,7 +2,8 @@
 
 Each stands with what was measured and the command that measures it again, from the folder above
 ``src``. "AMD" is two cores of an AMD EPYC (family 26, AVX-512), "Intel" two of an Intel Xeon (AMX),
-"H200" one NVIDIA H200. Where a number was chosen without a measurement of its own, that is said.
+"H200" one NVIDIA H200, "H100" one H100. Where a number was chosen without a measurement of its own,
+that is said.
 """
 
 # --- from how many scores on a compiled kernel serves ---------------------------------------------
