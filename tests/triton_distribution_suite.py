@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bridle.checks import InputError
 from bridle.kernels import thresholds
 from bridle.kernels.triton import distribution_loss, launch
 from bridle.kernels.triton.distribution_loss import DistributionLoss
@@ -248,3 +249,68 @@ def test_who_is_served(served: Callable[[bool], None]) -> None:  # noqa: F811
         functional.cross_entropy(scores, target.clone().requires_grad_())
         functional.cross_entropy(scores, target, check=True)
         assert losses.call_count == 1
+
+
+def test_losses_that_are_masked_in_place(served: Callable[[bool], None]) -> None:  # noqa: F811
+    scores, _ = drawn(5, 12, torch.float32)
+    target, mask = torch.softmax(scores.flip(1), dim=1), torch.tensor([1.0, 0, 1, 0, 1])
+    found = []
+    for module in (False, True):
+        served(module)
+        leaf = scores.clone().requires_grad_()
+        losses: Any = functional.cross_entropy(leaf * 1, target, reduction="none", check=False)
+        losses *= mask.to(DEVICE)
+        found.append(torch.autograd.grad(losses.sum(), leaf)[0])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-6)
+
+
+def test_distributions_have_no_index_to_ignore(served: Callable[[bool], None]) -> None:  # noqa: F811
+    served(True)
+    scores, _ = drawn(5, 12, torch.float32)
+    with pytest.raises(InputError, match="ignore_index: expected class indices as target"):
+        functional.cross_entropy(scores, torch.softmax(scores, dim=1), ignore_index=1)
+
+
+@pytest.mark.parametrize("factor", [1, 3])
+def test_a_gradient_in_place_leaves_what_lies_between(
+    factor: int,
+    served: Callable[[bool], None],  # noqa: F811
+) -> None:
+    for soft in (False, True):
+        wide, label = drawn(6, 20, torch.float32)
+        target = torch.softmax(wide[:, :7].flip(1), dim=1) if soft else label % 7
+        found = []
+        for module in (False, True):
+            served(module)
+            memory = wide.clone().requires_grad_()
+            held = memory * 1
+            loss = functional.cross_entropy(held[:, :7], target, inplace=True, check=False)
+            found.append((torch.autograd.grad(factor * loss, memory)[0], held.detach()[:, 7:]))
+        torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=1e-6)
+        assert torch.equal(found[1][1], wide[:, 7:])
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_labels_and_weights_that_lie_apart(
+    head: bool,
+    served: Callable[[bool], None],  # noqa: F811
+) -> None:
+    """A column of a table, and one number for all rows."""
+    scores, labels = drawn(9, 12, torch.float32)
+    table = torch.stack([labels, labels.flip(0)], dim=1)
+    weights = torch.linspace(0.1, 1, 18).to(DEVICE).view(9, 2)
+    weight = torch.linspace(-1, 1, 60).to(DEVICE).view(5, 12).T.contiguous()
+    for target in (table[:, 0], torch.softmax(scores.flip(1), dim=1)):
+        for share in (weights[:, 1], torch.tensor([0.5], device=DEVICE).expand(9)):
+            found = []
+            for module in (False, True):
+                served(module)
+                leaf = (scores[:, :5] if head else scores).clone().requires_grad_()
+                if head:
+                    loss = functional.linear_cross_entropy(
+                        leaf, weight, target, sample_weight=share, check=False
+                    )
+                else:
+                    loss = functional.cross_entropy(leaf, target, sample_weight=share, check=False)
+                found.append((loss.detach(), torch.autograd.grad(loss, leaf)[0]))
+            torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)

@@ -835,15 +835,19 @@ def torch_device(value: Any, name: str) -> Any:
     """Return a device that PyTorch has, with its number where there may be several."""
     torch = require("torch", extra="torch", purpose="a fit on a device")
     try:
-        return torch.empty(0, device=value).device
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).partition("\n")[0]  # PyTorch's own words are many lines
+        device = torch.empty(0, device=value).device
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+        # PyTorch's own words are many lines, and the first of them may list all devices.
+        reason = str(error).partition("\n")[0].partition(". ")[0]
         raise InputError(
             f"{name}: expected one that PyTorch has: {reason}",
             argument=name,
             expected="one that PyTorch has",
             found=str(value),
         ) from None
+    if device.type == "meta":
+        raise InputError.of(name, expected="a device that holds numbers", found="meta")
+    return device
 
 
 def linear_head(

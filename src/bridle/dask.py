@@ -164,6 +164,10 @@ def _parts(
     client: Any, shards: Sequence[str | os.PathLike[str]], target: str | None, timeout: float
 ) -> tuple[Parts, dict[str, Any]]:
     """Return the rows of files, each on a worker, and what is known of the first."""
+    if isinstance(shards, str | os.PathLike):
+        raise checks.InputError.of(
+            "shards", expected="a list of files", found=f"one name, {os.fspath(shards)!r}"
+        )
     if not shards:
         raise checks.InputError.of("shards", expected="at least one file", found="none")
     paths = [os.fspath(each) for each in shards]

@@ -76,10 +76,20 @@ class ClusterError(RuntimeError):
 
 
 class _Failure(NamedTuple):
-    """An error as an answer."""
+    """An error as an answer, and what it was before it told of the rank."""
 
     rank: int | None
     error: checks.InputError | RankError
+    found: checks.InputError | None = None
+
+
+def _of_all(failures: Sequence[_Failure]) -> _Failure:
+    """Return the first of all ranks' failures; without a name where all have found the same."""
+    first = failures[0]
+    same = {str(each.found) for each in failures}
+    if first.found is None or len(same) > 1:
+        return first
+    return first._replace(error=first.found)
 
 
 class _Ended(NamedTuple):
@@ -267,7 +277,7 @@ class Ranks:
             found = self._word(name, 0)
         failures = [each for each in found if isinstance(each, _Failure)]
         if failures:
-            self._fail(failures[0])
+            self._fail(_of_all(failures) if len(failures) == self.size else failures[0])
         return found
 
     def _fail(self, failure: _Failure) -> NoReturn:
@@ -338,8 +348,8 @@ class Ranks:
             return make()
         except checks.InputError as error:
             name = f"rank {self.rank}"
-            is_named = error.place is not None and name in error.place
-            return _Failure(self.rank, error if is_named else error.found_at(name))
+            is_named = error.place is not None and f"{error.place}:".startswith(f"{name}:")
+            return _Failure(self.rank, error if is_named else error.found_at(name), error)
         except RankError as error:
             return _Failure(error.rank, error)
         except Exception as error:

@@ -219,10 +219,21 @@ class Rows:
         return len(rows) * rows.shape[1] * itemsize
 
     def take(self, index: Array) -> Rows:
-        """Return a choice of rows; nothing is read or copied."""
+        """Return a choice of rows; nothing is read or copied.
+
+        Raises
+        ------
+        InputError
+            A number that no row has; below 0 they count from the end.
+        """
         chosen = np.asarray(index)
         if chosen.dtype == np.bool_:
             chosen = np.flatnonzero(chosen)
+        outside = (chosen < -len(self)) | (chosen >= len(self))
+        if outside.any():
+            found = chosen[int(np.argmax(outside))]
+            raise checks.InputError.of("index", expected=f"rows below {len(self)}", found=found)
+        chosen = np.where(chosen < 0, chosen + len(self), chosen)
         chosen = chosen if self._index is None else self._index[chosen]
         return Rows(self._parts, chosen)._with_staging(self._staging)
 
@@ -372,11 +383,10 @@ class Rows:
                 release()
 
     def _fill_gathered(self, chosen: Array, into: Tensor) -> None:
-        rows = np.where(chosen < 0, chosen + self._starts[-1], chosen)
         is_released = any(releaser(array) is not None for array in self._parts)
-        step = _SCATTERED_ROWS if is_released else max(1, len(rows))
-        for begin in range(0, len(rows), step):
-            some = rows[begin : begin + step]
+        step = _SCATTERED_ROWS if is_released else max(1, len(chosen))
+        for begin in range(0, len(chosen), step):
+            some = chosen[begin : begin + step]
             array_of_row = np.searchsorted(self._starts, some, side="right") - 1
             for place in np.unique(array_of_row).tolist():
                 own = np.flatnonzero(array_of_row == place)

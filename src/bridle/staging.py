@@ -50,6 +50,10 @@ class Staging:
         self._row_bytes = max(1, width * kind.itemsize)
         self._idle: list[_Buffers] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the buffers behind: a copy has its own."""
+        return {**self.__dict__, "_idle": []}
+
     def blocks(self, fill: Fill, count: int, rows: int) -> Iterator[tuple[slice, Tensor]]:
         """Yield ``(which rows, they on the device)`` of ``count``, at most ``rows`` at a time.
 
@@ -59,9 +63,10 @@ class Staging:
 
     def whole(self, fill: Fill, count: int) -> Tensor:
         """Return all of ``count`` rows on the device."""
-        for _, block in self._sent(fill, count, count):
-            return block
-        return sys.modules["torch"].empty((0, self._width), dtype=self.kind, device=self.device)
+        block = next(self._sent(fill, count, count), None)
+        if block is not None:
+            return block[1]
+        return _torch().empty((0, self._width), dtype=self.kind, device=self.device)
 
     def _sent(self, fill: Fill, count: int, rows: int) -> Iterator[tuple[slice, Tensor]]:
         if count == 0:
@@ -96,7 +101,6 @@ class _Buffers:
     _pinned = False
 
     def __init__(self, device: Any, width: int, kind: Any) -> None:
-        self._torch: Any = sys.modules["torch"]
         self._device, self._width, self._kind = device, width, kind
         self._on_host: list[Tensor] = []
         self._there: list[Tensor] = []
@@ -104,10 +108,11 @@ class _Buffers:
 
     def begin(self, piece: int, rows: int, *, blocks: int) -> None:
         """Have room for pieces of so many rows, and for one or two blocks, before a pass."""
+        torch = _torch()
         if not _have_room(self._on_host, 2, piece):
             self._on_host.clear()  # before there are others
             self._on_host += [
-                self._torch.empty(
+                torch.empty(
                     (piece, self._width), dtype=self._kind, device="cpu", pin_memory=self._pinned
                 )
                 for _ in range(2)
@@ -115,7 +120,7 @@ class _Buffers:
         if not _have_room(self._there, blocks, rows):
             self._there.clear()
             self._there += [
-                self._torch.empty((rows, self._width), dtype=self._kind, device=self._device)
+                torch.empty((rows, self._width), dtype=self._kind, device=self._device)
                 for _ in range(blocks)
             ]
 
@@ -146,15 +151,15 @@ class _PinnedBuffers(_Buffers):
 
     def __init__(self, device: Any, width: int, kind: Any) -> None:
         super().__init__(device, width, kind)
-        cuda = self._torch.cuda
+        cuda = _torch().cuda
         self._stream = cuda.Stream(device)
         self._computing = cuda.current_stream(device)
-        self._sent = [cuda.Event(), cuda.Event()]
+        self._copied = [cuda.Event(), cuda.Event()]
         self._read = [cuda.Event(), cuda.Event()]
 
     def begin(self, piece: int, rows: int, *, blocks: int) -> None:
         super().begin(piece, rows, blocks=blocks)
-        self._computing = self._torch.cuda.current_stream(self._device)
+        self._computing = _torch().cuda.current_stream(self._device)
         # A block's memory may have been another's, or of a pass that was stopped: still read.
         self._stream.wait_stream(self._computing)
 
@@ -163,12 +168,12 @@ class _PinnedBuffers(_Buffers):
         return super().block(turn)
 
     def send(self, fill: Fill, begin: int, there: Tensor) -> None:
-        sent = self._sent[self._turn]
-        sent.synchronize()
+        copied = self._copied[self._turn]
+        copied.synchronize()
         held = self._filled(fill, begin, len(there))
-        with self._torch.cuda.stream(self._stream):
+        with _torch().cuda.stream(self._stream):
             there.copy_(held, non_blocking=True)
-        sent.record(self._stream)
+        copied.record(self._stream)
         self._turn = 1 - self._turn
 
     def arrive(self) -> None:
@@ -176,6 +181,10 @@ class _PinnedBuffers(_Buffers):
 
     def was_read(self, turn: int) -> None:
         self._read[turn].record(self._computing)
+
+
+def _torch() -> Any:
+    return sys.modules["torch"]
 
 
 def _have_room(tensors: list[Tensor], count: int, rows: int) -> bool:

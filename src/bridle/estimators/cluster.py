@@ -184,7 +184,13 @@ def _delayed_column(
         return np.split(values, np.cumsum(counts)[:-1])
     if hasattr(values, "chunks"):
         own_counts = _counts(values)
-        if counts is not None and own_counts is not None and sum(own_counts) == sum(counts):
+        if counts is not None and own_counts is not None and sum(own_counts) != sum(counts):
+            raise checks.InputError.of(
+                name,
+                expected=f"one entry for each of {sum(counts)} samples of X",
+                found=sum(own_counts),
+            )
+        if counts is not None and own_counts is not None:
             values = values.rechunk({0: counts, **dict.fromkeys(range(1, values.ndim), -1)})
     delayed = list(np.ravel(np.asarray(values.to_delayed(), object)))
     if len(delayed) != parts:

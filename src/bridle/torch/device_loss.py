@@ -70,6 +70,7 @@ def serving_module(scores: Tensor, call: LossCall) -> Any:
         classes > 0
         and _is_constant(target, scores, shape if is_soft else loss_shape)
         and target.dtype != torch.bool
+        and (not is_soft or call.ignore_index == -100)  # which distributions have none of
         and (weight is None or _is_constant(weight, scores, (classes,)))
         # The kernels divide all terms by one number, but class weights do not touch z-loss.
         and (weight is None or not call.z_loss)
@@ -89,12 +90,15 @@ def device_loss(
     ``composed`` is the same function made of operations that can be differentiated twice.
     """
     weight = None if call.weight is None else call.weight.contiguous()
-    share = None if call.sample_weight is None else call.sample_weight.reshape(-1)
+    # The kernels read numbers that lie side by side: a column of labels does not, nor one number
+    # for all rows.
+    share = None if call.sample_weight is None else call.sample_weight.reshape(-1).contiguous()
     terms = call.label_smoothing, call.z_loss, call.temperature, call.softcap
     if call.target.is_floating_point():
         loss = module.DistributionLoss(as_rows(call.target), weight, share, *terms)
     else:
-        loss = module.IndexLoss(call.target.reshape(-1), weight, share, call.ignore_index, *terms)
+        target = call.target.reshape(-1).contiguous()
+        loss = module.IndexLoss(target, weight, share, call.ignore_index, *terms)
     divisor, normalizer = None, 1.0
     if call.reduction == "mean":
         if call.normalizer is None:
@@ -166,8 +170,10 @@ class _DeviceLoss(torch.autograd.Function):
         if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
             if is_batched(factor):
                 return (gradient * factor).to(gradient.dtype), None, None, None, None
-            # Keeping no reference lets autograd take the tensor over instead of copying it.
-            return ctx.module.scale(gradient, factor), None, None, None, None
+            # Keeping no reference lets autograd take the tensor over instead of copying it. In
+            # place, the gradient may have gaps.
+            scale = ctx.module.scale if gradient.is_contiguous() else Tensor.mul_
+            return scale(gradient, factor), None, None, None, None
         if loss_reduction.inplace and gradient is False:
             raise checks.InputError.of("inplace", expected="one backward pass", found="a second")
         scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors
@@ -247,5 +253,5 @@ def _is_constant(value: Any, scores: Tensor, shape: tuple[int, ...]) -> bool:
 def _is_number(normalizer: Any, scores: Tensor) -> bool:
     if isinstance(normalizer, Tensor):
         shape = tuple(normalizer.shape)
-        return normalizer.numel() == 1 and _is_constant(normalizer, scores, shape)
+        return not shape and _is_constant(normalizer, scores, shape)
     return normalizer is None or isinstance(normalizer, int | float)

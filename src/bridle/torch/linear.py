@@ -330,11 +330,12 @@ def _index_losses(
     module, classes = kernels.index_kernels(placeholder(head)), len(head.weight)
     if isinstance(divisor, Tensor):
         divisor = divisor.to(head.features.device)
-    target, block_losses = rows.target, []
+    # The kernels read numbers that lie side by side.
+    target, block_losses = rows.target.contiguous(), []
+    sample_weight = None if rows.sample_weight is None else rows.sample_weight.contiguous()
     if rows.unknown is not None:
         target = target.masked_fill(rows.unknown, classes)  # no class: its row becomes NaN
     for block in blocks(head, plan):
-        sample_weight = rows.sample_weight
         loss = module.IndexLoss(
             target[block.rows],
             rows.weight,

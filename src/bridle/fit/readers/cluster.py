@@ -134,7 +134,9 @@ class _TaskError(Exception):
 def _of_task(distributed: Any, error: BaseException) -> BaseException:
     if isinstance(error, distributed.KilledWorker):
         return ClusterError(f"workers were lost again and again: {error}")
-    return error
+    # The client keeps what a task raised: its traceback would keep all that was asked of the
+    # cluster, and that what is there.
+    return copy.copy(error)
 
 
 def _without_workers(timeout: float) -> ClusterError:

@@ -49,9 +49,9 @@ class DistributionLoss(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What forward keeps of each row for backward: nothing that counts, it is made again."""
+    """What forward keeps of each row for backward: nothing, it is made again."""
 
-    losses: Tensor
+    nothing: Tensor
 
 
 @cache
@@ -100,7 +100,7 @@ def losses(
     dtype = accumulator_dtype(scores.dtype)
     found = torch.empty(scores.shape[0], dtype=dtype, device=scores.device)
     _launch(scores, loss, out, found, None, divisor, normalizer)
-    return found, Kept(found) if keep else None
+    return found, Kept(found.new_empty(0)) if keep else None
 
 
 def write_gradient(
