@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -287,6 +288,21 @@ def test_shards_are_read_by_the_workers(client: Any, digits: Any, tmp_path: Path
         on_dask.fit(client, paths, **SETTINGS)
     with pytest.raises(checks.InputError, match="shards: expected at least one file"):
         on_dask.fit(client, [], **SETTINGS)
+    with pytest.raises(checks.InputError, match="shards: expected a list of files, found one name"):
+        on_dask.fit_cv(client, str(paths[0]), Cs)
+
+
+def test_a_failed_fit_leaves_nothing_on_the_cluster(client: Any, digits: Any) -> None:
+    X, y, _ = digits
+    broken = X.copy()
+    broken[1_000, 3] = np.nan
+    left = []
+    for _ in range(3):
+        with pytest.raises(checks.InputError):
+            SoftmaxRegression().fit(da.from_array(broken, chunks=(400, 64)), y)
+        gc.collect()
+        left.append(len(client.futures))
+    assert left[2] == left[1] == left[0]
 
 
 @pytest.mark.usefixtures("client")
@@ -306,7 +322,7 @@ def test_what_is_wrong_is_said(digits: Any) -> None:
             each.fit(whole_sparse, y)
     with pytest.raises(checks.InputError, match="y: expected one entry for each of 1797 samples"):
         model.fit(whole, y[:-1])
-    with pytest.raises(checks.InputError, match="y: expected the 4 parts of X, found 2 parts"):
+    with pytest.raises(checks.InputError, match="each of 1797 samples of X, found 1000"):
         model.fit(whole, da.from_array(y[:1000], chunks=500))
     with pytest.raises(checks.InputError, match="at least two classes, found one class"):
         model.fit(whole, np.zeros(len(y)))

@@ -7,15 +7,18 @@ over while it is still read, or read before it is there, shows as a wrong number
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
-from bridle import staging
+from bridle import InputError, staging
+from bridle.rows import Rows
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is an extra")
 WIDTH = 3
@@ -219,3 +222,24 @@ def _counting(played: Played, number: int) -> staging.Fill:
 
 def _rows_of(number: int, begin: int, end: int) -> Any:
     return (1000 * number + torch.arange(begin, end))[:, None].expand(-1, WIDTH)
+
+
+def test_rows_on_their_way_are_copied_without_their_buffers() -> None:
+    rows = Rows([np.arange(12.0).reshape(6, 2)]).streamed_to("cpu")
+    for again in (rows, copy.deepcopy(rows), copy.deepcopy(copy.deepcopy(rows))):
+        found = [block.clone() for _, block in again.tensor_blocks(4, np.dtype(np.float64))]
+        assert torch.equal(torch.cat(found), torch.arange(12.0).double().view(6, 2))
+    assert rows._staging is not None
+    assert rows._staging._idle
+    assert not copy.deepcopy(rows._staging)._idle
+
+
+def test_numbers_of_rows() -> None:
+    parts = [np.arange(6.0).reshape(3, 2), np.arange(6.0, 12).reshape(3, 2)]
+    for rows in (Rows(parts), Rows(parts).streamed_to("cpu")):
+        chosen = rows.take(np.array([-1, 0, 3]))
+        np.testing.assert_array_equal(chosen.to_array()[:, 0], [10, 0, 6])
+        np.testing.assert_array_equal(chosen.take(np.array([-1])).to_array()[:, 0], [6])
+        for wrong in (6, -7):
+            with pytest.raises(InputError, match=f"index: expected rows below 6, found {wrong}"):
+                rows.take(np.array([0, wrong]))

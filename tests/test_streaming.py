@@ -247,9 +247,13 @@ ON_DEVICES = pytest.mark.parametrize(
 @ON_DEVICES
 def test_a_device_that_will_not_do(digits: Any, fit: Any) -> None:
     X, y = (part[:50] for part in digits)
-    for device in ("nowhere", 1.5, "cuda" if not torch.cuda.is_available() else "cuda:99"):
-        with pytest.raises(InputError, match="device: expected one that PyTorch has: "):
+    absent = "cuda" if not torch.cuda.is_available() else "cuda:99"
+    for device in ("nowhere", 1.5, absent, "hpu", "mps:99"):
+        with pytest.raises(InputError, match="device: expected one that PyTorch has: ") as raised:
             fit(X, y, device)
+        assert len(str(raised.value)) < 400
+    with pytest.raises(InputError, match="device: expected a device that holds numbers, found m"):
+        fit(X, y, "meta")
     with pytest.raises(InputError, match="device: expected dense features on cpu, found sparse"):
         fit(sparse.csr_array(X), y, "cpu")
 

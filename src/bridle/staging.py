@@ -66,7 +66,7 @@ class Staging:
         block = next(self._sent(fill, count, count), None)
         if block is not None:
             return block[1]
-        return _torch().empty((0, self._width), dtype=self.kind, device=self.device)
+        return sys.modules["torch"].empty((0, self._width), dtype=self.kind, device=self.device)
 
     def _sent(self, fill: Fill, count: int, rows: int) -> Iterator[tuple[slice, Tensor]]:
         if count == 0:
@@ -101,6 +101,7 @@ class _Buffers:
     _pinned = False
 
     def __init__(self, device: Any, width: int, kind: Any) -> None:
+        self._torch: Any = sys.modules["torch"]
         self._device, self._width, self._kind = device, width, kind
         self._on_host: list[Tensor] = []
         self._there: list[Tensor] = []
@@ -108,11 +109,10 @@ class _Buffers:
 
     def begin(self, piece: int, rows: int, *, blocks: int) -> None:
         """Have room for pieces of so many rows, and for one or two blocks, before a pass."""
-        torch = _torch()
         if not _have_room(self._on_host, 2, piece):
             self._on_host.clear()  # before there are others
             self._on_host += [
-                torch.empty(
+                self._torch.empty(
                     (piece, self._width), dtype=self._kind, device="cpu", pin_memory=self._pinned
                 )
                 for _ in range(2)
@@ -120,7 +120,7 @@ class _Buffers:
         if not _have_room(self._there, blocks, rows):
             self._there.clear()
             self._there += [
-                torch.empty((rows, self._width), dtype=self._kind, device=self._device)
+                self._torch.empty((rows, self._width), dtype=self._kind, device=self._device)
                 for _ in range(blocks)
             ]
 
@@ -151,7 +151,7 @@ class _PinnedBuffers(_Buffers):
 
     def __init__(self, device: Any, width: int, kind: Any) -> None:
         super().__init__(device, width, kind)
-        cuda = _torch().cuda
+        cuda = self._torch.cuda
         self._stream = cuda.Stream(device)
         self._computing = cuda.current_stream(device)
         self._copied = [cuda.Event(), cuda.Event()]
@@ -159,7 +159,7 @@ class _PinnedBuffers(_Buffers):
 
     def begin(self, piece: int, rows: int, *, blocks: int) -> None:
         super().begin(piece, rows, blocks=blocks)
-        self._computing = _torch().cuda.current_stream(self._device)
+        self._computing = self._torch.cuda.current_stream(self._device)
         # A block's memory may have been another's, or of a pass that was stopped: still read.
         self._stream.wait_stream(self._computing)
 
@@ -171,7 +171,7 @@ class _PinnedBuffers(_Buffers):
         copied = self._copied[self._turn]
         copied.synchronize()
         held = self._filled(fill, begin, len(there))
-        with _torch().cuda.stream(self._stream):
+        with self._torch.cuda.stream(self._stream):
             there.copy_(held, non_blocking=True)
         copied.record(self._stream)
         self._turn = 1 - self._turn
@@ -181,10 +181,6 @@ class _PinnedBuffers(_Buffers):
 
     def was_read(self, turn: int) -> None:
         self._read[turn].record(self._computing)
-
-
-def _torch() -> Any:
-    return sys.modules["torch"]
 
 
 def _have_room(tensors: list[Tensor], count: int, rows: int) -> bool:
