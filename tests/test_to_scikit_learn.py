@@ -175,6 +175,16 @@ def test_names_of_features_are_theirs_too() -> None:
     assert not hasattr(SoftmaxRegression().fit(X, y).to_sklearn(), "feature_names_in_")
 
 
+def test_features_in_float32_have_the_same_answers_to_their_rounding() -> None:
+    X, y = data(3)
+    single = X.astype(np.float32)
+    model = SoftmaxRegression().fit(single, y)
+    found = model.to_sklearn().predict_proba(single)
+    np.testing.assert_allclose(found, model.predict_proba(single), rtol=0, atol=1e-6)
+    exact = model.predict_proba(single.astype(np.float64))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("refit", [False, True])
 @pytest.mark.parametrize("classes", [2, 3])
