@@ -9,6 +9,7 @@ file                        subject
 ``softmax_regression.py``   the classifier that is fitted to its proven optimum
 ``path.py``                 the same problem at many strengths of its penalty
 ``cross_validation.py``     the best of them by cross-validation
+``to_scikit_learn.py``      either of them as scikit-learn's ``LogisticRegression``, fitted
 ``network_classifier.py``   the classifier with hidden layers
 ``network_settings.py``     its parameters and arguments, checked
 ``network_targets.py``      what its targets are: labels, distributions, several labels a sample

@@ -394,6 +394,33 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         )
         return router
 
+    def to_sklearn(self) -> Any:
+        """Return the classifier at `C_` as scikit-learn's `LogisticRegression`, fitted.
+
+        See `SoftmaxRegression.to_sklearn`. Without `refit` its weights are the folds' mean, as
+        ours.
+
+        Returns
+        -------
+        sklearn.linear_model.LogisticRegression
+            With the parameter ``C`` that was chosen.
+
+        Raises
+        ------
+        NotFittedError
+            There was no fit.
+
+        Warns
+        -----
+        UserWarning
+            ``standardize=True``, whose penalty no ``C`` of scikit-learn's stands for. The answers
+            are the same.
+        """
+        from bridle.estimators.to_scikit_learn import logistic_regression
+
+        check_is_fitted(self)
+        return logistic_regression(self, self.C_, self.n_iter_)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model; `SoftmaxRegression.load` reads it.
 

@@ -161,12 +161,20 @@ def _own_rows(
     X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None, device: Any,
     memory_budget: int | None,
 ) -> tuple[Rows, FitTarget, tuple[str, ...]]:  # fmt: skip
-    features, names = rows_of(X), tuple(map(str, getattr(X, "columns", ())))
+    features, names = rows_of(X), _names_of(X)
     if features is None:
         features = Rows([X if hasattr(X, "ndim") else np.asarray(X)])
     target = target_of_part(on_host(y), on_host(sample_weight), len(features))
     budget = checks.memory_budget(memory_budget)
     return placed(features, device, memory_budget=budget), target, names
+
+
+def _names_of(X: Features) -> tuple[str, ...]:
+    """Return what a table's columns are called; nothing of an array."""
+    columns: Any = getattr(X, "columns", ())
+    if isinstance(columns, list) and not all(isinstance(name, str) for name in columns):
+        columns = getattr(X, "column_names", ())  # Arrow's `columns` are the data
+    return tuple(map(str, columns))
 
 
 def strengths(Cs: str | int | npt.ArrayLike) -> Array:

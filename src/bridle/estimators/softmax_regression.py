@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators import cluster, model_file
@@ -225,6 +226,52 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         if places.is_first:
             warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
+
+    def to_sklearn(self) -> Any:
+        """Return the same classifier as scikit-learn's `LogisticRegression`, fitted.
+
+        No fit is run: its weights are copies of these, for two `symmetric` classes their
+        difference. Of features in float64 its answers are the same to rounding; so whatever takes
+        a `LogisticRegression` (skl2onnx, skops, MLflow) takes this.
+
+        Its parameters tell the problem that was solved: ``C`` is that of scikit-learn's objective,
+        twice ours for two `symmetric` classes and divided by the square of a number as
+        `standardize`; ``C=numpy.inf`` is ``penalty=None`` before scikit-learn 1.8. Its ``tol``
+        bounds a gradient, ours a proven gap: it keeps scikit-learn's default.
+
+        Returns
+        -------
+        sklearn.linear_model.LogisticRegression
+            With ``classes_``, ``coef_``, ``intercept_``, ``n_iter_``, ``n_features_in_`` and, where
+            the features had names, ``feature_names_in_``.
+
+        Raises
+        ------
+        NotFittedError
+            There was no fit.
+
+        Warns
+        -----
+        UserWarning
+            ``standardize=True``, whose penalty no ``C`` of scikit-learn's stands for. The answers
+            are the same.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = SoftmaxRegression(C=10.0).fit(X, y)
+        >>> theirs = model.to_sklearn()
+        >>> theirs
+        LogisticRegression(C=10.0, max_iter=1000)
+        >>> bool(np.abs(theirs.predict_proba(X) - model.predict_proba(X)).max() < 1e-12)
+        True
+        """
+        from bridle.estimators.to_scikit_learn import logistic_regression
+
+        check_is_fitted(self)
+        return logistic_regression(self, checks.positive(self.C, "C", infinite=True), self.n_iter_)
 
     def _optimum(
         self, problem: Problem, objective: Objective, tol: float, reporter: Reporter,

@@ -1,0 +1,78 @@
+"""A fitted softmax regression as scikit-learn's own `LogisticRegression`, without a fit."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import check_is_fitted
+
+from bridle import checks
+from bridle.estimators.softmax_classifier import SoftmaxClassifier
+
+Array = npt.NDArray[Any]
+
+
+def logistic_regression(model: SoftmaxClassifier, C: float, n_iter: int) -> Any:
+    """Return a classifier with linear scores as a fitted `LogisticRegression`.
+
+    Parameters
+    ----------
+    model : SoftmaxRegression or SoftmaxRegressionCV
+        What was fitted.
+    C : float
+        The strength that its weights are the optimum for.
+    n_iter : int
+        The steps that found them.
+    """
+    check_is_fitted(model)
+    settings = model.get_params(deep=False)
+    # Two vectors (−w, w) / 2 have half the squares of their difference, which is penalised there.
+    difference = 2.0 if len(model.coef_) == len(model.classes_) == 2 else 1.0
+    told = _penalty(C * difference / _common_scale(settings["standardize"]) ** 2)
+    for name in ("fit_intercept", "class_weight", "max_iter", "verbose"):
+        told[name] = settings[name]
+    theirs = LogisticRegression(**told, warm_start=settings.get("warm_start", False))
+    theirs.classes_ = model.classes_.copy()
+    theirs.coef_, theirs.intercept_ = _weights(model)
+    theirs.n_iter_ = np.array([n_iter], dtype=np.int32)
+    theirs.n_features_in_ = int(model.coef_.shape[1])
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None:
+        theirs.feature_names_in_ = np.array(names, dtype=object)
+    return theirs
+
+
+def _common_scale(standardize: bool | float) -> float:
+    """Return what all features are divided by for the penalty; their own scales have no ``C``."""
+    found = checks.flag_or_positive(standardize, "standardize")
+    if found is True:
+        warnings.warn(
+            "standardize=True: scikit-learn's penalty knows no scale for each feature. The "
+            "weights, and so all answers, are the same, but the parameter C is that of "
+            "standardized features: to fit again by scikit-learn, put a StandardScaler before it",
+            UserWarning,
+            stacklevel=4,
+        )
+    return 1.0 if isinstance(found, bool) else float(found)
+
+
+def _penalty(C: float) -> dict[str, Any]:
+    """Return the parameters that say ``C``; "no penalty" is said differently by the versions."""
+    if math.isfinite(C):
+        return {"C": C}
+    default = inspect.signature(LogisticRegression).parameters["penalty"].default
+    return {"penalty": None} if default == "l2" else {"C": np.inf}
+
+
+def _weights(model: SoftmaxClassifier) -> tuple[Array, Array]:
+    """Return weights and intercepts of their own memory; of two classes scikit-learn has one."""
+    coef, intercept = model.coef_, model.intercept_
+    if len(coef) == len(model.classes_) == 2:
+        return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+    return np.array(coef, order="C"), np.array(intercept)
