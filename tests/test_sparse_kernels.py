@@ -335,7 +335,7 @@ import sys
 import numpy as np
 from scipy import sparse
 from bridle import SoftmaxRegression
-X = random_csr((300, 40), 0.1, np.random.default_rng(0))
+X = sparse.csr_array(sparse.random(300, 40, 0.1, "csr", None, np.random.default_rng(0)))
 SoftmaxRegression().fit(X, np.arange(300) % 3).predict_proba(X)
 print("numba" in sys.modules)
 """
