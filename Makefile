@@ -7,11 +7,22 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 
-.PHONY: help digits test lint types tests format clean
+# The lowest version of every library, in an environment of its own. NumPy 2.0 is built for Python
+# 3.11 and 3.12: `make test-lowest PYTHON=python3.12`, where python3 is a newer one.
+LOWEST := .venv-lowest
+INSTALL_LOWEST := $(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet \
+    --only-binary :all: --constraint constraints-lowest.txt
+# What needs no extra, and what needs one.
+LOWEST_CORE := probabilities information cross_entropy linear estimators imports
+LOWEST_EXTRAS := data tables cli report calibrate judge dask packaging
+TEST_LOWEST = $(LOWEST)/bin/python -m pytest -q -n auto --maxprocesses 4 $(patsubst %,tests/test_%.py,$(1))
+
+.PHONY: help digits test lint types tests test-lowest format clean
 
 help:
 	@echo "make digits   make an environment (0.65 GB) and fit the embedded digits"
 	@echo "make test     make an environment (3 GB) and run every check: lint, types, tests, doctests"
+	@echo "make test-lowest  the same libraries at their lowest versions (0.9 GB), and the tests of them"
 	@echo "make format   write the code in the house's format"
 	@echo "make clean    remove the environment"
 
@@ -33,12 +44,19 @@ types: $(VENV)/.development
 tests: $(VENV)/.development
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
+# First with the core alone, then with the extras. PyTorch's lowest is left out: its build for GPUs
+# takes 7 GB (CONTRIBUTING.md tells how it is tried).
+test-lowest: $(LOWEST)/.core
+	$(call TEST_LOWEST,$(LOWEST_CORE))
+	$(INSTALL_LOWEST) --editable '.[cli,report,parquet,dask]'
+	$(call TEST_LOWEST,$(LOWEST_EXTRAS))
+
 format: $(VENV)/.development
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LOWEST)
 
 $(VENV)/.pip: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +69,12 @@ $(VENV)/.command: $(VENV)/.pip pyproject.toml
 
 $(VENV)/.development: $(VENV)/.pip pyproject.toml
 	$(INSTALL) --editable '.[cli,report,parquet,torch,dask]' --group dev
+	@touch $@
+
+# pip itself is constraints.txt's: older ones know no groups of pyproject.toml.
+$(LOWEST)/.core: constraints.txt constraints-lowest.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet \
+	    --constraint constraints.txt --upgrade pip
+	$(INSTALL_LOWEST) --editable . --group test
 	@touch $@

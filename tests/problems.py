@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
+from scipy import sparse
 
 import oracle
 
@@ -15,6 +16,15 @@ Array = npt.NDArray[Any]
 
 SIZES = st.sampled_from([1, 2, 3, 5, 7, 13])
 INDEX_DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+
+
+def random_csr(shape: tuple[int, int], density: float, generator: np.random.Generator) -> Any:
+    """Return a sparse array of random places and numbers.
+
+    Through SciPy's older function, which takes the generator by its place: its name is another one
+    in SciPy 1.13 than today.
+    """
+    return sparse.csr_array(sparse.random(*shape, density, "csr", None, generator))
 
 
 @dataclass

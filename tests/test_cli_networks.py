@@ -27,6 +27,7 @@ from bridle.cli.network_training import units_of
 from bridle.networks import Epoch
 from bridle.networks.samples import numbers
 from bridle.networks.units import chosen
+from problems import random_csr
 
 MNIST = Path(__file__).parents[2] / "shared/data/mnist10k"
 FAST = ("--epochs", "2")
@@ -353,7 +354,7 @@ def test_a_constant_of_any_size_is_nothing_to_a_network() -> None:
 def test_sparse_files_are_scaled_and_stay_sparse(command: Command, tmp_path: Path) -> None:
     random = np.random.default_rng(5)
     y = random.integers(0, 3, 150)
-    X = sparse.random_array((150, 40), density=0.2, rng=random, format="csr") * 1e4
+    X = random_csr((150, 40), 0.2, random) * 1e4
     X = sparse.csr_array(sparse.hstack([X, sparse.csr_array(np.eye(3)[y] * 1e-3)]))
     path = tmp_path / "train.svmlight"
     dump_svmlight_file(X, y, str(path), zero_based=True)

@@ -32,6 +32,7 @@ from sklearn.datasets import dump_svmlight_file
 
 from bridle.checks import InputError, MissingExtraError
 from bridle.data import Dataset, load
+from problems import random_csr
 
 Array = npt.NDArray[Any]
 
@@ -299,7 +300,7 @@ def test_svmlight(tmp_path: Path, ending: str, zero_based: bool) -> None:
 
 @pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr", "dia"])
 def test_sparse_npz(tmp_path: Path, layout: str) -> None:
-    matrix = sparse.random_array((7, 5), density=0.3, rng=np.random.default_rng(0))
+    matrix = random_csr((7, 5), 0.3, np.random.default_rng(0))
     sparse.save_npz(tmp_path / "a.npz", matrix.asformat(layout))
     labels = written(tmp_path / "l.txt", "\n".join(NAMES))
     dataset = load(str(tmp_path / "a.npz"), labels=labels)
@@ -835,7 +836,11 @@ BROKEN_BINARY: dict[str, tuple[str, bytes, str]] = {
     ),
     "npy of the future": ("a.npy", b"\x93NUMPY\x09\0" + b"0" * 99, "version 9.0"),
     "npz of other files": ("a.npz", b"PK\5\6" + b"\0" * 18, "found no array"),
-    "safetensors length": ("a.safetensors", struct.pack("<Q", 2**62) + b"{}", "header too large"),
+    "safetensors length": (
+        "a.safetensors",
+        struct.pack("<Q", 2**62) + b"{}",
+        "Error while deserializing header: ",
+    ),
     "safetensors list": ("a.safetensors", tensors_bytes([]), "cannot be read as safetensors"),
     "safetensors nothing": ("a.safetensors", tensors_bytes({}), "found no array"),
     "safetensors beyond": (
@@ -948,8 +953,9 @@ def test_a_zip_that_lies_about_a_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"format": b"csr", "indices": [0, 99], "indptr": [0, 1, 2]}, "indices must be < 3"),
-        ({"format": b"csr", "indices": [0, -5], "indptr": [0, 1, 2]}, "indices must be >= 0"),
+        # The first two end in SciPy's own words, which begin otherwise in each version.
+        ({"format": b"csr", "indices": [0, 99], "indptr": [0, 1, 2]}, "must be < 3"),
+        ({"format": b"csr", "indices": [0, -5], "indptr": [0, 1, 2]}, "must be >= 0"),
         ({"format": b"csr", "indices": [0, 1], "indptr": [0, 10**9, 2]}, "cannot be read"),
         ({"format": b"csc", "indices": [0, 99], "indptr": [0, 1, 1, 2]}, "cannot be read"),
         ({"format": b"coo", "row": [0, -1], "col": [0, 1]}, "cannot be read"),

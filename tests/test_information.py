@@ -261,7 +261,7 @@ def test_unchecked_numbers_are_taken_as_they_are() -> None:
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_logarithms_serve_in_place_of_probabilities(axis: int, dtype: np.dtype[Any]) -> None:
     rng = np.random.default_rng(6)
-    scores = [rng.normal(size=(5, 4, 3)).astype(dtype) * 2 for _ in range(2)]
+    scores = [(rng.normal(size=(5, 4, 3)) * 2).astype(dtype) for _ in range(2)]
     log_p, log_q = (bridle.log_softmax(each, axis=axis) for each in scores)
     p, q = (np.exp(oracle.long(each)) for each in (log_p, log_q))
     p, q = (each / each.sum(axis=axis, keepdims=True) for each in (p, q))

@@ -21,6 +21,7 @@ from bridle.networks.costs import PAIRS
 from bridle.networks.epoch import Rule, Samples
 from bridle.networks.training import Plan
 from bridle.rows import Rows
+from problems import random_csr
 
 Array = npt.NDArray[Any]
 
@@ -195,7 +196,7 @@ def test_features_are_not_changed() -> None:
 @pytest.mark.parametrize("spared", [False, True])
 def test_the_features_are_never_made_dense(spared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     count, width = 2000, 30_000  # 480 MB if they were dense
-    X = sparse.random_array((count, width), density=3e-4, rng=RANDOM, format="csr")
+    X = random_csr((count, width), 3e-4, RANDOM)
     y = np.arange(count) % 3
     quick(max_epochs=1).fit(CSR, LABELS)  # what compiling takes is not the features'
 
@@ -221,7 +222,7 @@ def test_small_is_what_numpy_trains_in_a_second() -> None:
     """The work of a step beside sparse features is that of its weights, not of the features."""
 
     def is_small(count: int, width: int, stored: float) -> bool:
-        features = sparse.random_array((count, width), density=stored, rng=RANDOM, format="csr")
+        features = random_csr((count, width), stored, RANDOM)
         labels = np.zeros(count, np.int64)
         samples = Samples(features, labels, np.zeros((0, 2)), np.ones(count))
         kind = Kind("sigmoid", "softmax", "log_likelihood", 0.0, 0.0)

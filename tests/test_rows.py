@@ -17,6 +17,7 @@ from bridle import InputError
 from bridle.data import load
 from bridle.mapped import releaser
 from bridle.rows import Rows
+from problems import random_csr
 
 
 def joined(rows: Any, size: Any, dtype: Any = None) -> Any:
@@ -161,7 +162,7 @@ def test_only_mapped_files_without_changes_are_given_back(tmp_path: Any, monkeyp
 
 
 def test_blocks_of_sparse_rows_are_views() -> None:
-    matrix = sparse.random_array((11, 7), density=0.5, format="csr", rng=np.random.default_rng(0))
+    matrix = random_csr((11, 7), 0.5, np.random.default_rng(0))
     blocks = list(Rows([matrix]).blocks(4))
     assert [block.shape for _, block in blocks] == [(4, 7), (4, 7), (3, 7)]
     assert all(np.shares_memory(block.data, matrix.data) for _, block in blocks)

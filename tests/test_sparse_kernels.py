@@ -27,6 +27,7 @@ from bridle.kernels.numba import sparse as cpu_sparse
 from bridle.kernels.numpy import reference
 from bridle.kernels.numpy import sparse as sparse_reference
 from bridle.rows import Rows
+from problems import random_csr
 
 Array = npt.NDArray[Any]
 
@@ -143,7 +144,7 @@ class TestCurvature:
 
 def sparse_problem(seed: int, rows: int, width: int, classes: int) -> Any:
     generator = np.random.default_rng(seed)
-    X = sparse.random_array((rows, width), density=0.2, rng=generator, format="csr")
+    X = random_csr((rows, width), 0.2, generator)
     scores = X @ generator.normal(size=(width, classes)) * 4
     y = (scores + generator.gumbel(size=scores.shape)).argmax(axis=1)
     y[:classes] = np.arange(classes)
@@ -317,7 +318,7 @@ def test_statistics_are_those_of_the_dense_features(compiled: bool) -> None:
 def test_nothing_is_ever_dense() -> None:
     # Dense, these features would take 800 MB; their parameters take 3.2 MB.
     generator = np.random.default_rng(0)
-    X = sparse.random_array((2_000, 50_000), density=2e-4, rng=generator, format="csr")
+    X = random_csr((2_000, 50_000), 2e-4, generator)
     y = generator.integers(8, size=2_000)
     tracemalloc.start()
     try:
@@ -334,7 +335,7 @@ import sys
 import numpy as np
 from scipy import sparse
 from bridle import SoftmaxRegression
-X = sparse.random_array((300, 40), density=0.1, format="csr", rng=np.random.default_rng(0))
+X = sparse.csr_array(sparse.random(300, 40, 0.1, "csr", None, np.random.default_rng(0)))
 SoftmaxRegression().fit(X, np.arange(300) % 3).predict_proba(X)
 print("numba" in sys.modules)
 """

@@ -141,8 +141,9 @@ def _kernel_target(block: ClassTargets, known: Array) -> Array:
         return np.full(len(block.scores), -1, np.int64)
     if block.target.ndim == 2:
         return block.target
-    indices = block.target if known.all() else np.where(known, block.target, -1)
-    return indices.astype(np.int64, copy=False)
+    # Wide first: an unsigned integer has no −1.
+    indices = block.target.astype(np.int64, copy=False)
+    return indices if known.all() else np.where(known, indices, -1)
 
 
 def _gap(block: ClassTargets, parts: RowParts, loss_options: LossOptions) -> Array:
