@@ -107,21 +107,28 @@ def compare(scores: Tensor, loss: DistributionLoss, out: Tensor | None = None) -
     close_rows(both, gradient)
 
 
+KINDS = [
+    (torch.float16, OPTIONS[0]),
+    (torch.bfloat16, OPTIONS[2]),
+    (torch.float32, OPTIONS[1]),
+    (torch.float32, OPTIONS[3]),
+    (torch.float64, OPTIONS[2]),
+]
+
+
 @pytest.mark.parametrize(
-    ("dtype", "options"),
+    ("shape", "dtype", "options"),
+    # Of each shape two kinds, in turn; all of them would take minutes.
     [
-        (torch.float16, OPTIONS[0]),
-        (torch.bfloat16, OPTIONS[2]),
-        (torch.float32, OPTIONS[1]),
-        (torch.float32, OPTIONS[3]),
-        (torch.float64, OPTIONS[2]),
+        (shape, *KINDS[(place + more) % len(KINDS)])
+        for place, shape in enumerate(SHAPES)
+        for more in (0, 2)
     ],
     ids=str,
 )
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_every_width(
-    dtype: torch.dtype,
     shape: tuple[int, int],
+    dtype: torch.dtype,
     options: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
