@@ -27,21 +27,17 @@ from triton_index_suite import (  # noqa: F401 - the fixtures
     DEVICE,
     DTYPES,
     INFINITY,
+    OPTIONS,
     Operations,
     _device_arithmetic,
     close,
     close_rows,
     drawn,
+    in_turn,
     served,
     step,
 )
 
-OPTIONS: list[dict[str, Any]] = [
-    {},
-    {"label_smoothing": 0.1, "weighted": True},
-    {"z_loss": 0.01, "softcap": 5.0, "temperature": 0.7, "label_smoothing": 0.2},
-    {"weighted": True, "sampled": True, "softcap": 4.0},
-]
 # Rows a thread each (to 16 classes), in registers by 4 to 256 threads, read twice (wider).
 SHAPES = [
     *((1, 1), (33, 10), (65, 16), (34, 20), (9, 17), (17, 37), (9, 100), (5, 129), (3, 264)),
@@ -107,25 +103,7 @@ def compare(scores: Tensor, loss: DistributionLoss, out: Tensor | None = None) -
     close_rows(both, gradient)
 
 
-KINDS = [
-    (torch.float16, OPTIONS[0]),
-    (torch.bfloat16, OPTIONS[2]),
-    (torch.float32, OPTIONS[1]),
-    (torch.float32, OPTIONS[3]),
-    (torch.float64, OPTIONS[2]),
-]
-
-
-@pytest.mark.parametrize(
-    ("shape", "dtype", "options"),
-    # Of each shape two kinds, in turn; all of them would take minutes.
-    [
-        (shape, *KINDS[(place + more) % len(KINDS)])
-        for place, shape in enumerate(SHAPES)
-        for more in (0, 2)
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("shape", "dtype", "options"), in_turn(SHAPES), ids=str)
 def test_every_width(
     shape: tuple[int, int],
     dtype: torch.dtype,

@@ -157,16 +157,16 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "options"),
-    # Of each shape two kinds, in turn; all of them would take minutes.
-    [
+def in_turn(shapes: list[tuple[int, int]]) -> list[tuple[tuple[int, int], torch.dtype, Any]]:
+    """Return each shape with two of the kinds, in turn; all of them would take minutes."""
+    return [
         (shape, *KINDS[(place + more) % len(KINDS)])
-        for place, shape in enumerate(SHAPES)
+        for place, shape in enumerate(shapes)
         for more in (0, 2)
-    ],
-    ids=str,
-)
+    ]
+
+
+@pytest.mark.parametrize(("shape", "dtype", "options"), in_turn(SHAPES), ids=str)
 def test_every_width(
     shape: tuple[int, int],
     dtype: torch.dtype,

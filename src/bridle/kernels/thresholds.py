@@ -235,11 +235,12 @@ SPLIT_COLUMNS = 2**16
 
 # --- class indices on a GPU (Triton): chosen by trial, as benchmarks/gpu.py measures --------------
 
-# Rows of up to so many numbers are one thread's each, so many rows a program; the second limit is
+# Rows of up to so many numbers are one thread's each, so many rows a program; the second number is
 # for rows that are read four numbers at a time. Of 4,000,000 x 10 in float32: 0.83 of a copy's
 # rate; with 64 and 128 rows 0.6 and 0.4. Of 2,000,000 x 20: 0.86, with four threads a row 0.58.
 # H100.
-FEW_CLASSES = 16, 24
+FEW_CLASSES = 16
+FEW_CLASSES_BY_FOUR = 24
 FEW_CLASSES_ROWS = 32
 
 # Rows of up to so many numbers stay in registers, from the first reading to the gradient. A thread

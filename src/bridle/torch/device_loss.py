@@ -170,10 +170,8 @@ class _DeviceLoss(torch.autograd.Function):
         if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
             if is_batched(factor):
                 return (gradient * factor).to(gradient.dtype), None, None, None, None
-            # Keeping no reference lets autograd take the tensor over instead of copying it. In
-            # place, the gradient may have gaps.
-            scale = ctx.module.scale if gradient.is_contiguous() else Tensor.mul_
-            return scale(gradient, factor), None, None, None, None
+            # Keeping no reference lets autograd take the tensor over instead of copying it.
+            return kernels.multiplied(gradient, factor, ctx.module), None, None, None, None
         if loss_reduction.inplace and gradient is False:
             raise checks.InputError.of("inplace", expected="one backward pass", found="a second")
         scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors

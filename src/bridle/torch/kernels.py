@@ -244,10 +244,13 @@ def distribution_kernels(scores: Tensor) -> Any:
     return None if load is None else load()
 
 
-def multiplied(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Multiply a gradient by one number, in place; where kernels know how, by 1 in no time."""
-    module = index_kernels(gradient) if gradient.is_contiguous() and factor.dim() == 0 else None
-    if module is None or factor.device != gradient.device:
+def multiplied(gradient: Tensor, factor: Tensor, module: Any) -> Tensor:
+    """Multiply a gradient by one number, in place; by 1 in no time, where a module knows how.
+
+    Such know no gaps, which a gradient in place may have.
+    """
+    is_here = factor.dim() == 0 and factor.device == gradient.device
+    if module is None or not (is_here and gradient.is_contiguous()):
         return gradient.mul_(factor)
     scaled: Tensor = module.scale(gradient, factor)
     return scaled

@@ -307,7 +307,9 @@ class _LinearLoss(torch.autograd.Function):
 
 def _times(gradient: Tensor, factor: Tensor) -> Tensor:
     """Return a gradient, which is overwritten, times a factor or each of a batch of factors."""
-    return gradient * factor if is_batched(factor) else kernels.multiplied(gradient, factor)
+    if is_batched(factor):
+        return gradient * factor
+    return kernels.multiplied(gradient, factor, kernels.index_kernels(gradient))
 
 
 def _serves_indices(head: Head, rows: ClassRows, terms: Terms, plan: Plan) -> bool:

@@ -27,8 +27,10 @@ from bridle.kernels.triton.row_algebra import (
     finite,
     gradient_scale,
     log_sum_of,
+    loss_with_terms,
     no_sums,
     read_bent,
+    slopes_with_terms,
     sums_of_held,
     total_of,
     with_tile,
@@ -88,34 +90,14 @@ def _tile_gradient(
 
 
 @triton.jit
-def _row_loss(sums, of_target, log_sum, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr):
-    """Return the loss of each row before it is weighted."""
-    surprise = of_target.mass * log_sum + of_target.gap
-    own = 1.0 - terms.smoothing
-    nothing = (own == 0) & (tl.abs(surprise) == float("inf"))
-    loss = tl.where(nothing, 0.0, own * surprise)
-    if SMOOTHED:
-        spread = terms.smoothing / tl.maximum(sums.count, 1.0)
-        loss += spread * (sums.mass * log_sum + sums.gap)
-    if Z_LOSS:
-        normalizer = sums.top + log_sum
-        loss += terms.z_loss * normalizer * normalizer
-    return loss
-
-
-@triton.jit
 def _row_slopes(
     sums, of_target, log_sum, share, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
 ):
     """Return the `Slopes` of rows whose losses count ``share`` times."""
     own = share * (1.0 - terms.smoothing)
-    of_p = own * of_target.mass
-    spread = tl.zeros_like(share)
-    if SMOOTHED:
-        spread = share * (terms.smoothing / tl.maximum(sums.count, 1.0))
-        of_p += spread * sums.mass
-    if Z_LOSS:
-        of_p += 2.0 * share * terms.z_loss * (sums.top + log_sum)
+    of_p, spread = slopes_with_terms(
+        own * of_target.mass, share, sums, log_sum, terms, SMOOTHED, Z_LOSS
+    )
     broken = log_sum != log_sum
     nan = tl.where(broken, float("nan"), 0.0).to(share.dtype)
     inverse = 1.0 / (1.0 + sums.rest.to(share.dtype))
@@ -236,7 +218,9 @@ def loss_kernel(
     if sample_weight is not None:
         share = tl.load(sample_weight + row, mask=rows.inside, other=0.0).to(dtype)
     if losses is not None:
-        loss = _row_loss(sums, of_target, log_sum, terms, SMOOTHED, Z_LOSS)
+        surprise = of_target.mass * log_sum + of_target.gap
+        at_target = 1.0 - terms.smoothing
+        loss = loss_with_terms(at_target, surprise, sums, log_sum, terms, SMOOTHED, Z_LOSS)
         tl.store(losses + row, tl.where(share == 0, 0.0, share * loss), mask=rows.inside)
     if GRADIENT:
         factor = None

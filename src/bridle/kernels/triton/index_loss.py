@@ -87,9 +87,8 @@ def loss_tile(
 def held_tile(columns: int, dtype: torch.dtype, alignment: int, thread_bytes: int) -> Tile:
     """Return the tile of rows that stay in registers, so many bytes of each with a thread."""
     at_once = min(alignment, 16 // dtype.itemsize)  # numbers that a thread reads at once
-    if columns <= thresholds.FEW_CLASSES[0] or (
-        columns <= thresholds.FEW_CLASSES[1] and at_once >= 4
-    ):
+    few = thresholds.FEW_CLASSES_BY_FOUR if at_once >= 4 else thresholds.FEW_CLASSES
+    if columns <= few:
         return Tile(thresholds.FEW_CLASSES_ROWS, at_once, 1, columns // at_once)
     # Where a row is read number by number, threads side by side share what memory hands out.
     narrow = alignment == 1 and columns <= thresholds.NARROW_COLUMNS

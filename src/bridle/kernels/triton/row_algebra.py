@@ -321,14 +321,10 @@ def target_score(scores, target, rows, terms, dtype: tl.constexpr, BENT: tl.cons
 
 
 @triton.jit
-def row_loss(sums, log_sum, gap, target, rows, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr):
-    """Return each row's `RowLoss`; ``gap`` is top − z[target]."""
-    dtype: tl.constexpr = sums.top.dtype
-    surprise = log_sum + gap  # −log p[target]
-    at_target = tl.zeros_like(surprise) + (1.0 - terms.smoothing)
-    if terms.weight is not None:
-        known = rows.inside & target.known
-        at_target *= tl.load(terms.weight + target.label, mask=known, other=0.0).to(dtype)
+def loss_with_terms(
+    at_target, surprise, sums, log_sum, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
+):
+    """Return ``at_target · surprise`` of each row, with smoothing and z-loss; without its share."""
     # A term without weight counts as 0, even if its target is masked.
     nothing = (at_target == 0) & (tl.abs(surprise) == float("inf"))
     loss = tl.where(nothing, 0.0, at_target * surprise)
@@ -338,6 +334,36 @@ def row_loss(sums, log_sum, gap, target, rows, terms, SMOOTHED: tl.constexpr, Z_
     if Z_LOSS:
         normalizer = sums.top + log_sum
         loss += terms.z_loss * normalizer * normalizer
+    return loss
+
+
+@triton.jit
+def slopes_with_terms(
+    of_target, share, sums, log_sum, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr
+):
+    """Return what a row's p weighs in its gradient, and its class weights: see `loss_with_terms`.
+
+    ``of_target`` is what p weighs by the target alone.
+    """
+    of_p, spread = of_target, tl.zeros_like(share)
+    if SMOOTHED:
+        spread = share * (terms.smoothing / tl.maximum(sums.count, 1.0))
+        of_p += spread * sums.mass
+    if Z_LOSS:
+        of_p += 2.0 * share * terms.z_loss * (sums.top + log_sum)
+    return of_p, spread
+
+
+@triton.jit
+def row_loss(sums, log_sum, gap, target, rows, terms, SMOOTHED: tl.constexpr, Z_LOSS: tl.constexpr):
+    """Return each row's `RowLoss`; ``gap`` is top − z[target]."""
+    dtype: tl.constexpr = sums.top.dtype
+    surprise = log_sum + gap  # −log p[target]
+    at_target = tl.zeros_like(surprise) + (1.0 - terms.smoothing)
+    if terms.weight is not None:
+        known = rows.inside & target.known
+        at_target *= tl.load(terms.weight + target.label, mask=known, other=0.0).to(dtype)
+    loss = loss_with_terms(at_target, surprise, sums, log_sum, terms, SMOOTHED, Z_LOSS)
     share = tl.zeros_like(surprise) + 1.0
     if terms.sample_weight is not None:
         share = tl.load(terms.sample_weight + rows.index, mask=rows.inside, other=0.0).to(dtype)
@@ -354,13 +380,7 @@ def row_slopes(
     dtype: tl.constexpr = sums.top.dtype
     share = loss_of_rows.share * scale
     of_target = share * loss_of_rows.at_target
-    of_p = of_target
-    spread = tl.zeros_like(share)
-    if SMOOTHED:
-        spread = share * (terms.smoothing / tl.maximum(sums.count, 1.0))
-        of_p += spread * sums.mass
-    if Z_LOSS:
-        of_p += 2.0 * share * terms.z_loss * (sums.top + log_sum)
+    of_p, spread = slopes_with_terms(of_target, share, sums, log_sum, terms, SMOOTHED, Z_LOSS)
     rest = sums.rest.to(dtype)
     inverse = 1.0 / (1.0 + rest)
     # p[target] − 1; where the target is the maximum, minus the others' probability, which does not
