@@ -26,6 +26,7 @@ from bridle.cli.messages import about, one_line, tell
 from bridle.cli.options.answers import AnswerOptions
 from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
+from bridle.cli.sampling import rows_of_part
 from bridle.cli.slicing import slices_in_data, slices_of
 from bridle.data import Dataset, Reading, columns, files, targets
 from bridle.data.choice import is_id
@@ -230,7 +231,7 @@ def _of_model(
     def answers() -> Array:
         own = features
         if all_ranks.size > 1:
-            rows = judging_parts.own_rows(all_ranks, count)
+            rows = rows_of_part(count, all_ranks.rank, all_ranks.size)
             own = features.take(np.arange(rows.start, rows.stop))
         return np.asarray(fitted.predict_log_proba(own))
 

@@ -28,11 +28,6 @@ class Part(NamedTuple):
     answers: list[Array]  # none where nobody asks for them
 
 
-def own_rows(ranks: Alone | Ranks, count: int) -> slice:
-    """Return which of so many rows this process judges."""
-    return rows_of_part(count, ranks.rank, ranks.size)
-
-
 def kind_of_all(
     ranks: Alone | Ranks,
     read: Callable[[slice], Array],
@@ -51,7 +46,7 @@ def kind_of_all(
     InputError, RankError
         What `answer_kinds.as_judged` says of all rows.
     """
-    rows = own_rows(ranks, count)
+    rows = rows_of_part(count, ranks.rank, ranks.size)
     found = None if ranks.size == 1 else _beyond_doubt(read(rows), options, place, source)
     kinds = set(ranks.gathered(lambda: None if found is None else found.kind))
     if found is not None and None not in kinds and len(kinds) == 1:
@@ -106,7 +101,7 @@ def judged(
     InputError, RankError
         What is wrong with the rows of one of them, on all of them.
     """
-    rows = own_rows(ranks, count)
+    rows = rows_of_part(count, ranks.rank, ranks.size)
 
     def own_part(_: None) -> Part:
         evaluator = Evaluator(classes=classes, kind=kind or "scores")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
@@ -24,13 +23,12 @@ def logistic_regression(model: SoftmaxClassifier, C: float, n_iter: int) -> Any:
     Parameters
     ----------
     model : SoftmaxRegression or SoftmaxRegressionCV
-        What was fitted.
+        Fitted, as its own `to_sklearn` has looked.
     C : float
         The strength that its weights are the optimum for.
     n_iter : int
         The steps that found them.
     """
-    check_is_fitted(model)
     settings = model.get_params(deep=False)
     # Two vectors (−w, w) / 2 have half the squares of their difference, which is penalised there.
     difference = 2.0 if len(model.coef_) == len(model.classes_) == 2 else 1.0

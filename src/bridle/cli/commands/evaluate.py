@@ -20,6 +20,7 @@ from bridle.cli.options.panels import DATA, JUDGING
 from bridle.cli.options.reading import reading as reading_options
 from bridle.cli.options.source import Arrays, Target
 from bridle.data import Reading
+from bridle.ranks import DEFAULT_TIMEOUT
 
 EXAMPLES = (
     "bridle evaluate answers.csv --target truth",
@@ -28,7 +29,6 @@ EXAMPLES = (
     "bridle evaluate answers.csv --slices site,year --costs costs.csv",
     "torchrun --nproc-per-node 4 -m bridle evaluate --model model shards/",
 )
-DEFAULT_TIMEOUT = 60.0  # seconds, of `bridle.ranks`
 
 
 @with_options(

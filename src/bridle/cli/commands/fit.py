@@ -16,6 +16,7 @@ from bridle.cli.options.output import printing as printing_options
 from bridle.cli.options.panels import CALIBRATORS, CLASSIFIER
 from bridle.cli.options.source import source as source_options
 from bridle.cli.sampling import Source
+from bridle.ranks import DEFAULT_TIMEOUT
 
 EXAMPLES = (
     "bridle fit reviews.csv --target sentiment --C 0.1 --out reviews-model",
@@ -25,7 +26,7 @@ EXAMPLES = (
     "torchrun --nproc-per-node 4 -m bridle fit shards/ --out model",
 )
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
-DEFAULT_TIMEOUT = 60.0  # seconds, of `bridle.ranks`
+
 DEFAULT_TOL = 1e-6  # of SoftmaxRegression, which to import takes longer than the help
 
 

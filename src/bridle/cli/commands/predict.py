@@ -14,8 +14,8 @@ from bridle.cli.options.panels import DATA, OUTPUT
 from bridle.cli.options.reading import reading as reading_options
 from bridle.cli.options.source import Arrays, Data
 from bridle.data import Reading
+from bridle.ranks import DEFAULT_TIMEOUT
 
-DEFAULT_TIMEOUT = 60.0  # seconds, of `bridle.ranks`
 EXAMPLES = ("bridle predict reviews-model new-reviews.csv --out answers.csv",)
 
 
