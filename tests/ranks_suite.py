@@ -26,11 +26,13 @@ from torch import distributed
 import bridle
 from bridle import SoftmaxRegression, SoftmaxRegressionCV, checks, softmax_regression_path
 from bridle.calibrate import CalibratedClassifier
-from bridle.cli.judging_parts import judged, kind_of_all
+from bridle.cli.answer_kinds import as_judged
+from bridle.cli.judging_parts import dealt, judged, kind_of_all
 from bridle.cli.options.answers import AnswerOptions
 from bridle.data import Dataset
 from bridle.fit.readers import DenseReader
 from bridle.judge import Evaluator
+from bridle.mapped import mapped_file
 from bridle.ranks import RankError, alone, ranks_of
 from bridle.rows import Rows
 
@@ -178,6 +180,55 @@ def calibrate(out: Path) -> None:
         out.write_text(json.dumps(found))
 
 
+def deal(out: Path) -> None:
+    """Deal out what the first rank makes: small and large, from files, and what goes wrong."""
+    rank, size = distributed.get_rank(), distributed.get_world_size()
+    values = np.arange(60_000, dtype=np.float16).reshape(-1, 6)
+    path = out.with_name("values.npy")
+    made = []
+
+    def fine() -> Iterator[Any]:
+        np.save(path, values)
+        there = np.load(path, mmap_mode="r")
+        for each in range(size):
+            made.append(each)
+            yield {"rank": each, "array": values[each::size], "mapped": there[each::size]}
+
+    def bad_at(place: int, error: Exception) -> Iterator[int]:
+        for each in range(size):
+            if each == place:
+                raise error
+            yield each
+
+    def gone() -> Iterator[Any]:
+        there = np.load(path, mmap_mode="r")
+        path.unlink()
+        yield from [there] * size
+
+    with ranks_of(timeout=20) as ranks:
+        own = ranks.dealt(fine)
+    assert own["rank"] == rank
+    assert made == (list(range(size)) if rank == 0 else []), "the first makes all, the others none"
+    for name in ("array", "mapped"):
+        np.testing.assert_array_equal(own[name], values[rank::size])
+    assert mapped_file(own["mapped"]) is not None
+    assert (mapped_file(own["array"]) is None) or rank == 0
+    said = []
+    for make in (
+        lambda: bad_at(0, checks.InputError("x.csv: line 3")),
+        lambda: bad_at(size - 1, checks.InputError("x.csv: line 4")),
+        lambda: bad_at(0, MemoryError("no more memory")),
+        gone,
+        lambda: bad_at(-1, ValueError()),
+    ):
+        try:
+            with ranks_of(timeout=20) as ranks:
+                said.append(str(ranks.dealt(make) == rank))
+        except (checks.InputError, RankError) as error:
+            said.append(f"{type(error).__name__}: {error}")
+    Path(f"{out}.{rank}").write_text(json.dumps(said))
+
+
 def judge(out: Path) -> None:
     """Judge each rank's own rows, and merge what was found."""
     X, y, _ = data("labels")
@@ -244,19 +295,14 @@ def _judged(ranks: Any, values: Any, truth: Any, options: AnswerOptions) -> Any:
     def place(row: int) -> str:
         return f"file: row {row}"
 
-    count = len(values)
     try:
-        kind = kind_of_all(ranks, values.__getitem__, count, options, place, "file")
-        outcome = judged(
-            ranks,
-            count,
-            lambda: kind.values,
-            truth[:count],
-            dataset=NAMED,
-            classes=range(4),
-            kind=kind.kind,
-            keep_answers=True,
+        own = ranks.dealt(
+            lambda: dealt(NAMED, values.__getitem__, truth[: len(values)], range(4), ranks.size)
         )
+        kind = kind_of_all(
+            ranks, own.values, options, lambda: as_judged(values, options, place, "file")
+        )
+        outcome = judged(ranks, own, lambda: kind.values, kind=kind.kind, keep_answers=True)
     except checks.InputError as error:
         return f"InputError: {error}"
     if outcome is None:
@@ -272,11 +318,11 @@ def judge_killed(out: Path) -> None:
     if rank == distributed.get_world_size() - 1:
         Evaluator.update = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign,assignment]
     answers = np.eye(3)[[0, 1, 2, 0, 1, 2]]
-    told: dict[str, Any] = {"classes": range(3), "kind": "probabilities", "keep_answers": False}
     try:
         with ranks_of(timeout=QUICK) as ranks:
-            rows = own_rows(6, "even")
-            judged(ranks, 6, lambda: answers[rows], np.arange(6) % 3, dataset=NAMED, **told)
+            read, truth = answers.__getitem__, np.arange(6) % 3
+            own = ranks.dealt(lambda: dealt(NAMED, read, truth, range(3), ranks.size))
+            judged(ranks, own, lambda: own.values, kind="probabilities", keep_answers=False)
         said = "nothing"
     except RankError as error:
         said = f"RankError: {error}"
@@ -510,7 +556,7 @@ CASES = {
     each.__name__: each
     for each in (
         compare, path, search, calibrate, judge, judge_answers, judge_killed, keys, errors, failing,
-        killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large,
+        killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large, deal,
     )
 }  # fmt: skip
 

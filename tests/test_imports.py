@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     # the walk
     "tensors": set(),
-    "ranks": {"checks", "tensors"},
+    "ranks": {"checks", "mapped", "tensors"},
     "mapped": {"checks"},
     "staging": set(),
     "rows": {"checks", "mapped", "staging", "tensors"},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.special import softmax
 
 from bridle import mapped
@@ -82,3 +84,77 @@ def test_the_memory_of_judging_a_file_does_not_grow_with_its_answers(
         assert page.stat().st_size < 300_000
     # 10,000 rows more: 4 MB in the file, 8 MB in single precision, 1 MB of what is kept of each.
     assert peaks[2] - peaks[1] < 3e6
+
+
+def test_an_array_in_a_file_is_handed_over_by_its_name(tmp_path: Path) -> None:
+    values = np.arange(600, dtype=">f4").reshape(50, 12)
+    np.save(tmp_path / "x.npy", values)
+    there = np.load(tmp_path / "x.npy", mmap_mode="r")
+    fortran = np.memmap(tmp_path / "x.npy", ">f4", "r", 128 + 480, (12, 20), "F")
+    for view in (
+        there,
+        there[7:9],
+        there[::-3],
+        there[:, 1::5],
+        there.T,
+        there[0],
+        there[3:3],
+        fortran,
+    ):
+        found = mapped.MappedArray.of(view)
+        assert found is not None
+        packed = pickle.dumps(found)
+        assert len(packed) < 600
+        again = pickle.loads(packed).open()
+        assert again.dtype == view.dtype
+        np.testing.assert_array_equal(again, view)
+        assert mapped.mapped_file(again) is not None
+        assert not again.flags.writeable
+    assert mapped.MappedArray.of(values) is None
+    assert mapped.MappedArray.of(there.copy()) is None
+    # What is written to such an array is in no file.
+    assert mapped.MappedArray.of(np.load(tmp_path / "x.npy", mmap_mode="c")) is None
+    told = mapped.MappedArray.of(there[40:])
+    assert told is not None
+    with (tmp_path / "x.npy").open("r+b") as file:
+        file.truncate(2000)
+    with pytest.raises(
+        InputError, match=r"x.npy: expected the file that another process has found"
+    ):
+        told.open()
+    (tmp_path / "x.npy").unlink()
+    with pytest.raises(InputError, match=r"x.npy: expected the file .* No such file"):
+        told.open()
+
+
+def test_rows_go_to_another_process_alone(tmp_path: Path) -> None:
+    whole = np.random.default_rng(0).integers(0, 9, (1000, 30))
+    np.save(tmp_path / "x.npy", whole[:600].astype(np.uint8))
+    np.save(tmp_path / "y.npy", whole[600:].astype(np.float16))
+    there = [np.load(tmp_path / name, mmap_mode="r") for name in ("x.npy", "y.npy")]
+    chosen = np.array([3, 999, 600, 3, 0, 599])
+    dense = [whole[:600].astype(np.uint8), whole[600:].astype(np.float16)]
+    for parts, at_most in (
+        (there, 1500),
+        (dense, 1500),
+        (dense[:1], 1500),
+        ([sparse.csr_array(part.astype(np.float32)) for part in dense], 3000),
+        ([there[0], dense[1]], 1500),
+    ):
+        own = chosen[
+            chosen
+            < sum(len(part) if isinstance(part, np.ndarray) else part.shape[0] for part in parts)
+        ]
+        for index in (own, own[:0]):
+            rows = Rows(parts).take(index)
+            packed = pickle.dumps(rows)
+            assert len(packed) < at_most
+            again = pickle.loads(packed)
+            assert again.dtype == rows.dtype
+            assert again.are_mapped is rows.are_mapped is (parts is there)
+            found = again.to_array()
+            found = found.toarray() if again.is_sparse else found
+            np.testing.assert_array_equal(found, whole[index])
+    # They are stored as before: bytes in bytes.
+    assert len(pickle.dumps(Rows(dense[:1]).take(np.arange(500)))) < 500 * 30 + 1500
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(Rows(there))).to_array(), whole)

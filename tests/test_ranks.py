@@ -300,6 +300,103 @@ def test_every_rank_writes_its_part_of_the_predictions(tmp_path: Path) -> None:
     assert nowhere.stderr.count("bridle: --out: expected a file's name") == 1
 
 
+def test_what_one_rank_makes_is_dealt_out(tmp_path: Path) -> None:
+    run(3, "deal", tmp_path / "out")
+    said = [json.loads((tmp_path / f"out.deal.{rank}").read_text()) for rank in range(3)]
+    assert said[0] == said[1] == said[2]
+    first, last, memory, gone, right = said[0]
+    assert (first, last) == ("InputError: x.csv: line 3", "InputError: x.csv: line 4")
+    assert memory == "RankError: rank 0: no more memory"
+    assert re.fullmatch(r"InputError: .*values.npy: expected the file .* \(rank 1\)", gone)
+    assert right == "True"
+
+
+_WATCH = """
+import os, sys
+seen = []
+def watch(event, arguments):
+    name = str(arguments[0]) if event == "open" else ""
+    if name.startswith({folder!r}) and not name.endswith(".log"):
+        seen.append(os.path.basename(name))
+        with open({folder!r} + "/rank-" + os.environ.get("RANK", "none") + ".log", "a") as log:
+            log.write(seen[-1] + "\\n")
+sys.addaudithook(watch)
+"""
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[None]:
+    """Let every process that is started write down which files of a folder it opens."""
+    (folder / "sitecustomize.py").write_text(_WATCH.format(folder=str(folder)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(
+            "PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+        )
+        yield
+
+
+def opened(folder: Path, rank: int) -> set[str]:
+    """Return which files of a watched folder a rank has opened so far, and forget them."""
+    log = folder / f"rank-{rank}.log"
+    names = set(log.read_text().splitlines()) if log.exists() else set()
+    log.unlink(missing_ok=True)
+    return names & {"table.csv", "test.csv", "X.npy", "y.npy", "answers.csv"}
+
+
+def test_a_file_is_parsed_by_one_process_alone(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    y = random.integers(3, size=200)
+    X = (random.normal(size=(200, 4)) + np.eye(3, 4)[y]).round(3)
+    colours = np.array(["red", "green", "blue"])[random.integers(3, size=200)]
+    rows = [
+        ",".join(map(str, [*row, colour, f"c{label}"]))
+        for row, colour, label in zip(X, colours, y, strict=True)
+    ]
+    heading = "a,b,c,d,colour,label\n"
+    (tmp_path / "table.csv").write_text(heading + "\n".join(rows[:150]))
+    (tmp_path / "test.csv").write_text(heading + "\n".join(rows[150:]))
+    np.save(tmp_path / "X.npy", X.astype(np.float32))
+    np.save(tmp_path / "y.npy", y)
+    table, arrays = tmp_path / "table.csv", [tmp_path / "X.npy", "--labels", tmp_path / "y.npy"]
+    fit = ["fit", table, "--test", tmp_path / "test.csv", "--tol", "1e-12", "--json"]
+    sweep = ["fit", table, "--Cs", "0.1,1", "--cv", "3", "--tol", "1e-12", "--json"]
+    of_arrays = ["fit", *arrays, "--tol", "1e-12", "--json", "--out", tmp_path / "model"]
+    whole = [json.loads(bridle(*typed).stdout) for typed in (fit, sweep, of_arrays)]
+    answers = tmp_path / "answers.csv"
+    with watched(tmp_path):
+        for typed, one, others in zip(
+            ([*fit, "--out", tmp_path / "of-table"], sweep, [*of_arrays, "--force"]),
+            whole,
+            ({"rank 0": {"table.csv", "test.csv"}, "rank 1": set()},
+             {"rank 0": {"table.csv"}, "rank 1": set()},
+             {"rank 0": {"X.npy", "y.npy"}, "rank 1": {"X.npy"}}),
+            strict=True,
+        ):  # fmt: skip
+            together = torchrun(2, *typed)
+            assert together.returncode == 0, together.stderr
+            assert {f"rank {rank}": opened(tmp_path, rank) for rank in range(2)} == others
+            two = json.loads(together.stdout)
+            assert two["fit"]["proven"]
+            assert two["fit"]["objective"] == pytest.approx(one["fit"]["objective"], rel=1e-12)
+            assert two["evaluation"]["accuracy"] == one["evaluation"]["accuracy"]
+            assert two["data"] == one["data"]
+        model = tmp_path / "of-table"
+        for typed in (
+            ["predict", model, tmp_path / "test.csv", "--out", answers],
+            ["evaluate", "--model", model, tmp_path / "test.csv"],
+        ):
+            together = torchrun(2, *typed)
+            assert together.returncode == 0, together.stderr
+            assert opened(tmp_path, 0) == {"test.csv"}
+            assert opened(tmp_path, 1) == set()
+        assert bridle("predict", model, tmp_path / "test.csv", "--out", answers).returncode == 0
+        together = torchrun(2, "evaluate", answers)
+        assert together.returncode == 0, together.stderr
+        assert opened(tmp_path, 1) == set()
+    halves = [(tmp_path / f"answers-{place}-of-2.csv").read_text().splitlines() for place in (1, 2)]
+    assert halves[0] + halves[1][1:] == answers.read_text().splitlines()
+
+
 def test_parts_are_judged_as_the_whole_is(tmp_path: Path) -> None:
     run(3, "judge_answers", tmp_path / "out")
     first, second, third = (

@@ -1,10 +1,13 @@
-"""Files that are mapped into memory: checked before they are read, given back after."""
+"""Files that are mapped into memory: checked before they are read, given back after.
+
+An array in one of them is handed to another process by the name of the file (`MappedArray`).
+"""
 
 from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +50,48 @@ def mapped_file(array: Any) -> tuple[Any, int, str] | None:
             return base.base, start + len(base.base), str(base.filename)
         base = base.base
     return None
+
+
+class MappedArray(NamedTuple):
+    """Where in which file a mapped array lies: what another process needs to open it itself."""
+
+    file: str
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, array: Any) -> MappedArray | None:
+        """Return where a read-only array lies; None for one in no file, or a writable one."""
+        mapped = mapped_file(array)
+        if mapped is None or array.flags.writeable:
+            return None
+        mapping, needed, file = mapped
+        begin = np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
+        offset = array.__array_interface__["data"][0] - begin + needed - len(mapping)
+        return cls(file, offset, array.dtype, array.shape, array.strides)
+
+    def open(self) -> Any:
+        """Return the array, mapped read-only.
+
+        Raises
+        ------
+        InputError
+            The file is not there, or shorter than it was.
+        """
+        try:
+            whole = np.memmap(self.file, np.uint8, "r")
+            return np.ndarray(self.shape, self.dtype, whole, self.offset, self.strides)
+        except (OSError, ValueError, TypeError) as error:
+            raise checks.InputError(
+                f"{self.file}: expected the file that another process has found ({error})"
+            ) from None
+
+
+def opened(array: Any) -> Any:
+    """Return the array that `MappedArray` tells of, and any other object as it is."""
+    return array.open() if isinstance(array, MappedArray) else array
 
 
 def check_size(mapped: tuple[Any, int, str] | None) -> None:

@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
@@ -34,6 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.mapped import MappedArray
 from bridle.tensors import is_tensor, on_host
 
 Array = npt.NDArray[Any]
@@ -46,6 +47,7 @@ DEFAULT_TIMEOUT = 60.0
 # Arrays of more bytes go through the group's operations, from memory to memory; smaller ones in the
 # message, through the store.
 _INLINE_BYTES = 2**14
+_PIECE_BYTES = 2**26
 # Signs of life within a timeout.
 _BEATS = 6
 _SECONDS_TO_LEAVE = 5.0  # after an error, for the others to hear of it
@@ -110,6 +112,10 @@ class Alone:
     def made(self, make: Callable[[], Result]) -> Result:
         """Return what this rank makes, once all have made theirs."""
         return make()
+
+    def dealt(self, make: Callable[[], Iterable[Result]]) -> Result:
+        """Return the first of what is made for each rank."""
+        return next(iter(make()))
 
     def led(
         self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
@@ -295,6 +301,41 @@ class Ranks:
         own: list[Result] = []
         self.gathered(lambda: own.append(make()))  # None: what was made stays here
         return own[0]
+
+    def dealt(self, make: Callable[[], Iterable[Result]]) -> Result:
+        """Return what the driver makes for this rank: for each of them one, in their order.
+
+        Each is handed over as it is made, so that the driver need not hold all of them; arrays in
+        mapped files by the names of these, which the ranks open themselves.
+
+        Raises
+        ------
+        InputError, RankError
+            What went wrong on one of them, on all of them.
+        """
+        self._led += 1
+        channel = _Channel(self, self._transport())
+        own = self._dealt_out(make, channel) if self.rank == 0 else channel.received(0)
+        self.gathered(lambda: own if isinstance(own, _Failure) else None)
+        return own  # type: ignore[no-any-return]  # a failure has been raised
+
+    def _dealt_out(self, make: Callable[[], Iterable[Any]], channel: _Channel) -> Any:
+        """Hand each rank what is made for it, or why it was not; return what is for this one."""
+
+        def shares() -> Iterator[Any]:
+            yield from make()
+
+        made, own, failure = shares(), None, None
+        for rank in range(self.size):
+            share = failure or self._attempted(partial(next, made))
+            if isinstance(share, _Failure):
+                # The driver works for all here: it is not about the rows of rank 0.
+                share = failure = share._replace(error=share.found or share.error)
+            if rank == 0:
+                own = share
+            else:
+                self._attempted(partial(channel.hand_over, share, rank, opens_files=True))
+        return failure or own
 
     def led(
         self, answer: Callable[[Any], Any], merge: Callable[[Any, Any, Any], Any],
@@ -503,10 +544,10 @@ class _Channel:
         rank, size, step = self._ranks.rank, self._ranks.size, 1
         while step < size:
             if rank % (2 * step):
-                self._hand_over(answer, rank - step)
+                self.hand_over(answer, rank - step)
                 return None
             if rank + step < size:
-                other = self._ranks._attempted(partial(self._received, rank + step))
+                other = self.received(rank + step)
                 answer = self._both(answer, other, merge)
             step *= 2
         return answer
@@ -517,27 +558,32 @@ class _Channel:
             return min(failures, key=lambda failure: -1 if failure.rank is None else failure.rank)
         return self._ranks._attempted(lambda: merge(one, other))
 
-    def _hand_over(self, answer: Any, rank: int) -> None:
-        message = _Message.of(answer)
-        self._store.set(self._key(self._ranks.rank), message.header)
+    def hand_over(self, answer: Any, rank: int, *, opens_files: bool = False) -> None:
+        """Give a rank something, which is waiting for it, or will be; see `_Packer`."""
+        message = _Message.of(answer, opens_files=opens_files)
+        self._store.set(self._key(self._ranks.rank, rank), message.header)
         for array in message.new:
-            if array.nbytes:
-                self._distributed.send(_bytes(array), self._members[rank], group=self._transport)
+            for piece in _pieces(_bytes(array)):
+                self._distributed.send(piece, self._members[rank], group=self._transport)
+
+    def received(self, rank: int) -> Any:
+        """Return what a rank gives to this one, or why it did not."""
+        return self._ranks._attempted(partial(self._received, rank))
 
     def _received(self, rank: int) -> Any:
-        key = self._key(rank)
+        key = self._key(rank, self._ranks.rank)
         header = self._header(key, rank)
         self._store.delete_key(key)
-        with _lost(rank):
-            return _unpacked(
-                header,
-                lambda memory: self._distributed.recv(
-                    memory, self._members[rank], group=self._transport
-                ),
-            )[0]
 
-    def _key(self, rank: int) -> str:
-        return f"{self._prefix}/answer/{self._asked}/{rank}"
+        def fill(memory: Any) -> None:
+            for piece in _pieces(memory):
+                self._distributed.recv(piece, self._members[rank], group=self._transport)
+
+        with _lost(rank):
+            return _unpacked(header, fill)[0]
+
+    def _key(self, giver: int, taker: int) -> str:
+        return f"{self._prefix}/answer/{self._asked}/{giver}/{taker}"
 
     @property
     def _question_key(self) -> str:
@@ -646,15 +692,17 @@ class _Message(NamedTuple):
     sent: list[_Sent]  # all of them, once they are sent
 
     @classmethod
-    def of(cls, word: Any, sent: Sequence[_Sent] | None = None) -> _Message:
+    def of(
+        cls, word: Any, sent: Sequence[_Sent] | None = None, *, opens_files: bool = False
+    ) -> _Message:
         """Return it; ``sent`` is at the other end already. With None nothing is kept in mind."""
-        packed, contents = _packed(word)
+        packed, contents = _packed(word, opens_files=opens_files)
         places = [
             next((place for place, each in enumerate(sent or ()) if each.is_still(array)), None)
             for array in contents
         ]
         both = list(zip(contents, places, strict=True))
-        layout = [place if place is not None else (a.dtype.str, a.shape) for a, place in both]
+        layout = [place if place is not None else (a.dtype, a.shape) for a, place in both]
         now_there = []
         if sent is not None:
             now_there = [
@@ -666,14 +714,22 @@ class _Message(NamedTuple):
 
 
 class _Packer(pickle.Pickler):
-    """Leaves large arrays, and tensors, to be handed over beside the pickle."""
+    """Leaves large arrays, and tensors, to be handed over beside the pickle.
 
-    def __init__(self, stream: io.BytesIO) -> None:
+    Of those in mapped files only where they lie, if whoever gets them can open the files.
+    """
+
+    def __init__(self, stream: io.BytesIO, *, opens_files: bool) -> None:
         super().__init__(stream, protocol=5)
         self.contents: list[Array] = []
+        self._opens_files = opens_files
 
-    def persistent_id(self, value: Any) -> int | None:
-        """Return the place of an array among the contents; None for what is pickled."""
+    def persistent_id(self, value: Any) -> int | MappedArray | None:
+        """Return where an array is: in a file, or among the contents; None for what is pickled."""
+        if self._opens_files and isinstance(value, np.ndarray):
+            in_file = MappedArray.of(value)
+            if in_file is not None:
+                return in_file
         if is_tensor(value):
             value = on_host(value)
         elif (
@@ -694,13 +750,15 @@ class _Unpacker(pickle.Unpickler):
         super().__init__(io.BytesIO(packed))
         self._contents = contents
 
-    def persistent_load(self, place: int) -> Array:
+    def persistent_load(self, place: int | MappedArray) -> Array:
         """Return the array at a place."""
+        if isinstance(place, MappedArray):
+            return np.asarray(place.open())
         return self._contents[place]
 
 
-def _packed(word: Any) -> tuple[bytes, list[Array]]:
-    packer = _Packer(stream := io.BytesIO())
+def _packed(word: Any, *, opens_files: bool = False) -> tuple[bytes, list[Array]]:
+    packer = _Packer(stream := io.BytesIO(), opens_files=opens_files)
     packer.dump(word)
     return stream.getvalue(), packer.contents
 
@@ -722,12 +780,18 @@ def _unpacked(
         if isinstance(each, int):
             contents.append(known[each])
             continue
-        dtype, shape = np.dtype(each[0]), each[1]
+        dtype, shape = each
         memory = torch.empty(int(np.prod(shape)) * dtype.itemsize, dtype=torch.uint8)
         if len(memory):
             fill(memory)
         contents.append(memory.numpy().view(dtype).reshape(shape))
     return _Unpacker(packed, contents).load(), contents
+
+
+def _pieces(memory: Any) -> Iterator[Any]:
+    """Yield what is sent at a time: each piece has the group's whole timeout."""
+    for begin in range(0, len(memory), _PIECE_BYTES):
+        yield memory[begin : begin + _PIECE_BYTES]
 
 
 def _bytes(array: Array) -> Any:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from bridle import checks
-from bridle.mapped import check_size, mapped_file, releaser
+from bridle.mapped import MappedArray, check_size, mapped_file, opened, releaser
 from bridle.staging import Staging
 from bridle.tensors import is_tensor
 
@@ -93,6 +93,32 @@ class Rows:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tell another process of these rows: of mapped files where they are, of others what is in.
+
+        No other rows go along.
+        """
+        own = self.alone()
+        parts = [MappedArray.of(array) or array for array in own._parts]
+        return _rows_from, (parts, own._index)
+
+    @property
+    def are_mapped(self) -> bool:
+        """Whether all are read from mapped files, which another process can open too."""
+        return all(MappedArray.of(array) is not None for array in self._parts)
+
+    def alone(self) -> Rows:
+        """Return the same rows without the others that they were taken from, if these take memory.
+
+        They are stored as before; those of parts of several dtypes as the one that holds them all.
+        """
+        if self._index is None or self.are_mapped:
+            return self
+        if self._holds_tensors:
+            return Rows([self._gather_tensor(self._index)])._with_staging(self._staging)
+        dtype = np.result_type(*(array.dtype for array in self._parts))
+        return Rows([self._gather(self._index, dtype)])._with_staging(self._staging)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -317,7 +343,7 @@ class Rows:
         if len(self._parts) == 1:
             return _converted(self._parts[0][chosen], dtype)
         array_of_row = np.searchsorted(self._starts, chosen, side="right") - 1
-        numbers = np.unique(array_of_row)
+        numbers = np.unique(array_of_row) if len(chosen) else np.zeros(1, np.intp)
         gathered = [
             _converted(
                 self._parts[number][chosen[array_of_row == number] - self._starts[number]], dtype
@@ -404,6 +430,10 @@ class Rows:
             return rows
         fitting: int = numbers // max(self.shape[1], 1)
         return max(1, min(rows, fitting))
+
+
+def _rows_from(parts: Sequence[Any], index: Array | None) -> Rows:
+    return Rows([opened(part) for part in parts], index)
 
 
 def _readable(array: Features) -> Features:

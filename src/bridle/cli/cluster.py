@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from bridle import checks
-from bridle.cli.sampling import Samples, Source, part_of, samples_of
+from bridle.cli.sampling import Samples
+from bridle.cli.sharing import Share, shares
+from bridle.data import Dataset
 from bridle.estimators.cluster import Parts
 from bridle.kernels.processors import free
 from bridle.rows import Rows
@@ -19,8 +22,12 @@ LOCAL = "local"
 
 
 @contextmanager
-def parts_on(address: str, source: Source, train: Samples, timeout: float) -> Iterator[Parts]:
-    """Let each thread of a cluster's workers open the data and keep a part of the samples."""
+def parts_on(address: str, dataset: Dataset, train: Samples, timeout: float) -> Iterator[Parts]:
+    """Let each thread of a cluster's workers keep a share of the samples.
+
+    Of mapped files it reads no more than that. Others go to it with the task, which the scheduler
+    keeps for whoever takes the place of a worker that is lost.
+    """
     distributed: Any = checks.require("distributed", extra="dask", purpose="--dask")
     # Its own messages are of tasks; what went wrong in one is said by us, once.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -41,15 +48,16 @@ def parts_on(address: str, source: Source, train: Samples, timeout: float) -> It
         except (OSError, ValueError) as error:
             raise checks.InputError(f"--dask {address}: no cluster there ({error})") from None
         count = max(1, sum(client.nthreads().values()))
-        rows = [
-            client.submit(_samples_on_worker, source, place, count, pure=False)
-            for place in range(count)
-        ]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph")  # as told above
+            rows = [
+                client.submit(_kept, share, pure=False)
+                for share in shares(dataset, train, None, count)
+            ]
         yield Parts(client, rows, train.features.take(np.zeros(0, np.intp)))
 
 
-def _samples_on_worker(source: Source, place: int, count: int) -> tuple[Rows, Any, None]:
-    """Return a part of the samples; of files that are mapped, no more than this is ever read."""
-    train, _ = samples_of(source, source.load(), part=place, parts=count)
-    found = part_of(train, place, count)
-    return found.features, found.target, None
+def _kept(share: Share) -> tuple[Rows, Any, None]:
+    """Return a worker's share of the samples."""
+    samples = share.checked()
+    return samples.features, samples.target, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from bridle.cli.messages import about, one_line, tell
 from bridle.cli.options.answers import AnswerOptions
 from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
-from bridle.cli.sampling import rows_of_part
+from bridle.cli.sharing import taken
 from bridle.cli.slicing import slices_in_data, slices_of
 from bridle.data import Dataset, Reading, columns, files, targets
 from bridle.data.choice import is_id
@@ -210,7 +211,9 @@ def _of_model(
     fitted = all_ranks.made(lambda: outputs.load_model(path))
     known = outputs.features_of(fitted)
 
-    def load() -> tuple[Dataset, dict[str, list[str]]]:
+    loaded: list[tuple[Dataset, dict[str, list[str]]]] = []  # by the first process alone
+
+    def deal() -> Iterator[judging_parts.RowsToJudge]:
         dataset = data.load(
             source,
             target=target,
@@ -221,33 +224,26 @@ def _of_model(
             **known,
         )
         tell(dataset)
-        _check_costs(judging, fitted.classes_.tolist())
-        count = len(dataset.features)
-        return dataset, slices_in_data(source, judging.slices, count, reading, known)
+        classes = fitted.classes_.tolist()
+        _check_costs(judging, classes)
+        features = dataset.features
+        slices = slices_in_data(source, judging.slices, len(features), reading, known)
+        loaded.append((dataset, slices))
+        read = partial(taken, features)
+        return judging_parts.dealt(dataset, read, _labels(dataset), classes, all_ranks.size)
 
-    dataset, slices = all_ranks.made(load)
-    features, count = dataset.features, len(dataset.features)
-
-    def answers() -> Array:
-        own = features
-        if all_ranks.size > 1:
-            rows = rows_of_part(count, all_ranks.rank, all_ranks.size)
-            own = features.take(np.arange(rows.start, rows.stop))
-        return np.asarray(fitted.predict_log_proba(own))
-
+    own = all_ranks.dealt(deal)
     found = judging_parts.judged(
         all_ranks,
-        count,
-        answers,
-        _labels(dataset),
-        dataset=dataset,
-        classes=fitted.classes_.tolist(),
+        own,
+        lambda: np.asarray(fitted.predict_log_proba(own.values)),
         kind="scores",
         keep_answers=keep_answers,
     )
     if found is None:
         return None
-    pictures = report_page.images(features, dataset.image_shape)
+    dataset, slices = loaded[0]
+    pictures = report_page.images(dataset.features, dataset.image_shape)
     notes = (*dataset.notes, *outputs.notes_of(fitted))
     return _Judged(*found, notes, dataset.ids, slices, dataset.texts, pictures)
 
@@ -266,9 +262,7 @@ def read_answers(
     Columns that are ``slices`` are not told of as left out.
     """
     found = _read(source, target, labels, arrays, options, reading, slices)
-    judged = answer_kinds.as_judged(
-        found.read(slice(None)), options, found.place, found.dataset.source
-    )
+    judged = _as_judged(found, options)
     return replace(found, notes=_notes(found, judged)), judged
 
 
@@ -299,6 +293,12 @@ def _read(
     return replace(found, notes=(*dataset.notes, *found.notes))
 
 
+def _as_judged(found: Answers, options: AnswerOptions) -> Judged:
+    """Return answers as the judge takes them."""
+    values = found.read(slice(None))
+    return answer_kinds.as_judged(values, options, found.place, found.dataset.source)
+
+
 def _notes(found: Answers, judged: Judged) -> tuple[str, ...]:
     return tuple(note for note in (*found.notes, judged.note) if note)
 
@@ -316,30 +316,31 @@ def _of_answers(
     keep_answers: bool,
 ) -> _Judged | None:
     """Return what is judged on the first process, None on the others."""
+    loaded: list[tuple[Answers, dict[str, list[str]]]] = []  # by the first process alone
 
-    def read() -> tuple[Answers, dict[str, list[str]]]:
+    def deal() -> Iterator[judging_parts.RowsToJudge]:
         found = _read(source, target, labels, arrays, options, reading, judging.slices)
         _check_costs(judging, found.classes)
-        return found, slices_of(source, found.table, judging.slices, found.used)
+        slices = slices_of(source, found.table, judging.slices, found.used)
+        loaded.append((found, slices))
+        size = all_ranks.size
+        return judging_parts.dealt(found.dataset, found.read, found.truth, found.classes, size)
 
-    found, slices = all_ranks.made(read)
-    count = len(found.truth)
+    own = all_ranks.dealt(deal)
     judged = judging_parts.kind_of_all(
-        all_ranks, found.read, count, options, found.place, found.dataset.source
+        all_ranks, own.values, options, lambda: _as_judged(loaded[0][0], options)
     )
     outcome = judging_parts.judged(
         all_ranks,
-        count,
+        own,
         lambda: judged.values,
-        found.truth,
-        dataset=found.dataset,
-        classes=found.classes,
         kind=judged.kind,
         keep_answers=keep_answers,
     )
     if outcome is None:
         return None
     evaluation, answers = outcome
+    found, slices = loaded[0]
     if found.ids is not None:
         named = [
             replace(row, index=found.ids[int(row.index)]) for row in evaluation.most_surprising

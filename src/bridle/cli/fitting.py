@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,13 +21,13 @@ from bridle.cli.messages import about, tell_user
 from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
-from bridle.cli.sampling import Samples, Source, part_of, rows_of_part, samples_of
+from bridle.cli.sampling import Samples, Source, samples_of
+from bridle.cli.sharing import Share, are_looked_through_in_parts, shares, without_rows
 from bridle.cli.splitting import fold_of_rows
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.estimators import SoftmaxRegression
 from bridle.fit.placement import placed
-from bridle.ranks import Alone, Ranks
 from bridle.rows import Features
 
 
@@ -51,8 +52,8 @@ class Options:
 def fit(source: Source, options: Options, folder: Folder, report: Page, printing: Printing) -> None:
     """Load, split, fit, judge, print and write.
 
-    Of several processes that a launcher started, each fits a part of the samples, and the first
-    does all the rest.
+    Of several processes that a launcher started, each fits a share of the samples, and the first
+    does all the rest: it loads them, and deals them out.
     """
     _check(options, folder)
     ranks.refuse_standard_input(source.data, source.labels, source.test, source.test_labels)
@@ -60,13 +61,18 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     report_page.check(report, sources=read, folder=folder.path)
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
         tell_user(f"going on from the weights in {options.checkpoint}")
+    loaded: list[Loaded] = []  # by the first process alone
     with ranks.started(options.timeout) as all_ranks:
-        prepare = partial(_samples, source, options, all_ranks, report.path is not None)
-        dataset, train, judged, own = all_ranks.made(prepare)
+        deal = partial(_dealt, source, options, all_ranks.size, report.path is not None, loaded)
+        share = all_ranks.dealt(deal)
+        own = all_ranks.made(lambda: _on_device(share.checked(), options))
         live = printing.for_people and all_ranks.rank == 0
-        model, sweep = _fitted(options, source, dataset, train, own, all_ranks, live=live)
-    if all_ranks.rank:
+        if all_ranks.size > 1:
+            loaded = [each.once_dealt() for each in loaded]
+        model, sweep = _fitted(options, share, own, loaded, live=live)
+    if not loaded:
         return
+    dataset, train, judged = loaded[0]
     reporting.remember_data(model, dataset)
     figures = {
         "model": {"C": model.C, "standardize": model.standardize, "tol": model.tol},
@@ -96,21 +102,41 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
         raise KeyboardInterrupt
 
 
-def _samples(
-    source: Source, options: Options, all_ranks: Alone | Ranks, keep_texts: bool
-) -> tuple[Dataset, Samples, Samples, Samples]:
-    """Return the data, samples to learn from and to judge on, and those that this process fits."""
+class Loaded(NamedTuple):
+    """The data, samples to learn from, and those to judge on."""
+
+    dataset: Dataset
+    train: Samples
+    judged: Samples
+
+    def once_dealt(self) -> Loaded:
+        """Return them without the features to learn from, which are in the shares."""
+        train = replace(self.train, features=without_rows(self.dataset).features)
+        judged = replace(self.judged, features=self.judged.features.alone())
+        return Loaded(without_rows(self.dataset), train, judged)
+
+
+def _dealt(
+    source: Source, options: Options, parts: int, keep_texts: bool, loaded: list[Loaded]
+) -> Iterator[Share]:
+    """Load the data, and yield what each of so many processes fits."""
     dataset = source.load(keep_texts=keep_texts)
     interruption.raise_again()
-    train, judged = samples_of(
-        source, dataset, keep_texts=keep_texts, part=all_ranks.rank, parts=all_ranks.size
-    )
+    goes_elsewhere = parts > 1 or options.dask is not None
+    in_parts = goes_elsewhere and are_looked_through_in_parts(dataset)
+    train, judged = samples_of(source, dataset, keep_texts=keep_texts, are_checked=in_parts)
     for option in _in_need_of_folds(options):
         folds.check(option, train)
-    own = train if all_ranks.size == 1 else part_of(train, all_ranks.rank, all_ranks.size)
-    if options.device is not None:
-        own = _on_device(own, options.device, options.stream)
-    return dataset, train, judged, own
+    fold = None
+    if options.sweep is not None:
+        if train.target.ndim != 1:
+            raise checks.InputError("--Cs: expected one label a sample, found distributions")
+        fold = fold_of_rows(train.target, options.sweep.cv)
+    loaded.append(Loaded(dataset, train, judged))
+    if parts == 1:
+        yield Share(train, fold, dataset)
+    else:
+        yield from shares(dataset, train, fold, parts)
 
 
 def _check(options: Options, folder: Folder) -> None:
@@ -142,32 +168,24 @@ def _check(options: Options, folder: Folder) -> None:
 
 
 def _fitted(
-    options: Options,
-    source: Source,
-    dataset: Dataset,
-    train: Samples,
-    own: Samples,
-    all_ranks: Alone | Ranks,
-    *,
-    live: bool,
+    options: Options, share: Share, own: Samples, loaded: Sequence[Loaded], *, live: bool
 ) -> tuple[SoftmaxRegression, Chosen | None]:
     """Return the model, and how its C was chosen if it was."""
     with ExitStack() as stack:
         X: Features = own.features
         if options.dask is not None:
-            parts = cluster.parts_on(options.dask, source, train, options.timeout)
-            X = stack.enter_context(parts)
+            dataset, train, _ = loaded[0]
+            X = stack.enter_context(cluster.parts_on(options.dask, dataset, train, options.timeout))
+        scale = _scale(options, share.dataset)
         if options.sweep is None:
-            return _at_one_strength(options, X, dataset, own, live=live), None
-        if train.target.ndim != 1:
-            raise checks.InputError("--Cs: expected one label a sample, found distributions")
-        fold = fold_of_rows(train.target, options.sweep.cv)
+            return _at_one_strength(options, X, own, scale, live=live), None
+        assert share.fold is not None
         found = chosen(
             options.sweep,
             X,
             own,
-            fold[rows_of_part(len(fold), all_ranks.rank, all_ranks.size)],
-            standardize=_scale(options, dataset),
+            share.fold,
+            standardize=scale,
             tol=options.tol,
             timeout=options.timeout,
             wanted=live,
@@ -176,11 +194,9 @@ def _fitted(
 
 
 def _at_one_strength(
-    options: Options, X: Features, dataset: Dataset, own: Samples, *, live: bool
+    options: Options, X: Features, own: Samples, scale: bool | float, *, live: bool
 ) -> SoftmaxRegression:
-    model = SoftmaxRegression(
-        options.C or 1.0, standardize=_scale(options, dataset), tol=options.tol
-    )
+    model = SoftmaxRegression(options.C or 1.0, standardize=scale, tol=options.tol)
     line = live_line(options.tol, penalised=bool(np.isfinite(model.C)), wanted=live)
     with about(own.source), line as progress:
         return model.fit(
@@ -221,10 +237,13 @@ def _held_out(
         return None, True
 
 
-def _on_device(train: Samples, device: str, stream: bool | None) -> Samples:
+def _on_device(samples: Samples, options: Options) -> Samples:
+    if options.device is None:
+        return samples
+    device = ranks.own_device(options.device)
     try:
-        there = placed(train.features, ranks.own_device(device), streamed=stream)
-        return replace(train, features=there)
+        there = placed(samples.features, device, streamed=options.stream)
+        return replace(samples, features=there)
     except checks.InputError as error:  # it names the parameter, not the option
         raise checks.InputError(f"--{error}") from None
 

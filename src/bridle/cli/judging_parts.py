@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from bridle import checks
 from bridle.cli.answer_kinds import Judged, as_judged
 from bridle.cli.messages import about_part
 from bridle.cli.options.answers import AnswerOptions
-from bridle.cli.sampling import rows_of_part
+from bridle.cli.sharing import rows_of_part, without_rows
 from bridle.data import Dataset
 from bridle.judge import Evaluation, Evaluator
 from bridle.judge.kinds import InputKind
@@ -28,43 +29,64 @@ class Part(NamedTuple):
     answers: list[Array]  # none where nobody asks for them
 
 
-def kind_of_all(
-    ranks: Alone | Ranks,
-    read: Callable[[slice], Array],
-    count: int,
-    options: AnswerOptions,
-    place: Callable[[int], str],
-    source: str,
-) -> Judged:
-    """Return this process's answers as the judge takes them, and what kind those of all are.
+class RowsToJudge(NamedTuple):
+    """Some rows that are to be judged: features or answers, and the true labels."""
 
-    What a part of the rows tells beyond doubt is not looked for in all of them; else each process
-    looks through all, and finds what one process would.
+    dataset: Dataset  # what messages are about; without rows
+    values: Any
+    truth: Array
+    classes: Sequence[object]
+    first_row: int
+
+
+def dealt(
+    dataset: Dataset,
+    read: Callable[[slice], Any],
+    truth: Array,
+    classes: Sequence[object],
+    parts: int,
+) -> Iterator[RowsToJudge]:
+    """Yield the rows of each part; ``read`` returns the features or the answers of some rows."""
+    about = without_rows(dataset)
+    for rows in (rows_of_part(len(truth), part, parts) for part in range(parts)):
+        yield RowsToJudge(about, read(rows), truth[rows], classes, rows.start)
+
+
+def kind_of_all(
+    ranks: Alone | Ranks, own: Array, options: AnswerOptions, of_all: Callable[[], Judged]
+) -> Judged:
+    """Return a process's ``own`` answers as the judge takes them, and what kind those of all are.
+
+    What a part of the rows tells beyond doubt is not looked for in all of them; else the first
+    process looks through all, by ``of_all``, and deals them out again.
 
     Raises
     ------
     InputError, RankError
-        What `answer_kinds.as_judged` says of all rows.
+        What ``of_all`` raises.
     """
-    rows = rows_of_part(count, ranks.rank, ranks.size)
-    found = None if ranks.size == 1 else _beyond_doubt(read(rows), options, place, source)
+    found = None if ranks.size == 1 else _beyond_doubt(own, options)
     kinds = set(ranks.gathered(lambda: None if found is None else found.kind))
     if found is not None and None not in kinds and len(kinds) == 1:
         return found
-    of_all = ranks.made(lambda: as_judged(read(slice(None)), options, place, source))
-    return Judged(of_all.values[rows], of_all.kind, of_all.note, of_all.rounded)
+
+    def parts() -> Iterator[Judged]:
+        whole = of_all()
+        for part in range(ranks.size):
+            rows = rows_of_part(len(whole.values), part, ranks.size)
+            yield replace(whole, values=whole.values[rows])
+
+    return ranks.dealt(parts)
 
 
-def _beyond_doubt(
-    values: Array, options: AnswerOptions, place: Callable[[int], str], source: str
-) -> Judged | None:
+def _beyond_doubt(values: Array, options: AnswerOptions) -> Judged | None:
     """Return what some rows are, if all rows are the same wherever all parts are."""
     told = options.kind == "scores"
     # One row alone sums to anything; how far all entries are rounded, only all of them tell.
     if len(values) < 2 and not told:
         return None
     try:
-        found = as_judged(values, options, place, source)
+        found = as_judged(values, options, str, "")  # whose complaints are not for the user
     except checks.InputError:
         return None
     return found if not found.note or options.normalize else None
@@ -72,12 +94,9 @@ def _beyond_doubt(
 
 def judged(
     ranks: Alone | Ranks,
-    count: int,
+    own: RowsToJudge,
     answers: Callable[[], Array],
-    truth: Array,
     *,
-    dataset: Dataset,
-    classes: Sequence[object],
     kind: InputKind | None,
     keep_answers: bool,
 ) -> tuple[Evaluation, Array | None] | None:
@@ -85,15 +104,11 @@ def judged(
 
     Parameters
     ----------
-    ranks, count
-        The processes, and how many rows there are in all.
+    ranks, own
+        The processes, and this one's rows.
     answers
         Returns those to this process's rows.
-    truth : ndarray (N,)
-        The labels of all rows.
-    dataset
-        What messages are about.
-    classes, kind
+    kind
         As in `bridle.judge.Evaluator`; None for answers with a NaN, which no kind allows.
 
     Raises
@@ -101,15 +116,14 @@ def judged(
     InputError, RankError
         What is wrong with the rows of one of them, on all of them.
     """
-    rows = rows_of_part(count, ranks.rank, ranks.size)
 
     def own_part(_: None) -> Part:
-        evaluator = Evaluator(classes=classes, kind=kind or "scores")
-        if ranks.size > 1 and rows.start == rows.stop:
+        evaluator = Evaluator(classes=own.classes, kind=kind or "scores")
+        if ranks.size > 1 and not len(own.truth):
             return Part(evaluator, [])
-        with about_part(dataset, ranks, rows.start):
+        with about_part(own.dataset, ranks, own.first_row):
             values = answers()
-            evaluator.update(values, truth[rows])
+            evaluator.update(values, own.truth)
         return Part(evaluator, [values] if keep_answers else [])
 
     whole: list[Part] = []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ import numpy.typing as npt
 from bridle import checks, data, interruption, strict_json
 from bridle.cli import outputs, ranks
 from bridle.cli.messages import about_part, tell, tell_user
+from bridle.cli.sharing import rows_of_part, taken, without_rows
 from bridle.data import Dataset, Reading, files
 from bridle.ranks import Alone, Ranks
+from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
 
@@ -45,10 +47,15 @@ def predict(
         )
     ranks.refuse_standard_input(source)
     model = outputs.load_model(model_path)
+
+    def dealt() -> Iterator[_Asked]:
+        dataset = _loaded(model, source, target=target, arrays=arrays, reading=reading)
+        return _parts(dataset, _kept(dataset, compact=compact), all_ranks.size)
+
     with ranks.started(timeout) as all_ranks:
-        load = partial(_loaded, model, source, target=target, arrays=arrays, reading=reading)
-        dataset = all_ranks.made(load)
-        written = all_ranks.gathered(partial(_answered, model, dataset, compact, out, all_ranks))
+        asked = all_ranks.dealt(dealt)
+        write = partial(_answered, model, asked, all_ranks, out, with_all=not compact)
+        written = all_ranks.gathered(write)
     if len(written) > 1 and out is not None and all_ranks.rank == 0:
         manifest = {"model": str(model_path), "data": source, "files": written}
         outputs.write_text(out.with_suffix(".json"), strict_json.to_text(manifest, indent=2))
@@ -67,30 +74,41 @@ def _loaded(model: Any, source: str, *, target: str | None, **options: Any) -> D
     return dataset
 
 
+class _Asked(NamedTuple):
+    """Rows whose classes are asked for, and what is written beside the answers."""
+
+    dataset: Dataset  # what messages are about; without rows
+    features: Rows
+    columns: dict[str, Sequence[object]]
+    first_row: int
+
+
+def _parts(dataset: Dataset, columns: dict[str, Sequence[object]], parts: int) -> Iterator[_Asked]:
+    about, count = without_rows(dataset), len(dataset.features)
+    for rows in (rows_of_part(count, part, parts) for part in range(parts)):
+        own = {name: values[rows] for name, values in columns.items()}
+        yield _Asked(about, taken(dataset.features, rows), own, rows.start)
+
+
 def _answered(
-    model: Any, dataset: Dataset, compact: bool, out: Path | None,
-    all_ranks: Alone | Ranks,
-) -> dict[str, Any]:  # fmt: skip
-    """Write a part's answers, and return which rows are where."""
-    count = len(dataset.features)
-    begin, end = (count * place // all_ranks.size for place in (all_ranks.rank, all_ranks.rank + 1))
-    features = dataset.features
-    if all_ranks.size > 1:
-        features = features.take(np.arange(begin, end))
-    with about_part(dataset, all_ranks, begin):
-        found = model.predict_proba(features)
-    columns = {name: values[begin:end] for name, values in _kept(dataset, compact=compact).items()}
+    model: Any, asked: _Asked, all_ranks: Alone | Ranks, out: Path | None, *, with_all: bool
+) -> dict[str, Any]:
+    """Write a part's answers, of all classes or the best, and return which rows are where."""
+    with about_part(asked.dataset, all_ranks, asked.first_row):
+        found = model.predict_proba(asked.features)
     best = found.argmax(axis=1)
-    columns["predicted"] = model.classes_[best].tolist()
-    columns["probability"] = outputs.nine_digits(found[np.arange(len(found)), best])
-    text = outputs.answers_csv(columns, model.classes_.tolist(), None if compact else found)
+    columns = asked.columns | {
+        "predicted": model.classes_[best].tolist(),
+        "probability": outputs.nine_digits(found[np.arange(len(found)), best]),
+    }
+    text = outputs.answers_csv(columns, model.classes_.tolist(), found if with_all else None)
     if out is None:
         print(text, end="")
         return {}
     if all_ranks.size > 1:
         out = out.with_stem(f"{out.stem}-{all_ranks.rank + 1}-of-{all_ranks.size}")
     outputs.write_text(out, text)
-    return {"file": out.name, "first_row": begin, "rows": end - begin}
+    return {"file": out.name, "first_row": asked.first_row, "rows": len(found)}
 
 
 def _kept(dataset: Dataset, *, compact: bool) -> dict[str, Sequence[object]]:

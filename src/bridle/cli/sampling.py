@@ -116,13 +116,13 @@ class Samples:
 
 
 def samples_of(
-    source: Source, dataset: Dataset, *, keep_texts: bool = False, part: int = 0, parts: int = 1
+    source: Source, dataset: Dataset, *, keep_texts: bool = False, are_checked: bool = False
 ) -> tuple[Samples, Samples]:
     """Return the samples to learn from and those to judge on, these with their texts if told.
 
-    Where several processes have the same data, each looks through a part of the features.
+    The features are looked through for what is no number, unless somebody else does that.
     """
-    everything = _all_samples(dataset, "training", part, parts)
+    everything = _all_samples(dataset, "training", are_checked=are_checked)
     if source.test is not None:
         return everything, _test_samples(source, source.test, dataset, keep_texts)
     if source.holdout is None and dataset.test is not None:
@@ -131,24 +131,16 @@ def samples_of(
         return everything, everything
     with about(dataset.source):
         kept, held = holdout_split(everything.target, source.share)
-    return _chosen(everything, kept, "training"), _chosen(everything, held, "held-out")
+    return chosen(everything, kept, "training"), chosen(everything, held, "held-out")
 
 
-def part_of(samples: Samples, part: int, parts: int) -> Samples:
-    """Return one of several parts of about as many samples, in their order."""
-    which = rows_of_part(len(samples.target), part, parts)
-    return _chosen(samples, np.arange(which.start, which.stop), samples.role)
-
-
-def rows_of_part(count: int, part: int, parts: int) -> slice:
-    """Return which of so many rows are in one of several parts."""
-    return slice(count * part // parts, count * (part + 1) // parts)
-
-
-def _all_samples(dataset: Dataset, role: str, part: int = 0, parts: int = 1) -> Samples:
+def _all_samples(dataset: Dataset, role: str, *, are_checked: bool = False) -> Samples:
     assert dataset.target is not None  # load refuses data without labels
     _check_labels(dataset.source, dataset.target)
-    _check_finite(dataset, part, parts)
+    if not are_checked:
+        # Before the split, which would count other rows; and before a long fit, which a NaN among
+        # the held-out samples would waste.
+        check_finite(dataset.features, dataset)
     ids: list[int | str] = list(dataset.ids or range(len(dataset.target)))
     return Samples(
         dataset.source,
@@ -169,20 +161,17 @@ def _check_labels(source: str, target: Array) -> None:
         )
 
 
-def _check_finite(dataset: Dataset, part: int, parts: int) -> None:
-    # Before the split, which would count other rows; and before a long fit, which a NaN among the
-    # held-out samples would waste.
-    features, which = dataset.features, rows_of_part(len(dataset.features), part, parts)
-    if parts > 1:
-        features = features.take(np.arange(which.start, which.stop))
+def check_finite(features: Rows, dataset: Dataset, first_row: int = 0) -> None:
+    """Refuse features of some rows of a dataset, from one on, that are no numbers."""
     for rows, block in features.blocks(_CHECKED_ROWS):
         try:
-            checks.finite_rows(block, dataset.source, which.start + rows.start)
+            checks.finite_rows(block, dataset.source, first_row + rows.start)
         except checks.InputError as error:
             raise dataset.with_its_file(error) from None
 
 
-def _chosen(samples: Samples, rows: Array, role: str) -> Samples:
+def chosen(samples: Samples, rows: Array, role: str) -> Samples:
+    """Return some of the samples, by their numbers."""
     return Samples(
         source=samples.source,
         features=samples.features.take(rows),
