@@ -133,18 +133,17 @@ def test_rows_go_to_another_process_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "y.npy", whole[600:].astype(np.float16))
     there = [np.load(tmp_path / name, mmap_mode="r") for name in ("x.npy", "y.npy")]
     chosen = np.array([3, 999, 600, 3, 0, 599])
-    dense = [whole[:600].astype(np.uint8), whole[600:].astype(np.float16)]
-    for parts, at_most in (
+    dense: list[Any] = [whole[:600].astype(np.uint8), whole[600:].astype(np.float16)]
+    thin = [sparse.csr_array(part.astype(np.float32)) for part in dense]
+    cases: list[tuple[list[Any], int]] = [
         (there, 1500),
         (dense, 1500),
         (dense[:1], 1500),
-        ([sparse.csr_array(part.astype(np.float32)) for part in dense], 3000),
+        (thin, 3000),
         ([there[0], dense[1]], 1500),
-    ):
-        own = chosen[
-            chosen
-            < sum(len(part) if isinstance(part, np.ndarray) else part.shape[0] for part in parts)
-        ]
+    ]
+    for parts, at_most in cases:
+        own = chosen[chosen < sum(part.shape[0] for part in parts)]
         for index in (own, own[:0]):
             rows = Rows(parts).take(index)
             packed = pickle.dumps(rows)

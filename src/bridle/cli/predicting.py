@@ -25,7 +25,7 @@ _UNUSED = "the target is not used"
 
 def predict(
     model_path: Path,
-    source: str,
+    source: str | tuple[str, ...],
     *,
     target: str | None,
     arrays: Mapping[str, str] | None,
@@ -61,7 +61,9 @@ def predict(
         outputs.write_text(out.with_suffix(".json"), strict_json.to_text(manifest, indent=2))
 
 
-def _loaded(model: Any, source: str, *, target: str | None, **options: Any) -> Dataset:
+def _loaded(
+    model: Any, source: str | tuple[str, ...], *, target: str | None, **options: Any
+) -> Dataset:
     known = outputs.features_of(model)
     dataset = data.load(source, target=target, need_target=False, **options, **known)
     tell(dataset)
@@ -69,7 +71,7 @@ def _loaded(model: Any, source: str, *, target: str | None, **options: Any) -> D
     if unused is not None:
         tell_user(unused)
     elif target is not None and dataset.target is None:
-        raise checks.InputError(f"--target: {source} has no column {files.quoted(target)}")
+        raise checks.InputError(f"--target: {dataset.source} has no column {files.quoted(target)}")
     interruption.raise_again()
     return dataset
 

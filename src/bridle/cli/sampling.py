@@ -24,7 +24,7 @@ _CHECKED_ROWS = 1024  # at a time
 class Source:
     """Where the samples are, and how they are parted."""
 
-    data: str
+    data: str | tuple[str, ...]
     target: str | None
     labels: str | None
     test: str | None
@@ -54,7 +54,11 @@ class Source:
         return self._told(self.test, self.test_labels, beside=(self.data, self.labels))
 
     def _told(
-        self, source: str, labels: str | None, *, beside: tuple[str | None, str | None]
+        self,
+        source: str | tuple[str, ...],
+        labels: str | None,
+        *,
+        beside: tuple[str | tuple[str, ...] | None, str | None],
     ) -> Reading:
         other, other_labels = beside
         if other is None or self.reading == Reading():
@@ -93,12 +97,18 @@ class Source:
             )
 
     @property
+    def files(self) -> tuple[str | None, ...]:
+        """What is read, as it was typed."""
+        typed = (self.data,) if isinstance(self.data, str) else self.data
+        return (*typed, self.labels, self.test, self.test_labels)
+
+    @property
     def share(self) -> float:
         """How much of each class is held out where there is nothing else to judge on."""
         return 0.2 if self.holdout is None else self.holdout
 
     def _training_rows(self, target: Array) -> Array:
-        with about(self.data):
+        with about(data.name_of(self.data)):
             return holdout_split(target, self.share)[0]
 
 

@@ -25,8 +25,7 @@ def train(
     """Load, split, train, judge, print and write."""
     untrained = classifier(options)
     reporting.check_folder(folder)
-    read = (source.data, source.labels, source.test, source.test_labels)
-    report_page.check(report, sources=read, folder=folder.path)
+    report_page.check(report, sources=source.files, folder=folder.path)
     dataset = source.load(keep_texts=report.path is not None)
     interruption.raise_again()
     samples, judged = samples_of(source, dataset, keep_texts=report.path is not None)

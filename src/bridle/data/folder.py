@@ -46,7 +46,25 @@ def load_folder(folder: Path, request: Request) -> Dataset:
         return images.load_images(folder, pictures, request)
     if found.flat and not found.shards:
         return _load_flat(folder, found.flat, request)
+    if not found.shards:
+        inner = [path.name for path in sorted(folder.iterdir()) if _is_folder(path)]
+        hint = f"; there are folders in it: {files.listing(inner)}" if inner else ""
+        raise files.broken(
+            folder,
+            f"no data: expected files ({ENDINGS}, idx) or one folder of images for each class"
+            f"{hint}",
+        )
     return _load_shards(folder, found.shards, request)
+
+
+def load_files(readers: dict[Path, Reader], request: Request) -> Dataset:
+    """Load several files as the shards that a folder would hold."""
+    single = (mnist.load_idx, images.load_image)
+    alone = next((path for path, reader in readers.items() if reader in single), None)
+    if alone is not None:
+        found = f"found {len(readers)} files"
+        raise files.broken(alone, f"expected one such file alone, or a folder of them, {found}")
+    return _load_shards(request.source, readers, request)
 
 
 def readers_in(folder: Path, request: Request) -> set[Reader]:
@@ -103,22 +121,14 @@ def _is_txt(path: Path) -> bool:
     return files.unpacked_name(path).endswith(".txt")
 
 
-def _load_shards(folder: Path, readers: dict[Path, Reader], request: Request) -> Dataset:
+def _load_shards(where: Path | str, readers: dict[Path, Reader], request: Request) -> Dataset:
     kinds = set(readers.values())
-    if not kinds:
-        inner = [path.name for path in sorted(folder.iterdir()) if _is_folder(path)]
-        hint = f"; there are folders in it: {files.listing(inner)}" if inner else ""
-        raise files.broken(
-            folder,
-            f"no data: expected files ({ENDINGS}, idx) or one folder of images for each class"
-            f"{hint}",
-        )
     if len(kinds) > 1:
         names = files.listing(path.name for path in readers)
-        raise files.broken(folder, f"expected files of one kind, found {names}")
+        raise files.broken(where, f"expected files of one kind, found {names}")
     reader = kinds.pop()
     check_options(reader, next(iter(readers)), request)
-    return load_sets(folder, _of_files(reader, list(readers)), request)
+    return load_sets(where, _of_files(reader, list(readers)), request)
 
 
 def _of_files(reader: Reader, paths: list[Path]) -> dict[str, Set]:

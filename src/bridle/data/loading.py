@@ -14,10 +14,10 @@ from typing import Any
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import delimited, embedded, files, parts, targets
+from bridle.data import delimited, embedded, files, parts, shards, targets
 from bridle.data.dataset import Dataset
-from bridle.data.folder import load_folder
-from bridle.data.formats import ENDINGS, check_options, reader_of
+from bridle.data.folder import load_files, load_folder
+from bridle.data.formats import ENDINGS, Reader, check_options, reader_of
 from bridle.data.options_used import STANDARD_INPUT, refuse_unused
 from bridle.data.parts import Request
 from bridle.data.reading import Reading, Selection
@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 
 def load(
-    source: str,
+    source: str | Sequence[str],
     *,
     target: str | None = None,
     labels: str | None = None,
@@ -48,12 +48,14 @@ def load(
 
     Parameters
     ----------
-    source : str
+    source : str or sequence of str
         An embedded set (``digits``, ``iris``, ``wine``, ``breast-cancer``; ``./digits`` is the
         file of that name), a file (the ending of its name says the format), a folder of shards of
         one format, of a pair of idx files, or of one folder of images for each class; ``-`` is a
         table of text on standard input. Files or folders whose names say ``train``, ``test`` or
-        ``validation`` are sets, which are not joined.
+        ``validation`` are sets, which are not joined. Several files of one format, or a pattern
+        (``shards/*.npz``; ``**`` for folders in folders), are shards as those of a folder are, in
+        this order; those of a pattern by name.
     target : str, optional
         The column, or the array of an archive, that holds the labels. By default a column named
         target, label, class or y in any case of letters, else the last one if it looks like
@@ -126,7 +128,8 @@ def load(
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
     request = Request(
-        source=source,
+        source=shards.name_of(source),
+        files=shards.files_of(source),
         target=target,
         labels=labels,
         feature_names=without_words(feature_names, () if fitted is None else fitted.texts),
@@ -163,19 +166,31 @@ def _loaded(request: Request) -> Dataset:
         parts.refuse_arrays(request, "a table of text")
         with _standard_input() as path:
             return delimited.load_delimited([path], request)
-    path = _existing(request.source)
+    if len(request.files) > 1:
+        return load_files({path: _reader(path) for path in request.files}, request)
+    path = request.files[0] if request.files else _existing(request.source)
     if path.is_dir():
         return load_folder(path, request)
-    reader = reader_of(path)
+    reader = _reader(path)
+    check_options(reader, path, request)
+    return reader([path], request)
+
+
+def _reader(path: Path) -> Reader:
+    """Return the reader of a file, which is there and has something in it."""
+    if not path.exists():
+        raise files.broken(path, "no such file")
+    if path.is_dir():
+        raise files.broken(path, "a folder among files: expected it alone, or the files in it")
     if not path.is_file():
         raise files.broken(path, "not a regular file")
+    reader = reader_of(path)
     if reader is None:
         raise files.broken(
             path, f"unknown ending {files.quoted(path.suffix)}, expected one of {ENDINGS}, idx"
         )
     _refuse_empty(path, str(path))
-    check_options(reader, path, request)
-    return reader([path], request)
+    return reader
 
 
 def _refuse_empty(path: Path, name: str) -> None:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bridle import checks
-from bridle.data import arrays, delimited, embedded, files, images, labels, mnist, parquet, svmlight
+from bridle.data import (
+    arrays,
+    delimited,
+    embedded,
+    files,
+    images,
+    labels,
+    mnist,
+    parquet,
+    shards,
+    svmlight,
+)  # fmt: skip
 from bridle.data.folder import readers_in
 from bridle.data.formats import Reader, reader_of
 from bridle.data.parts import Request
@@ -29,17 +41,21 @@ _BY_READER: dict[Reader, frozenset[str]] = {
 _OF_TEXT_LABELS = frozenset({"delimiter", "encoding", "header", "na_spellings"})
 
 
-def options_used_by(source: str, labels_file: str | None = None) -> frozenset[str]:
+def options_used_by(source: str | Sequence[str], labels_file: str | None = None) -> frozenset[str]:
     """Return the options of `Reading` that data, or the file of their labels, take heed of.
 
     They are all of them where there is no such file: whoever loads it says so.
     """
-    readers = _readers(Request(source, labels=labels_file))
+    return _used_by(Request(shards.name_of(source), shards.files_of(source), labels=labels_file))
+
+
+def _used_by(request: Request) -> frozenset[str]:
+    readers = _readers(request)
     if readers is None:
-        return _OF_TEXT if source == STANDARD_INPUT else _EVERY
+        return _OF_TEXT if request.source == STANDARD_INPUT else _EVERY
     found = [_BY_READER[reader] for reader in readers]
-    if labels_file is not None:
-        is_text = labels.is_text(Path(labels_file))
+    if request.labels is not None:
+        is_text = labels.is_text(Path(request.labels))
         found.append(_OF_TEXT_LABELS if is_text else frozenset({"na_spellings"}))
     return frozenset().union(*found)
 
@@ -49,7 +65,7 @@ def refuse_unused(request: Request) -> None:
     told = [name for name in FILE_OPTIONS if getattr(request.told, name) is not None]
     if not told:
         return
-    used = options_used_by(request.source, request.labels)
+    used = _used_by(request)
     name = next((name for name in told if name not in used), None)
     if name is not None:
         option, kind = name.replace("_", "-"), _kind(request, name)
@@ -62,6 +78,8 @@ def _readers(request: Request) -> set[Reader] | None:
         return set()
     if request.source == STANDARD_INPUT:
         return None
+    if request.files:
+        return {reader for path in request.files if (reader := reader_of(path))} or None
     path = Path(request.source)
     with files.parsing(request.source, "a file"):
         if path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,9 @@ Features = Any  # a dense array or a SciPy sparse one
 class Request:
     """The arguments of `bridle.data.load`."""
 
-    source: str
+    source: str  # as the user typed it, for messages
+    # The files that it means, where these are several: they lie below each other.
+    files: tuple[Path, ...] = ()
     target: str | None = None
     labels: str | None = None
     feature_names: tuple[str, ...] | None = None

@@ -65,45 +65,47 @@ def parted(paths: Iterable[Path]) -> dict[str, list[Path]]:
     return sets
 
 
-def load_sets(folder: Path, sets: dict[str, Set], request: Request) -> Dataset:
+def load_sets(where: Path | str, sets: dict[str, Set], request: Request) -> Dataset:
     """Load the set that is asked for and, for a fit, the one to test on beside it."""
     if len(sets) == 1:
         return next(iter(sets.values())).load(request)
     if request.as_table:
-        raise _ambiguous(sets, folder, sets)
+        raise _ambiguous(sets, where, sets)
     held = next((part for part in (TEST, VALIDATION) if part in sets), None)
     if request.has_model and held is not None:
         return replace(sets[held].load(request), taken=", ".join(sets[held].names))
     to_fit = [part for part in (TRAIN, NONE) if part in sets]
     if len(to_fit) > 1:
-        raise _ambiguous(sets, folder, to_fit, "" if request.has_model else ", others by --test")
+        raise _ambiguous(sets, where, to_fit, "" if request.has_model else ", others by --test")
     if not to_fit:
         raise files.broken(
-            folder,
+            where,
             f"nothing to fit, only to test: found {', '.join(map(str, sets.values()))}; name one",
         )
     tests = [sets[part] for part in (TEST, VALIDATION) if part in sets]
     if request.wants_test:
-        return _fit_and_test(folder, sets[to_fit[0]], tests, request)
+        return _fit_and_test(where, sets[to_fit[0]], tests, request)
     dataset = sets[to_fit[0]].load(request)
     notes = (f"{sets[to_fit[0]]} are learnt from", *_unused(tests))
     return replace(dataset, notes=(*notes, *dataset.notes))
 
 
 def _ambiguous(
-    sets: dict[str, Set], folder: Path, choices: Iterable[str], more: str = ""
+    sets: dict[str, Set], where: Path | str, choices: Iterable[str], more: str = ""
 ) -> Exception:
     listed = " or ".join(str(sets[part]) for part in choices)
-    return files.broken(folder, f"which is meant, {listed}? name one file or folder{more}")
+    return files.broken(where, f"which is meant, {listed}? name one file or folder{more}")
 
 
-def _fit_and_test(folder: Path, fitted: Set, tests: Sequence[Set], request: Request) -> Dataset:
+def _fit_and_test(
+    where: Path | str, fitted: Set, tests: Sequence[Set], request: Request
+) -> Dataset:
     """Return the set to fit, with the first of those to test that has labels."""
     # Where there is one, all rows to fit are learnt from.
     dataset = fitted.load(replace(request, training_rows=None))
     notes = list[str]()
     for place, held in enumerate(tests):
-        test = _test(folder, held, dataset, request)
+        test = _test(where, held, dataset, request)
         if test is not None:
             said = (
                 f"{fitted} are learnt from; {held} are there to test (--test or --holdout take "
@@ -120,11 +122,12 @@ def _unused(sets: Sequence[Set]) -> tuple[str, ...]:
     return (f"not used: {', '.join(map(str, sets))}",) if sets else ()
 
 
-def _test(folder: Path, held: Set, dataset: Dataset, request: Request) -> Dataset | None:
+def _test(where: Path | str, held: Set, dataset: Dataset, request: Request) -> Dataset | None:
     """Return the set to test on, read as the one to fit was; None where it has no labels."""
+    is_file = isinstance(where, Path) and len(held.names) == 1
     like = replace(
         request,
-        source=str(folder / held.names[0] if len(held.names) == 1 else folder),
+        source=str(Path(where) / held.names[0] if is_file else where),
         labels=None,
         feature_names=without_words(dataset.feature_names, dataset.reading.texts),
         width=dataset.features.shape[1],

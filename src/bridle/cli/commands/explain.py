@@ -19,7 +19,7 @@ EXAMPLES = (
 )
 
 
-@with_options(source=with_defaults(source_options, data="digits"))
+@with_options(source=with_defaults(source_options, data=["digits"]))
 def explain(
     *,
     source: Source,

@@ -12,7 +12,7 @@ from bridle.cli.options.array_names import named_arrays
 from bridle.cli.options.groups import with_options
 from bridle.cli.options.panels import DATA, OUTPUT
 from bridle.cli.options.reading import reading as reading_options
-from bridle.cli.options.source import Arrays, Data
+from bridle.cli.options.source import Arrays, Data, one_or_several
 from bridle.data import Reading
 from bridle.ranks import DEFAULT_TIMEOUT
 
@@ -87,7 +87,7 @@ def predict(
 
     predicting.predict(
         model,
-        data,
+        one_or_several(data),
         target=target,
         arrays=names,
         reading=reading,

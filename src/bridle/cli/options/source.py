@@ -17,11 +17,12 @@ from bridle.data import Reading, Selection
 _KINDS = (
     "An embedded set (digits, iris, wine, breast-cancer), a table (.csv .tsv .txt .parquet; - for "
     "one of text on standard input), an array "
-    "(.npy .npz .safetensors .svmlight, idx; .npz of a sparse matrix), a folder of such shards, "
+    "(.npy .npz .safetensors .svmlight, idx; .npz of a sparse matrix), a folder, several "
+    "files or a quoted pattern ('*.npz') of such shards, "
     "or a folder of images with one folder for each class (a model also takes a flat folder, or "
     "one image)."
 )
-Data = Annotated[str, typer.Argument(help=_KINDS, metavar="DATA", show_default=False)]
+Data = Annotated[list[str], typer.Argument(help=_KINDS, metavar="DATA...", show_default=False)]
 Target = Annotated[
     str | None,
     typer.Option(
@@ -44,6 +45,11 @@ Arrays = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+
+
+def one_or_several(typed: list[str]) -> str | tuple[str, ...]:
+    """Return what was typed as one source, where it is one."""
+    return typed[0] if len(typed) == 1 else tuple(typed)
 
 
 @with_options(reading=reading_options, selection=selection_options)
@@ -85,7 +91,7 @@ def source(
 ) -> Source:
     """Return where the samples are; arguments that exclude each other are refused."""
     found = Source(
-        data=data,
+        data=one_or_several(data),
         target=target,
         labels=labels,
         test=test,
