@@ -1115,7 +1115,7 @@ def test_version(command: Command) -> None:
         (["predict", "model"], "Missing argument 'DATA'"),
         (["evaluate"], "Missing argument 'FILE'"),
         (["evaluate", "--model"], "--model"),
-        (["fit", "iris", "wine"], "wine"),
+        (["fit", "iris", "wine"], "iris: an embedded set, expected files or it alone"),
         (["fit", "iris", "--C", "strong"], "'--C'"),
         (["fit", "iris", "--C", "--quiet"], "'--C'"),
         (["fit", "iris", "--C"], "--C"),

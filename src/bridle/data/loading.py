@@ -179,7 +179,10 @@ def _loaded(request: Request) -> Dataset:
 def _reader(path: Path) -> Reader:
     """Return the reader of a file, which is there and has something in it."""
     if not path.exists():
-        raise files.broken(path, "no such file")
+        is_set = str(path) in embedded.NAMES
+        raise files.broken(
+            path, "an embedded set, expected files or it alone" if is_set else "no such file"
+        )
     if path.is_dir():
         raise files.broken(path, "a folder among files: expected it alone, or the files in it")
     if not path.is_file():

@@ -22,7 +22,7 @@ _KINDS = (
     "or a folder of images with one folder for each class (a model also takes a flat folder, or "
     "one image)."
 )
-Data = Annotated[list[str], typer.Argument(help=_KINDS, metavar="DATA...", show_default=False)]
+Data = Annotated[list[str], typer.Argument(help=_KINDS, metavar="DATA", show_default=False)]
 Target = Annotated[
     str | None,
     typer.Option(
