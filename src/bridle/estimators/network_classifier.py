@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from bridle import checks, probabilities
 from bridle.estimators import model_file, network_file
 from bridle.estimators import network_settings as settings
 from bridle.estimators import network_targets as targets
+from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.fit.problem.targets import ClassWeight, FitTarget
 from bridle.networks import backpropagation, parameters, samples, training
@@ -31,7 +33,7 @@ Validation = tuple[Features, Targets]
 _PREDICTED_ROWS = 1024  # at a time
 
 
-class NetworkClassifier(SavedClassifier):
+class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]  # untyped
     r"""A network of fully connected layers, trained by backpropagation in batches.
 
     Minimises, over the weights ``w`` and biases of all layers,
@@ -182,6 +184,7 @@ class NetworkClassifier(SavedClassifier):
         self.random_state = random_state
         self.verbose = verbose
 
+    @with_callbacks
     def fit(
         self,
         X: Features,
@@ -215,6 +218,7 @@ class NetworkClassifier(SavedClassifier):
             classes, several labels a sample for softmax, a learning rate too high, …
         """
         reporter = Reporter(progress, verbose=self.verbose)
+        tasks = Tasks(self, "epoch", X, y, sample_weight)
         plan = settings.plan(self, has_validation=validation is not None)
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
@@ -234,10 +238,16 @@ class NetworkClassifier(SavedClassifier):
             learnt, judged = samples.split(learnt, self.validation_fraction, random)
         work = plan.training(sizes, self.max_epochs, len(learnt.weight))
         start = training.judge(work, learnt, state.vector)[0]
-        history = training.train(work, learnt, judged, state, random, reporter)
+
+        def fitted() -> dict[str, Any]:
+            return {"multilabel_": multilabel} | _answering(found.classes, sizes, state, units)
+
+        wants_end = partial(tasks.next, fitted) if tasks.are_heard else None
+        history = training.train(work, learnt, judged, state, random, reporter, wants_end)
         training.warn_of_divergence(work, learnt, start, history[-1].cost)
         self._random, self.history_, self.multilabel_ = random, history, multilabel
         self._keep(found.classes, sizes, state, units)
+        tasks.end(dict)  # nothing to add: the estimator is fitted
         return self
 
     def partial_fit(
@@ -432,14 +442,24 @@ class NetworkClassifier(SavedClassifier):
     def _keep(
         self, classes: Array, sizes: tuple[int, ...], state: State, units: Units | None
     ) -> None:
-        layers = parameters.layers(state.vector.copy(), sizes)
-        if units is not None:
-            layers = [Layer(*(part.astype(np.float64) for part in layer)) for layer in layers]
-            layers[0] = Layer(*units.into_layer(*layers[0]))
-        self.classes_, self._state = classes, state
-        self.coefs_ = [layer.weight for layer in layers]
-        self.intercepts_ = [layer.bias for layer in layers]
-        self.n_iter_ = len(self.history_)
+        for name, value in _answering(classes, sizes, state, units).items():
+            setattr(self, name, value)
+        self._state, self.n_iter_ = state, len(self.history_)
+
+
+def _answering(
+    classes: Array, sizes: tuple[int, ...], state: State, units: Units | None
+) -> dict[str, Any]:
+    """Return the attributes that answers are made of."""
+    layers = parameters.layers(state.vector.copy(), sizes)
+    if units is not None:
+        layers = [Layer(*(part.astype(np.float64) for part in layer)) for layer in layers]
+        layers[0] = Layer(*units.into_layer(*layers[0]))
+    return {
+        "classes_": classes,
+        "coefs_": [layer.weight for layer in layers],
+        "intercepts_": [layer.bias for layer in layers],
+    }
 
 
 def _samples(values: Features, found: FitTarget, units: Units | None) -> Samples:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators import cluster, model_file
+from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.estimators.problem import OwnRows, Problem
@@ -41,7 +42,7 @@ class Optimum(NamedTuple):
     report: FitReport
 
 
-class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
+class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  # type: ignore[misc]  # untyped
     r"""Softmax (multinomial logistic) regression, fitted to its proven optimum.
 
     Minimises, over weights ``W`` (D, K) and an unpenalised intercept ``b`` (K,),
@@ -150,6 +151,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         self.device = device
         self.verbose = verbose
 
+    @with_callbacks
     def fit(
         self,
         X: Features,
@@ -202,11 +204,12 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         C = checks.positive(self.C, "C", infinite=True)
         tol = checks.positive(self.tol, "tol")
         reporter = Reporter(progress, verbose=self.verbose)
+        tasks = Tasks(self, "pass", X, y, sample_weight)
         settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
 
         def optimum(rows: OwnRows) -> Optimum:
             problem = rows.problem(fit_intercept=self.fit_intercept, standardize=self.standardize)
-            return self._optimum(problem, problem.at(C), tol, reporter, checkpoint)
+            return self._optimum(problem, problem.at(C), tol, reporter, checkpoint, tasks)
 
         places: Places
         if cluster.is_collection(X):
@@ -223,6 +226,7 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
         self.classes_ = classes
         self.coef_, self.intercept_ = found.coef, found.intercept
         self.n_iter_, self.fit_report_ = found.iterations, found.report
+        tasks.end(dict)  # nothing to add: the estimator is fitted
         if places.is_first:
             warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
@@ -275,18 +279,22 @@ class SoftmaxRegression(SavedClassifier, SoftmaxClassifier):
 
     def _optimum(
         self, problem: Problem, objective: Objective, tol: float, reporter: Reporter,
-        checkpoint: str | os.PathLike[str] | None,
+        checkpoint: str | os.PathLike[str] | None, tasks: Tasks | None = None,
     ) -> Optimum:  # fmt: skip
         kept = None
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, problem.classes, objective.facts.width)
         start = self._start(objective, problem, kept)
+        after_pass: watch.AfterPass | None = reporter.after_pass if reporter.is_heard else None
+        keep = None if kept is None else _keeper(kept, objective)
+        if tasks is not None and tasks.are_heard:
+            after_pass, keep = _told(tasks, problem, objective, after_pass, keep)
         solution = solve(
             Task(objective, problem.reader, start),
             tol=tol,
             max_iter=checks.count(self.max_iter, "max_iter"),
-            after_pass=reporter.after_pass if reporter.is_heard else None,
-            keep=None if kept is None else _keeper(kept, objective),
+            after_pass=after_pass,
+            keep=keep,
         )
         weight, intercept = objective.in_feature_units(solution.point.parameters)
         if kept is not None:
@@ -350,6 +358,35 @@ def _keeper(kept: Checkpoint, objective: Objective) -> watch.Keep:
             kept.save(*(on_host(each) for each in objective.in_feature_units(parameters)))
 
     return keep
+
+
+def _told(
+    tasks: Tasks,
+    problem: Problem,
+    objective: Objective,
+    after_pass: watch.AfterPass | None,
+    keep: watch.Keep | None,
+) -> tuple[watch.AfterPass, watch.Keep]:
+    """Return the same two, which let callbacks hear of each pass and end the fit as Ctrl-C does."""
+    best: list[Array] = []
+
+    def keep_and_remember(parameters: Array) -> None:
+        best[:] = [parameters]
+        if keep is not None:
+            keep(parameters)
+
+    def fitted() -> dict[str, Any]:
+        weight, intercept = map(on_host, objective.in_feature_units(best[0]))
+        coef, intercept = problem.layout.fitted(weight, intercept)
+        return {"classes_": problem.all_classes, "coef_": coef, "intercept_": intercept}
+
+    def tell(passes: int, lowest: float, gap: float) -> None:
+        if after_pass is not None:
+            after_pass(passes, lowest, gap)
+        if tasks.next(fitted):
+            raise KeyboardInterrupt
+
+    return tell, keep_and_remember
 
 
 def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:

@@ -54,8 +54,11 @@ def train(
     state: State,
     random: np.random.RandomState,
     reporter: Reporter,
+    wants_end: Callable[[], bool] | None = None,
 ) -> list[Epoch]:
     """Train in place; with early stopping, end at the weights of the best epoch.
+
+    ``wants_end`` is asked after each epoch, if it is there.
 
     With a ``tol``, the training ends when the cost has not fallen by more than that below its
     lowest for ten epochs; if the epochs run out before, a `ConvergenceWarning` says so.
@@ -83,7 +86,7 @@ def train(
                     best = (found.validation_cost, number, state.vector.copy())
                 elif number - best[1] >= plan.patience:
                     break
-            if standstill.is_reached(found.cost):
+            if standstill.is_reached(found.cost) or (wants_end is not None and wants_end()):
                 break
         else:
             if plan.tol is not None:
