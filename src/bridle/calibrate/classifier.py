@@ -18,6 +18,7 @@ from bridle.calibrate.base import Calibrator
 from bridle.calibrate.loading import calibrator_of_contents, create
 from bridle.calibrate.temperature import TemperatureScaling
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
+from bridle.estimators.base import alike
 from bridle.estimators.classifier_file import SavedClassifier
 from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
 from bridle.probabilities import score_columns
@@ -214,18 +215,21 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         except checks.InputError as error:
             raise checks.InputError(f"{path}: no readable bridle model ({error})") from None
 
+    @alike
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of the calibrated probabilities (N, K)."""
         check_is_fitted(self)
         return self.calibrator_.predict_log_proba(_scores(self.estimator_, X))
 
+    @alike
     def predict_proba(self, X: Any) -> Array:
         """Return the calibrated probabilities (N, K)."""
-        return np.exp(self.predict_log_proba(X))
+        return np.asarray(np.exp(on_host(self.predict_log_proba(X))))
 
+    @alike
     def predict(self, X: Any) -> Array:
         """Return each sample's most probable class."""
-        places = self.predict_log_proba(X).argmax(axis=1)
+        places = on_host(self.predict_log_proba(X)).argmax(axis=1)
         return np.asarray(self.classes_[places])
 
     def _keep(self, fitted: Any) -> None:
@@ -281,7 +285,7 @@ def _method(estimator: Any) -> str:
 
 def _scores(estimator: Any, X: Any) -> Array:
     method = _method(estimator)
-    return _as_scores(np.asarray(getattr(estimator, method)(X)), method)
+    return _as_scores(np.asarray(on_host(getattr(estimator, method)(X))), method)
 
 
 def _as_scores(found: Array, method: str) -> Array:

@@ -373,7 +373,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         _, to_scorer = self._routed("score", sample_weight, params)
         if self.scoring != "neg_log_loss":
             return float(get_scorer(self.scoring)(self, X, y, **to_scorer))
-        scores = self.predict_log_proba(X)
+        scores = on_host(self.predict_log_proba(X))
         found = known_target(
             on_host(y), on_host(to_scorer.get("sample_weight")), None, self.classes_, len(scores)
         )

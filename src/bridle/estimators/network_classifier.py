@@ -15,6 +15,7 @@ from bridle import checks, probabilities
 from bridle.estimators import model_file, network_file
 from bridle.estimators import network_settings as settings
 from bridle.estimators import network_targets as targets
+from bridle.estimators.base import alike
 from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.fit.problem.targets import ClassWeight, FitTarget
@@ -315,6 +316,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         self._keep(known, sizes, state, units)
         return self
 
+    @alike
     def predict(self, X: Features) -> Array:
         """Return each sample's class of the highest output; ties go to the first.
 
@@ -325,6 +327,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return np.asarray((self._scores(X) > 0).astype(np.int64))
         return super().predict(X)
 
+    @alike
     def predict_proba(self, X: Features) -> Array:
         """Return the class probabilities (N, K); sigmoid outputs are divided by their sum.
 
@@ -335,6 +338,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return np.asarray(probabilities.sigmoid(self._scores(X)))
         return super().predict_proba(X)
 
+    @alike
     def predict_log_proba(self, X: Features) -> Array:
         """Return the logarithms of the class probabilities (N, K), right far below underflow."""
         check_is_fitted(self)

@@ -87,7 +87,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         Where the products of a dense fit are made: None where the features lie; else a device of
         PyTorch (``"cuda"``), to which features on the host are copied in their own dtype or, if
         there is no room for them on a CUDA device, streamed in each pass; `fit_report_` says so.
-        `Rows.streamed_to` tells it to stream. Answers are made on the host.
+        `Rows.streamed_to` tells it to stream. Answers are made on the host; where scikit-learn's
+        ``array_api_dispatch`` is on, those to a tensor are tensors where that is.
     verbose : int
         Above 0, a line per step.
 
