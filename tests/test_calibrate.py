@@ -22,6 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import LinearSVC
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator
 
 import bridle
 from bridle import NetworkClassifier, SoftmaxRegression, SoftmaxRegressionCV
@@ -33,6 +35,7 @@ from bridle.calibrate import (
     MatrixScaling,
     TemperatureScaling,
     VectorScaling,
+    create,
     decompose,
     load_calibrator,
     out_of_fold,
@@ -556,3 +559,16 @@ def test_a_classifier_and_a_calibrator_that_were_fitted_apart() -> None:
     shares = np.full((len(scores), 4), 0.25)
     with pytest.raises(InputError, match="y: expected one label a sample"):
         CalibratedClassifier(SoftmaxRegression()).fit(scores, shares)
+
+
+def test_scikit_learn_finds_a_classifier_like_its_own() -> None:
+    check_estimator(CalibratedClassifier(SoftmaxRegression(), cv=3), on_skip=None)
+    assert not get_tags(CalibratedClassifier(GaussianNB())).input_tags.sparse
+
+
+def test_a_calibrator_counts_its_columns() -> None:
+    scores = np.random.default_rng(0).normal(size=(30, 4))
+    for name in METHODS:
+        calibrator = create(name)
+        assert not hasattr(calibrator, "n_features_in_")
+        assert calibrator.fit(scores, np.arange(30) % 4).n_features_in_ == 4

@@ -73,8 +73,9 @@ def test_each_step_is_a_task(model: Any, task: str, labels: Any) -> None:
 
 def test_a_callback_ends_the_fit() -> None:
     model = SoftmaxRegression(C=0.1).set_callbacks(listening := Listening(ends_after=3))
-    with pytest.warns(ConvergenceWarning, match="interrupted after 3 passes"):
+    with pytest.warns(ConvergenceWarning, match="interrupted after 3 passes") as warned:
         model.fit(X, Y)
+    assert warned[0].filename == __file__, "the caller is warned"
     assert model.fit_report_.stopped == "interrupted"
     assert model.score(X, Y) == listening.scores[-1] == listening.scores[2]
     network = NetworkClassifier((10,), max_epochs=9).set_callbacks(Listening(ends_after=2))

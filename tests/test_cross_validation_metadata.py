@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,22 @@ def test_the_score_is_that_of_the_scoring() -> None:
     message = "price: score takes it where scikit-learn's metadata routing is enabled"
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         model.score(data, target, price=weight)
+
+
+@pytest.mark.usefixtures("_routing")
+def test_a_pipeline_routes_what_a_fit_takes(tmp_path: Path) -> None:
+    told: list[Any] = []
+    kept = tmp_path / "kept.checkpoint"
+    last = SoftmaxRegression().set_fit_request(sample_weight=True, progress=True, checkpoint=True)
+    weight = np.linspace(0.5, 2.0, len(Y))
+    model = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), last)
+    model.fit(X, Y, sample_weight=weight, progress=told.append, checkpoint=kept)
+    assert told[-1].step == model[-1].fit_report_.passes
+    assert kept.exists()
+    direct = SoftmaxRegression().fit(StandardScaler().fit_transform(X), Y, weight)
+    np.testing.assert_array_equal(
+        model.predict_proba(X), direct.predict_proba(model[0].transform(X))
+    )
+    unasked = make_pipeline(StandardScaler(), SoftmaxRegression())
+    with pytest.raises(ValueError, match="progress"):
+        unasked.fit(X, Y, progress=told.append)

@@ -113,6 +113,12 @@ class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
         self._fit(answers)
         return self
 
+    @property
+    def n_features_in_(self) -> int:
+        """The columns of the scores: one for each class."""
+        check_is_fitted(self, "n_classes_")
+        return self.n_classes_
+
     def predict_proba(self, scores: npt.ArrayLike, *, kind: Kind = "scores") -> Array:
         """Return calibrated probabilities (N, K), in float64 or the scores' own float32."""
         return np.exp(self.predict_log_proba(scores, kind=kind))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import check_cv, cross_val_predict
+from sklearn.utils import column_or_1d, get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, files, ranks
@@ -109,7 +110,9 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     def _fit(self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> Self:
         calibrator = create(self.method)
         labels = np.asarray(on_host(y))
-        if labels.ndim != 1:
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = y = column_or_1d(labels, warn=True)
+        if y is not None and labels.ndim != 1:  # of none at all, the classifier says so
             raise checks.InputError.of("y", expected="one label a sample", found=labels.shape)
         weighed = {} if sample_weight is None else {"sample_weight": sample_weight}
         self._keep(clone(self.estimator).fit(X, y, **weighed))
@@ -231,6 +234,11 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         """Return each sample's most probable class."""
         places = on_host(self.predict_log_proba(X)).argmax(axis=1)
         return np.asarray(self.classes_[places])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
+        return tags
 
     def _keep(self, fitted: Any) -> None:
         """Take on a fitted classifier."""

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators import cluster, model_file
-from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
+from bridle.estimators.callbacks import FRAMES, CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.estimators.problem import OwnRows, Problem
@@ -229,7 +229,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self.n_iter_, self.fit_report_ = found.iterations, found.report
         tasks.end(dict)  # nothing to add: the estimator is fitted
         if places.is_first:
-            warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
+            warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter, frames=FRAMES)
         return self
 
     def to_sklearn(self) -> Any:
@@ -390,8 +390,13 @@ def _told(
     return tell, keep_and_remember
 
 
-def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:
-    """Warn of a fit that did not end at its optimum; ``at`` says which one it was."""
+def warn_unless_optimal(
+    report: FitReport, *, tol: float, max_iter: int, at: str = "", frames: int = 0
+) -> None:
+    """Warn of a fit that did not end at its optimum; ``at`` says which one it was.
+
+    ``frames`` are those between the fit and its caller.
+    """
     if report.stopped == "quasi-separable":
         message = (
             f"the classes are quasi-separable: without a penalty (C=inf) weights grow without end "
@@ -420,4 +425,4 @@ def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str
         )
     else:
         return
-    warnings.warn(at + message, ConvergenceWarning, stacklevel=3)
+    warnings.warn(at + message, ConvergenceWarning, stacklevel=3 + frames)
