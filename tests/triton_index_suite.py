@@ -199,6 +199,8 @@ TILES = {
 def test_every_tile(
     classes: int, tile: Tile, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if tile.held:  # all but the last are full
+        tile = tile._replace(held=math.ceil(classes / tile.columns))
     monkeypatch.setattr(index_loss, "loss_tile", lambda *_, **__: tile)
     monkeypatch.setattr(index_loss, "gradient_tile", lambda *_: Tile(1, 16, 1))
     scores, target = drawn({1: 2, 4: 5}.get(tile.rows, 9), classes, torch.float32)

@@ -26,6 +26,7 @@ from bridle.kernels.triton.row_algebra import (
     exponential_below,
     finite,
     gradient_scale,
+    inside_of_held,
     log_sum_of,
     loss_with_terms,
     no_sums,
@@ -183,7 +184,7 @@ def loss_kernel(
         tiles, masses = (), ()
         for number in tl.static_range(HELD):
             column = number * COLUMNS + lane
-            inside = rows.inside & (column < length)
+            inside = inside_of_held(rows, column, length, number == HELD - 1)
             tile = read_bent(scores + column, inside, terms, dtype, BENT, "")
             mass = _weighted_target(target, column, inside, terms, dtype)
             tiles = tiles + (tile,)  # noqa: RUF005 - Triton unpacks no tuple
@@ -234,7 +235,7 @@ def loss_kernel(
                 z, slope = tiles[number]
                 e, mass = exponentials[number], masses[number]
                 value = _tile_gradient(slopes, e, mass, z, slope, column, terms, BENT, SMOOTHED)
-                inside = rows.inside & (column < length)
+                inside = inside_of_held(rows, column, length, number == HELD - 1)
                 tl.store(out + column, value.to(out.dtype.element_ty), mask=inside)
         else:
             # In place, all must have been read before another thread overwrites it.

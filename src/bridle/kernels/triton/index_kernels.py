@@ -27,6 +27,7 @@ from bridle.kernels.triton.row_algebra import (
     class_weight_of,
     exponential_below,
     gradient_scale,
+    inside_of_held,
     log_sum_of,
     no_sums,
     read_bent,
@@ -134,7 +135,7 @@ def _held_tiles(
     tiles = ()
     for number in tl.static_range(HELD):
         column = number * COLUMNS + lane
-        inside = rows.inside & (column < layout.length)
+        inside = inside_of_held(rows, column, layout.length, number == HELD - 1)
         tile = read_bent(layout.scores + column, inside, terms, dtype, BENT, "")
         tiles = tiles + (tile,)  # noqa: RUF005 - Triton unpacks no tuple
     return tiles
@@ -250,7 +251,8 @@ def loss_kernel(
     KEPT : bool
         Whether what backward needs is written.
     HELD : int
-        How many tiles hold whole rows, which then stay in registers; 0: tiles are read in a loop.
+        How many tiles hold whole rows, which then stay in registers, all but the last of them full;
+        0: tiles are read in a loop.
     PEELED : bool
         Whether a row's edges are read one by one; see the module.
     SIDE_BY_SIDE : bool
@@ -348,7 +350,7 @@ def loss_kernel(
                 if BENT:
                     slope = tl.where(slopes.active, slope, 0.0)
                 column = number * COLUMNS + lane
-                inside = rows.inside & (column < layout.length)
+                inside = inside_of_held(rows, column, layout.length, number == HELD - 1)
                 to = layout.out + column
                 _write(slopes, e, z, slope, to, column, inside, labels.label, terms, BENT, SMOOTHED)
         else:

@@ -225,6 +225,15 @@ def total_of(lanes):
 
 
 @triton.jit
+def inside_of_held(rows, column, length, LAST: tl.constexpr):
+    """Return which scores of a held tile there are: only the last may reach beyond the classes."""
+    inside = rows.inside & (column >= 0)  # of the tile, of which each score is
+    if LAST:
+        inside = rows.inside & (column < length)
+    return inside
+
+
+@triton.jit
 def sums_of_held(
     tiles,
     lane,
