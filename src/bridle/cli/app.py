@@ -16,7 +16,8 @@ import bridle
 from bridle import checks, interruption
 from bridle.cli import ranks
 from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
-from bridle.cli.messages import one_line, typed
+from bridle.cli.messages import no_such_option, one_line, typed
+from bridle.cli.options.config import forget, noted, with_config
 from bridle.cli.options.panels import PanelledCommand
 from bridle.ranks import ClusterError, RankError
 
@@ -56,7 +57,7 @@ for _command, _lines in (
     (calibrate.calibrate, calibrate.EXAMPLES),
     (explain.explain, explain.EXAMPLES),
 ):
-    app.command(cls=PanelledCommand, epilog=_examples(*_lines))(_command)
+    app.command(cls=PanelledCommand, epilog=_examples(*_lines))(with_config(_command))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -70,6 +71,7 @@ def _run(arguments: list[str]) -> int:
     if _COMPLETE in os.environ:
         _completion.completion_init()  # teaches click the words of typer's scripts
     typed.set(arguments)
+    forget()
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError, RankError, ClusterError) as error:
@@ -94,10 +96,7 @@ def _usage(error: Any) -> str:
     if name is not None and context is not None:
         others = _commands_with(name)
         if others:
-            named = [f"bridle {each}" for each in others]
-            listed = " and ".join([*([", ".join(named[:-1])] if named[1:] else []), named[-1]])
-            have = "has" if len(others) == 1 else "have"
-            return f"{name}: bridle {context.info_name} has no such option, {listed} {have} it"
+            return f"{name}: {no_such_option(context.info_name, others)}"
     return str(error.format_message()).strip().rstrip(".")
 
 
@@ -113,6 +112,7 @@ def _commands_with(option: str) -> list[str]:
 
 
 def _refuse(message: str) -> int:
+    message = noted(message)
     # What ends one of several processes ends all: the first says it, unless it is the one lost.
     if ranks.rank() == 0 or message.startswith(("rank 0: ", "the group's store is lost")):
         print(f"bridle: {one_line(message)}", file=sys.stderr)

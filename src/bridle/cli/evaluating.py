@@ -24,6 +24,7 @@ from bridle.cli import (
 from bridle.cli.answer_kinds import Judged
 from bridle.cli.messages import about, one_line, tell
 from bridle.cli.options.answers import AnswerOptions
+from bridle.cli.options.config import save_options
 from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
 from bridle.cli.sampling import rows_of_part
@@ -226,6 +227,7 @@ def _of_model(
         return dataset, slices_in_data(source, judging.slices, count, reading, known)
 
     dataset, slices = all_ranks.made(load)
+    save_options()
     features, count = dataset.features, len(dataset.features)
 
     def answers() -> Array:
@@ -323,6 +325,7 @@ def _of_answers(
         return found, slices_of(source, found.table, judging.slices, found.used)
 
     found, slices = all_ranks.made(read)
+    save_options()
     count = len(found.truth)
     judged = judging_parts.kind_of_all(
         all_ranks, found.read, count, options, found.place, found.dataset.source

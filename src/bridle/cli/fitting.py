@@ -17,6 +17,7 @@ from bridle.cli import cluster, folds, outputs, ranks, report_page, reporting
 from bridle.cli.calibrated_fit import Calibration, calibration
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
+from bridle.cli.options.config import save_options
 from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
@@ -110,6 +111,7 @@ def _samples(
     own = train if all_ranks.size == 1 else part_of(train, all_ranks.rank, all_ranks.size)
     if options.device is not None:
         own = _on_device(own, options.device, options.stream)
+    save_options()
     return dataset, train, judged, own
 
 
