@@ -13,7 +13,7 @@ import typer.completion
 import typer.main
 
 import bridle
-from bridle import checks, interruption
+from bridle import checks, exit_codes
 from bridle.cli import ranks
 from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
 from bridle.cli.messages import no_such_option, one_line, typed
@@ -24,8 +24,6 @@ from bridle.ranks import ClusterError, RankError
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
 # in a command line, two steps above the one that typer exports.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
-
-_INTERRUPTED = interruption.CODE
 
 # Any: typer lists no names of this module, though they are public.
 _completion: Any = typer.completion
@@ -40,12 +38,18 @@ def _examples(*lines: str) -> str:
     return "\n".join(["\b", *(f"Example: {line}" for line in lines)])
 
 
+def _exit_codes() -> str:
+    told = (f"  {code:<5} {meaning}" for code, meaning in exit_codes.MEANINGS.items())
+    return "\n".join(["\b", "Exit codes:", *told])
+
+
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, train networks, and judge any "
     "classifier's answers.",
-    epilog=_examples("bridle fit digits"),
+    epilog=f"{_examples('bridle fit digits')}\n\n{_exit_codes()}",
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # a fault of ours is reported as Python shows it
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command, _lines in (
@@ -61,7 +65,7 @@ for _command, _lines in (
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; return 0, 2 for input that cannot be used, 130 when interrupted."""
+    """Run the command and return its exit code, one of `bridle.exit_codes`."""
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         return _run(list(arguments) or ["--help"])
@@ -78,6 +82,8 @@ def _run(arguments: list[str]) -> int:
         return _refuse(str(error))
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
+    except SystemExit:  # what typer makes of a pipe that nobody reads any more
+        return exit_codes.UNREAD
     except OSError as error:
         named = error.filename
         reason = error.strerror or str(error)
@@ -85,8 +91,10 @@ def _run(arguments: list[str]) -> int:
     except MemoryError as error:
         return _refuse(f"not enough memory: {error}")
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
-    if code == _INTERRUPTED:  # typer catches the interruption itself: some versions return this
+        code = exit_codes.INTERRUPTED
+    if (
+        code == exit_codes.INTERRUPTED
+    ):  # typer catches the interruption itself: some versions return this
         print("bridle: interrupted", file=sys.stderr)
     return int(code or 0)
 
@@ -118,7 +126,7 @@ def _refuse(message: str) -> int:
         print(f"bridle: {one_line(message)}", file=sys.stderr)
     else:
         ranks.let_the_first_speak()
-    return 2
+    return exit_codes.REFUSED
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
