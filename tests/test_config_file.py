@@ -112,7 +112,11 @@ def without_seconds(text: str) -> list[str]:
     return [line for line in text.splitlines() if "seconds" not in line and " s" not in line]
 
 
-@pytest.mark.parametrize("name", GROUP.commands)
+def test_every_command_but_help_reads_a_file() -> None:
+    assert list(TOLD) == [name for name in GROUP.commands if name != "help"]
+
+
+@pytest.mark.parametrize("name", TOLD)
 def test_what_a_command_was_told_is_written_and_read_again(command: Command, name: str) -> None:
     if name == "predict":
         assert command("fit", "table.csv", "--out", "model", "--quiet").code == 0
@@ -271,6 +275,7 @@ def test_a_file_that_is_wrong(command: Command, lines: str, message: str) -> Non
         (b"[train]\n[predict]\n", "expected a table [fit], found [train], [predict]"),
         (b"C = 1\n", "C: expected in the table of a command, as [fit], found before all tables"),
         (b"[fitt]\nC = 1\n", "[fitt]: expected the name of a command, fit, train, compare, pred"),
+        (b"[help]\n[fit]\n", "[help]: expected the name of a command, fit, train, compare, predi"),
         (b"[[fit]]\nC = 1\n", "fit: expected a table, found an array of 1: a table"),
         (b"fit = 1\n", "fit: expected a table, found 1"),
         (b"[fit]\n[fit]\n", "line 2: expected TOML, found '[fit]': Cannot declare ('fit',) twice"),

@@ -16,6 +16,7 @@ import bridle
 from bridle import checks, exit_codes
 from bridle.cli import ranks
 from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
+from bridle.cli.commands import help as show_help
 from bridle.cli.messages import no_such_option, one_line, typed
 from bridle.cli.options.config import forget, noted, with_config
 from bridle.cli.options.panels import PanelledCommand
@@ -62,6 +63,7 @@ for _command, _lines in (
     (explain.explain, explain.EXAMPLES),
 ):
     app.command(cls=PanelledCommand, epilog=_examples(*_lines))(with_config(_command))
+app.command("help", cls=PanelledCommand, epilog=_examples(*show_help.EXAMPLES))(show_help.show_help)
 
 
 def run(arguments: Sequence[str]) -> int:

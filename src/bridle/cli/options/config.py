@@ -52,7 +52,10 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
         if path is None or context.resilient_parsing:
             return path
         group: Any = context.find_root().command
-        names = {name: list(_spellings(each.params)) for name, each in group.commands.items()}
+        commands = {name: each.params for name, each in group.commands.items()}
+        names = {
+            name: list(_spellings(each)) for name, each in commands.items() if _has_config(each)
+        }
         options = list(_options(context, signature))
         found = config_file.read(path, str(context.info_name), options, names)
         context.default_map, context.obj = dict(found.values), found
@@ -104,6 +107,10 @@ def _own_parameters(read: Callable[..., Path | None]) -> Iterator[inspect.Parame
     for name, option in zip(_OWN, (config, save_config), strict=True):
         annotation = Annotated[Path | None, option]
         yield inspect.Parameter(name, kind, annotation=annotation, default=None)
+
+
+def _has_config(parameters: Iterable[Any]) -> bool:
+    return any(parameter.name in _OWN for parameter in parameters)
 
 
 def _spellings(parameters: Iterable[Any]) -> Iterator[str]:
