@@ -84,8 +84,8 @@ def _run(arguments: list[str]) -> int:
         return _refuse(str(error))
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
-    except SystemExit:  # what typer makes of a pipe that nobody reads any more
-        return exit_codes.UNREAD
+    except SystemExit as end:  # what typer makes of completions, and of a pipe that nobody reads
+        return int(end.code or 0) if _COMPLETE in os.environ else exit_codes.UNREAD
     except OSError as error:
         named = error.filename
         reason = error.strerror or str(error)
