@@ -225,13 +225,14 @@ REFUSED = [
     (r'out = "a\u0000b"', r"out in [fit]: expected text, without U+0000, found the text 'a\x00b'"),
     ("drop = [1, 2]", "drop in [fit]: expected text, or an array of texts, found an array of 2"),
     ("drop = []", "drop in [fit]: expected text, or an array of texts, found []"),
-    ("drop = [['a']]", "drop in [fit]: expected text, or an array of texts, found an array of 1"),
+    ("drop = [['a']]", "expected text, or an array of texts, found an array of 1: an array"),
     ("arrays = [1]", "arrays in [fit]: expected text, or an array of texts, found an array of 1"),
     ("na-spellings = ['a,b']", "na-spellings in [fit]: expected no comma in an item, as commas"),
     ("Cs = [true]", "Cs in [fit]: expected text, or an array of numbers, found an array of 1"),
     ("Cs = []", "Cs in [fit]: expected text, or an array of numbers, found []"),
     # --- keys ---
-    ("c = 1", "c in [fit]: bridle fit has no such option"),
+    ("c = 1", "c in [fit]: bridle fit has no such option; C is one"),
+    ("'c s' = 1", "'c s' in [fit]: bridle fit has no such option; Cs is one"),
     ("label_errors = true", "bridle fit has no such option; label-errors is one"),
     ("'--label-errors' = true", "--label-errors in [fit]: bridle fit has no such option; label-"),
     ("hidden = 3", "bridle fit has no such option, bridle train and bridle compare have it"),
@@ -243,6 +244,7 @@ REFUSED = [
     ('"a\\u001b[31m" = 1', r"'a\x1b[31m' in [fit]: bridle fit has no such option"),
     ("a.b = 1", "a in [fit]: bridle fit has no such option"),
     ("header = true\nno-header = true", "no-header in [fit]: expected once, found header too"),
+    ("C = 1\nC = 2 # too", "line 4: expected TOML, found 'C = 2 # too': Cannot overwrite a value"),
     ("C = 1\nC = 2", "line 4: expected TOML, found 'C = 2': Cannot overwrite a value"),
     # --- values out of range, and options that exclude each other: as if they were typed ---
     ("C = -1", "--C: expected a number above 0, found -1.0 (C: from [fit] of run.toml)"),
@@ -254,6 +256,7 @@ REFUSED = [
     ("stream = false", "--no-stream: expected with --device, found it alone (stream: from [fit]"),
     ("decimal = ','", "--decimal: iris is an embedded set, to which it says nothing (decimal"),
     ("labels = 'y.npy'", "(labels: from [fit] of run.toml)"),
+    ("test = ''", "'': no such file, folder or embedded set (test: from [fit] of run.toml)"),
     ("test = 'nowhere.csv'", "nowhere.csv: no such file (test: from [fit] of run.toml)"),
 ]  # fmt: skip
 
@@ -281,7 +284,8 @@ def test_a_file_that_is_wrong(command: Command, lines: str, message: str) -> Non
         (b"[fit]\n[fit]\n", "line 2: expected TOML, found '[fit]': Cannot declare ('fit',) twice"),
         (b"[fit]\nC 1\n", "line 2: expected TOML, found 'C 1': Expected '='"),
         (b"[fit]\nC = 'a\n", "expected TOML: Expected"),
-        (b"[fit", "expected TOML: Expected ']' at the end of a table declaration (at end of docu"),
+        (b"[fit", "line 1: expected TOML, found '[fit': Expected ']' at the end of a table declar"),
+        (b"[fit]\nC = 1\nC = 2", "line 3: expected TOML, found 'C = 2': Cannot overwrite a value"),
         (b"[fit]\nC = \xff\n", "line 2: expected UTF-8, found the byte 0xff"),
         ("[fit]\nC = 1\n".encode("utf-16"), "line 1: expected UTF-8, found the byte 0xff"),
         (b"\x00\x01\x02", "expected TOML"),
@@ -383,9 +387,11 @@ def test_places_that_cannot_be_written(command: Command) -> None:
     for place, message in (
         (".", "--save-config .: expected a file, found a folder"),
         ("none/run.toml", "--save-config none/run.toml: no folder none"),
+        ("model", "--save-config model: expected another file than --out"),
         (os.devnull, f"--save-config {os.devnull}: expected a file, found a device or a pipe"),
     ):
-        assert refusal(command("fit", "iris", "--save-config", place)) == message
+        told = ("--out", "model", "--save-config", place)
+        assert refusal(command("fit", "iris", *told)) == message
 
 
 def test_a_name_that_is_no_unicode_cannot_be_written(command: Command) -> None:

@@ -115,7 +115,8 @@ class Config:
 
 def _places(value: object) -> tuple[str, ...]:
     """Return how an error begins that is about a file of this name, or one of these."""
-    return tuple(f"{each}:" for each in (value if isinstance(value, list) else [value]))
+    names = value if isinstance(value, list) else [value]
+    return tuple(f"{shown}:" for name in names for shown in (name, repr(name)))
 
 
 def read(
@@ -159,7 +160,7 @@ def _text(path: Path) -> str:
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(f"{text}\n")  # an error at the very end would tell no line
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         place = _LINE.search(reason)
@@ -197,9 +198,11 @@ def _unknown(
     if key in ("config", "save-config"):
         return "expected on the command line only"
     others = [other for other, keys in names.items() if key in keys]
-    nearest = difflib.get_close_matches(key.lower().lstrip("-").replace("_", "-"), known, n=1)
-    is_near = nearest and not others
-    return no_such_option(command, others) + (f"; {nearest[0]} is one" if is_near else "")
+    by_letters = {each.lower(): each for each in known}
+    meant = key.lower().lstrip("-").replace("_", "-")
+    nearest = difflib.get_close_matches(meant, by_letters, n=1)
+    hint = f"; {by_letters[nearest[0]]} is one" if nearest and not others else ""
+    return no_such_option(command, others) + hint
 
 
 def one_key(key: str) -> str:
@@ -217,15 +220,23 @@ def _shown(value: object) -> str:
     if isinstance(value, str):
         return f"the text {quoted(value)}"
     if isinstance(value, list):
-        return f"an array of {len(value)}: {', '.join(map(_shown, value[:3]))}" if value else "[]"
+        items = ("an array" if isinstance(item, list) else _shown(item) for item in value[:3])
+        return f"an array of {len(value)}: {', '.join(items)}" if value else "[]"
     return "a table" if isinstance(value, dict) else "a date or a time"
 
 
-def check_place(path: Path) -> None:
-    """Refuse a file that could not be written, or that would lose what somebody else wrote."""
+def check_place(path: Path, told: Mapping[str, object]) -> None:
+    """Refuse a file that could not be written, or that would lose what somebody else wrote.
+
+    Nor may the command read or write the file for something else, as ``told``.
+    """
     from bridle.cli import outputs  # which takes longer to import than the help
 
     outputs.check_file(path, "--save-config")
+    for name, value in told.items():
+        if isinstance(value, Path) and value.absolute() == path.absolute():
+            option = f"--{name.replace('_', '-')}"
+            raise checks.InputError(f"--save-config {path}: expected another file than {option}")
     _others(path)
 
 

@@ -70,7 +70,7 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
             used = [name for name in told if _source(context, name) == "DEFAULT_MAP"]
             _noted.set(functools.partial(found.noted, used=used))
         if save_config is not None:
-            config_file.check_place(save_config)
+            config_file.check_place(save_config, told)
             written = dict(_told(context, signature, told))
             name = str(context.info_name)
             _unsaved.set(functools.partial(config_file.save, save_config, name, written))
