@@ -1284,8 +1284,8 @@ def test_a_best_c_at_the_end_of_the_grid_is_told(command: Command) -> None:
     ("arguments", "message"),
     [
         (["--Cs", "1,two"], "--Cs: expected numbers with commas between, or one of clip"),
-        (["--Cs", "0"], "Cs: expected a number above 0"),
-        (["--Cs", "1,-1"], "Cs: expected a number above 0"),
+        (["--Cs", "0"], "--Cs: expected a number above 0"),
+        (["--Cs", "1,-1"], "--Cs: expected a number above 0"),
         (["--Cs", "1,2", "--C", "1"], "--C: expected without --Cs"),
         (["--Cs", "1,2", "--scoring", "roc_auc"], "scoring: roc_auc at C=1 in fold 0: "),
         (["--Cs", "1,2", "--hidden", "3"], "--hidden: bridle fit has no such option, bridle train"),

@@ -245,7 +245,7 @@ def test_the_help_is_in_panels_of_80_columns(command: Command, name: str) -> Non
         "calibrate": ["Answers:", "How files are read:", "Calibrator:"],
         "explain": ["Columns of a table:", "How files are read:"],
     }
-    assert titles == ["Arguments:", "Data:", *expected[name], "Output:"]
+    assert titles == ["Arguments:", "Data:", *expected[name], "Output:", "Options in a file:"]
     # Each option once.
     assert sum("--out " in line.split("  ")[1] for line in lines if line.startswith("  -")) <= 1
     assert "--help" in text

@@ -97,11 +97,25 @@ def test_other_shells_are_told_too() -> None:
     assert done.stdout.split()[0] == "predict"
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
-def test_bash_completes_with_the_script(tmp_path: Path) -> None:
-    shim = tmp_path / "bridle"
+def in_shell(shell: list[str], program: str, folder: Path) -> list[str]:
+    """Return the lines that a shell prints where `bridle` is this one."""
+    shim = folder / "bridle"
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bridle "$@"\n', encoding="utf-8")
     shim.chmod(0o755)
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [*shell, program],
+        env={**os.environ, "PATH": path, "HOME": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash on this machine")
+def test_bash_completes_with_the_script(tmp_path: Path) -> None:
     program = (
         'eval "$(bridle --show-completion bash)"\n'
         "COMP_WORDS=(bridle eva) COMP_CWORD=1\n"
@@ -109,12 +123,19 @@ def test_bash_completes_with_the_script(tmp_path: Path) -> None:
         'echo "${COMPREPLY[@]}"\n'
         "complete -p bridle\n"
     )
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "--norc", "-c", program],
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
+    completed, registered = in_shell(["bash", "--norc", "-c"], program, tmp_path)
+    assert completed == "evaluate"
+    assert "-o default -F _bridle_completion" in registered, "where nothing fits, files do"
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="there is no fish on this machine")
+def test_fish_completes_with_the_script(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").touch()
+    program = "bridle --show-completion fish | source\n" + "\n".join(
+        f"complete -C 'bridle {words}'"
+        for words in ("eva", "fit iris --save-c", "train iris --solver a", "fit --config run")
     )
-    assert done.stdout.splitlines()[0] == "evaluate", done.stderr
-    assert "_bridle_completion" in done.stdout.splitlines()[1]
+    found = [
+        line.split("\t")[0] for line in in_shell(["fish", "--no-config", "-c"], program, tmp_path)
+    ]
+    assert found == ["evaluate", "--save-config", "adam", "run.toml"]

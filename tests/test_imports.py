@@ -21,7 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the ground: these know nothing of ours
     "checks": set(),
     "files": set(),
-    "interruption": set(),
+    "exit_codes": set(),
+    "interruption": {"exit_codes"},
     "strict_json": set(),
     "formula": set(),
     "kernels": {"formula"},
@@ -65,11 +66,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     # on top: no room imports them
     "cli": {
-        "__init__", "calibrate", "checks", "data", "estimators", "explain", "files", "fit",
-        "information", "interruption", "judge", "kernels", "losses", "mapped", "networks",
+        "__init__", "calibrate", "checks", "data", "estimators", "exit_codes", "explain", "files",
+        "fit", "information", "interruption", "judge", "kernels", "losses", "mapped", "networks",
         "probabilities", "progress", "ranks", "report", "rows", "strict_json",
     },
-    "__main__": {"cli", "checks"},
+    "__main__": {"cli", "checks", "exit_codes"},
     # who is passed a tensor is the only one to open the torch room
     "dispatch": {"checks", "torch"},
     # the public names: the walk at once, the heavy rooms when first asked for

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -238,8 +239,11 @@ def bridle(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Path) -> None:
     folder = shards(tmp_path / "shards", 5)
     options = ["fit", folder, "--tol", "1e-12", "--out"]
-    together = torchrun(2, *options, tmp_path / "two")
+    config = tmp_path / "run.toml"
+    together = torchrun(2, *options, tmp_path / "two", "--save-config", config)
     assert together.returncode == 0, together.stderr
+    told = {"data": str(folder), "tol": 1e-12, "out": str(tmp_path / "two")}
+    assert tomllib.loads(config.read_text(encoding="utf-8")) == {"fit": told}
     assert together.stdout.count("fitted by 2 processes") == 1
     assert together.stdout.count("written to") == 1, "one rank alone prints and writes"
     alone = subprocess.run(

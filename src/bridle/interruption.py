@@ -13,7 +13,7 @@ import sys
 from itertools import pairwise
 from typing import Any
 
-CODE = 130
+from bridle import exit_codes
 
 
 def leave_at_once() -> None:
@@ -36,4 +36,4 @@ def is_starting_command() -> bool:
 
 def _leave(*_: Any) -> None:
     os.write(2, b"bridle: interrupted\n")
-    os._exit(CODE)
+    os._exit(exit_codes.INTERRUPTED)

@@ -23,6 +23,8 @@ file                    subject
 ``curves.py``           a picture of trainings side by side
 ``sweeping.py``         fit at several C: the best by cross-validation, and its table
 ``progress.py``         the live line of a fit
+``manual.py``           the manual page of all commands
+``config_file.py``      the options of commands in a file
 ``outputs.py``          what is printed, and the files that are written
 ``messages.py``         what goes wrong, in one line that says where
 ======================= ==============================================================

@@ -13,18 +13,18 @@ import typer.completion
 import typer.main
 
 import bridle
-from bridle import checks, interruption
+from bridle import checks, exit_codes
 from bridle.cli import ranks
 from bridle.cli.commands import calibrate, compare, evaluate, explain, fit, predict, train
-from bridle.cli.messages import one_line, typed
+from bridle.cli.commands import help as show_help
+from bridle.cli.messages import no_such_option, one_line, typed
+from bridle.cli.options.config import forget, noted, with_config
 from bridle.cli.options.panels import PanelledCommand
 from bridle.ranks import ClusterError, RankError
 
 # typer carries click with it or leans on it, by version; either way this is the base of all errors
 # in a command line, two steps above the one that typer exports.
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
-
-_INTERRUPTED = interruption.CODE
 
 # Any: typer lists no names of this module, though they are public.
 _completion: Any = typer.completion
@@ -39,12 +39,18 @@ def _examples(*lines: str) -> str:
     return "\n".join(["\b", *(f"Example: {line}" for line in lines)])
 
 
+def _exit_codes() -> str:
+    told = (f"  {code:<5} {meaning}" for code, meaning in exit_codes.MEANINGS.items())
+    return "\n".join(["\b", "Exit codes:", *told])
+
+
 app = typer.Typer(
     help="Fit a softmax classifier to its exact optimum, train networks, and judge any "
     "classifier's answers.",
-    epilog=_examples("bridle fit digits"),
+    epilog=f"{_examples('bridle fit digits')}\n\n{_exit_codes()}",
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # a fault of ours is reported as Python shows it
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command, _lines in (
@@ -56,11 +62,12 @@ for _command, _lines in (
     (calibrate.calibrate, calibrate.EXAMPLES),
     (explain.explain, explain.EXAMPLES),
 ):
-    app.command(cls=PanelledCommand, epilog=_examples(*_lines))(_command)
+    app.command(cls=PanelledCommand, epilog=_examples(*_lines))(with_config(_command))
+app.command("help", cls=PanelledCommand, epilog=_examples(*show_help.EXAMPLES))(show_help.show_help)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; return 0, 2 for input that cannot be used, 130 when interrupted."""
+    """Run the command and return its exit code, one of `bridle.exit_codes`."""
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         return _run(list(arguments) or ["--help"])
@@ -70,12 +77,15 @@ def _run(arguments: list[str]) -> int:
     if _COMPLETE in os.environ:
         _completion.completion_init()  # teaches click the words of typer's scripts
     typed.set(arguments)
+    forget()
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError, RankError, ClusterError) as error:
         return _refuse(str(error))
     except _CommandLineError as error:
         return _refuse(f"{_usage(error)} (bridle --help tells more)")
+    except SystemExit as end:  # what typer makes of completions, and of a pipe that nobody reads
+        return int(end.code or 0) if _COMPLETE in os.environ else exit_codes.UNREAD
     except OSError as error:
         named = error.filename
         reason = error.strerror or str(error)
@@ -83,8 +93,10 @@ def _run(arguments: list[str]) -> int:
     except MemoryError as error:
         return _refuse(f"not enough memory: {error}")
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
-    if code == _INTERRUPTED:  # typer catches the interruption itself: some versions return this
+        code = exit_codes.INTERRUPTED
+    if (
+        code == exit_codes.INTERRUPTED
+    ):  # typer catches the interruption itself: some versions return this
         print("bridle: interrupted", file=sys.stderr)
     return int(code or 0)
 
@@ -94,10 +106,7 @@ def _usage(error: Any) -> str:
     if name is not None and context is not None:
         others = _commands_with(name)
         if others:
-            named = [f"bridle {each}" for each in others]
-            listed = " and ".join([*([", ".join(named[:-1])] if named[1:] else []), named[-1]])
-            have = "has" if len(others) == 1 else "have"
-            return f"{name}: bridle {context.info_name} has no such option, {listed} {have} it"
+            return f"{name}: {no_such_option(context.info_name, others)}"
     return str(error.format_message()).strip().rstrip(".")
 
 
@@ -113,12 +122,13 @@ def _commands_with(option: str) -> list[str]:
 
 
 def _refuse(message: str) -> int:
+    message = noted(message)
     # What ends one of several processes ends all: the first says it, unless it is the one lost.
     if ranks.rank() == 0 or message.startswith(("rank 0: ", "the group's store is lost")):
         print(f"bridle: {one_line(message)}", file=sys.stderr)
     else:
         ranks.let_the_first_speak()
-    return 2
+    return exit_codes.REFUSED
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -17,6 +17,7 @@ from bridle.cli.answer_kinds import as_scores
 from bridle.cli.evaluating import Answers, read_answers
 from bridle.cli.messages import about, one_line
 from bridle.cli.options.answers import AnswerOptions
+from bridle.cli.options.config import save_options
 from bridle.data import Reading
 from bridle.judge import Evaluation
 from bridle.judge import evaluate as judge
@@ -52,6 +53,7 @@ def calibrate(
         if file is not None:
             outputs.check_file(file, name)
     found, judged = read_answers(source, target, labels, arrays, answers, reading)
+    save_options()
     classes: list[Any] = list(found.classes)
     with about(source):
         scores = as_scores(judged)

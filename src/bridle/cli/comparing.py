@@ -13,6 +13,7 @@ from bridle.cli import outputs
 from bridle.cli.curves import check_picture, draw
 from bridle.cli.messages import one_line
 from bridle.cli.network_training import classifier, live_epochs, trained, units_of
+from bridle.cli.options.config import save_options
 from bridle.cli.options.network import NetworkOptions
 from bridle.cli.options.output import Printing
 from bridle.cli.sampling import Source, samples_of
@@ -54,6 +55,7 @@ def compare(source: Source, options: Options, printing: Printing) -> None:
     dataset = source.load()
     interruption.raise_again()
     train, judged = samples_of(source, dataset)
+    save_options()
     units = units_of(train.features, dataset, options.standardize)
     histories, wanted = [], printing.for_people
     for model in untrained:

@@ -16,6 +16,7 @@ from bridle.cli.answer_kinds import as_scores
 from bridle.cli.evaluating import Answers, read_answers, with_report
 from bridle.cli.messages import about, one_line
 from bridle.cli.options.answers import AnswerOptions
+from bridle.cli.options.config import save_options
 from bridle.cli.options.output import Page
 from bridle.cli.slicing import slices_of
 from bridle.data import Reading, files
@@ -43,6 +44,7 @@ def compare(
         answers, judged = read_answers(source, target, labels, arrays, options, reading, slices)
         found.append(answers)
         scores.append(as_scores(judged))
+    save_options()
     first = found[0]
     classes: list[Any] = list(first.classes)
     models = {}

@@ -25,6 +25,7 @@ from bridle.cli import (
 from bridle.cli.answer_kinds import Judged
 from bridle.cli.messages import about, one_line, tell
 from bridle.cli.options.answers import AnswerOptions
+from bridle.cli.options.config import save_options
 from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
 from bridle.cli.sharing import taken
@@ -229,6 +230,7 @@ def _of_model(
         features = dataset.features
         slices = slices_in_data(source, judging.slices, len(features), reading, known)
         loaded.append((dataset, slices))
+        save_options()
         read = partial(taken, features)
         return judging_parts.dealt(dataset, read, _labels(dataset), classes, all_ranks.size)
 
@@ -323,6 +325,7 @@ def _of_answers(
         _check_costs(judging, found.classes)
         slices = slices_of(source, found.table, judging.slices, found.used)
         loaded.append((found, slices))
+        save_options()
         size = all_ranks.size
         return judging_parts.dealt(found.dataset, found.read, found.truth, found.classes, size)
 

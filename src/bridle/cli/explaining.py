@@ -8,6 +8,7 @@ from pathlib import Path
 from bridle import checks, explain, interruption
 from bridle.cli import outputs
 from bridle.cli.messages import about, one_line
+from bridle.cli.options.config import save_options
 from bridle.cli.sampling import Samples, Source, samples_of
 from bridle.data import Dataset
 from bridle.explain import Labelled, Material
@@ -31,6 +32,7 @@ def write_page(source: Source, options: Options) -> None:
     dataset = source.load(**known)
     interruption.raise_again()
     train, held = samples_of(source, dataset)
+    save_options()
     for samples in (train, held):
         _check_one_label(samples)
     with about(dataset.source):

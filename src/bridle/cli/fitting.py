@@ -18,6 +18,7 @@ from bridle.cli import cluster, folds, outputs, ranks, report_page, reporting
 from bridle.cli.calibrated_fit import Calibration, calibration
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
+from bridle.cli.options.config import save_options
 from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
@@ -133,6 +134,7 @@ def _dealt(
             raise checks.InputError("--Cs: expected one label a sample, found distributions")
         fold = fold_of_rows(train.target, options.sweep.cv)
     loaded.append(Loaded(dataset, train, judged))
+    save_options()
     if parts == 1:
         yield Share(train, fold, dataset)
     else:

@@ -28,6 +28,20 @@ def one_line(text: str) -> str:
     )
 
 
+def no_such_option(command: str, others: Sequence[str]) -> str:
+    """Return that a command has no such option, and which others have it.
+
+    >>> no_such_option("predict", ["fit", "train", "compare"])
+    'bridle predict has no such option, bridle fit, bridle train and bridle compare have it'
+    """
+    found = f"bridle {command} has no such option"
+    if not others:
+        return found
+    *first, last = (f"bridle {each}" for each in others)
+    listed = f"{', '.join(first)} and {last}" if first else last
+    return f"{found}, {listed} {'have' if first else 'has'} it"
+
+
 def tell(dataset: Dataset) -> None:
     """Say which part of a file that holds several was taken, where nothing else says it."""
     if dataset.taken:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from bridle import checks
 from bridle.cli.flag_names import in_flags
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.network import NetworkOptions
+from bridle.cli.progress import live_text
 from bridle.cli.sampling import Samples
 from bridle.data import Dataset
 from bridle.estimators import NetworkClassifier, network_settings
@@ -22,7 +22,7 @@ from bridle.networks.costs import COSTS, USUAL_OUTPUT
 from bridle.networks.samples import numbers
 from bridle.networks.training import sparing_the_compiler
 from bridle.networks.units import Standardize, standard
-from bridle.progress import Listener, Progress
+from bridle.progress import Listener
 from bridle.rows import Rows
 
 _USUAL_COST = {"sigmoid": "cross_entropy", "softmax": "log_likelihood"}
@@ -143,17 +143,6 @@ class _ToUser(logging.Handler):
         tell_user(record.getMessage())
 
 
-@contextmanager
-def live_epochs(label: str, *, wanted: bool) -> Iterator[Listener | None]:
+def live_epochs(label: str, *, wanted: bool) -> AbstractContextManager[Listener | None]:
     """Show the last epoch while a network trains, on a terminal only."""
-    if not wanted or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status(label) as status:
-
-        def show(event: Progress) -> None:
-            status.update(f"{label}   {event.line()}")
-
-        yield show
+    return live_text(label, lambda event: f"{label}   {event.line()}", wanted=wanted)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bridle import checks, data, interruption, strict_json
 from bridle.cli import outputs, ranks
 from bridle.cli.messages import about_part, tell, tell_user
+from bridle.cli.options.config import save_options
 from bridle.cli.sharing import rows_of_part, taken, without_rows
 from bridle.data import Dataset, Reading, files
 from bridle.ranks import Alone, Ranks
@@ -73,6 +74,7 @@ def _loaded(
     elif target is not None and dataset.target is None:
         raise checks.InputError(f"--target: {dataset.source} has no column {files.quoted(target)}")
     interruption.raise_again()
+    save_options()
     return dataset
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 
@@ -13,25 +13,38 @@ from bridle.progress import Listener, Progress, shown_gap
 
 
 @contextmanager
-def live_line(tol: float, *, penalised: bool, wanted: bool) -> Iterator[Listener | None]:
-    """Show the pass, the objective, the gap and the time left while a fit runs."""
+def live_text(
+    first: str, told: Callable[[Progress], str], *, wanted: bool
+) -> Iterator[Listener | None]:
+    """Show a text, then what each event makes of it, on standard error if that is a terminal.
+
+    Colours and the moving of the cursor are left to rich, which heeds NO_COLOR and TERM=dumb. It
+    would take a pipe for a terminal where FORCE_COLOR is set: a log is no place for a live line.
+    """
     if not wanted or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
+    from rich.text import Text
 
+    with Console(stderr=True).status(Text(first)) as status:
+        yield lambda event: status.update(Text(told(event)))
+
+
+def live_line(
+    tol: float, *, penalised: bool, wanted: bool
+) -> AbstractContextManager[Listener | None]:
+    """Show the pass, the objective, the gap and the time left while a fit runs."""
     # The bound is linear in the intercept's gradient and quadratic in the weights'. Where it has
     # come to about the goal's root, a few steps of the intercept alone take it to the goal; without
     # a penalty the gap is an estimate that is quadratic in all.
     estimate = TimeLeft(math.sqrt(tol) if penalised else tol)
-    with Console(stderr=True).status("reading the data once") as status:
 
-        def show(event: Progress) -> None:
-            gap = math.inf if event.gap is None else event.gap
-            left = estimate.seconds(event.seconds, gap)
-            status.update(step_line(event.step, event.value, gap, left))
+    def told(event: Progress) -> str:
+        gap = math.inf if event.gap is None else event.gap
+        return step_line(event.step, event.value, gap, estimate.seconds(event.seconds, gap))
 
-        yield show
+    return live_text("reading the data once", told, wanted=wanted)
 
 
 def step_line(passes: int, objective: float, gap: float, left: float | None) -> str:
@@ -47,23 +60,15 @@ def step_line(passes: int, objective: float, gap: float, left: float | None) -> 
     return f"pass {passes}   objective {objective:.6f}   gap {shown_gap(gap)}{ending}"
 
 
-@contextmanager
-def live_sweep(scoring: str, *, wanted: bool) -> Iterator[Listener | None]:
+def live_sweep(scoring: str, *, wanted: bool) -> AbstractContextManager[Listener | None]:
     """Show the last C that all folds were fitted at."""
-    if not wanted or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-
     sign = -1 if is_cost(scoring) else 1
-    with Console(stderr=True).status("reading the data once for each fold") as status:
 
-        def show(event: Progress) -> None:
-            told = f"{name_of_score(scoring)} {sign * event.value:.6f}"
-            done = f"{event.step} done, of {event.folds} folds each"
-            status.update(f"{done}   C {event.C:.3g}   {told}")
+    def told(event: Progress) -> str:
+        score = f"{name_of_score(scoring)} {sign * event.value:.6f}"
+        return f"{event.step} done, of {event.folds} folds each   C {event.C:.3g}   {score}"
 
-        yield show
+    return live_text("reading the data once for each fold", told, wanted=wanted)
 
 
 def is_cost(scoring: str) -> bool:

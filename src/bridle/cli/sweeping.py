@@ -37,12 +37,13 @@ class Sweep:
         if self.Cs in PRESETS:
             return self.Cs
         try:
-            return [float(value) for value in self.Cs.split(",")]
+            values = [float(value) for value in self.Cs.split(",")]
         except ValueError:
             names = ", ".join(sorted(PRESETS))
             raise checks.InputError(
                 f"--Cs: expected numbers with commas between, or one of {names}, found {self.Cs!r}"
             ) from None
+        return [checks.positive(value, "--Cs", infinite=True) for value in values]
 
     def check(self, *, in_one_process: bool) -> None:
         """Refuse options before any data are read."""

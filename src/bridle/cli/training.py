@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bridle import interruption
 from bridle.cli import outputs, report_page, reporting
 from bridle.cli.network_training import Units, classifier, live_epochs, trained, units_of
+from bridle.cli.options.config import save_options
 from bridle.cli.options.network import NetworkOptions
 from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.reporting import Fitted
@@ -29,6 +30,7 @@ def train(
     dataset = source.load(keep_texts=report.path is not None)
     interruption.raise_again()
     samples, judged = samples_of(source, dataset, keep_texts=report.path is not None)
+    save_options()
     units = units_of(samples.features, dataset, standardize)
     untrained.set_params(standardize=units.standardize)
     with live_epochs("training", wanted=printing.for_people) as watch:

@@ -8,6 +8,7 @@ file               subject
 ``reading.py``     how files are read, and which columns of a table are used
 ``network.py``     a network
 ``output.py``      what is printed, and the folder that is written
+``config.py``      any of them in a file, and written to one
 ``array_names.py`` which arrays of a file are meant
 ``panels.py``      the help of many options, by subject
 ================== ====================================================================

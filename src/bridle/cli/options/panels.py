@@ -17,6 +17,7 @@ CALIBRATOR = "Calibrator"
 NETWORK = "Network"
 TRAINING = "Training"
 OUTPUT = "Output"
+CONFIG = "Options in a file"
 _OTHERS = "Options"
 # What `bridle.calibrate.METHODS` has, which to import takes longer than the help.
 CALIBRATORS = ("temperature", "vector", "matrix", "dirichlet", "isotonic")
@@ -34,6 +35,7 @@ _ORDER = (
     NETWORK,
     TRAINING,
     OUTPUT,
+    CONFIG,
 )
 
 
