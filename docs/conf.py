@@ -92,13 +92,27 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>#$|~])", r"\\\1", " ".join(text.split()))
 
 
+def both_screens(words: str, path: str) -> str:
+    """Return a picture as it is on a light screen and on a dark one."""
+    return "\n".join(
+        f"```{{image}} {path}-{screen}.svg\n:alt: {' '.join(words.split())}\n:class: only-{screen}\n```"
+        for screen in ("light", "dark")
+    )
+
+
 def expand(_app: Any, _name: str, source: list[str]) -> None:
     """Put into a page what is made from the program when the site is built."""
-    source[0] = re.sub(
+    text = source[0].replace("```{commands}\n```", "\n".join(commands()))
+    text = re.sub(
         r"^```\{reference\} ([\w.]+)\n(.*?)^```$",
         lambda found: "\n".join(reference(found[1], found[2].split())),
-        source[0].replace("```{commands}\n```", "\n".join(commands())),
+        text,
         flags=re.MULTILINE | re.DOTALL,
+    )
+    source[0] = re.sub(
+        r"!\[([^\]]*)\]\((pictures/\w+)-light\.svg\)",
+        lambda found: both_screens(found[1], found[2]),
+        text,
     )
 
 
