@@ -94,10 +94,11 @@ def escaped(text: str) -> str:
 
 def both_screens(words: str, path: str) -> str:
     """Return a picture as it is on a light screen and on a dark one."""
-    return "\n".join(
-        f"```{{image}} {path}-{screen}.svg\n:alt: {' '.join(words.split())}\n:class: only-{screen}\n```"
-        for screen in ("light", "dark")
-    )
+    lines = list[str]()
+    for screen in ("light", "dark"):
+        lines += [f"```{{image}} {path}-{screen}.svg", f":alt: {' '.join(words.split())}"]
+        lines += [f":class: only-{screen}", "```", ""]
+    return "\n".join(lines)
 
 
 def expand(_app: Any, _name: str, source: list[str]) -> None:

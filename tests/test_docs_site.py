@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,6 +163,29 @@ def test_the_reference_forgets_no_public_name(room: str) -> None:
     told = {id(object_of(name)) for name in listed()}
     names = [f"{room}.{name}" for name in importlib.import_module(room).__all__]
     assert [name for name in names if id(object_of(name)) not in told] == []
+
+
+def test_the_pictures_are_those_that_are_drawn(tmp_path: Path) -> None:
+    """Not number by number: a fit may take another pass on another machine."""
+    pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+    draw = runpy.run_path(str(DOCS / "pictures.py"))["draw"]
+    draw(tmp_path)
+    drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert set(drawn) == {path.name for path in (DOCS / "pictures").iterdir()}
+    for name, text in drawn.items():
+        kept = (DOCS / "pictures" / name).read_text(encoding="utf-8")
+        assert words(kept) == words(text), f"{name} is old: python docs/pictures.py"
+        assert len(kept) < 60_000
+        assert f"pictures/{name.rpartition('-')[0]}-light.svg" in all_pages()
+
+
+def words(picture: str) -> set[str]:
+    """Return the words of a picture: names of its axes and its lines."""
+    return set(re.findall(r">([A-Za-z][^<]*)</text>", picture))
+
+
+def all_pages() -> str:
+    return "".join((DOCS / f"{page}.md").read_text(encoding="utf-8") for page in PAGES)
 
 
 def test_the_reference_tells_a_name_once_and_where_it_is_asked_for(site: Path) -> None:
