@@ -52,9 +52,11 @@ test-lowest: $(LOWEST)/.core
 	$(INSTALL_LOWEST) --editable '.[cli,report,parquet,dask]'
 	$(call TEST_LOWEST,$(LOWEST_EXTRAS))
 
-# A warning is a failure: a link that leads nowhere, a docstring that does not parse.
+# A warning is a failure: a link that leads nowhere, a docstring that does not parse. All is built
+# anew, since docstrings and commands are part of the pages.
 docs: $(VENV)/.development
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all \
+	    docs docs/_build/html
 	@echo "The site begins at docs/_build/html/index.html"
 
 format: $(VENV)/.development

@@ -56,7 +56,8 @@ FOREIGN = "object, BaseEstimator, ClassifierMixin, Module, tuple, Exception, Bas
 
 def reference(module: str, names: list[str]) -> Iterator[str]:
     """Yield the lines of a table of public names, and after it of what their docstrings say."""
-    yield from ["```{eval-rst}", f".. currentmodule:: {module}", "", ".. autosummary::", ""]
+    yield from ["```{eval-rst}", f".. currentmodule:: {module}", "", ".. autosummary::"]
+    yield from ["   :nosignatures:", ""]
     yield from (f"   {name}" for name in names)
     for name in names:
         found = getattr(importlib.import_module(module), name)
@@ -76,7 +77,9 @@ def commands() -> Iterator[str]:
         yield from ["", f"## bridle {name}", "", escaped(each.help), "", f"    {usage}", ""]
         subjects = dict[str, list[str]]()
         for parameter in each.get_params(context):
-            option, text = parameter.get_help_record(context)
+            option, text = parameter.get_help_record(context) or ("", "")
+            if not option:
+                continue  # hidden
             subject = getattr(parameter, "rich_help_panel", None) or "Others"
             subjects.setdefault(
                 "Arguments" if parameter.param_type_name == "argument" else subject, []

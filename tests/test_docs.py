@@ -37,7 +37,8 @@ PAGES = {
 }
 # Their Python and diffs are run by tests/test_docs_drop_in.py and tests/test_docs_adding.py.
 OF_THEIR_OWN = re.compile(r"drop-in|adding-.*")
-RUN = {"python", "console"}
+COMMANDS = {"console", "bash"}
+RUN = {"python"} | COMMANDS
 # Output; what Sphinx makes something of, which tests/test_docs_site.py builds.
 SHOWN = {"text", "diff", "{commands}", "{include}", "{reference}", "{toctree}"}
 NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->\s*", re.DOTALL)
@@ -76,7 +77,7 @@ def blocks(page: str) -> list[Block]:
 
 def runs(block: Block) -> bool:
     """Return whether a block is run here."""
-    here = block.language == "console" or not OF_THEIR_OWN.fullmatch(block.page)
+    here = block.language in COMMANDS or not OF_THEIR_OWN.fullmatch(block.page)
     return block.language in RUN and not block.why_not and here
 
 
@@ -110,7 +111,7 @@ def test_what_a_page_shows_runs(
     names = vars(module)
     with SUPPLIED.get(page, nothing)(names):
         for block in filter(runs, blocks(page)):
-            if block.language == "console":
+            if block.language in COMMANDS:
                 run_commands(block, capsys)
             else:
                 run_python(block, names)

@@ -200,7 +200,7 @@ def test_the_page_of_the_command_tells_every_option(site: Path) -> None:
     typer_main = pytest.importorskip("typer.main", reason="the extra `cli` is not installed")
     from bridle.cli.app import app
 
-    text = re.sub(r"<[^>]*>", "", (site / "command.html").read_text(encoding="utf-8"))
+    text = re.sub(r"<[^>]*>", "", (site / "options.html").read_text(encoding="utf-8"))
     for name, command in typer_main.get_command(app).commands.items():
         assert f"bridle {name} [OPTIONS]" in text
         for parameter in command.params:
@@ -214,19 +214,32 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-WIDE = "document.documentElement.scrollWidth <= window.innerWidth"
+FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("page", ["index", "metrics", "performance", "api/judge", "command"])
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (1280, True)])
 def test_no_page_is_wider_than_the_window(
-    browser: Browser, site: Path, page: str, dark: bool, width: int
+    browser: Browser, site: Path, width: int, dark: bool
 ) -> None:
-    with opened(browser, site / f"{page}.html", width=width, dark=dark) as visit:
-        assert visit.page.evaluate(WIDE)
-        assert visit.page.locator("h1").first.is_visible()
+    with opened(browser, site / "index.html", width=width, dark=dark) as visit:
+        wider = []
+        for page in PAGES:
+            visit.page.goto((site / f"{page}.html").as_uri())
+            assert visit.page.locator("h1").first.is_visible(), page
+            if not visit.page.evaluate(FITS):
+                wider.append(page)
+        assert wider == []
         assert visit.problems == []
+
+
+def test_a_picture_is_that_of_the_screen(browser: Browser, site: Path) -> None:
+    for dark in (False, True):
+        with opened(browser, site / "walk.html", dark=dark) as visit:
+            shown = visit.page.locator("article img:visible")
+            names = shown.evaluate_all("all => all.map(each => each.getAttribute('src'))")
+            assert len(names) == 5
+            screen = "dark" if dark else "light"
+            assert all(name.endswith(f"-{screen}.svg") for name in names)
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -238,5 +251,5 @@ def test_the_search_finds_from_a_file(browser: Browser, site: Path, width: int) 
             "() => /[1-9]/.test(document.querySelector('.search-summary').innerText)"
         )
         assert found.count() >= 3
-        assert visit.page.evaluate(WIDE)
+        assert visit.page.evaluate(FITS)
         assert visit.problems == []
