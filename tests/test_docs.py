@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = {
     "README": ROOT / "README.md",
+    "CONTRIBUTING": ROOT / "CONTRIBUTING.md",
     **{
         path.relative_to(DOCS).with_suffix("").as_posix(): path
         for path in sorted(DOCS.rglob("*.md"))

@@ -148,7 +148,7 @@ def listed() -> Iterator[str]:
         text = page.read_text(encoding="utf-8")
         found = re.findall(r"^```\{reference\} ([\w.]+)\n(.*?)^```$", text, re.M | re.S)
         for module, names in found:
-            yield from (f"{module}.{name}" for name in names.split())
+            yield from (f"{module}.{name}" for name in re.findall(r"^\w+", names, re.M))
 
 
 def object_of(name: str) -> object:
