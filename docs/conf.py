@@ -31,6 +31,10 @@ html_show_copyright = False
 html_show_search_summary = False  # which asks for each page found: a browser refuses that of files
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_theme_options = {  # the colours of the library's own pages
+    f"{screen}_css_variables": {"color-brand-primary": colour, "color-brand-content": colour}
+    for screen, colour in (("light", "#0072b2"), ("dark", "#56b4e9"))
+}
 pygments_style = "default"
 pygments_dark_style = "github-dark"
 

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,23 @@ def reference(module: str, listed: str) -> Iterator[str]:
     yield "```"
 
 
+class Subjects:
+    """Stands where a command writes its help: keeps its options as they are, by subject."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, list[tuple[str, str]]] = {}
+
+    @contextmanager
+    def section(self, title: str) -> Iterator[None]:
+        """Begin a subject."""
+        self.told[title] = []
+        yield
+
+    def write_dl(self, rows: list[tuple[str, str]], **_layout: Any) -> None:
+        """Keep the options of the subject that was begun last."""
+        self.told[list(self.told)[-1]] += rows
+
+
 def commands() -> Iterator[str]:
     """Yield the lines on each command: its help, and its options by subject."""
     group: Any = typer.main.get_command(command)
@@ -52,17 +70,11 @@ def commands() -> Iterator[str]:
         context = each.make_context(f"bridle {name}", [], resilient_parsing=True)
         usage = each.get_usage(context).removeprefix("Usage: ")
         yield from ["", f"## bridle {name}", "", escaped(each.help), "", f"    {usage}", ""]
-        subjects = dict[str, list[str]]()
-        for parameter in each.get_params(context):
-            option, text = parameter.get_help_record(context) or ("", "")
-            if not option:
-                continue  # hidden
-            subject = getattr(parameter, "rich_help_panel", None) or "Others"
-            subjects.setdefault(
-                "Arguments" if parameter.param_type_name == "argument" else subject, []
-            ).append(f"`{option}`\n: {escaped(text)}\n")
-        for subject, options in subjects.items():
-            yield from ["", f"**{subject}**", "", *options]
+        subjects = Subjects()
+        each.format_options(context, subjects)
+        for subject, options in subjects.told.items():
+            yield from ["", f"**{subject}**", ""]
+            yield from (f"`{option}`\n: {escaped(words)}\n" for option, words in options)
         examples = re.findall(r"^Example: (.*)$", each.epilog or "", re.MULTILINE)
         yield from ["", "**Examples**", "", *(f"    {line}" for line in examples), ""]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -18,15 +18,24 @@ from sklearn.datasets import load_digits
 import bridle
 
 HERE = Path(__file__).parent / "pictures"
+Colours = tuple[str, str, str]
+
+
+class Screen(NamedTuple):
+    """What a picture is drawn in."""
+
+    page: str
+    ink: str
+    line: str
+    colours: Colours
+
+
 # Okabe and Ito's colours, which colour-blind readers tell apart; lines differ in dashes too.
 SCREENS = {
-    "light": {"page": "#ffffff", "ink": "#1f2328", "line": "#d8d5cc",
-              "colours": ("#0072b2", "#d55e00", "#009e73")},
-    "dark": {"page": "#131416", "ink": "#e8e6e1", "line": "#3a414a",
-             "colours": ("#56b4e9", "#ff9a56", "#3ac79f")},
-}  # fmt: skip
+    "light": Screen("#ffffff", "#1f2328", "#d8d5cc", ("#0072b2", "#d55e00", "#009e73")),
+    "dark": Screen("#131416", "#e8e6e1", "#3a414a", ("#56b4e9", "#ff9a56", "#3ac79f")),
+}
 DASHES = ("-", "--", "-.")
-Colours = tuple[str, str, str]
 
 
 def scores(figure: Figure, colours: Colours) -> None:
@@ -123,26 +132,26 @@ def fitted() -> bridle.SoftmaxRegression:
 def draw(folder: Path) -> None:
     """Write every picture, as SVG whose text is text."""
     folder.mkdir(exist_ok=True)
-    for screen, told in SCREENS.items():
-        with mpl.rc_context(style(told)):
+    for name_of_screen, screen in SCREENS.items():
+        with mpl.rc_context(style(screen)):
             for name, (make, size) in PICTURES.items():
                 figure = Figure(figsize=size, layout="constrained")
-                make(figure, told["colours"])
-                figure.savefig(folder / f"{name}-{screen}.svg", metadata={"Date": None})
+                make(figure, screen.colours)
+                figure.savefig(folder / f"{name}-{name_of_screen}.svg", metadata={"Date": None})
 
 
-def style(told: dict[str, Any]) -> dict[str, Any]:
+def style(screen: Screen) -> Any:
     """Return what matplotlib calls the colours of a screen."""
     inks = ("axes.labelcolor", "axes.titlecolor", "text.color", "xtick.color", "ytick.color")
     return {
-        **dict.fromkeys(inks, told["ink"]),
-        "axes.facecolor": told["page"],
-        "figure.facecolor": told["page"],
-        "axes.edgecolor": told["line"],
+        **dict.fromkeys(inks, screen.ink),
+        "axes.facecolor": screen.page,
+        "figure.facecolor": screen.page,
+        "axes.edgecolor": screen.line,
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
-        "grid.color": told["line"],
+        "grid.color": screen.line,
         "grid.linewidth": 0.6,
         "lines.linewidth": 2.0,
         "font.family": "sans-serif",

@@ -166,6 +166,14 @@ def test_the_pinned_versions_are_ones_that_the_package_takes() -> None:
         assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
+def test_the_pinned_versions_are_ones_that_developing_takes() -> None:
+    pinned = pins("constraints.txt")
+    groups = PROJECT["dependency-groups"].values()
+    lines = [line for group in groups for line in group if isinstance(line, str)]
+    for requirement in map(Requirement, lines):
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
 def test_the_citation_repeats_no_version() -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
