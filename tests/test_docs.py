@@ -236,7 +236,7 @@ def readers_data(names: Names) -> Iterator[None]:
 
 @contextmanager
 def one_rank(_names: Names) -> Iterator[None]:
-    """Stand for torchrun, with one process: the only one of its group."""
+    """Stand for torchrun, with one process: the only one of its group, which ends with the page."""
     distributed = pytest.importorskip(
         "torch.distributed", reason="the extra `torch` is not installed"
     )
@@ -322,6 +322,7 @@ def several_labels(names: Names) -> Iterator[None]:
 SUPPLIED: dict[str, Callable[[Names], AbstractContextManager[None]]] = {
     "README": readers_data,
     "explain": explained,
+    "known-problems": one_rank,
     "many-machines": many_machines,
     "networks": several_labels,
     "sharded-vocabulary": a_group,
