@@ -54,16 +54,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.importorskip(
             module, reason="the site tells of every extra, and one is not installed"
         )
-    out = tmp_path_factory.mktemp("site")
-    words = ["--fail-on-warning", "--keep-going", "--quiet", "--doctree-dir", str(out / "trees")]
+    locks = pytest.importorskip("filelock", reason="the group `dev` is not installed")
+    out = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one site for all workers
+        out = out.parent
+    with locks.FileLock(out / "site.lock"):
+        if not (out / "site").exists():
+            build(out / "site being built")
+            (out / "site being built").rename(out / "site")
+    return out / "site"
+
+
+def build(out: Path) -> None:
+    """Build the site into a folder; what Sphinx remembers of it lies beside."""
+    words = ["--fail-on-warning", "--keep-going", "--quiet", "--doctree-dir", f"{out}, its trees"]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *words, str(DOCS), str(out / "html")],
+        [sys.executable, "-m", "sphinx", *words, str(DOCS), str(out)],
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return out / "html"
 
 
 class Page(HTMLParser):
