@@ -17,14 +17,15 @@ LOWEST_CORE := probabilities information cross_entropy linear estimators imports
 LOWEST_EXTRAS := data tables cli report calibrate judge dask packaging
 TEST_LOWEST = $(LOWEST)/bin/python -m pytest -q -n auto --maxprocesses 4 $(patsubst %,tests/test_%.py,$(1))
 
-.PHONY: help digits test lint types tests test-lowest format clean
+.PHONY: help digits test lint types tests test-lowest docs format clean
 
 help:
 	@echo "make digits   make an environment (0.65 GB) and fit the embedded digits"
 	@echo "make test     make an environment (3 GB) and run every check: lint, types, tests, doctests"
 	@echo "make test-lowest  the same libraries at their lowest versions (0.9 GB), and the tests of them"
+	@echo "make docs     build the site, docs/_build/html, to be opened in a browser"
 	@echo "make format   write the code in the house's format"
-	@echo "make clean    remove the environment"
+	@echo "make clean    remove the environments and the site"
 
 digits: $(VENV)/.command
 	$(BIN)/bridle fit digits
@@ -51,12 +52,19 @@ test-lowest: $(LOWEST)/.core
 	$(INSTALL_LOWEST) --editable '.[cli,report,parquet,dask]'
 	$(call TEST_LOWEST,$(LOWEST_EXTRAS))
 
+# A warning is a failure: a link that leads nowhere, a docstring that does not parse. All is built
+# anew, since docstrings and commands are part of the pages.
+docs: $(VENV)/.development
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all \
+	    docs docs/_build/html
+	@echo "The site begins at docs/_build/html/index.html"
+
 format: $(VENV)/.development
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(LOWEST)
+	rm -rf $(VENV) $(LOWEST) docs/_build
 
 $(VENV)/.pip: constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -69,7 +69,7 @@ def files_below(folder: str) -> set[str]:
     return {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "_build"} & set(path.parts)
     }
 
 
@@ -163,6 +163,14 @@ def test_the_lowest_versions_are_those_that_the_package_asks_for() -> None:
 def test_the_pinned_versions_are_ones_that_the_package_takes() -> None:
     pinned = pins("constraints.txt")
     for requirement in EVERY:
+        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+
+
+def test_the_pinned_versions_are_ones_that_developing_takes() -> None:
+    pinned = pins("constraints.txt")
+    groups = PROJECT["dependency-groups"].values()
+    lines = [line for group in groups for line in group if isinstance(line, str)]
+    for requirement in map(Requirement, lines):
         assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 

@@ -49,8 +49,8 @@ class TemperatureScaling(Calibrator):
     loss_ : float
         The mean cross-entropy there, in nats.
     gap_ : float
-        How far above the optimum that can be at most, in nats: |f′| times the width of the bracket,
-        since f is convex.
+        How far above the optimum that can be at most, in nats: ``|f′|`` times the width of the
+        bracket, since f is convex.
     n_iter_ : int
         Passes over the scores.
     n_classes_ : int
