@@ -41,7 +41,7 @@ OF_THEIR_OWN = re.compile(r"drop-in|adding-.*")
 COMMANDS = {"console", "bash"}
 RUN = {"python"} | COMMANDS
 # Output; what Sphinx makes something of, which tests/test_docs_site.py builds.
-SHOWN = {"text", "diff", "{commands}", "{include}", "{reference}", "{toctree}"}
+SHOWN = {"text", "diff", "toml", "{commands}", "{include}", "{reference}", "{toctree}"}
 OF_EXTRAS = {"dask", "distributed", "jinja2", "matplotlib", "pandas", "pyarrow", "torch", "typer"}
 NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->\s*", re.DOTALL)
 Names = dict[str, Any]
@@ -209,10 +209,19 @@ def nothing(_names: Names) -> Iterator[None]:
 
 
 @contextmanager
+def reviews(_names: Names) -> Iterator[None]:
+    """Lay out tables of reviews."""
+    runpy.run_path(str(ROOT / "examples" / "make_reviews.py"), run_name="__main__")
+    yield
+
+
+@contextmanager
 def readers_data(names: Names) -> Iterator[None]:
     """Lay out what the README's reader has: tables, arrays, answers, tensors."""
     torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
     runpy.run_path(str(ROOT / "examples" / "make_reviews.py"), run_name="__main__")
+    run = '[fit]\ndata = "reviews.csv"\ntarget = "sentiment"\n'
+    Path("run.toml").write_text(run, encoding="utf-8")
     X, y = blobs(120)
     np.save("embeddings.npy", X)
     np.save("y.npy", y)
@@ -321,6 +330,7 @@ def several_labels(names: Names) -> Iterator[None]:
 
 SUPPLIED: dict[str, Callable[[Names], AbstractContextManager[None]]] = {
     "README": readers_data,
+    "command": reviews,
     "explain": explained,
     "known-problems": one_rank,
     "many-machines": many_machines,

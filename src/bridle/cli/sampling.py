@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli.messages import about
 from bridle.cli.splitting import holdout_split
-from bridle.data import Dataset, Reading, Selection, files
+from bridle.data import Dataset, Reading, Selection, files, shards
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -108,7 +108,7 @@ class Source:
         return 0.2 if self.holdout is None else self.holdout
 
     def _training_rows(self, target: Array) -> Array:
-        with about(data.name_of(self.data)):
+        with about(shards.name_of(self.data)):
             return holdout_split(target, self.share)[0]
 
 

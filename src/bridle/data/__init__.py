@@ -9,7 +9,6 @@ from bridle.data.dataset import Dataset
 from bridle.data.loading import load
 from bridle.data.options_used import options_used_by
 from bridle.data.reading import Reading, Selection
-from bridle.data.shards import name_of
 from bridle.data.targets import kind_of as label_kind
 
-__all__ = ["Dataset", "Reading", "Selection", "label_kind", "load", "name_of", "options_used_by"]
+__all__ = ["Dataset", "Reading", "Selection", "label_kind", "load", "options_used_by"]
