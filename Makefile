@@ -17,13 +17,14 @@ LOWEST_CORE := probabilities information cross_entropy linear estimators imports
 LOWEST_EXTRAS := data tables cli report calibrate judge dask packaging
 TEST_LOWEST = $(LOWEST)/bin/python -m pytest -q -n auto --maxprocesses 4 $(patsubst %,tests/test_%.py,$(1))
 
-.PHONY: help digits test lint types tests test-lowest docs format clean
+.PHONY: help digits test lint types tests test-lowest docs bench format clean
 
 help:
 	@echo "make digits   make an environment (0.65 GB) and fit the embedded digits"
 	@echo "make test     make an environment (3 GB) and run every check: lint, types, tests, doctests"
 	@echo "make test-lowest  the same libraries at their lowest versions (0.9 GB), and the tests of them"
 	@echo "make docs     build the site, docs/_build/html, to be opened in a browser"
+	@echo "make bench    time the short table, add it to benchmarks/history.csv, redraw its picture"
 	@echo "make format   write the code in the house's format"
 	@echo "make clean    remove the environments and the site"
 
@@ -58,6 +59,11 @@ docs: $(VENV)/.development
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all \
 	    docs docs/_build/html
 	@echo "The site begins at docs/_build/html/index.html"
+
+# A line for each kind of work, beside one peer; keep the machine quiet meanwhile.
+bench: $(VENV)/.development
+	$(BIN)/python benchmarks/short.py
+	$(BIN)/python docs/pictures.py
 
 format: $(VENV)/.development
 	$(BIN)/ruff check --fix

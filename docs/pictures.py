@@ -5,6 +5,7 @@ Every number in them is the library's own answer.
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from sklearn.datasets import load_digits
 import bridle
 
 HERE = Path(__file__).parent / "pictures"
+HISTORY = Path(__file__).parents[1] / "benchmarks" / "history.csv"
 Colours = tuple[str, str, str]
 
 
@@ -114,12 +116,38 @@ def reliability(figure: Figure, colours: Colours) -> None:
     axes.legend(frameon=False)
 
 
+def history(figure: Figure, colours: Colours) -> None:
+    """Draw what `make bench` has found so far: how many times as long the peer took, by work."""
+    with HISTORY.open(encoding="utf-8") as stream:
+        runs = list(csv.DictReader(stream))
+    works, dates = (list(dict.fromkeys(run[name] for run in runs)) for name in ("work", "date"))
+    processors = list(dict.fromkeys(run["processor"] for run in runs))
+    looks = list(zip(processors, colours * 9, "osD^v<>ph" * 3, strict=False))
+    for work, axes in zip(works, figure.subplots(-(-len(works) // 2), 2).flat, strict=False):
+        for processor, colour, mark in looks:
+            found = [run for run in runs if (run["work"], run["processor"]) == (work, processor)]
+            places = [dates.index(run["date"]) for run in found]
+            ratios = [float(run["ratio"]) for run in found]
+            axes.plot(places, ratios, f"{mark}-", color=colour, label=processor)
+            for place, ratio in zip(places, ratios, strict=True):
+                axes.annotate(f"{ratio:.3g}", (place, ratio), (5, 4), textcoords="offset points")
+        axes.axhline(1, color=colours[1], linestyle="--", linewidth=1)
+        axes.set(title=work, xticks=range(len(dates)), xlim=(-0.5, len(dates) - 0.2))
+        axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+        axes.set_xticklabels([date.partition(" ")[0] for date in dates], fontsize=8)
+    for axes in figure.axes[len(works) :]:
+        axes.set_axis_off()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower right", frameon=False, fontsize=9)
+
+
 PICTURES: dict[str, tuple[Callable[[Figure, Colours], None], tuple[float, float]]] = {
     "scores": (scores, (6.4, 3.2)),
     "losses": (losses, (7.2, 3.0)),
     "proof": (proof, (6.4, 3.0)),
     "templates": (templates, (6.4, 3.0)),
     "reliability": (reliability, (5.4, 4.0)),
+    "history": (history, (7.2, 8.0)),
 }
 
 

@@ -220,13 +220,15 @@ def shards(folder: Path, count: int) -> Path:
     return folder
 
 
-def torchrun(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    size: int, *arguments: object, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run the command on several ranks, as PyTorch's launcher starts them."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     typed = [*launcher, f"--nproc-per-node={size}", "-m", "bridle", *map(str, arguments)]
     found = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
-        typed, env=found, capture_output=True, text=True, timeout=HANGS, check=False
+        typed, env=found, capture_output=True, text=True, timeout=HANGS, check=False, input=given
     )
 
 
@@ -366,7 +368,7 @@ def test_a_file_is_parsed_by_one_process_alone(tmp_path: Path) -> None:
     sweep = ["fit", table, "--Cs", "0.1,1", "--cv", "3", "--tol", "1e-12", "--json"]
     of_arrays = ["fit", *arrays, "--tol", "1e-12", "--json", "--out", tmp_path / "model"]
     whole = [json.loads(bridle(*typed).stdout) for typed in (fit, sweep, of_arrays)]
-    answers = tmp_path / "answers.csv"
+    answers, of_sweep = tmp_path / "answers.csv", dict[str, object]()
     with watched(tmp_path):
         for typed, one, others in zip(
             ([*fit, "--out", tmp_path / "of-table"], sweep, [*of_arrays, "--force"]),
@@ -384,6 +386,10 @@ def test_a_file_is_parsed_by_one_process_alone(tmp_path: Path) -> None:
             assert two["fit"]["objective"] == pytest.approx(one["fit"]["objective"], rel=1e-12)
             assert two["evaluation"]["accuracy"] == one["evaluation"]["accuracy"]
             assert two["data"] == one["data"]
+            of_sweep = two if "cross_validation" in two else of_sweep
+        piped = torchrun(2, "fit", "-", *sweep[2:], given=table.read_text())
+        assert piped.returncode == 0, piped.stderr
+        assert json.loads(piped.stdout)["cross_validation"] == of_sweep["cross_validation"]
         model = tmp_path / "of-table"
         for typed in (
             ["predict", model, tmp_path / "test.csv", "--out", answers],
@@ -509,7 +515,6 @@ def test_commands_that_do_not_fit_together_are_refused() -> None:
     for arguments, named in (
         (["train", "digits"], "bridle train: expected one process"),
         (["evaluate", "a.csv", "b.csv"], "several files of answers, which are compared row by row"),
-        (["evaluate", "-"], "-: expected a file, found standard input"),
         (["fit", "digits", "--label-errors"], "--label-errors: expected one process"),
     ):
         found = torchrun(2, *arguments)

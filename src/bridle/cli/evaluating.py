@@ -101,7 +101,6 @@ def evaluate(
     does all the rest.
     """
     report_page.check(report, sources=(source, labels, model, judging.costs))
-    ranks.refuse_standard_input(source, labels)
     if model is not None and options.given:
         raise checks.InputError(f"{options.given[0]}: expected without --model")
     wants_page = report.path is not None

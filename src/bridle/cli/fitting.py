@@ -57,7 +57,6 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     does all the rest: it loads them, and deals them out.
     """
     _check(options, folder)
-    ranks.refuse_standard_input(*source.files)
     read = (*source.files, options.checkpoint)
     report_page.check(report, sources=read, folder=folder.path)
     if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:

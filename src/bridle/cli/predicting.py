@@ -46,7 +46,6 @@ def predict(
         raise checks.InputError(
             "--out: expected a file's name, after which each process names its own"
         )
-    ranks.refuse_standard_input(source)
     model = outputs.load_model(model_path)
 
     def dealt() -> Iterator[_Asked]:

@@ -44,15 +44,6 @@ def refuse(command: str) -> None:
         )
 
 
-def refuse_standard_input(*sources: object) -> None:
-    """Refuse to read in each of several processes what one of them would take from the others."""
-    if is_one_of_several() and "-" in sources:
-        raise checks.InputError(
-            "-: expected a file, found standard input, of which each of several processes, as "
-            "torchrun starts them, would get a part"
-        )
-
-
 @contextmanager
 def started(timeout: float) -> Iterator[Alone | Ranks]:
     """Make one group of the processes that a launcher started, for a while."""
