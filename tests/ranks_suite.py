@@ -27,7 +27,7 @@ import bridle
 from bridle import SoftmaxRegression, SoftmaxRegressionCV, checks, softmax_regression_path
 from bridle.calibrate import CalibratedClassifier
 from bridle.cli.answer_kinds import as_judged
-from bridle.cli.judging_parts import dealt, judged, kind_of_all
+from bridle.cli.judging_parts import judged, kind_of_all, rows_to_judge
 from bridle.cli.options.answers import AnswerOptions
 from bridle.data import Dataset
 from bridle.fit.readers import DenseReader
@@ -200,6 +200,15 @@ def deal(out: Path) -> None:
                 raise error
             yield each
 
+    def many_words() -> Iterator[Any]:
+        for each in range(size):
+            yield [
+                f"{each}, word {place}, of a vocabulary that is large" for place in range(300_000)
+            ]
+
+    def unsendable() -> Iterator[Any]:
+        yield from [0, lambda: None, 2][:size]
+
     def gone() -> Iterator[Any]:
         there = np.load(path, mmap_mode="r")
         path.unlink()
@@ -212,9 +221,14 @@ def deal(out: Path) -> None:
     for name in ("array", "mapped"):
         np.testing.assert_array_equal(own[name], values[rank::size])
     assert mapped_file(own["mapped"]) is not None
-    assert (mapped_file(own["array"]) is None) or rank == 0
+    assert mapped_file(own["array"]) is None
+    with ranks_of(timeout=20) as ranks:
+        words = ranks.dealt(many_words)
+    assert len(words) == 300_000
+    assert words[-1].startswith(f"{rank}, word 299999")
     said = []
     for make in (
+        unsendable,
         lambda: bad_at(0, checks.InputError("x.csv: line 3")),
         lambda: bad_at(size - 1, checks.InputError("x.csv: line 4")),
         lambda: bad_at(0, MemoryError("no more memory")),
@@ -297,7 +311,9 @@ def _judged(ranks: Any, values: Any, truth: Any, options: AnswerOptions) -> Any:
 
     try:
         own = ranks.dealt(
-            lambda: dealt(NAMED, values.__getitem__, truth[: len(values)], range(4), ranks.size)
+            lambda: rows_to_judge(
+                NAMED, values.__getitem__, truth[: len(values)], range(4), ranks.size
+            )
         )
         kind = kind_of_all(
             ranks, own.values, options, lambda: as_judged(values, options, place, "file")
@@ -321,7 +337,7 @@ def judge_killed(out: Path) -> None:
     try:
         with ranks_of(timeout=QUICK) as ranks:
             read, truth = answers.__getitem__, np.arange(6) % 3
-            own = ranks.dealt(lambda: dealt(NAMED, read, truth, range(3), ranks.size))
+            own = ranks.dealt(lambda: rows_to_judge(NAMED, read, truth, range(3), ranks.size))
             judged(ranks, own, lambda: own.values, kind="probabilities", keep_answers=False)
         said = "nothing"
     except RankError as error:

@@ -82,6 +82,24 @@ def test_a_callback_ends_the_fit() -> None:
     assert network.fit(X, Y).n_iter_ == 2
 
 
+@pytest.mark.parametrize(
+    "options", [{"tol": 1e-2}, {"early_stopping": 2, "validation_fraction": 0.2}], ids=str
+)
+def test_the_last_epoch_is_told_too(options: dict[str, Any]) -> None:
+    network = NetworkClassifier((10,), max_epochs=60, random_state=0, **options)
+    network.set_callbacks(listening := Listening()).fit(X, Y)
+    assert network.n_iter_ < 60
+    assert len(listening.scores) == network.n_iter_ + 1  # and what the fit ends with
+
+
+def test_a_warning_is_about_the_caller() -> None:
+    network = NetworkClassifier((10,), max_epochs=2, tol=1e-9, random_state=0)
+    for method in (network.fit, SoftmaxRegression(max_iter=1).fit):
+        with pytest.warns(ConvergenceWarning) as warned:
+            method(X, Y)
+        assert warned[0].filename == __file__
+
+
 def test_a_fit_that_fails_lets_them_go() -> None:
     broken = X.copy()
     broken[3, 4] = np.nan

@@ -288,6 +288,7 @@ for model in (
     SoftmaxRegressionCV([0.1, 1.0], cv=2),
     NetworkClassifier((3,), max_epochs=2, random_state=0),
     CalibratedClassifier(SoftmaxRegression(), cv=3),
+    CalibratedClassifier(NetworkClassifier((3,), max_epochs=2, random_state=0), cv=3),
 ):
     with sklearn.config_context(array_api_dispatch=True):
         model.fit(tensor, labels)

@@ -114,6 +114,10 @@ def test_an_array_in_a_file_is_handed_over_by_its_name(tmp_path: Path) -> None:
     assert mapped.MappedArray.of(there.copy()) is None
     # What is written to such an array is in no file.
     assert mapped.MappedArray.of(np.load(tmp_path / "x.npy", mmap_mode="c")) is None
+    changed = np.load(tmp_path / "x.npy", mmap_mode="c")
+    changed[0] = 7
+    changed.flags.writeable = False
+    assert mapped.MappedArray.of(changed[:3]) is None
     told = mapped.MappedArray.of(there[40:])
     assert told is not None
     with (tmp_path / "x.npy").open("r+b") as file:
@@ -154,6 +158,10 @@ def test_rows_go_to_another_process_alone(tmp_path: Path) -> None:
             found = again.to_array()
             found = found.toarray() if again.is_sparse else found
             np.testing.assert_array_equal(found, whole[index])
+    # Of dtypes that no third one holds as exactly as the products do, that of the products.
+    both = Rows([whole[:9].astype(np.int16), whole[9:99].astype(np.uint16)]).take(np.arange(4, 20))
+    assert both.alone().dtype == both.dtype == np.float32
+    np.testing.assert_array_equal(both.alone().to_array(), whole[4:20])
     # They are stored as before: bytes in bytes.
     assert len(pickle.dumps(Rows(dense[:1]).take(np.arange(500)))) < 500 * 30 + 1500
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(Rows(there))).to_array(), whole)

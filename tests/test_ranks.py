@@ -310,7 +310,8 @@ def test_what_one_rank_makes_is_dealt_out(tmp_path: Path) -> None:
     run(3, "deal", tmp_path / "out")
     said = [json.loads((tmp_path / f"out.deal.{rank}").read_text()) for rank in range(3)]
     assert said[0] == said[1] == said[2]
-    first, last, memory, gone, right = said[0]
+    unsendable, first, last, memory, gone, right = said[0]
+    assert unsendable.startswith("RankError: rank 0: Can't pickle")
     assert (first, last) == ("InputError: x.csv: line 3", "InputError: x.csv: line 4")
     assert memory == "RankError: rank 0: no more memory"
     assert re.fullmatch(r"InputError: .*values.npy: expected the file .* \(rank 1\)", gone)

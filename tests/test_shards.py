@@ -12,7 +12,7 @@ from scipy import sparse
 
 from bridle import InputError
 from bridle.data import load, options_used_by
-from bridle.data.shards import files_of, name_of
+from bridle.data.several import files_of, name_of
 from commands import Command
 
 RANDOM = np.random.default_rng(0)
@@ -101,8 +101,12 @@ def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
         ([arrays[0], str(tmp_path / "b")], "b: a folder among files: expected it alone, or the"),
         ([tables[0], str(tmp_path / "c.csv")], "c.csv: empty file"),
         ([tables[0], str(tmp_path / "d.py")], "d.py: unknown ending '.py'"),
-        ([str(tmp_path / "images-idx3-ubyte")] * 2, "expected one such file alone, or a folder"),
-        ([arrays[0], "-"], "-: no such file"),
+        (
+            [str(tmp_path / "images-idx3-ubyte"), arrays[0]],
+            "expected one such file alone, or a folder",
+        ),
+        ([arrays[0], "-"], r"- \(standard input\): expected a file, or it alone, among 2"),
+        ([arrays[0], ""], "'': expected a file, or it alone, among 2"),
         (str(tmp_path / "*.npy"), r"\*.npy: no such file"),
     ]
     for source, said in cases:
@@ -112,6 +116,42 @@ def test_what_does_not_go_together_is_said(tmp_path: Path) -> None:
     assert "delimiter" in options_used_by(str(tmp_path / "b" / "*.csv"))
 
 
+def test_a_pattern_passes_over_what_a_folder_does(tmp_path: Path) -> None:
+    np.save(tmp_path / "x1.npy", FEATURES[:40])
+    np.save(tmp_path / "x2.npy", FEATURES[40:])
+    np.save(tmp_path / "labels.npy", LABELS)
+    (tmp_path / "README.md").write_text("arrays")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "gone.npy").symlink_to(tmp_path / "nowhere.npy")
+    labels = str(tmp_path / "labels.npy")
+    for source in (str(tmp_path / "*"), [str(tmp_path / "x1*"), str(tmp_path / "x2*")]):
+        found = load(source, labels=labels)
+        assert found.target is not None
+        np.testing.assert_array_equal(found.target, LABELS)
+        assert found.files == (str(tmp_path / "x1.npy"), str(tmp_path / "x2.npy"))
+    assert load(tmp_path / "x1.npy", need_target=False).features.shape == (40, 4)
+    assert load([tmp_path / "x1.npy"], need_target=False).source == str(tmp_path / "x1.npy")
+
+
+def test_a_file_counts_once(tmp_path: Path) -> None:
+    names = written(tmp_path / "shards", ".csv")
+    again = str(tmp_path / "shards" / ".." / "shards" / "part-0.csv")
+    for source in ([names[0], names[0]], [names[0], again], [names[0], names[1][:-5] + "*.csv"]):
+        with pytest.raises(InputError, match=r"part-0.csv: named twice, or fits two patterns"):
+            load(source)
+
+
+@pytest.mark.parametrize("data", ["part-[0-9].csv", "", "part-1.csv"])
+def test_a_page_replaces_nothing_that_is_read(data: str, command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+    written(tmp_path / "shards", ".csv")
+    before = (tmp_path / "shards" / "part-1.csv").read_bytes()
+    page = str(tmp_path / "shards" / "part-1.csv")
+    code, _, err = command("fit", str(tmp_path / "shards" / data), "--report", page)
+    assert (code, err) == (2, f"bridle: --report {page}: expected another file than what is read\n")
+    assert (tmp_path / "shards" / "part-1.csv").read_bytes() == before
+
+
 def test_the_command_takes_them(command: Command, tmp_path: Path) -> None:
     names = written(tmp_path / "shards", ".npz")
     pattern = str(tmp_path / "shards" / "*.npz")
@@ -119,7 +159,9 @@ def test_the_command_takes_them(command: Command, tmp_path: Path) -> None:
     for place, data in enumerate(([str(tmp_path / "shards")], names, [pattern])):
         code, out, err = command("fit", *data, "--json", "--out", str(tmp_path / f"m{place}"))
         assert (code, err) == (0, "")
-        objectives.append(json.loads(out)["fit"]["objective"])
+        figures = json.loads(out)
+        objectives.append(figures["fit"]["objective"])
+        assert figures["data"].get("files", names) == names
     assert len(set(objectives)) == 1
     answers = [command("predict", str(tmp_path / "m0"), *data).out for data in (names, [pattern])]
     assert answers[0] == answers[1]

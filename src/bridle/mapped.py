@@ -65,7 +65,7 @@ class MappedArray(NamedTuple):
     def of(cls, array: Any) -> MappedArray | None:
         """Return where a read-only array lies; None for one in no file, or a writable one."""
         mapped = mapped_file(array)
-        if mapped is None or array.flags.writeable:
+        if mapped is None or array.flags.writeable or _may_differ(array):
             return None
         mapping, needed, file = mapped
         begin = np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
@@ -87,6 +87,15 @@ class MappedArray(NamedTuple):
             raise checks.InputError(
                 f"{self.file}: expected the file that another process has found ({error})"
             ) from None
+
+
+def _may_differ(array: Any) -> bool:
+    """Tell whether a mapped array may hold changes that its file has not."""
+    while isinstance(array, np.ndarray):
+        if getattr(array, "mode", None) == "c":
+            return True
+        array = array.base
+    return False
 
 
 def opened(array: Any) -> Any:

@@ -325,16 +325,23 @@ class Ranks:
         def shares() -> Iterator[Any]:
             yield from make()
 
-        made, own, failure = shares(), None, None
+        made = shares()
+        own: Any = None
+        failure: _Failure | None = None
         for rank in range(self.size):
             share = failure or self._attempted(partial(next, made))
-            if isinstance(share, _Failure):
-                # The driver works for all here: it is not about the rows of rank 0.
-                share = failure = share._replace(error=share.found or share.error)
             if rank == 0:
-                own = share
+                own = message = share
             else:
-                self._attempted(partial(channel.hand_over, share, rank, opens_files=True))
+                message = self._attempted(partial(_Message.of, share, opens_files=True))
+            for found in (share, message):
+                if failure is None and isinstance(found, _Failure):
+                    # The driver works for all here: it is not about the rows of rank 0.
+                    failure = found._replace(error=found.found or found.error)
+            if rank:
+                word = message if isinstance(message, _Message) else _Message.of(failure)
+                sent = self._attempted(partial(channel.send, word, rank))
+                failure = failure or (sent if isinstance(sent, _Failure) else None)
         return failure or own
 
     def led(
@@ -544,7 +551,7 @@ class _Channel:
         rank, size, step = self._ranks.rank, self._ranks.size, 1
         while step < size:
             if rank % (2 * step):
-                self.hand_over(answer, rank - step)
+                self.send(_Message.of(answer), rank - step)
                 return None
             if rank + step < size:
                 other = self.received(rank + step)
@@ -558,9 +565,8 @@ class _Channel:
             return min(failures, key=lambda failure: -1 if failure.rank is None else failure.rank)
         return self._ranks._attempted(lambda: merge(one, other))
 
-    def hand_over(self, answer: Any, rank: int, *, opens_files: bool = False) -> None:
-        """Give a rank something, which is waiting for it, or will be; see `_Packer`."""
-        message = _Message.of(answer, opens_files=opens_files)
+    def send(self, message: _Message, rank: int) -> None:
+        """Give a rank something, which is waiting for it, or will be."""
         self._store.set(self._key(self._ranks.rank, rank), message.header)
         for array in message.new:
             for piece in _pieces(_bytes(array)):
@@ -697,6 +703,10 @@ class _Message(NamedTuple):
     ) -> _Message:
         """Return it; ``sent`` is at the other end already. With None nothing is kept in mind."""
         packed, contents = _packed(word, opens_files=opens_files)
+        # The store takes some megabytes only. (A failure, of few words, is sent without arrays.)
+        if len(packed) > _INLINE_BYTES and not isinstance(word, _Failure):
+            contents.append(np.frombuffer(packed, np.uint8))
+            packed = b""
         places = [
             next((place for place, each in enumerate(sent or ()) if each.is_still(array)), None)
             for array in contents
@@ -785,7 +795,8 @@ def _unpacked(
         if len(memory):
             fill(memory)
         contents.append(memory.numpy().view(dtype).reshape(shape))
-    return _Unpacker(packed, contents).load(), contents
+    words = packed or contents[-1].tobytes()
+    return _Unpacker(words, contents).load(), contents
 
 
 def _pieces(memory: Any) -> Iterator[Any]:

@@ -97,7 +97,7 @@ class Rows:
     def __reduce__(self) -> tuple[Any, ...]:
         """Tell another process of these rows: of mapped files where they are, of others what is in.
 
-        No other rows go along.
+        No other rows go along, nor a device that these are streamed to.
         """
         own = self.alone()
         parts = [MappedArray.of(array) or array for array in own._parts]
@@ -111,13 +111,14 @@ class Rows:
     def alone(self) -> Rows:
         """Return the same rows without the others that they were taken from, if these take memory.
 
-        They are stored as before; those of parts of several dtypes as the one that holds them all.
+        They are stored as before; those of parts of several dtypes in `dtype`.
         """
         if self._index is None or self.are_mapped:
             return self
         if self._holds_tensors:
             return Rows([self._gather_tensor(self._index)])._with_staging(self._staging)
-        dtype = np.result_type(*(array.dtype for array in self._parts))
+        dtypes = {array.dtype for array in self._parts}
+        dtype = self.dtype if len(dtypes) > 1 else dtypes.pop()
         return Rows([self._gather(self._index, dtype)])._with_staging(self._staging)
 
     @property

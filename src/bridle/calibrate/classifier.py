@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.utils import column_or_1d, get_tags
@@ -19,7 +20,7 @@ from bridle.calibrate.base import Calibrator
 from bridle.calibrate.loading import calibrator_of_contents, create
 from bridle.calibrate.temperature import TemperatureScaling
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
-from bridle.estimators.base import alike
+from bridle.estimators.base import like_the_features
 from bridle.estimators.classifier_file import SavedClassifier
 from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
 from bridle.probabilities import score_columns
@@ -104,7 +105,8 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             Where every answer of the folds is right, or they tell nothing: there is no temperature
             between 0 and ∞ then.
         """
-        with ranks.alone():
+        # Labels, folds and answers are NumPy's, whatever the features are.
+        with ranks.alone(), config_context(array_api_dispatch=False):
             return self._fit(X, y, sample_weight)
 
     def _fit(self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> Self:
@@ -218,18 +220,18 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         except checks.InputError as error:
             raise checks.InputError(f"{path}: no readable bridle model ({error})") from None
 
-    @alike
+    @like_the_features
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of the calibrated probabilities (N, K)."""
         check_is_fitted(self)
         return self.calibrator_.predict_log_proba(_scores(self.estimator_, X))
 
-    @alike
+    @like_the_features
     def predict_proba(self, X: Any) -> Array:
         """Return the calibrated probabilities (N, K)."""
         return np.asarray(np.exp(on_host(self.predict_log_proba(X))))
 
-    @alike
+    @like_the_features
     def predict(self, X: Any) -> Array:
         """Return each sample's most probable class."""
         places = on_host(self.predict_log_proba(X)).argmax(axis=1)

@@ -28,7 +28,7 @@ from bridle.cli.options.answers import AnswerOptions
 from bridle.cli.options.config import save_options
 from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
-from bridle.cli.sharing import taken
+from bridle.cli.sharing import rows_in
 from bridle.cli.slicing import slices_in_data, slices_of
 from bridle.data import Dataset, Reading, columns, files, targets
 from bridle.data.choice import is_id
@@ -230,8 +230,8 @@ def _of_model(
         slices = slices_in_data(source, judging.slices, len(features), reading, known)
         loaded.append((dataset, slices))
         save_options()
-        read = partial(taken, features)
-        return judging_parts.dealt(dataset, read, _labels(dataset), classes, all_ranks.size)
+        read = partial(rows_in, features)
+        return judging_parts.rows_to_judge(dataset, read, _labels(dataset), classes, all_ranks.size)
 
     own = all_ranks.dealt(deal)
     found = judging_parts.judged(
@@ -326,7 +326,9 @@ def _of_answers(
         loaded.append((found, slices))
         save_options()
         size = all_ranks.size
-        return judging_parts.dealt(found.dataset, found.read, found.truth, found.classes, size)
+        return judging_parts.rows_to_judge(
+            found.dataset, found.read, found.truth, found.classes, size
+        )
 
     own = all_ranks.dealt(deal)
     judged = judging_parts.kind_of_all(

@@ -63,12 +63,14 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
         tell_user(f"going on from the weights in {options.checkpoint}")
     loaded: list[Loaded] = []  # by the first process alone
     with ranks.started(options.timeout) as all_ranks:
-        deal = partial(_dealt, source, options, all_ranks.size, report.path is not None, loaded)
+        deal = partial(
+            _loaded_shares, source, options, all_ranks.size, report.path is not None, loaded
+        )
         share = all_ranks.dealt(deal)
         own = all_ranks.made(lambda: _on_device(share.checked(), options))
         live = printing.for_people and all_ranks.rank == 0
         if all_ranks.size > 1:
-            loaded = [each.once_dealt() for each in loaded]
+            loaded[:] = [each.once_dealt() for each in loaded]
         model, sweep = _fitted(options, share, own, loaded, live=live)
     if not loaded:
         return
@@ -116,7 +118,7 @@ class Loaded(NamedTuple):
         return Loaded(without_rows(self.dataset), train, judged)
 
 
-def _dealt(
+def _loaded_shares(
     source: Source, options: Options, parts: int, keep_texts: bool, loaded: list[Loaded]
 ) -> Iterator[Share]:
     """Load the data, and yield what each of so many processes fits."""

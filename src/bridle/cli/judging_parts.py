@@ -39,7 +39,7 @@ class RowsToJudge(NamedTuple):
     first_row: int
 
 
-def dealt(
+def rows_to_judge(
     dataset: Dataset,
     read: Callable[[slice], Any],
     truth: Array,

@@ -67,6 +67,8 @@ def _named(error: checks.InputError, source: str) -> checks.InputError:
     what = str(error)
     for argument in _ARGUMENTS:
         what = what.removeprefix(argument)
+    if what.startswith(f"{source}: "):
+        return error
     named = checks.InputError(f"{source}: {what}", row=error.row)
     named.place = error.place
     return named

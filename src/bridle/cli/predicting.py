@@ -14,7 +14,7 @@ from bridle import checks, data, interruption, strict_json
 from bridle.cli import outputs, ranks
 from bridle.cli.messages import about_part, tell, tell_user
 from bridle.cli.options.config import save_options
-from bridle.cli.sharing import rows_of_part, taken, without_rows
+from bridle.cli.sharing import rows_in, rows_of_part, without_rows
 from bridle.data import Dataset, Reading, files
 from bridle.ranks import Alone, Ranks
 from bridle.rows import Rows
@@ -48,12 +48,12 @@ def predict(
         )
     model = outputs.load_model(model_path)
 
-    def dealt() -> Iterator[_Asked]:
+    def load_parts() -> Iterator[_Asked]:
         dataset = _loaded(model, source, target=target, arrays=arrays, reading=reading)
         return _parts(dataset, _kept(dataset, compact=compact), all_ranks.size)
 
     with ranks.started(timeout) as all_ranks:
-        asked = all_ranks.dealt(dealt)
+        asked = all_ranks.dealt(load_parts)
         write = partial(_answered, model, asked, all_ranks, out, with_all=not compact)
         written = all_ranks.gathered(write)
     if len(written) > 1 and out is not None and all_ranks.rank == 0:
@@ -90,7 +90,7 @@ def _parts(dataset: Dataset, columns: dict[str, Sequence[object]], parts: int) -
     about, count = without_rows(dataset), len(dataset.features)
     for rows in (rows_of_part(count, part, parts) for part in range(parts)):
         own = {name: values[rows] for name, values in columns.items()}
-        yield _Asked(about, taken(dataset.features, rows), own, rows.start)
+        yield _Asked(about, rows_in(dataset.features, rows), own, rows.start)
 
 
 def _answered(

@@ -63,7 +63,7 @@ def check(page: Page, *, sources: Iterable[object], folder: Path | None = None) 
             f"--explain-page {explained}: expected a page that bridle explain --out wrote"
         )
     for source in (*sources, explained):
-        if source is not None and path.exists() and _is_same(path, Path(str(source))):
+        if source is not None and path.exists() and _is_read(path, Path(str(source))):
             raise checks.InputError(f"--report {path}: expected another file than what is read")
 
 
@@ -120,8 +120,9 @@ def title_of(source: str, model: Path | None = None) -> str:
     return name if model is None else f"{model.name} on {name}"
 
 
-def _is_same(path: Path, other: Path) -> bool:
+def _is_read(path: Path, source: Path) -> bool:
+    """Tell whether a file is what is read, or lies in the folder that is."""
     try:
-        return path.samefile(other)
+        return path.samefile(source) or (source.is_dir() and path.parent.samefile(source))
     except (OSError, ValueError):  # an embedded set, standard input
         return False

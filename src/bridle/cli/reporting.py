@@ -135,6 +135,7 @@ def _metrics(fitted: Fitted, found: Judgement) -> dict[str, Any]:
         "bridle": bridle.__version__,
         "data": {
             "source": fitted.dataset.source,
+            **({"files": fitted.dataset.files} if fitted.dataset.files else {}),
             "test_source": fitted.test_source,
             "features": fitted.train.features.shape[1],
             "training_samples": len(fitted.train.target),

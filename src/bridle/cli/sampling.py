@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli.messages import about
 from bridle.cli.splitting import holdout_split
-from bridle.data import Dataset, Reading, Selection, files, shards
+from bridle.data import Dataset, Reading, Selection, files, several
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -98,8 +98,9 @@ class Source:
 
     @property
     def files(self) -> tuple[str | None, ...]:
-        """What is read, as it was typed."""
-        typed = (self.data,) if isinstance(self.data, str) else self.data
+        """What is read: folders as such, and of a pattern the files that it fits."""
+        found = tuple(map(str, several.files_of(self.data, self.labels)))
+        typed = found or ((self.data,) if isinstance(self.data, str) else self.data)
         return (*typed, self.labels, self.test, self.test_labels)
 
     @property
@@ -108,7 +109,7 @@ class Source:
         return 0.2 if self.holdout is None else self.holdout
 
     def _training_rows(self, target: Array) -> Array:
-        with about(shards.name_of(self.data)):
+        with about(several.name_of(self.data)):
             return holdout_split(target, self.share)[0]
 
 

@@ -63,19 +63,19 @@ def shares(dataset: Dataset, train: Samples, fold: Array | None, parts: int) -> 
         yield Share(
             replace(
                 train,
-                features=taken(train.features, own).alone(),
+                features=rows_in(train.features, own).alone(),
                 target=train.target[own],
                 ids=[],  # of whom nobody but who loaded them tells
                 texts=None,
             ),
             None if fold is None else fold[own],
             told,
-            taken(dataset.features, unchecked) if in_parts else None,
+            rows_in(dataset.features, unchecked) if in_parts else None,
             unchecked.start,
         )
 
 
-def taken(features: Rows, rows: slice) -> Rows:
+def rows_in(features: Rows, rows: slice) -> Rows:
     """Return a range of rows."""
     if rows == slice(0, len(features)):
         return features

@@ -61,6 +61,8 @@ class Dataset:
         A set to test on that the same file holds.
     shards : tuple of (str, int)
         Of rows that several files hold, one below the other: each file, and how many it has.
+    files : tuple of str
+        The files that a list, or patterns, meant.
     """
 
     features: Rows
@@ -79,6 +81,7 @@ class Dataset:
     taken: str = ""
     test: Dataset | None = None
     shards: tuple[tuple[str, int], ...] = ()
+    files: tuple[str, ...] = ()
 
     def with_its_file(self, error: checks.InputError) -> checks.InputError:
         """Return an error, whose row is counted over all files, which names the file and row."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from bridle import checks
-from bridle.data import delimited, embedded, files, parts, shards, targets
+from bridle.data import delimited, embedded, files, parts, several, targets
 from bridle.data.dataset import Dataset
 from bridle.data.folder import load_files, load_folder
 from bridle.data.formats import ENDINGS, Reader, check_options, reader_of
@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 
 
 def load(
-    source: str | Sequence[str],
+    source: several.Source,
     *,
     target: str | None = None,
     labels: str | None = None,
@@ -48,14 +48,14 @@ def load(
 
     Parameters
     ----------
-    source : str or sequence of str
+    source : str, path or sequence of them
         An embedded set (``digits``, ``iris``, ``wine``, ``breast-cancer``; ``./digits`` is the
         file of that name), a file (the ending of its name says the format), a folder of shards of
         one format, of a pair of idx files, or of one folder of images for each class; ``-`` is a
         table of text on standard input. Files or folders whose names say ``train``, ``test`` or
-        ``validation`` are sets, which are not joined. Several files of one format, or a pattern
+        ``validation`` are sets, which are not joined. Several files of one format, or patterns
         (``shards/*.npz``; ``**`` for folders in folders), are shards as those of a folder are, in
-        this order; those of a pattern by name.
+        this order; those of a pattern by name, without the file of labels and files without data.
     target : str, optional
         The column, or the array of an archive, that holds the labels. By default a column named
         target, label, class or y in any case of letters, else the last one if it looks like
@@ -128,8 +128,8 @@ def load(
     bridle.checks.InputError: irsi: no such file, folder or embedded set; did you mean 'iris'?
     """
     request = Request(
-        source=shards.name_of(source),
-        files=shards.files_of(source),
+        source=several.name_of(source),
+        files=several.files_of(source, labels),
         target=target,
         labels=labels,
         feature_names=without_words(feature_names, () if fitted is None else fitted.texts),
@@ -153,7 +153,8 @@ def load(
     test = dataset.test
     if test is not None:
         test = replace(test, target=targets.as_fitted(test.target, found))
-    return replace(dataset, target=labels_found, reading=found, test=test)
+    read = tuple(map(str, request.files))
+    return replace(dataset, target=labels_found, reading=found, test=test, files=read)
 
 
 def _loaded(request: Request) -> Dataset:

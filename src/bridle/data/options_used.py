@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from bridle import checks
@@ -15,7 +14,7 @@ from bridle.data import (
     labels,
     mnist,
     parquet,
-    shards,
+    several,
     svmlight,
 )  # fmt: skip
 from bridle.data.folder import readers_in
@@ -41,12 +40,13 @@ _BY_READER: dict[Reader, frozenset[str]] = {
 _OF_TEXT_LABELS = frozenset({"delimiter", "encoding", "header", "na_spellings"})
 
 
-def options_used_by(source: str | Sequence[str], labels_file: str | None = None) -> frozenset[str]:
+def options_used_by(source: several.Source, labels_file: str | None = None) -> frozenset[str]:
     """Return the options of `Reading` that data, or the file of their labels, take heed of.
 
     They are all of them where there is no such file: whoever loads it says so.
     """
-    return _used_by(Request(shards.name_of(source), shards.files_of(source), labels=labels_file))
+    found = several.files_of(source, labels_file)
+    return _used_by(Request(several.name_of(source), found, labels=labels_file))
 
 
 def _used_by(request: Request) -> frozenset[str]:

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 Answers = TypeVar("Answers", bound=Callable[..., Any])
 
 
-def alike(answer: Answers) -> Answers:
+def like_the_features(answer: Answers) -> Answers:
     """Return a method whose numbers, of a tensor, are one on its device under array API dispatch.
 
     That is scikit-learn's ``set_config(array_api_dispatch=True)``; else they are NumPy's.
@@ -62,18 +62,18 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyp
     n_features_in_: int
     reading_: dict[str, Any]  # how the command read the files of the fit
 
-    @alike
+    @like_the_features
     def predict(self, X: Features) -> Array:
         """Return each sample's most probable class; ties go to the first."""
         scores = self._scores(X)
         return np.asarray(self.classes_[probabilities.predicted_class(scores)])
 
-    @alike
+    @like_the_features
     def predict_proba(self, X: Features) -> Array:
         """Return the class probabilities (N, K), in the order of ``classes_``."""
         return np.asarray(probabilities.softmax(self._logarithms(self._scores(X))))
 
-    @alike
+    @like_the_features
     def predict_log_proba(self, X: Features) -> Array:
         """Return the logarithms of the probabilities (N, K), right far below underflow too."""
         return np.asarray(probabilities.log_softmax(self._logarithms(self._scores(X))))

@@ -15,8 +15,8 @@ from bridle import checks, probabilities
 from bridle.estimators import model_file, network_file
 from bridle.estimators import network_settings as settings
 from bridle.estimators import network_targets as targets
-from bridle.estimators.base import alike
-from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
+from bridle.estimators.base import like_the_features
+from bridle.estimators.callbacks import FRAMES, CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.fit.problem.targets import ClassWeight, FitTarget
 from bridle.networks import backpropagation, parameters, samples, training
@@ -74,7 +74,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         Learn from features of about unit size, and give the weights for features as they are.
         True: of mean 0 and deviation 1 (sparse ones are not centred, and have root mean square 1);
         a number: divided by it, as by 255 for pixels; a pair: ``(x − shift) / scale``, of all
-        columns alike or each its own. The penalty is of the weights that are learnt.
+        columns like_the_features or each its own. The penalty is of the weights that are learnt.
     validation_fraction : float
         The share of each class that is held out in `fit` to be judged after each epoch.
     early_stopping : bool or int
@@ -244,8 +244,8 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return {"multilabel_": multilabel} | _answering(found.classes, sizes, state, units)
 
         wants_end = partial(tasks.next, fitted) if tasks.are_heard else None
-        history = training.train(work, learnt, judged, state, random, reporter, wants_end)
-        training.warn_of_divergence(work, learnt, start, history[-1].cost)
+        history = training.train(work, learnt, judged, state, random, reporter, wants_end, FRAMES)
+        training.warn_of_divergence(work, learnt, start, history[-1].cost, FRAMES)
         self._random, self.history_, self.multilabel_ = random, history, multilabel
         self._keep(found.classes, sizes, state, units)
         tasks.end(dict)  # nothing to add: the estimator is fitted
@@ -316,7 +316,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         self._keep(known, sizes, state, units)
         return self
 
-    @alike
+    @like_the_features
     def predict(self, X: Features) -> Array:
         """Return each sample's class of the highest output; ties go to the first.
 
@@ -327,7 +327,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return np.asarray((self._scores(X) > 0).astype(np.int64))
         return super().predict(X)
 
-    @alike
+    @like_the_features
     def predict_proba(self, X: Features) -> Array:
         """Return the class probabilities (N, K); sigmoid outputs are divided by their sum.
 
@@ -338,7 +338,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return np.asarray(probabilities.sigmoid(self._scores(X)))
         return super().predict_proba(X)
 
-    @alike
+    @like_the_features
     def predict_log_proba(self, X: Features) -> Array:
         """Return the logarithms of the class probabilities (N, K), right far below underflow."""
         check_is_fitted(self)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
-from bridle.estimators.base import Classifier, alike
+from bridle.estimators.base import Classifier, like_the_features
 from bridle.fit.placement import placed
 from bridle.fit.problem.targets import FitTarget
 from bridle.fit.readers.block_sizes import DEFAULT_MEMORY, blocks_of
@@ -26,7 +26,7 @@ class SoftmaxClassifier(Classifier):
     device: Any
     memory_budget: int | None
 
-    @alike
+    @like_the_features
     def decision_function(self, X: Features) -> Array:
         """Return the scores ``X W + b``, (N, K); for two classes their difference, (N,).
 

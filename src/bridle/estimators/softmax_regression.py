@@ -289,7 +289,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         after_pass: watch.AfterPass | None = reporter.after_pass if reporter.is_heard else None
         keep = None if kept is None else _keeper(kept, objective)
         if tasks is not None and tasks.are_heard:
-            after_pass, keep = _told(tasks, problem, objective, after_pass, keep)
+            after_pass, keep = _heard_by(tasks, problem, objective, after_pass, keep)
         solution = solve(
             Task(objective, problem.reader, start),
             tol=tol,
@@ -361,7 +361,7 @@ def _keeper(kept: Checkpoint, objective: Objective) -> watch.Keep:
     return keep
 
 
-def _told(
+def _heard_by(
     tasks: Tasks,
     problem: Problem,
     objective: Objective,

@@ -55,10 +55,12 @@ def train(
     random: np.random.RandomState,
     reporter: Reporter,
     wants_end: Callable[[], bool] | None = None,
+    frames: int = 0,
 ) -> list[Epoch]:
     """Train in place; with early stopping, end at the weights of the best epoch.
 
-    ``wants_end`` is asked after each epoch, if it is there.
+    ``wants_end`` is asked after each epoch, if it is there. ``frames`` are those between the method
+    that calls this and its caller, whom a warning is about.
 
     With a ``tol``, the training ends when the cost has not fallen by more than that below its
     lowest for ten epochs; if the epochs run out before, a `ConvergenceWarning` says so.
@@ -81,12 +83,13 @@ def train(
             found = _epoch(plan, number, samples, validation, state, random, run)
             history.append(found)
             reporter.after_epoch(found)
+            is_told_to_end = wants_end is not None and wants_end()
             if plan.patience and found.validation_cost is not None:
                 if best is None or found.validation_cost < best[0]:
                     best = (found.validation_cost, number, state.vector.copy())
                 elif number - best[1] >= plan.patience:
                     break
-            if standstill.is_reached(found.cost) or (wants_end is not None and wants_end()):
+            if standstill.is_reached(found.cost) or is_told_to_end:
                 break
         else:
             if plan.tol is not None:
@@ -94,7 +97,7 @@ def train(
                     f"max_epochs={plan.max_epochs} reached while the cost still fell by more than "
                     f"tol={plan.tol:g} in {_UNCHANGED} epochs; choose more epochs or a larger tol",
                     ConvergenceWarning,
-                    stacklevel=3,
+                    stacklevel=3 + frames,
                 )
     if best is not None:
         state.vector[...] = best[2]
@@ -165,7 +168,9 @@ def judge(plan: Plan, samples: Samples, vector: Array) -> tuple[float, float]:
     return cost, accuracy
 
 
-def warn_of_divergence(plan: Plan, samples: Samples, start: float, end: float) -> None:
+def warn_of_divergence(
+    plan: Plan, samples: Samples, start: float, end: float, frames: int = 0
+) -> None:
     """Warn where a training has ended above where it began, and above what a guess costs.
 
     The guess is that of a network whose weights are all 0. Early stopping has gone back to better
@@ -180,7 +185,7 @@ def warn_of_divergence(plan: Plan, samples: Samples, start: float, end: float) -
             f"the training diverged: its mean cost began at {start:.3g} and ended at {end:.3g}, "
             f"where a guess costs {guess:.3g}; choose a lower learning_rate, or scale the features",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=3 + frames,
         )
 
 
