@@ -976,10 +976,16 @@ def _position(bad: Array) -> Position | None:
 def _as_array(values: npt.ArrayLike, name: str) -> Array:
     unmasked(values, name)
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError:  # NumPy's own message names no argument
         found = "sequences of different lengths"
         raise InputError.of(name, expected="an array", found=found) from None
+    if array.dtype.kind in "iu" and not (array.dtype.isnative and array.flags.c_contiguous):
+        # Of other orders of bytes or of axes, NumPy 2.0 and 2.1 may end the process where such
+        # integers are compared with a number that they cannot be (-100):
+        # https://github.com/numpy/numpy/issues/28117
+        return array.astype(array.dtype.newbyteorder("="), order="C")
+    return array
 
 
 def _is_missing(value: object) -> bool:
