@@ -1000,10 +1000,12 @@ def _is_real_number(value: object) -> bool:
 def _plain_values(values: object, name: str) -> list[object]:
     """Return a list of Python scalars, without the detour over an array that unites their types."""
     unmasked(values, name)
-    items = values.tolist() if isinstance(values, np.ndarray) else values
+    # The entries of tensors and of Arrow's columns are objects of theirs; their lists are plain.
+    own_list = getattr(values, "to_pylist", getattr(values, "tolist", None))
+    items = values if own_list is None else own_list()
     if isinstance(items, str) or not isinstance(items, Iterable):
         raise InputError.of(name, expected="a sequence of labels", found=reprlib.repr(items))
-    return [item.item() if isinstance(item, np.generic) else item for item in items]
+    return [item.item() if getattr(item, "ndim", None) == 0 else item for item in items]
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
