@@ -17,12 +17,20 @@ LOWEST_CORE := probabilities information cross_entropy linear estimators imports
 LOWEST_EXTRAS := data tables cli report calibrate judge dask packaging
 TEST_LOWEST = $(LOWEST)/bin/python -m pytest -q -n auto --maxprocesses 4 $(patsubst %,tests/test_%.py,$(1))
 
-.PHONY: help digits test lint types tests test-lowest format clean
+# The libraries of docs/drop-in.md, in an environment of their own: they ask for newer versions of
+# some of what is pinned, or for an older one.
+RECIPES := .venv-recipes
+OTHERS_IN_RECIPES := huggingface_hub|importlib_metadata|tokenizers|transformers
+INSTALL_RECIPES := $(RECIPES)/bin/python -m pip --disable-pip-version-check install --quiet \
+    --constraint $(RECIPES)/constraints.txt
+
+.PHONY: help digits test lint types tests test-lowest test-recipes format clean
 
 help:
 	@echo "make digits   make an environment (0.65 GB) and fit the embedded digits"
 	@echo "make test     make an environment (3 GB) and run every check: lint, types, tests, doctests"
 	@echo "make test-lowest  the same libraries at their lowest versions (0.9 GB), and the tests of them"
+	@echo "make test-recipes  docs/drop-in.md with the libraries themselves (2.5 GB)"
 	@echo "make format   write the code in the house's format"
 	@echo "make clean    remove the environment"
 
@@ -51,12 +59,17 @@ test-lowest: $(LOWEST)/.core
 	$(INSTALL_LOWEST) --editable '.[cli,report,parquet,dask]'
 	$(call TEST_LOWEST,$(LOWEST_EXTRAS))
 
+# On one process: the larger fits take both cores of a small machine.
+test-recipes: $(RECIPES)/.libraries
+	$(RECIPES)/bin/python -m pytest -q $(wildcard tests/test_docs_drop_in*.py) \
+	    tests/test_to_scikit_learn.py tests/test_hugging_face.py
+
 format: $(VENV)/.development
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(LOWEST)
+	rm -rf $(VENV) $(LOWEST) $(RECIPES)
 
 $(VENV)/.pip: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -77,4 +90,12 @@ $(LOWEST)/.core: constraints.txt constraints-lowest.txt pyproject.toml
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet \
 	    --constraint constraints.txt --upgrade pip
 	$(INSTALL_LOWEST) --editable . --group test
+	@touch $@
+
+$(RECIPES)/.libraries: constraints.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(RECIPES)
+	grep -Ev '^($(OTHERS_IN_RECIPES))==' constraints.txt > $(RECIPES)/constraints.txt
+	$(INSTALL_RECIPES) --upgrade pip
+	$(INSTALL_RECIPES) --editable '.[cli,parquet,torch]' --group recipes
+	$(INSTALL_RECIPES) --no-deps 'clip-benchmark>=1.6'
 	@touch $@
