@@ -559,11 +559,9 @@ def warn_of_probabilities(scores: Array) -> None:
     if samples.ndim < 2 or samples.size == 0 or samples.shape[1] == 1:
         return
     if _are_distributions(samples[:1]) and _are_distributions(samples):
-        warnings.warn(
+        warn(
             "input: expected scores (logits), but every row lies in [0, 1] and sums to 1. "
-            "If these are probabilities, use bridle.nll",
-            UserWarning,
-            stacklevel=_outside_package(),
+            "If these are probabilities, use bridle.nll"
         )
 
 
@@ -579,20 +577,24 @@ def _are_distributions(samples: Array) -> bool:
 
 def warn_of_scores(name: str, what: str) -> None:
     """Warn that what may be meant as probabilities is taken as scores."""
-    warnings.warn(
+    warn(
         f"{name}: {what}; they are taken as scores, whose probabilities are their softmax. "
-        f'kind="scores" says so; probabilities are divided by the sum of their row first',
-        UserWarning,
-        stacklevel=_outside_package(),
+        f'kind="scores" says so; probabilities are divided by the sum of their row first'
     )
 
 
-def _outside_package() -> int:
-    """Return the warning's stacklevel at which the user's own line is named."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bridle."):
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the user's own line, however deep in the package the reason was found.
+
+    Between the two may stand what scikit-learn puts around a method for its callbacks.
+    """
+    frame, level = sys._getframe(), 1
+    not_the_users = ("bridle.", "sklearn.callback.")
+    while frame.f_back is not None:
+        if not frame.f_globals.get("__name__", "").startswith(not_the_users):
+            break
         frame, level = frame.f_back, level + 1
-    return level
+    warnings.warn(message, category, stacklevel=level)
 
 
 def unit_interval(values: Array, name: str) -> None:

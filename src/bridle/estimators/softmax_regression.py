@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -420,4 +419,4 @@ def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str
         )
     else:
         return
-    warnings.warn(at + message, ConvergenceWarning, stacklevel=3)
+    checks.warn(at + message, ConvergenceWarning)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -90,11 +89,10 @@ def train(
                 break
         else:
             if plan.tol is not None:
-                warnings.warn(
+                checks.warn(
                     f"max_epochs={plan.max_epochs} reached while the cost still fell by more than "
                     f"tol={plan.tol:g} in {_UNCHANGED} epochs; choose more epochs or a larger tol",
                     ConvergenceWarning,
-                    stacklevel=3,
                 )
     if best is not None:
         state.vector[...] = best[2]
@@ -176,11 +174,10 @@ def warn_of_divergence(plan: Plan, samples: Samples, start: float, end: float) -
     few = take(samples, np.arange(min(len(samples.weight), thresholds.NETWORK_JUDGED_ROWS)))
     guess, _ = judge(plan, few, np.zeros(parameters.count(plan.sizes), few.features.dtype))
     if end > guess:
-        warnings.warn(
+        checks.warn(
             f"the training diverged: its mean cost began at {start:.3g} and ended at {end:.3g}, "
             f"where a guess costs {guess:.3g}; choose a lower learning_rate, or scale the features",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 
