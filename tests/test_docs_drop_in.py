@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
 
 import bridle
 import drop_in_page
@@ -100,6 +102,19 @@ def test_dinov2s_sweep_chooses_the_same(page: dict[str, Any]) -> None:
     X_test = page["X_test"] / 16
     np.testing.assert_allclose(
         probe.predict_proba(X_test), final.predict_proba(X_test), rtol=0, atol=1e-5
+    )
+
+
+def test_dinov3s_own_classifier_of_float_labels_is_ours(page: dict[str, Any]) -> None:
+    """LBFGS at its `tol=1e-12`, which stops where rounding lets it, on labels in float64."""
+    count, C = page["count"], page["probe"].C
+    kept, labels = page["kept"], page["y_train"][count:].astype(np.float64)
+    theirs = LogisticRegression(C=C, solver="lbfgs", max_iter=1000, tol=1e-12).fit(kept, labels)
+    ours = bridle.SoftmaxRegression(C=C, tol=1e-12).fit(kept, labels)
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_array_equal(ours.predict(page["held"]), theirs.predict(page["held"]))
+    np.testing.assert_allclose(
+        ours.predict_proba(page["held"]), theirs.predict_proba(page["held"]), rtol=0, atol=1e-5
     )
 
 
@@ -226,3 +241,19 @@ def test_the_page_is_found_and_what_it_names_is_there() -> None:
         assert "drop-in.md" in (ROOT / reader).read_text(encoding="utf-8")
     for name in re.findall(r"tests/\w+\.py", PAGE):
         assert (ROOT / name).exists(), name
+
+
+def test_what_the_page_imports_is_what_make_test_recipes_installs() -> None:
+    """So that there no test of it skips."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = [*project["project"]["dependencies"], *project["dependency-groups"]["recipes"]]
+    for extra in ("cli", "parquet", "torch"):
+        lines += project["project"]["optional-dependencies"][extra]
+    asked = {re.split(r"[>=]", line)[0] for line in lines if isinstance(line, str)}
+    imported = set(re.findall(r"^(?:from|import) (\w+)", PAGE, re.MULTILINE)) - {"bridle"}
+    called = {"sklearn": "scikit-learn", "mlflow": "mlflow-skinny"}
+    names = {called.get(each, each.replace("_", "-")) for each in imported}
+    assert names - asked == set()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "'.[cli,parquet,torch]' --group recipes" in makefile
+    assert "'clip-benchmark>=" in makefile

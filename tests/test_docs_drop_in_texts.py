@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -159,3 +160,35 @@ def test_mteb_finds_with_ours_what_it_finds_with_theirs(
     assert 0.5 < ours[0]["accuracy"] < 1
     on_page = page["judged"].task_results[0].get_score()
     assert on_page == pytest.approx(ours[0]["main_score"], abs=1e-3)
+
+
+def test_mteb_judges_several_labels_a_row_by_ours(
+    page: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mteb: Any = pytest.importorskip("mteb", reason="MTEB is not installed")
+    datasets: Any = importlib.import_module("datasets")
+
+    def made(rows: int, seed: int) -> Any:
+        random = np.random.default_rng(seed)
+        words = [random.choice(WORDS, random.integers(3, 7)) for _ in range(rows)]
+        labels = [[kind for kind in range(3) if {*WORDS[3 * kind :][:3]} & {*w}] for w in words]
+        return datasets.Dataset.from_dict({"text": [*map(" ".join, words)], "label": labels})
+
+    def load_data(self: Any, **_: Any) -> None:
+        self.dataset = datasets.DatasetDict(train=made(120, 1), test=made(200, 2))
+        self.data_loaded = True
+
+    name = "MalteseNewsClassification"
+    monkeypatch.setattr(type(mteb.get_task(name)), "load_data", load_data)
+
+    def judged(classifier: Any) -> Any:
+        task = mteb.get_task(name)
+        task.evaluator_model = MultiOutputClassifier(classifier)
+        found = mteb.evaluate(page["body"], task, cache=None, show_progress_bar=False)
+        return found.task_results[0].scores["test"][0]
+
+    ours = judged(bridle.SoftmaxRegression(tol=1e-12))
+    theirs = judged(theirs_at_its_optimum(1.0))
+    for figure in ("accuracy", "f1", "hamming", "lrap"):
+        assert ours[figure] == pytest.approx(theirs[figure], abs=1e-12), figure
+    assert 0.3 < ours["accuracy"] < 1
