@@ -13,16 +13,24 @@ LOWEST := .venv-lowest
 INSTALL_LOWEST := $(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet \
     --only-binary :all: --constraint constraints-lowest.txt
 # What needs no extra, and what needs one.
-LOWEST_CORE := probabilities information cross_entropy linear estimators imports
-LOWEST_EXTRAS := data tables cli report calibrate judge dask packaging
+LOWEST_CORE := probabilities information cross_entropy linear imports
+LOWEST_EXTRAS := estimators data tables cli report calibrate judge dask packaging
 TEST_LOWEST = $(LOWEST)/bin/python -m pytest -q -n auto --maxprocesses 4 $(patsubst %,tests/test_%.py,$(1))
 
-.PHONY: help digits test lint types tests test-lowest docs bench format clean
+# The libraries of docs/drop-in.md, in an environment of their own: they ask for newer versions of
+# some of what is pinned, or for an older one.
+RECIPES := .venv-recipes
+OTHERS_IN_RECIPES := huggingface_hub|importlib_metadata|tokenizers|transformers
+INSTALL_RECIPES := $(RECIPES)/bin/python -m pip --disable-pip-version-check install --quiet \
+    --constraint $(RECIPES)/constraints.txt
+
+.PHONY: help digits test lint types tests test-lowest test-recipes docs bench format clean
 
 help:
 	@echo "make digits   make an environment (0.65 GB) and fit the embedded digits"
 	@echo "make test     make an environment (3 GB) and run every check: lint, types, tests, doctests"
 	@echo "make test-lowest  the same libraries at their lowest versions (0.9 GB), and the tests of them"
+	@echo "make test-recipes  docs/drop-in.md with the libraries themselves (2.5 GB)"
 	@echo "make docs     build the site, docs/_build/html, to be opened in a browser"
 	@echo "make bench    time the short table, add it to benchmarks/history.csv, redraw its picture"
 	@echo "make format   write the code in the house's format"
@@ -65,12 +73,17 @@ bench: $(VENV)/.development
 	$(BIN)/python benchmarks/short.py
 	$(BIN)/python docs/pictures.py
 
+# On one process: the larger fits take both cores of a small machine.
+test-recipes: $(RECIPES)/.libraries
+	$(RECIPES)/bin/python -m pytest -q $(wildcard tests/test_docs_drop_in*.py) \
+	    tests/test_to_scikit_learn.py tests/test_hugging_face.py
+
 format: $(VENV)/.development
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) $(LOWEST) docs/_build
+	rm -rf $(VENV) $(LOWEST) $(RECIPES) docs/_build
 
 $(VENV)/.pip: constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -91,4 +104,12 @@ $(LOWEST)/.core: constraints.txt constraints-lowest.txt pyproject.toml
 	$(LOWEST)/bin/python -m pip --disable-pip-version-check install --quiet \
 	    --constraint constraints.txt --upgrade pip
 	$(INSTALL_LOWEST) --editable . --group test
+	@touch $@
+
+$(RECIPES)/.libraries: constraints.txt pyproject.toml
+	$(PYTHON) -m venv --clear $(RECIPES)
+	grep -Ev '^($(OTHERS_IN_RECIPES))==' constraints.txt > $(RECIPES)/constraints.txt
+	$(INSTALL_RECIPES) --upgrade pip
+	$(INSTALL_RECIPES) --editable '.[cli,parquet,torch]' --group recipes
+	$(INSTALL_RECIPES) --no-deps 'clip-benchmark>=1.6'
 	@touch $@

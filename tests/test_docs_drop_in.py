@@ -1,91 +1,29 @@
 """The page on drop-ins: its code runs in its order, offline, and finds what the replaced finds.
 
-SetFit, sentence-transformers and cuML are not installed, and their models come from a hub:
-stand-ins are called as they are, with the arguments that SetFit 1.2 and DINOv2's repository use.
+Here its classifiers on arrays; `test_docs_drop_in_*.py` have its texts, tables, training and files.
+cuML is not installed: a stand-in is called with the arguments that DINOv2's repository uses.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
-import sys
-import types
-import zlib
-from collections.abc import Sequence
+import tomllib
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 import pytest
-import sklearn
+from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils.fixes import parse_version
 
 import bridle
+import drop_in_page
 import scikit_learn_suite
+from drop_in_page import PAGE, ROOT, at_its_optimum
 
 Array = npt.NDArray[Any]
-ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "drop-in.md").read_text(encoding="utf-8")
-
-
-class StandInEncoder:
-    """Called like `sentence_transformers.SentenceTransformer`: words hashed to 32 features."""
-
-    def __init__(self, model_name_or_path: str | None = None) -> None:
-        self.name = model_name_or_path
-
-    def encode(
-        self,
-        sentences: str | Sequence[str],
-        batch_size: int = 32,  # noqa: ARG002  # theirs
-        show_progress_bar: bool | None = None,  # noqa: ARG002  # theirs
-        convert_to_tensor: bool = False,
-        normalize_embeddings: bool = False,
-    ) -> Any:
-        texts = [sentences] if isinstance(sentences, str) else sentences
-        found = np.zeros((len(texts), 32), np.float32)
-        for row, text in enumerate(texts):
-            for word in re.findall(r"\w+", text):
-                found[row, zlib.crc32(word.encode()) % 32] += 1
-        if normalize_embeddings:
-            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-        if convert_to_tensor:
-            torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
-            found = torch.from_numpy(found)
-        return found[0] if isinstance(sentences, str) else found
-
-
-class StandInSetFit:
-    """Called like `setfit.SetFitModel`; asks its head for what that asks."""
-
-    def __init__(self, model_body: Any, model_head: Any) -> None:
-        self.model_body, self.model_head = model_body, model_head
-        self.labels: list[str] | None = None
-
-    def fit(
-        self,
-        x_train: list[str],
-        y_train: list[Any],
-        num_epochs: int,  # noqa: ARG002  # theirs, of a head in PyTorch
-    ) -> None:
-        embeddings = self.model_body.encode(list(x_train), normalize_embeddings=False)
-        self.model_head.fit(embeddings, list(y_train))
-        if self.model_head.classes_.dtype.char == "U":
-            self.labels = self.model_head.classes_.tolist()
-
-    def predict(self, inputs: list[str]) -> Any:
-        found = self.model_head.predict(self.model_body.encode(list(inputs)))
-        if self.labels and found.ndim == 1 and found.dtype.char != "U":
-            return [self.labels[int(each)] for each in found]
-        return found
-
-    def predict_proba(self, inputs: list[str]) -> Array:
-        return np.asarray(self.model_head.predict_proba(self.model_body.encode(list(inputs))))
-
-    def save_pretrained(self, folder: Path) -> None:
-        joblib.dump(self.model_head, str(folder / "model_head.pkl"))
 
 
 class StandInCuml:
@@ -106,25 +44,15 @@ class StandInCuml:
         return np.asarray(self._model.predict_proba(X))
 
 
-def at_its_optimum(C: float, *, tol: float = 1e-12, max_iter: int = 30) -> Any:
-    """Return scikit-learn's classifier with the solver that comes closest."""
-    return LogisticRegression(C=C, tol=tol, max_iter=max_iter, solver="newton-cholesky")
-
-
 @pytest.fixture(scope="module")
-def page() -> dict[str, Any]:
-    """Return the names that the page's code has made, of all its blocks."""
-    made: dict[str, Any] = {"print": lambda *_: None}
-    modules = {
-        "setfit": types.SimpleNamespace(SetFitModel=StandInSetFit),
-        "sentence_transformers": types.SimpleNamespace(SentenceTransformer=StandInEncoder),
-    }
-    with pytest.MonkeyPatch.context() as patched:
-        for name, module in modules.items():
-            patched.setitem(sys.modules, name, module)
-        for block in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-            exec(compile(block, "docs/drop-in.md", "exec"), made)
-    return made
+def page(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the names that these sections of the page have made."""
+    return drop_in_page.run(
+        tmp_path_factory.mktemp("page"),
+        "DINOv2's `log_regression`",
+        "CLIP's linear probe",
+        "CLIP_benchmark's linear probe",
+    )
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -177,6 +105,19 @@ def test_dinov2s_sweep_chooses_the_same(page: dict[str, Any]) -> None:
     )
 
 
+def test_dinov3s_own_classifier_of_float_labels_is_ours(page: dict[str, Any]) -> None:
+    """LBFGS at its `tol=1e-12`, which stops where rounding lets it, on labels in float64."""
+    count, C = page["count"], page["probe"].C
+    kept, labels = page["kept"], page["y_train"][count:].astype(np.float64)
+    theirs = LogisticRegression(C=C, solver="lbfgs", max_iter=1000, tol=1e-12).fit(kept, labels)
+    ours = bridle.SoftmaxRegression(C=C, tol=1e-12).fit(kept, labels)
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+    np.testing.assert_array_equal(ours.predict(page["held"]), theirs.predict(page["held"]))
+    np.testing.assert_allclose(
+        ours.predict_proba(page["held"]), theirs.predict_proba(page["held"]), rtol=0, atol=1e-5
+    )
+
+
 def test_clips_probe_is_scikit_learns_at_its_optimum(page: dict[str, Any]) -> None:
     assert "SoftmaxRegression(C=0.316)" in PAGE
     kept, labels, held = page["kept"], page["y_train"][page["count"] :], page["held"]
@@ -198,52 +139,96 @@ def test_clips_search_judges_by_the_validation_rows(page: dict[str, Any]) -> Non
     assert probe.scores_.max() == pytest.approx(score, abs=1.5 / page["count"])
 
 
-def test_setfit_has_from_our_head_what_it_has_from_theirs(
-    page: dict[str, Any], tmp_path: Path
+class CpuNamedCuda(str):
+    """A device that is the CPU and says that it is the GPU, which CLIP_benchmark insists on."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return other == "cuda" or str.__eq__(self, other) is True
+
+
+def clip_benchmarks_own_features(
+    folder: Path, parts: dict[str, tuple[Array, Array]], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Return CLIP_benchmark's figures; it keeps what its tiny encoder makes of the parts."""
+    torch: Any = importlib.import_module("torch")
+    library: Any = importlib.import_module("clip_benchmark.metrics.linear_probe")
+    for kind in (torch.nn.Module, torch.Tensor):
+        monkeypatch.setattr(kind, "cuda", lambda self: self)
+
+    def accuracy(output: Any, target: Any, topk: tuple[int, ...] = (1,)) -> list[float]:
+        """Theirs turns an array of one number into a float, which NumPy refuses since 2.4."""
+        best = output.topk(max(topk), dim=1).indices
+        return [float((best[:, :k] == target[:, None]).any(dim=1).float().mean()) for k in topk]
+
+    monkeypatch.setattr(library, "accuracy", accuracy)
+
+    class Encoder(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = torch.nn.Linear(64, 16)
+
+        def encode_image(self, images: Any) -> Any:
+            return torch.relu(self.layer(images))
+
+    loaders = {
+        name: torch.utils.data.DataLoader(
+            library.FeatureDataset(torch.as_tensor(X, dtype=torch.float32), torch.as_tensor(y)),
+            batch_size=100,
+        )
+        for name, (X, y) in parts.items()
+    }
+    return dict(
+        library.evaluate(
+            Encoder(), loaders["train"], loaders["test"], -1, 100, 0, 0.1, 3, "tiny", 0,
+            str(folder), CpuNamedCuda("cpu"), val_dataloader=loaders["val"], amp=False,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+@pytest.mark.parametrize("whose", ["theirs", "stand-ins"])
+def test_clip_benchmarks_features_are_searched_as_the_paper_does(
+    whose: str, page: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts, labels, body = page["texts"], page["labels"], page["body"]
-    ours = StandInSetFit(body, bridle.SoftmaxRegression(C=10.0, tol=1e-12))
-    theirs = StandInSetFit(body, LogisticRegression(C=10.0, tol=1e-10, solver="newton-cg"))
-    for model in (ours, theirs):
-        model.fit(texts, labels, num_epochs=1)
-    assert ours.labels == theirs.labels == ["disliked", "liked"]
-    np.testing.assert_array_equal(ours.predict(texts), theirs.predict(texts))
-    np.testing.assert_allclose(
-        ours.predict_proba(texts), theirs.predict_proba(texts), rtol=0, atol=1e-5
+    torch: Any = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+    count, y = page["count"], page["y_train"]
+    parts = {
+        "train": (page["kept"], y[count:]),
+        "val": (page["held"], y[:count]),
+        "test": (page["X_test"] / 16, page["y_test"]),
+    }
+    if whose == "theirs":
+        pytest.importorskip("clip_benchmark", reason="clip_benchmark is not installed")
+        figures = clip_benchmarks_own_features(tmp_path, parts, monkeypatch)
+    else:
+        (tmp_path / "tiny").mkdir()
+        for name, (X, labels) in parts.items():
+            X = torch.nn.functional.normalize(torch.as_tensor(X, dtype=torch.float32), dim=-1)
+            torch.save(X, tmp_path / "tiny" / f"features_{name}.pt")
+            torch.save(torch.as_tensor(labels), tmp_path / "tiny" / f"targets_{name}.pt")
+        figures = dict.fromkeys(["lp_acc1", "lp_acc5", "lp_mean_per_class_recall"])
+
+    probe, found = page["clip_benchmark_probe"](tmp_path / "tiny", tol=1e-12)
+    assert found.keys() <= figures.keys()
+    read = {
+        name: torch.load(tmp_path / "tiny" / f"features_{name}.pt").double().numpy()
+        for name in parts
+    }
+    X = np.concatenate([read["train"], read["val"]])
+    theirs = at_its_optimum(probe.C_).fit(X, np.concatenate([parts["train"][1], parts["val"][1]]))
+    answers, truth = theirs.predict_proba(read["test"]), parts["test"][1]
+    np.testing.assert_allclose(probe.predict_proba(read["test"]), answers, rtol=0, atol=1e-6)
+    assert found["lp_acc1"] == theirs.score(read["test"], truth)
+    assert found["lp_acc5"] == metrics.top_k_accuracy_score(truth, answers, k=5)
+    assert found["lp_mean_per_class_recall"] == metrics.balanced_accuracy_score(
+        truth, theirs.predict(read["test"])
     )
-    assert page["setfit"].predict(["good and well made"]).tolist() == ["liked"]
-    ours.model_head = ours.model_head.to_sklearn()
-    ours.save_pretrained(tmp_path)
-    assert type(joblib.load(tmp_path / "model_head.pkl")) is LogisticRegression
-
-
-def test_embeddings_in_a_tensor_are_fitted_as_those_in_an_array(page: dict[str, Any]) -> None:
-    body, texts, labels = page["body"], page["texts"], page["labels"]
-    tensor = body.encode(texts, normalize_embeddings=True, convert_to_tensor=True)
-    of_tensor = bridle.SoftmaxRegression(C=10.0, tol=1e-12).fit(tensor, labels)
-    of_array = bridle.SoftmaxRegression(C=10.0, tol=1e-12).fit(tensor.numpy(), labels)
-    np.testing.assert_allclose(of_tensor.coef_, of_array.coef_, atol=1e-6)
-    assert page["embeddings"].dtype == np.float32
-
-
-@pytest.mark.parametrize("kind", ["pandas", "pyarrow", "polars"])
-def test_names_of_a_table_come_out_again(kind: str, page: dict[str, Any]) -> None:
-    library = pytest.importorskip(kind, reason=f"{kind} is not installed")
-    if kind == "polars" and parse_version(sklearn.__version__) < parse_version("1.9"):
-        pytest.skip("scikit-learn knows polars' frames since 1.9")
-    make = library.table if kind == "pyarrow" else library.DataFrame
-    columns, y = page["columns"], page["y_train"]
-    model = bridle.SoftmaxRegression(tol=1e-12).fit(make(columns), y)
-    assert model.feature_names_in_.tolist() == list(columns)
-    assert model.to_sklearn().feature_names_in_.tolist() == list(columns)
-    of_array = bridle.SoftmaxRegression(tol=1e-12).fit(np.column_stack([*columns.values()]), y)
-    np.testing.assert_allclose(model.coef_, of_array.coef_, atol=1e-8)
-    np.testing.assert_array_equal(model.predict(make(columns)), model.predict(page["frame"]))
-    swapped = make({name: columns[name] for name in reversed(columns)})
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(swapped)
-    path = bridle.softmax_regression_path(make(columns), y, [1.0], tol=1e-12)
-    np.testing.assert_allclose(path.coefs[0], model.coef_, atol=1e-6)
+    if whose == "theirs":  # three epochs of theirs are no optimum
+        assert found["lp_acc1"] >= figures["lp_acc1"] - 0.05
 
 
 def test_the_page_tells_of_each_test_of_scikit_learn_that_differs() -> None:
@@ -256,3 +241,19 @@ def test_the_page_is_found_and_what_it_names_is_there() -> None:
         assert "drop-in.md" in (ROOT / reader).read_text(encoding="utf-8")
     for name in re.findall(r"tests/\w+\.py", PAGE):
         assert (ROOT / name).exists(), name
+
+
+def test_what_the_page_imports_is_what_make_test_recipes_installs() -> None:
+    """So that there no test of it skips."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = [*project["project"]["dependencies"], *project["dependency-groups"]["recipes"]]
+    for extra in ("cli", "parquet", "torch"):
+        lines += project["project"]["optional-dependencies"][extra]
+    asked = {re.split(r"[>=]", line)[0] for line in lines if isinstance(line, str)}
+    imported = set(re.findall(r"^(?:from|import) (\w+)", PAGE, re.MULTILINE)) - {"bridle"}
+    called = {"sklearn": "scikit-learn", "mlflow": "mlflow-skinny"}
+    names = {called.get(each, each.replace("_", "-")) for each in imported}
+    assert names - asked == set()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "'.[cli,parquet,torch]' --group recipes" in makefile
+    assert "'clip-benchmark>=" in makefile

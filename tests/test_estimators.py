@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from bridle import InputError, NetworkClassifier, SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators import load_model
@@ -315,4 +315,26 @@ def test_answers_to_tensors_are_tensors_under_array_api_dispatch() -> None:
     pytest.importorskip("torch", reason="the extra `torch` is not installed")
     # scikit-learn wants SciPy to know before it is imported.
     found = os.environ | {"SCIPY_ARRAY_API": "1"}
-    subprocess.run([sys.executable, "-W", "error", "-c", _DISPATCHED], env=found, check=True)
+    subprocess.run([sys.executable, "-c", _DISPATCHED], env=found, check=True)
+
+
+WARNED: dict[str, Callable[[], Any]] = {
+    "steps": lambda: SoftmaxRegression(max_iter=1, tol=1e-12),
+    "folds' steps": lambda: SoftmaxRegressionCV([1.0], cv=3, max_iter=1, tol=1e-12),
+    "separable": lambda: SoftmaxRegression(C=np.inf),
+    "epochs": lambda: NetworkClassifier((3,), max_epochs=2, tol=1e-12, random_state=0),
+}
+
+
+@pytest.mark.parametrize("make", WARNED.values(), ids=WARNED)
+def test_a_warning_names_the_users_own_line(make: Callable[[], Any]) -> None:
+    """Not one of ours, nor of what scikit-learn puts around `fit` for its callbacks."""
+    with pytest.warns(ConvergenceWarning) as told:
+        make().fit(X, y == 0)
+    assert {each.filename for each in told} == {__file__}
+
+
+def test_a_class_without_weight_is_told_at_the_users_own_line() -> None:
+    with pytest.warns(UserWarning, match="no weight") as told:
+        SoftmaxRegression().fit(X, y, sample_weight=(y > 0).astype(float))
+    assert [each.filename for each in told] == [__file__]

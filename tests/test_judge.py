@@ -474,6 +474,29 @@ def test_labels_of_any_scalar_type(classes: Any, target: Any) -> None:
     assert found.most_surprising[0].predicted == list(classes)[1]
 
 
+@pytest.mark.parametrize("kind", ["array", "chunked", "tensor", "tensors", "0-d arrays"])
+def test_labels_in_columns_of_others_are_their_plain_values(kind: str) -> None:
+    """Whose entries are objects of theirs: Arrow's scalars, tensors of no dimension."""
+    scores, words = np.eye(3)[[0, 1, 2, 2]], ["b", "a", "c", "a"]
+    numbers = [7, 5, 9, 5]
+    if kind in ("array", "chunked"):
+        arrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+        made = (
+            arrow.array(words) if kind == "array" else arrow.chunked_array([words[:1], words[1:]])
+        )
+        found = judge.evaluate(scores, made, classes=["b", "a", "c"], kind="scores")
+        with pytest.raises(checks.InputError, match="row 1 is None"):
+            judge.evaluate(scores, arrow.array(["b", None, "c", "a"]), classes=["b", "a", "c"])
+    else:
+        given: Any = [np.asarray(each) for each in numbers]
+        if kind != "0-d arrays":
+            torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+            given = torch.tensor(numbers) if kind == "tensor" else [*torch.tensor(numbers)]
+        found = judge.evaluate(scores, given, classes=[7, 5, 9], kind="scores")
+    assert found.accuracy == 0.75
+    assert found.outcomes.target.tolist() == [0, 1, 2, 1]
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64, np.int32])
 def test_indices_of_any_width(dtype: Any) -> None:
     scores, target = random_scores(200, 100)

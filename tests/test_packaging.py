@@ -168,8 +168,10 @@ def test_the_pinned_versions_are_ones_that_the_package_takes() -> None:
 
 def test_the_pinned_versions_are_ones_that_developing_takes() -> None:
     pinned = pins("constraints.txt")
-    groups = PROJECT["dependency-groups"].values()
-    lines = [line for group in groups for line in group if isinstance(line, str)]
+    groups = PROJECT["dependency-groups"]
+    # The recipes' libraries ask for other versions than these, in an environment of their own.
+    names = [name for name in groups if name != "recipes"]
+    lines = [line for name in names for line in groups[name] if isinstance(line, str)]
     for requirement in map(Requirement, lines):
         assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 

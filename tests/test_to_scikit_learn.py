@@ -260,6 +260,18 @@ def test_skops_keeps_it(classes: int, symmetric: bool) -> None:
     equal(model, skops.loads(kept), X, y)
 
 
+@pytest.mark.parametrize("model", [SoftmaxRegression(), SoftmaxRegressionCV([0.1, 1.0], cv=3)])
+def test_skops_keeps_ours_where_its_types_are_trusted(model: Any) -> None:
+    skops: Any = pytest.importorskip("skops.io", reason="skops is not installed")
+    X, y = data(3)
+    kept = skops.dumps(clone(model).fit(X, y))
+    types = skops.get_untrusted_types(data=kept)
+    assert all(name.startswith("bridle.") for name in types)
+    again = skops.loads(kept, trusted=types)
+    expected = clone(model).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(again.predict_proba(X), expected)
+
+
 @pytest.mark.parametrize("symmetric", [False, True])
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("classes", [2, 3])

@@ -559,11 +559,9 @@ def warn_of_probabilities(scores: Array) -> None:
     if samples.ndim < 2 or samples.size == 0 or samples.shape[1] == 1:
         return
     if _are_distributions(samples[:1]) and _are_distributions(samples):
-        warnings.warn(
+        warn(
             "input: expected scores (logits), but every row lies in [0, 1] and sums to 1. "
-            "If these are probabilities, use bridle.nll",
-            UserWarning,
-            stacklevel=_outside_package(),
+            "If these are probabilities, use bridle.nll"
         )
 
 
@@ -579,20 +577,24 @@ def _are_distributions(samples: Array) -> bool:
 
 def warn_of_scores(name: str, what: str) -> None:
     """Warn that what may be meant as probabilities is taken as scores."""
-    warnings.warn(
+    warn(
         f"{name}: {what}; they are taken as scores, whose probabilities are their softmax. "
-        f'kind="scores" says so; probabilities are divided by the sum of their row first',
-        UserWarning,
-        stacklevel=_outside_package(),
+        f'kind="scores" says so; probabilities are divided by the sum of their row first'
     )
 
 
-def _outside_package() -> int:
-    """Return the warning's stacklevel at which the user's own line is named."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bridle."):
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the user's own line, however deep in the package the reason was found.
+
+    Between the two may stand what scikit-learn puts around a method for its callbacks.
+    """
+    frame, level = sys._getframe(), 1
+    not_the_users = ("bridle.", "sklearn.callback.")
+    while frame.f_back is not None:
+        if not frame.f_globals.get("__name__", "").startswith(not_the_users):
+            break
         frame, level = frame.f_back, level + 1
-    return level
+    warnings.warn(message, category, stacklevel=level)
 
 
 def unit_interval(values: Array, name: str) -> None:
@@ -1006,10 +1008,12 @@ def _is_real_number(value: object) -> bool:
 def _plain_values(values: object, name: str) -> list[object]:
     """Return a list of Python scalars, without the detour over an array that unites their types."""
     unmasked(values, name)
-    items = values.tolist() if isinstance(values, np.ndarray) else values
+    # The entries of tensors and of Arrow's columns are objects of theirs; their lists are plain.
+    own_list = getattr(values, "to_pylist", getattr(values, "tolist", None))
+    items = values if own_list is None else own_list()
     if isinstance(items, str) or not isinstance(items, Iterable):
         raise InputError.of(name, expected="a sequence of labels", found=reprlib.repr(items))
-    return [item.item() if isinstance(item, np.generic) else item for item in items]
+    return [item.item() if getattr(item, "ndim", None) == 0 else item for item in items]
 
 
 def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -21,7 +21,6 @@ Multi-Class Calibration*, AISTATS 2026, whose penalty, ε and C = 1 these are.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -105,10 +104,9 @@ class AffineScaling(Calibrator):
         self.loss_ = self.objective_ - penalty / 2 * float(found.x @ found.x)
         self.gap_ = float(gradient @ gradient) / (2 * penalty)
         if self.gap_ > _LARGEST_GAP:
-            warnings.warn(
+            checks.warn(
                 f"the calibrator may be {self.gap_:.1g} nats above its optimum",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
     def _log_proba(self, block: Array) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -279,7 +278,7 @@ def _warn_of_certainty(calibrator: Calibrator) -> None:
         what = "the answers of the folds tell nothing of the labels: at temperature ∞ all are alike"
     else:
         return
-    warnings.warn(f"{what}; estimator_ has them as they were", stacklevel=3)
+    checks.warn(f"{what}; estimator_ has them as they were")
 
 
 def _method(estimator: Any) -> str:

@@ -24,10 +24,6 @@ class _NoCallbacks:
 CallbackSupport: Any = _NoCallbacks if _theirs is None else _theirs.CallbackSupportMixin
 
 
-# Frames that `with_callbacks` puts between a method and its caller, whom a warning is about.
-FRAMES = 0 if _theirs is None else 1
-
-
 def with_callbacks(fit: Function) -> Function:
     """Return a method that lets callbacks go when it ends, however it does."""
     return fit if _theirs is None else _theirs.with_callbacks(fit)

@@ -599,11 +599,10 @@ class _Fold:
                 expected="a training sample of every class in every fold",
                 found=f"none of class {classes[first]!s} in fold {self._number}",
             )
-        warnings.warn(
+        checks.warn(
             f"cv: fold {self._number} has no training sample of class {classes[first]!s}, which "
             "has probability 0 there",
             WeightlessClassWarning,
-            stacklevel=2,
         )
 
     def fit(self, C: float) -> Fit:

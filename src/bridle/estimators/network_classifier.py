@@ -16,7 +16,7 @@ from bridle.estimators import model_file, network_file
 from bridle.estimators import network_settings as settings
 from bridle.estimators import network_targets as targets
 from bridle.estimators.base import like_the_features
-from bridle.estimators.callbacks import FRAMES, CallbackSupport, Tasks, with_callbacks
+from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.fit.problem.targets import ClassWeight, FitTarget
 from bridle.networks import backpropagation, parameters, samples, training
@@ -244,8 +244,8 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return {"multilabel_": multilabel} | _answering(found.classes, sizes, state, units)
 
         wants_end = partial(tasks.next, fitted) if tasks.are_heard else None
-        history = training.train(work, learnt, judged, state, random, reporter, wants_end, FRAMES)
-        training.warn_of_divergence(work, learnt, start, history[-1].cost, FRAMES)
+        history = training.train(work, learnt, judged, state, random, reporter, wants_end)
+        training.warn_of_divergence(work, learnt, start, history[-1].cost)
         self._random, self.history_, self.multilabel_ = random, history, multilabel
         self._keep(found.classes, sizes, state, units)
         tasks.end(dict)  # nothing to add: the estimator is fitted

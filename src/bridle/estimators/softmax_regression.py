@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
 from bridle.estimators import cluster, model_file
-from bridle.estimators.callbacks import FRAMES, CallbackSupport, Tasks, with_callbacks
+from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.estimators.problem import OwnRows, Problem
@@ -229,7 +228,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self.n_iter_, self.fit_report_ = found.iterations, found.report
         tasks.end(dict)  # nothing to add: the estimator is fitted
         if places.is_first:
-            warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter, frames=FRAMES)
+            warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
     def to_sklearn(self) -> Any:
@@ -390,13 +389,8 @@ def _heard_by(
     return tell, keep_and_remember
 
 
-def warn_unless_optimal(
-    report: FitReport, *, tol: float, max_iter: int, at: str = "", frames: int = 0
-) -> None:
-    """Warn of a fit that did not end at its optimum; ``at`` says which one it was.
-
-    ``frames`` are those between the fit and its caller.
-    """
+def warn_unless_optimal(report: FitReport, *, tol: float, max_iter: int, at: str = "") -> None:
+    """Warn of a fit that did not end at its optimum; ``at`` says which one it was."""
     if report.stopped == "quasi-separable":
         message = (
             f"the classes are quasi-separable: without a penalty (C=inf) weights grow without end "
@@ -425,4 +419,4 @@ def warn_unless_optimal(
         )
     else:
         return
-    warnings.warn(at + message, ConvergenceWarning, stacklevel=3 + frames)
+    checks.warn(at + message, ConvergenceWarning)

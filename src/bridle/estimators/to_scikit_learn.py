@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -50,12 +49,10 @@ def _common_scale(standardize: bool | float) -> float:
     """Return what all features are divided by for the penalty; their own scales have no ``C``."""
     found = checks.flag_or_positive(standardize, "standardize")
     if found is True:
-        warnings.warn(
+        checks.warn(
             "standardize=True: scikit-learn's penalty knows no scale for each feature. The "
             "weights, and so all answers, are the same, but the parameter C is that of "
-            "standardized features: to fit again by scikit-learn, put a StandardScaler before it",
-            UserWarning,
-            stacklevel=4,
+            "standardized features: to fit again by scikit-learn, put a StandardScaler before it"
         )
     return 1.0 if isinstance(found, bool) else float(found)
 

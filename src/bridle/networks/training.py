@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,12 +54,10 @@ def train(
     random: np.random.RandomState,
     reporter: Reporter,
     wants_end: Callable[[], bool] | None = None,
-    frames: int = 0,
 ) -> list[Epoch]:
     """Train in place; with early stopping, end at the weights of the best epoch.
 
-    ``wants_end`` is asked after each epoch, if it is there. ``frames`` are those between the method
-    that calls this and its caller, whom a warning is about.
+    ``wants_end`` is asked after each epoch, if it is there.
 
     With a ``tol``, the training ends when the cost has not fallen by more than that below its
     lowest for ten epochs; if the epochs run out before, a `ConvergenceWarning` says so.
@@ -93,11 +90,10 @@ def train(
                 break
         else:
             if plan.tol is not None:
-                warnings.warn(
+                checks.warn(
                     f"max_epochs={plan.max_epochs} reached while the cost still fell by more than "
                     f"tol={plan.tol:g} in {_UNCHANGED} epochs; choose more epochs or a larger tol",
                     ConvergenceWarning,
-                    stacklevel=3 + frames,
                 )
     if best is not None:
         state.vector[...] = best[2]
@@ -168,9 +164,7 @@ def judge(plan: Plan, samples: Samples, vector: Array) -> tuple[float, float]:
     return cost, accuracy
 
 
-def warn_of_divergence(
-    plan: Plan, samples: Samples, start: float, end: float, frames: int = 0
-) -> None:
+def warn_of_divergence(plan: Plan, samples: Samples, start: float, end: float) -> None:
     """Warn where a training has ended above where it began, and above what a guess costs.
 
     The guess is that of a network whose weights are all 0. Early stopping has gone back to better
@@ -181,11 +175,10 @@ def warn_of_divergence(
     few = take(samples, np.arange(min(len(samples.weight), thresholds.NETWORK_JUDGED_ROWS)))
     guess, _ = judge(plan, few, np.zeros(parameters.count(plan.sizes), few.features.dtype))
     if end > guess:
-        warnings.warn(
+        checks.warn(
             f"the training diverged: its mean cost began at {start:.3g} and ended at {end:.3g}, "
             f"where a guess costs {guess:.3g}; choose a lower learning_rate, or scale the features",
             ConvergenceWarning,
-            stacklevel=3 + frames,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -246,10 +245,9 @@ def warn_of_weightless(target: FitTarget, where: str = "y") -> None:
     names = [str(label) for label in target.classes[~counted]]
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     which = f"class {listed} has" if len(names) == 1 else f"classes {listed} have"
-    warnings.warn(
+    checks.warn(
         f"{where}: {which} no weight: left out of the fit, with probability 0 (intercept -inf)",
         WeightlessClassWarning,
-        stacklevel=3,
     )
 
 
