@@ -68,10 +68,10 @@ def head(shape: str) -> Line:
 
 
 def fit(name: str, C: str = "1.0", peer: str = "newton-cg float32") -> Line:
-    """Measure a fit to a gap of 1e-5, of a tenth of the rows, beside scikit-learn's best solver."""
+    """Measure a fit to a gap of 1e-5 beside the best of scikit-learn's solvers."""
     script = str(HERE / "fit.py")
     with tempfile.TemporaryDirectory() as folder:
-        fit_data.save(Path(folder), name, quick=True)
+        fit_data.save(Path(folder), name, quick=False)
         problem = (folder, name, C)
         optimum = str(in_own_process(script, "--child", "optimum", *problem)["objective"])
         ours = in_own_process(script, "--child", "ours", *problem, optimum)
