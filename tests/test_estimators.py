@@ -22,7 +22,8 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from bridle import InputError, NetworkClassifier, SoftmaxRegression, SoftmaxRegressionCV
-from bridle.estimators import load_model
+from bridle.calibrate import CalibratedClassifier, TemperatureScaling
+from bridle.estimators import documentation, load_model
 from bridle.progress import Epoch, Progress, Reporter
 from bridle.rows import Rows
 
@@ -338,3 +339,21 @@ def test_a_class_without_weight_is_told_at_the_users_own_line() -> None:
     with pytest.warns(UserWarning, match="no weight") as told:
         SoftmaxRegression().fit(X, y, sample_weight=(y > 0).astype(float))
     assert [each.filename for each in told] == [__file__]
+
+
+def test_the_diagram_leads_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimators = [make() for make in MAKERS.values()]
+    both = [*estimators, CalibratedClassifier(SoftmaxRegression()), TemperatureScaling()]
+    monkeypatch.setattr(documentation, "site", lambda: "")
+    assert {each._get_doc_link() for each in both} == {""}, "where nobody knows the address"
+    monkeypatch.setattr(documentation, "site", lambda: "https://bridle.example/docs")
+    pages = Path(__file__).parents[1] / "docs" / "api"
+    for each in both:
+        page, _, name = (
+            each._get_doc_link()
+            .removeprefix("https://bridle.example/docs/api/")
+            .partition(".html#")
+        )
+        assert name in (f"bridle.{type(each).__name__}", f"bridle.calibrate.{type(each).__name__}")
+        assert f"\n{type(each).__name__}\n" in (pages / f"{page}.md").read_text(encoding="utf-8")
+        assert each._get_doc_link() in each._repr_html_()

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, files, mapped, probabilities
+from bridle.estimators.documentation import Documented
 from bridle.estimators.model_file import CALIBRATOR
 from bridle.tensors import is_tensor, on_host
 
@@ -71,9 +72,10 @@ def _as_scores(block: Array, kind: Kind, first_row: int = 0) -> Array:
         return np.asarray(np.log(block))
 
 
-class Calibrator(BaseEstimator):  # type: ignore[misc]  # untyped base
+class Calibrator(Documented, BaseEstimator):  # type: ignore[misc]  # untyped base
     """A map from a classifier's scores to probabilities; see `bridle.calibrate`."""
 
+    _reference = ("calibrate", "bridle.calibrate")
     kind: ClassVar[str]
     n_classes_: int
 

@@ -21,6 +21,7 @@ from bridle.calibrate.temperature import TemperatureScaling
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.base import like_the_features
 from bridle.estimators.classifier_file import SavedClassifier
+from bridle.estimators.documentation import Documented
 from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
 from bridle.probabilities import score_columns
 from bridle.tensors import on_host
@@ -30,7 +31,7 @@ Array = npt.NDArray[Any]
 _FOLDS = 5
 
 
-class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
     """Fit a classifier to all samples, and calibrate it by what folds say of those they hold out.
 
     Every sample is used twice, and never to judge what has learnt from it: the calibrator sees
@@ -71,6 +72,7 @@ class CalibratedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
     bridle.load : reads the file that `save` writes.
     """
 
+    _reference = ("calibrate", "bridle.calibrate")
     estimator_: Any
     calibrator_: Calibrator
     classes_: Array

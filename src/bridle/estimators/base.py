@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import validate_data
 
 from bridle import checks, probabilities
+from bridle.estimators.documentation import Documented
 from bridle.fit.problem.targets import ClassWeight, FitTarget, fit_target, target_of_part
 from bridle.rows import Features, Rows
 from bridle.tensors import is_tensor, on_host
@@ -51,7 +52,7 @@ def rows_of(X: Features) -> Rows | None:
     return None
 
 
-class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+class Classifier(Documented, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
     """A classifier whose scores say how probable each class is.
 
     Whoever inherits brings `fit` and `_scores`.

@@ -127,6 +127,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
     *Adam: a method for stochastic optimization*, 2015.
     """
 
+    _reference = ("networks", "bridle")
     _format = model_file.NETWORK_CLASSIFIER
     _kind = "network"
 

@@ -1,0 +1,30 @@
+"""Where the diagram of an estimator, which a notebook shows, leads to: the reference."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import metadata
+from typing import ClassVar
+
+
+@cache
+def site() -> str:
+    """Return the address of the documentation, if the package's metadata tells it; else nothing."""
+    try:
+        urls = metadata.metadata("bridle").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return ""
+    told = {label.strip(): url.strip() for label, _, url in (each.partition(",") for each in urls)}
+    return str(told.get("Documentation", "")).rstrip("/")
+
+
+class Documented:
+    """An estimator that has its place in the reference; see scikit-learn's ``_get_doc_link``."""
+
+    _doc_link_module = "bridle"
+    _reference: ClassVar[tuple[str, str]] = ("estimators", "bridle")  # page, and where the name is
+
+    @property
+    def _doc_link_template(self) -> str:
+        page, module = self._reference
+        return f"{site()}/api/{page}.html#{module}.{{estimator_name}}" if site() else ""
