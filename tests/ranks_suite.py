@@ -86,8 +86,11 @@ def compare(out: Path) -> None:
     found = []
     for target in TARGETS:
         X, y, weight = data(target)
-        for storage, stored in STORAGES.items():
+        for place, (storage, stored) in enumerate(STORAGES.items()):
             for number, shares in enumerate(SHARES):
+                # Three ranks share out all of them in every way, two ranks each in one.
+                if distributed.get_world_size() == 2 and number != (place + len(target)) % 3:
+                    continue
                 rows = own_rows(len(y), shares)
                 settings: dict[str, Any] = {"C": 0.1, "tol": 1e-12, "standardize": number % 2 == 1}
                 features = stored(X)

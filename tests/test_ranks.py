@@ -86,7 +86,7 @@ def run(size: int, cases: str, out: Path) -> None:
 def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path) -> None:
     run(size, "compare,path,search,calibrate,judge,large", tmp_path / "out")
     found = json.loads((tmp_path / "out.compare").read_text())
-    assert len(found) == 4 * 3 * 3
+    assert len(found) == 4 * 3 * (3 if size == 3 else 1)
     for each in found:
         assert each["proven"], each
         assert each["gap"] <= 1e-12, each
@@ -232,10 +232,12 @@ def torchrun(
     )
 
 
-def bridle(*arguments: object) -> subprocess.CompletedProcess[str]:
+def bridle(*arguments: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in one process."""
     typed = [sys.executable, "-m", "bridle", *map(str, arguments)]
-    return subprocess.run(typed, capture_output=True, text=True, timeout=HANGS, check=False)
+    return subprocess.run(
+        typed, capture_output=True, text=True, timeout=HANGS, check=False, input=given
+    )
 
 
 def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Path) -> None:
@@ -365,32 +367,29 @@ def test_a_file_is_parsed_by_one_process_alone(tmp_path: Path) -> None:
     np.save(tmp_path / "X.npy", X.astype(np.float32))
     np.save(tmp_path / "y.npy", y)
     table, arrays = tmp_path / "table.csv", [tmp_path / "X.npy", "--labels", tmp_path / "y.npy"]
-    fit = ["fit", table, "--test", tmp_path / "test.csv", "--tol", "1e-12", "--json"]
-    sweep = ["fit", table, "--Cs", "0.1,1", "--cv", "3", "--tol", "1e-12", "--json"]
-    of_arrays = ["fit", *arrays, "--tol", "1e-12", "--json", "--out", tmp_path / "model"]
-    whole = [json.loads(bridle(*typed).stdout) for typed in (fit, sweep, of_arrays)]
-    answers, of_sweep = tmp_path / "answers.csv", dict[str, object]()
+    fit = ["fit", table, "--test", tmp_path / "test.csv", "--tol", "1e-12", "--json", "--force"]
+    sweep: list[object] = ["fit", "-", "--Cs", "0.1,1", "--cv", "3", "--tol", "1e-12", "--json"]
+    of_arrays = ["fit", *arrays, "--tol", "1e-12", "--json"]
+    answers = tmp_path / "answers.csv"
+    cases: list[tuple[list[object], str | None, dict[str, set[str]]]] = [
+        (
+            [*fit, "--out", tmp_path / "of-table"],
+            None,
+            {"0": {"table.csv", "test.csv"}, "1": set()},
+        ),
+        (sweep, table.read_text(), {"0": set(), "1": set()}),
+        (of_arrays, None, {"0": {"X.npy", "y.npy"}, "1": {"X.npy"}}),
+    ]
     with watched(tmp_path):
-        for typed, one, others in zip(
-            ([*fit, "--out", tmp_path / "of-table"], sweep, [*of_arrays, "--force"]),
-            whole,
-            ({"rank 0": {"table.csv", "test.csv"}, "rank 1": set()},
-             {"rank 0": {"table.csv"}, "rank 1": set()},
-             {"rank 0": {"X.npy", "y.npy"}, "rank 1": {"X.npy"}}),
-            strict=True,
-        ):  # fmt: skip
-            together = torchrun(2, *typed)
+        for typed, given, files in cases:
+            together = torchrun(2, *typed, given=given)
             assert together.returncode == 0, together.stderr
-            assert {f"rank {rank}": opened(tmp_path, rank) for rank in range(2)} == others
-            two = json.loads(together.stdout)
+            assert {str(rank): opened(tmp_path, rank) for rank in range(2)} == files
+            one, two = json.loads(bridle(*typed, given=given).stdout), json.loads(together.stdout)
             assert two["fit"]["proven"]
             assert two["fit"]["objective"] == pytest.approx(one["fit"]["objective"], rel=1e-12)
             assert two["evaluation"]["accuracy"] == one["evaluation"]["accuracy"]
             assert two["data"] == one["data"]
-            of_sweep = two if "cross_validation" in two else of_sweep
-        piped = torchrun(2, "fit", "-", *sweep[2:], given=table.read_text())
-        assert piped.returncode == 0, piped.stderr
-        assert json.loads(piped.stdout)["cross_validation"] == of_sweep["cross_validation"]
         model = tmp_path / "of-table"
         for typed in (
             ["predict", model, tmp_path / "test.csv", "--out", answers],

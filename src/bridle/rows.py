@@ -97,11 +97,11 @@ class Rows:
     def __reduce__(self) -> tuple[Any, ...]:
         """Tell another process of these rows: of mapped files where they are, of others what is in.
 
-        No other rows go along, nor a device that these are streamed to.
+        No other rows go along.
         """
         own = self.alone()
         parts = [MappedArray.of(array) or array for array in own._parts]
-        return _rows_from, (parts, own._index)
+        return _rows_from, (parts, own._index, own._staging)
 
     @property
     def are_mapped(self) -> bool:
@@ -433,8 +433,8 @@ class Rows:
         return max(1, min(rows, fitting))
 
 
-def _rows_from(parts: Sequence[Any], index: Array | None) -> Rows:
-    return Rows([opened(part) for part in parts], index)
+def _rows_from(parts: Sequence[Any], index: Array | None, staging: Staging | None) -> Rows:
+    return Rows([opened(part) for part in parts], index)._with_staging(staging)
 
 
 def _readable(array: Features) -> Features:
