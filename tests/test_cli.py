@@ -1127,7 +1127,7 @@ def test_version(command: Command) -> None:
         (["fit", ""], "'': no such file"),
         (["fit", "a\0b.csv"], r"a\x00b.csv"),
         (["fit", "iris", "--out", "a\0b"], "--out"),
-        (["predict", "a\0b", "iris"], "MODEL"),
+        (["predict", "a\0b", "iris"], r"a\x00b"),
         (["fit", "x" * 300 + ".csv"], "File name too long"),
         (["fit", "iris", "--out", "x" * 300], "File name too long"),
         (["fit", "iris", "--target", "x"], "has no column 'x'"),

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -78,6 +79,10 @@ def _run(arguments: list[str]) -> int:
         _completion.completion_init()  # teaches click the words of typer's scripts
     typed.set(arguments)
     forget()
+    for before, word in pairwise(["", *arguments]):
+        if "\0" in word:  # no shell passes one, but what calls `run` may; typer 0.20 fails over it
+            name = f"{before}: " if before.startswith("-") else ""
+            return _refuse(f"{name}expected no null character, found {word!r}")
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError, RankError, ClusterError) as error:
@@ -94,9 +99,7 @@ def _run(arguments: list[str]) -> int:
         return _refuse(f"not enough memory: {error}")
     except (KeyboardInterrupt, typer.Abort):
         code = exit_codes.INTERRUPTED
-    if (
-        code == exit_codes.INTERRUPTED
-    ):  # typer catches the interruption itself: some versions return this
+    if code == exit_codes.INTERRUPTED:  # which some versions of typer return themselves
         print("bridle: interrupted", file=sys.stderr)
     return int(code or 0)
 
