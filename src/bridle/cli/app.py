@@ -82,7 +82,7 @@ def _run(arguments: list[str]) -> int:
     for before, word in pairwise(["", *arguments]):
         if "\0" in word:  # no shell passes one, but what calls `run` may; typer 0.20 fails over it
             name = f"{before}: " if before.startswith("-") else ""
-            return _refuse(f"{name}expected no null character, found {word!r}")
+            return _refuse(f"{name}no such file: expected no null character, found {word!r}")
     try:
         code = app(args=arguments, prog_name="bridle", standalone_mode=False)
     except (checks.InputError, checks.MissingExtraError, RankError, ClusterError) as error:
