@@ -152,6 +152,20 @@ def test_a_page_replaces_nothing_that_is_read(data: str, command: Command, tmp_p
     assert (tmp_path / "shards" / "part-1.csv").read_bytes() == before
 
 
+def test_a_page_beside_what_is_read_is_replaced(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `report` is not installed")
+    folder, model = tmp_path / "shards", tmp_path / "model"
+    names = written(folder, ".csv")
+    for _ in range(2):
+        assert command("fit", str(folder), "--report", str(folder / "page.html"), "-q").code == 0
+    assert command("fit", str(folder), "--out", str(model), "-q").code == 0
+    typed = ("evaluate", "--model", str(model), names[0], "--report", str(model / "page.html"))
+    for _ in range(2):
+        assert command(*typed).code == 0
+    typed = (*typed[:-1], str(model / "model.safetensors"))
+    assert "expected another file than what is read" in command(*typed).err
+
+
 def test_the_command_takes_them(command: Command, tmp_path: Path) -> None:
     names = written(tmp_path / "shards", ".npz")
     pattern = str(tmp_path / "shards" / "*.npz")

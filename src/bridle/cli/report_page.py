@@ -14,6 +14,7 @@ from bridle import checks, report
 from bridle.cli import outputs
 from bridle.cli.messages import one_line, typed
 from bridle.cli.options.output import Page
+from bridle.data.formats import reader_of
 from bridle.explain.assembly import STATIONS
 from bridle.judge import Evaluation, label_errors
 from bridle.rows import Rows
@@ -121,8 +122,9 @@ def title_of(source: str, model: Path | None = None) -> str:
 
 
 def _is_read(path: Path, source: Path) -> bool:
-    """Tell whether a file is what is read, or lies in the folder that is."""
+    """Tell whether a file is what is read, or one with data in the folder that is."""
     try:
-        return path.samefile(source) or (source.is_dir() and path.parent.samefile(source))
+        in_folder = source.is_dir() and path.parent.samefile(source)
+        return path.samefile(source) or (in_folder and reader_of(path) is not None)
     except (OSError, ValueError):  # an embedded set, standard input
         return False
