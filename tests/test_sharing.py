@@ -14,7 +14,7 @@ import pytest
 from bridle import InputError
 from bridle.cli import fitting, ranks
 from bridle.cli.messages import about
-from bridle.cli.sharing import rows_of_part
+from bridle.cli.sharing import rows_of_parts
 from bridle.data import Dataset
 from commands import Command
 
@@ -57,7 +57,8 @@ def test_the_first_rank_keeps_its_share_alone(
 def test_parts_are_all_rows_in_their_order() -> None:
     for count in (0, 1, 7, 100):
         for parts in (1, 2, 3, 8):
-            found = [rows_of_part(count, part, parts) for part in range(parts)]
+            found = rows_of_parts(count, parts)
+            assert len(found) == parts
             assert [row for rows in found for row in range(count)[rows]] == list(range(count))
             sizes = [rows.stop - rows.start for rows in found]
             assert max(sizes) - min(sizes) <= 1

@@ -43,13 +43,18 @@ def blocks(values: Any, step: int) -> Iterator[tuple[slice, Any]]:
 
 def mapped_file(array: Any) -> tuple[Any, int, str] | None:
     """Return the mapping that an array lies in, the bytes its file must have, and its name."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
+    for base in _bases(array):
         if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap):
             start = base.offset - base.offset % mmap.ALLOCATIONGRANULARITY
             return base.base, start + len(base.base), str(base.filename)
-        base = base.base
     return None
+
+
+def _bases(array: Any) -> Iterator[Any]:
+    """Yield an array, the one that it is a view of, and so on."""
+    while isinstance(array, np.ndarray):
+        yield array
+        array = array.base
 
 
 class MappedArray(NamedTuple):
@@ -91,11 +96,7 @@ class MappedArray(NamedTuple):
 
 def _may_differ(array: Any) -> bool:
     """Tell whether a mapped array may hold changes that its file has not."""
-    while isinstance(array, np.ndarray):
-        if getattr(array, "mode", None) == "c":
-            return True
-        array = array.base
-    return False
+    return any(getattr(base, "mode", None) == "c" for base in _bases(array))
 
 
 def opened(array: Any) -> Any:

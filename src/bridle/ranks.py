@@ -326,22 +326,16 @@ class Ranks:
             yield from make()
 
         made = shares()
-        own: Any = None
-        failure: _Failure | None = None
-        for rank in range(self.size):
-            share = failure or self._attempted(partial(next, made))
-            if rank == 0:
-                own = message = share
-            else:
-                message = self._attempted(partial(_Message.of, share, opens_files=True))
-            for found in (share, message):
-                if failure is None and isinstance(found, _Failure):
-                    # The driver works for all here: it is not about the rows of rank 0.
-                    failure = found._replace(error=found.found or found.error)
-            if rank:
-                word = message if isinstance(message, _Message) else _Message.of(failure)
-                sent = self._attempted(partial(channel.send, word, rank))
-                failure = failure or (sent if isinstance(sent, _Failure) else None)
+        own = self._attempted(partial(next, made))
+        failure = own if isinstance(own, _Failure) else None
+        for rank in range(1, self.size):
+            message = failure or self._attempted(lambda: _Message.of(next(made), opens_files=True))
+            if isinstance(message, _Failure):
+                # The driver works for all here: it is not about the rows of rank 0.
+                failure = message._replace(error=message.found or message.error)
+                message = _Message.of(failure)
+            sent = self._attempted(partial(channel.send, message, rank))
+            failure = failure or (sent if isinstance(sent, _Failure) else None)
         return failure or own
 
     def led(

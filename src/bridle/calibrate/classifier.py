@@ -224,19 +224,22 @@ class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type:
     @like_the_features
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of the calibrated probabilities (N, K)."""
-        check_is_fitted(self)
-        return self.calibrator_.predict_log_proba(_scores(self.estimator_, X))
+        return self._log_proba(X)
 
     @like_the_features
     def predict_proba(self, X: Any) -> Array:
         """Return the calibrated probabilities (N, K)."""
-        return np.asarray(np.exp(on_host(self.predict_log_proba(X))))
+        return np.asarray(np.exp(self._log_proba(X)))
 
     @like_the_features
     def predict(self, X: Any) -> Array:
         """Return each sample's most probable class."""
-        places = on_host(self.predict_log_proba(X)).argmax(axis=1)
+        places = self._log_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[places])
+
+    def _log_proba(self, X: Any) -> Array:
+        check_is_fitted(self)
+        return self.calibrator_.predict_log_proba(_scores(self.estimator_, X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-
 from bridle import checks
 from bridle.cli.sampling import Samples
-from bridle.cli.sharing import Share, shares
+from bridle.cli.sharing import Share, shares, without_rows
 from bridle.data import Dataset
 from bridle.estimators.cluster import Parts
 from bridle.kernels.processors import free
@@ -54,7 +52,7 @@ def parts_on(address: str, dataset: Dataset, train: Samples, timeout: float) -> 
                 client.submit(_kept, share, pure=False)
                 for share in shares(dataset, train, None, count)
             ]
-        yield Parts(client, rows, train.features.take(np.zeros(0, np.intp)))
+        yield Parts(client, rows, without_rows(dataset).features)
 
 
 def _kept(share: Share) -> tuple[Rows, Any, None]:

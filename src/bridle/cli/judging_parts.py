@@ -13,7 +13,7 @@ from bridle import checks
 from bridle.cli.answer_kinds import Judged, as_judged
 from bridle.cli.messages import about_part
 from bridle.cli.options.answers import AnswerOptions
-from bridle.cli.sharing import rows_of_part, without_rows
+from bridle.cli.sharing import rows_of_parts, without_rows
 from bridle.data import Dataset
 from bridle.judge import Evaluation, Evaluator
 from bridle.judge.kinds import InputKind
@@ -48,7 +48,7 @@ def rows_to_judge(
 ) -> Iterator[RowsToJudge]:
     """Yield the rows of each part; ``read`` returns the features or the answers of some rows."""
     about = without_rows(dataset)
-    for rows in (rows_of_part(len(truth), part, parts) for part in range(parts)):
+    for rows in rows_of_parts(len(truth), parts):
         yield RowsToJudge(about, read(rows), truth[rows], classes, rows.start)
 
 
@@ -72,8 +72,7 @@ def kind_of_all(
 
     def parts() -> Iterator[Judged]:
         whole = of_all()
-        for part in range(ranks.size):
-            rows = rows_of_part(len(whole.values), part, ranks.size)
+        for rows in rows_of_parts(len(whole.values), ranks.size):
             yield replace(whole, values=whole.values[rows])
 
     return ranks.dealt(parts)

@@ -14,7 +14,7 @@ from bridle import checks, data, interruption, strict_json
 from bridle.cli import outputs, ranks
 from bridle.cli.messages import about_part, tell, tell_user
 from bridle.cli.options.config import save_options
-from bridle.cli.sharing import rows_in, rows_of_part, without_rows
+from bridle.cli.sharing import rows_in, rows_of_parts, without_rows
 from bridle.data import Dataset, Reading, files
 from bridle.ranks import Alone, Ranks
 from bridle.rows import Rows
@@ -87,8 +87,8 @@ class _Asked(NamedTuple):
 
 
 def _parts(dataset: Dataset, columns: dict[str, Sequence[object]], parts: int) -> Iterator[_Asked]:
-    about, count = without_rows(dataset), len(dataset.features)
-    for rows in (rows_of_part(count, part, parts) for part in range(parts)):
+    about = without_rows(dataset)
+    for rows in rows_of_parts(len(dataset.features), parts):
         own = {name: values[rows] for name, values in columns.items()}
         yield _Asked(about, rows_in(dataset.features, rows), own, rows.start)
 

@@ -21,9 +21,9 @@ from bridle.rows import Rows
 Array = npt.NDArray[Any]
 
 
-def rows_of_part(count: int, part: int, parts: int) -> slice:
-    """Return which of so many rows are in one of several parts."""
-    return slice(count * part // parts, count * (part + 1) // parts)
+def rows_of_parts(count: int, parts: int) -> list[slice]:
+    """Return which of so many rows are in each of several parts, as many in one as in another."""
+    return [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,11 @@ def are_looked_through_in_parts(dataset: Dataset) -> bool:
 def shares(dataset: Dataset, train: Samples, fold: Array | None, parts: int) -> Iterator[Share]:
     """Yield the share of each part: as many samples to fit, in their order, and rows to look at."""
     told, in_parts = without_rows(dataset), are_looked_through_in_parts(dataset)
-    for part in range(parts):
-        own = rows_of_part(len(train.target), part, parts)
-        unchecked = rows_of_part(len(dataset.features), part, parts)
+    of_train, of_all = (
+        rows_of_parts(len(train.target), parts),
+        rows_of_parts(len(dataset.features), parts),
+    )
+    for own, unchecked in zip(of_train, of_all, strict=True):
         yield Share(
             replace(
                 train,
