@@ -20,6 +20,8 @@ from bridle.fit.problem.objective import build_objective
 from bridle.fit.readers import Reader, reader_of
 from bridle.fit.requests import (
     ClassCurvature,
+    Entries,
+    EntryCurvature,
     Extremes,
     FeatureCurvature,
     FeatureDiagonal,
@@ -117,11 +119,19 @@ def requests(objective: Any, rows: Any) -> list[Any]:
         ClassCurvature(point, rows, diagonal=True),
         FeatureCurvature(importance, *own, rows),
         FeatureCurvature(None, *own, rows),
+        FeatureCurvature(importance, *own, rows, np.array([2, 0])),
+        EntryCurvature(point, _entries(objective), *own, rows),
         FeatureDiagonal(importance, objective.facts.width, rows),
         LeadingRows(importance, *own, rows),
         WholeHessian(point, *own, contrasts, objective.fit_intercept, 7),
         HessianProduct(point, direction),
     ]
+
+
+def _entries(objective: Any) -> Entries:
+    features, classes = np.array([0, 2, 1, 2]), np.array([1, 0, 1, 2])
+    intercepts = np.arange(1, objective.classes if objective.fit_intercept else 1)
+    return Entries(features, classes % objective.classes, intercepts)
 
 
 def numbers_of(sums: Any) -> list[Any]:

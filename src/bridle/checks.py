@@ -789,6 +789,19 @@ def count(value: int, name: str) -> int:
     return int(value)
 
 
+def costs(values: npt.ArrayLike, name: str) -> Array:
+    """Return finite numbers of 0 or above in a row, in float64, of which not all are 0."""
+    found = real_numbers(values, name).astype(np.float64)
+    if found.ndim != 1:
+        raise InputError.of(name, expected="numbers in a row", found=f"shape {found.shape}")
+    _first_outside(
+        found, name, ~(np.isfinite(found) & (found >= 0)), "a finite number of 0 or above"
+    )
+    if not found.any():
+        raise InputError.of(name, expected="a number above 0 among them", found="zeros")
+    return found
+
+
 def fraction(value: float, name: str) -> float:
     """Return a number that must lie in ``[0, 1]``."""
     if not _is_real_number(value) or not 0 <= value <= 1:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.estimators import cluster
 from bridle.estimators.base import rows_of
-from bridle.estimators.problem import OwnRows, Problem
+from bridle.estimators.problem import OwnRows, Problem, penalty_kind
 from bridle.estimators.shares import Places, RankPlaces, Settings, rows_in, solved_over
 from bridle.estimators.softmax_regression import warn_unless_optimal
 from bridle.fit.placement import placed
@@ -73,6 +73,9 @@ def softmax_regression_path(
     Cs: str | int | npt.ArrayLike = 10,
     *,
     sample_weight: npt.ArrayLike | None = None,
+    l1_ratio: float = 0.0,
+    penalty_group: str | None = None,
+    penalty_weight: npt.ArrayLike | None = None,
     fit_intercept: bool = True,
     class_weight: ClassWeight = None,
     tol: float = 1e-6,
@@ -94,9 +97,12 @@ def softmax_regression_path(
     X, y, sample_weight
         As in `SoftmaxRegression.fit`, dask arrays and data frames too.
     Cs : int, array_like or str
-        The strengths, in any order; a number of them, spread logarithmically from 1e-4 to 1e4; or
+        The strengths, in any order; a number of them, spread logarithmically from 1e-4 to 1e4, or,
+        with `l1_ratio`, from the largest at which all weights are 0 to a thousand times that; or
         the name of a protocol: ``"clip"`` (97 values, 1e-6 to 1e6), ``"dinov2"`` (45 values, 1e-6
         to 1e5).
+    l1_ratio, penalty_group, penalty_weight
+        As ``l1_ratio``, ``group`` and ``penalty_weight`` in `SoftmaxRegression`.
     fit_intercept, class_weight, tol, max_iter, standardize, symmetric, memory_budget, device
         As in `SoftmaxRegression`.
     group, timeout
@@ -126,24 +132,28 @@ def softmax_regression_path(
     J. Friedman, T. Hastie, R. Tibshirani, *Regularization Paths for Generalized Linear Models via
     Coordinate Descent*, 2010, for warm starts along a path.
     """
-    values = strengths(Cs)
+    strengths(Cs)  # refuses what is none
+    penalty = penalty_kind(l1_ratio, penalty_group, penalty_weight)
     tol, max_iter = checks.positive(tol, "tol"), checks.count(max_iter, "max_iter")
     settings = Settings(class_weight, symmetric, memory_budget)
 
-    def optima(rows: OwnRows) -> dict[float, Fit]:
-        problem = rows.problem(fit_intercept=fit_intercept, standardize=standardize)
-        return dict(Path(problem, tol, max_iter).fits(np.unique(values)))
+    def optima(rows: OwnRows) -> tuple[Array, dict[float, Fit]]:
+        problem = rows.problem(
+            fit_intercept=fit_intercept, standardize=standardize, penalty=penalty
+        )
+        values = strengths_of(Cs, problem)
+        return values, dict(Path(problem, tol, max_iter).fits(np.unique(values)))
 
     places: Places
     if cluster.is_collection(X):
         parts = cluster.parts_of(X, y, sample_weight, device)
         places = cluster.ClusterPlaces(parts, timeout, memory_budget)
-        fits, classes = solved_over(places, settings, optima)
+        (values, fits), classes = solved_over(places, settings, optima)
     else:
         check_own = partial(_own_rows, X, y, sample_weight, device, memory_budget)
         with ranks_of(group, timeout=timeout) as ranks:
             places = RankPlaces(ranks, check_own, rows_in(X))
-            fits, classes = solved_over(places, settings, optima)
+            (values, fits), classes = solved_over(places, settings, optima)
     if places.is_first:
         for C, fit in fits.items():
             warn_unless_optimal(fit.report, tol=tol, max_iter=max_iter, at=f"C={C:g}: ")
@@ -198,6 +208,19 @@ def strengths(Cs: str | int | npt.ArrayLike) -> Array:
     return np.array([checks.positive(value, "Cs", infinite=True) for value in values.tolist()])
 
 
+def strengths_of(Cs: str | int | npt.ArrayLike, problem: Problem) -> Array:
+    """Return the values of ``C`` that an argument stands for in a problem."""
+    if problem.penalty.is_square or not isinstance(Cs, int | np.integer):
+        return strengths(Cs)
+    factors = problem.penalty.factors
+    if problem.penalty.l1_ratio == 0 or (factors is not None and not factors.all()):
+        raise checks.InputError.of(
+            "Cs", expected="numbers, where a feature has no penalty", found=repr(Cs)
+        )
+    least = problem.strongest()
+    return np.geomspace(least, 1000 * least, checks.count(int(Cs), "Cs"))
+
+
 @dataclass(frozen=True)
 class Fit:
     """One point of a path, on the features as stored."""
@@ -250,6 +273,8 @@ class Path:
             stronger = [known for known in self._known if known < C]
             return self._known[max(stronger)].parameters if stronger else self._zeros()
         nearest = self._known[near[0]].parameters
+        if not self._problem.penalty.is_square:
+            return nearest  # on the line, weights that are 0 at both would be all that is left at 0
         if len(near) < 2 or not math.isfinite(near[1]):
             return nearest
         part = math.log(C / near[0]) / math.log(near[1] / near[0])

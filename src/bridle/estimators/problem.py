@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
 from bridle.fit.problem.layout import Layout
 from bridle.fit.problem.objective import Objective, build_objective
+from bridle.fit.problem.penalty import PenaltyKind
 from bridle.fit.problem.targets import FitTarget
 from bridle.fit.readers import Reader, reader_of
 from bridle.rows import Rows
+from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
 
@@ -25,11 +28,40 @@ class Problem(NamedTuple):
     classes: Array  # those that are fitted: they have weight
     all_classes: Array
     layout: Layout
+    penalty: PenaltyKind = PenaltyKind()
 
     def at(self, C: float) -> Objective:
         """Return the objective of a strength, as the parameters tell it."""
-        strength = self.layout.strength(C)
-        return replace(self.objective, alpha=1.0 / (strength * self.objective.total_weight))
+        objective = self.objective
+        if self.penalty.is_square or np.isinf(C):
+            strength = self.layout.strength(C)
+            return replace(objective, alpha=1.0 / (strength * objective.total_weight))
+        one_vector = self.layout.one_vector
+        strength = 1.0 / (C * objective.total_weight)
+        width = objective.facts.width
+        return replace(
+            objective,
+            alpha=0.0,
+            # Solved on the host, wherever the rows are.
+            target_product=on_host(objective.target_product),
+            penalty=self.penalty.of_strength(strength, width, one_vector=one_vector),
+        )
+
+    def strongest(self) -> float:
+        """Return the largest C at which the penalty holds all weights at 0.
+
+        There the intercept gives the classes' frequencies, and the gradient is what the statistics
+        tell.
+        """
+        objective = self.at(1.0)
+        penalty = objective.penalty
+        assert penalty is not None
+        offset = np.zeros(objective.shape)
+        if objective.fit_intercept:
+            offset[-1] = np.log(objective.target_mean)
+        slope, _ = objective.split(objective.without_weights(offset).gradient)
+        needed = penalty.dual_lengths(slope) / (penalty.l1 * penalty.factors)
+        return 1.0 / float(needed.max(initial=np.finfo(np.float64).tiny))
 
 
 class OwnRows(NamedTuple):
@@ -40,16 +72,51 @@ class OwnRows(NamedTuple):
     all_classes: Array
     layout: Layout
 
-    def problem(self, *, fit_intercept: bool, standardize: bool | float) -> Problem:
+    def problem(
+        self,
+        *,
+        fit_intercept: bool,
+        standardize: bool | float,
+        penalty: PenaltyKind = PenaltyKind(),  # noqa: B008  # is immutable
+    ) -> Problem:
         """State the problem, for which the reader tells the statistics."""
+        width = self.reader.facts.width
+        if penalty.factors is not None and len(penalty.factors) != width:
+            raise checks.InputError.of(
+                "penalty_weight",
+                expected=f"a number for each of {width} features",
+                found=len(penalty.factors),
+            )
         objective = build_objective(
             self.reader,
             len(self.classes),
             C=1.0,
             fit_intercept=fit_intercept,
             standardize=checks.flag_or_positive(standardize, "standardize"),
+            scales=penalty.scales,
         )
-        return Problem(self.reader, objective, self.classes, self.all_classes, self.layout)
+        return Problem(self.reader, objective, self.classes, self.all_classes, self.layout, penalty)
+
+
+def penalty_kind(
+    l1_ratio: float, group: str | None, penalty_weight: npt.ArrayLike | None
+) -> PenaltyKind:
+    """Return what is penalised, as parameters tell it.
+
+    Raises
+    ------
+    InputError
+        A share of L1 outside [0, 1], a group of another name or without L1, or weights below 0.
+    """
+    share = checks.fraction(l1_ratio, "l1_ratio")
+    if group is not None:
+        checks.one_of(group, "group", ("features",))
+        if share == 0:
+            raise checks.InputError.of("group", expected="l1_ratio above 0 with it", found="0")
+    factors = None
+    if penalty_weight is not None:
+        factors = checks.costs(penalty_weight, "penalty_weight")
+    return PenaltyKind(share, group is not None, factors)
 
 
 def own_rows(
@@ -84,7 +151,8 @@ def problem_of(
     standardize: bool | float,
     symmetric: bool,
     memory_budget: int | None,
+    penalty: PenaltyKind = PenaltyKind(),  # noqa: B008  # is immutable
 ) -> Problem:
     """State the problem of rows that all are here."""
     own = own_rows(features, found, symmetric=symmetric, memory_budget=memory_budget)
-    return own.problem(fit_intercept=fit_intercept, standardize=standardize)
+    return own.problem(fit_intercept=fit_intercept, standardize=standardize, penalty=penalty)

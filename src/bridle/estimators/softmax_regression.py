@@ -16,7 +16,7 @@ from bridle.estimators import cluster, model_file
 from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
-from bridle.estimators.problem import OwnRows, Problem
+from bridle.estimators.problem import OwnRows, Problem, penalty_kind
 from bridle.estimators.shares import Places, RankPlaces, Settings, rows_in, solved_over
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.fit.problem.objective import Objective
@@ -55,10 +55,26 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
     A class whose samples all have the weight 0 is kept in ``classes_`` and left out of the fit: its
     intercept is −∞, as the optimum has it, its probability 0, and a warning says so.
 
+    With `l1_ratio` ρ above 0 the penalty is, as there, the elastic net's,
+
+        Σ_j f_j (ρ N(W_j) + (1 − ρ) ‖W_j‖² / 2) / (C Σ_i s_i),   N(W_j) = Σ_k |W_jk|
+
+    which makes weights exactly 0, with the same proof of the optimum. With ``group="features"`` it
+    is ``N(W_j) = ‖W_j‖``: a feature is in or out for all classes at once.
+
     Parameters
     ----------
     C : float
         Inverse strength of the penalty, above 0; ``numpy.inf`` for none.
+    l1_ratio : float
+        The share ρ of L1 in the penalty, in [0, 1].
+    group : "features" or None
+        What is 0 together: nothing, or a feature's weights for all classes. With `l1_ratio` above
+        0.
+    penalty_weight : array_like (D,), optional
+        What each feature's part of the penalty counts, f; 1 for all by default. 0 leaves a feature
+        free: the proof then holds among all weights that are no more than ten times as large as
+        its own, or as it needs to move a score by ten.
     fit_intercept : bool
         Whether there is a ``b``.
     class_weight : dict, "balanced" or None
@@ -128,6 +144,9 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self,
         C: float = 1.0,
         *,
+        l1_ratio: float = 0.0,
+        group: str | None = None,
+        penalty_weight: npt.ArrayLike | None = None,
         fit_intercept: bool = True,
         class_weight: ClassWeight = None,
         tol: float = 1e-6,
@@ -140,6 +159,9 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         verbose: int = 0,
     ) -> None:
         self.C = C
+        self.l1_ratio = l1_ratio
+        self.group = group
+        self.penalty_weight = penalty_weight
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.tol = tol
@@ -206,9 +228,12 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         reporter = Reporter(progress, verbose=self.verbose)
         tasks = Tasks(self, "pass", X, y, sample_weight)
         settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
+        penalty = penalty_kind(self.l1_ratio, self.group, self.penalty_weight)
 
         def optimum(rows: OwnRows) -> Optimum:
-            problem = rows.problem(fit_intercept=self.fit_intercept, standardize=self.standardize)
+            problem = rows.problem(
+                fit_intercept=self.fit_intercept, standardize=self.standardize, penalty=penalty
+            )
             return self._optimum(problem, problem.at(C), tol, reporter, checkpoint, tasks)
 
         places: Places
@@ -330,7 +355,13 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
     def _plain_parameters(self) -> Description:
         # JSON knows no infinity.
         device = None if self.device is None else str(self.device)
-        return {**super()._plain_parameters(), "C": repr(float(self.C)), "device": device}
+        weights = self.penalty_weight
+        return {
+            **super()._plain_parameters(),
+            "C": repr(float(self.C)),
+            "penalty_weight": None if weights is None else np.asarray(weights, float).tolist(),
+            "device": device,
+        }
 
     @classmethod
     def _parameters(cls, plain: Description) -> dict[str, Any]:

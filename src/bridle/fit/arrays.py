@@ -117,6 +117,13 @@ def solve_triangle(triangle: Array, right: Array, *, upper: bool) -> Array:
     return solve(triangle, right[:, None], upper=upper)[:, 0]
 
 
+def with_columns(matrix: Array, column: Array, count: int) -> Array:
+    """Return ``matrix`` (n, k) with a column (n,) to its right, so many times."""
+    if not is_tensor(matrix):
+        return np.hstack([matrix, np.repeat(column[:, None], count, axis=1)])
+    return sys.modules["torch"].hstack([matrix, column[:, None].expand(-1, count)])
+
+
 def joined(matrices: list[Array]) -> Array:
     """Return matrices below each other."""
     if is_tensor(matrices[0]):

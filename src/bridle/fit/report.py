@@ -68,6 +68,9 @@ class FitReport:
     separation : str or None
         Of a quasi-separable fit: two classes, and the direction along which one is separated from
         the other, by its leading features.
+    kept_features, zero_features : int or None
+        Of a penalty that makes weights 0: the features that have a weight, and those of which the
+        gap proves that they have none at the optimum, whatever it is. The others have none here.
     streamed_to : str or None
         The device to which the features went from the host in each pass, block by block; None
         where they lay where the products were made.
@@ -93,6 +96,8 @@ class FitReport:
     seconds: float
     stopped: Stopped
     separation: str | None = None
+    kept_features: int | None = None
+    zero_features: int | None = None
     streamed_to: str | None = None
     history: tuple[Pass, ...] = field(default=(), repr=False)
 
@@ -124,6 +129,8 @@ class FitReport:
             seconds=seconds,
             stopped=solution.stopped,
             separation=None if separation is None else _description(separation, classes, names),
+            kept_features=solution.kept_features,
+            zero_features=solution.zero_features,
             streamed_to=streamed_to,
             history=_some(solution.history),
         )

@@ -22,6 +22,12 @@ COMPILED_TENSOR_NUMBERS = 2**17
 # that depends on the number of threads. No measurement: where PyTorch begins to share out a sum.
 SERIAL_COLUMNS = 2**15
 
+# --- coordinate descent on a model of the objective -----------------------------------------------
+
+# Numbers of its matrix from which on a compiled sweep serves. Of 64 entries one by NumPy takes
+# 0.15 ms; loading the compiled one takes 0.4 s, compiling it 1 s.
+COMPILED_DESCENT = 2**14
+
 # --- how work on a CPU is shared out --------------------------------------------------------------
 
 # A call of fewer numbers is done before a second thread has begun.

@@ -25,12 +25,15 @@ from scipy import special
 
 from bridle.fit import arrays
 from bridle.fit.problem.objective import Evaluation, Objective
+from bridle.fit.problem.penalty_gap import dual_point
 from bridle.tensors import on_host
 
 
 def duality_gap(objective: Objective, point: Evaluation) -> float:
     """Return a bound on ``f(point) − min f``; infinity without a penalty."""
     alpha = objective.alpha
+    if objective.penalty is not None:
+        return dual_point(objective, point).gap
     if alpha == 0:
         return np.inf
     weight, intercept = objective.split(point.parameters)

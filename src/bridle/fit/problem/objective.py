@@ -13,6 +13,8 @@ name           shape      meaning
 
     f(V, c) = Σ_i s_i · CE(softmax(u_i V + c), t_i) / Σ_i s_i + α/2 ‖V‖²,   u = (x − shift) / scale
 
+or, in place of the square, with a `Penalty` that makes weights 0; its gradient is the loss's alone.
+
 Centring changes nothing but the intercept's meaning, and spares the solver the stiffest direction
 of most data. It happens in the algebra: ``u V + c = x W + b`` with ``W = V / scale`` and
 ``b = c − shift · W``.
@@ -29,6 +31,7 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.fit import arrays
 from bridle.fit.precision import FLOAT64, Precision
+from bridle.fit.problem.penalty import Penalty
 from bridle.fit.requests import Extremes, Facts, Moments, Point, Question, Statistics, ValueSums
 from bridle.tensors import on_host
 
@@ -48,7 +51,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Objective:
-    """Mean cross-entropy of a linear softmax classifier, with an L2 penalty on its weights."""
+    """Mean cross-entropy of a linear softmax classifier, with a penalty on its weights."""
 
     facts: Facts
     alpha: float
@@ -62,6 +65,12 @@ class Objective:
     feature_mean: Array  # (D,): Σ s u / Σ s, 0 beside an intercept
     second_moment: Array  # (D,): Σ s u² / Σ s
     memory_budget: int  # bytes beside the features and the weights
+    penalty: Penalty | None = None  # in place of the square: alpha is 0 beside it
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether weights cost something, so that a dual point bounds the gap."""
+        return self.alpha > 0 or self.penalty is not None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -102,6 +111,8 @@ class Objective:
         loss = float(sums.loss) / self.total_weight
         gradient = self.with_penalty(sums.product, sums.residual, parameters)
         value = loss + self.alpha / 2 * float(arrays.inner(weight, weight))
+        if self.penalty is not None:
+            value += self.penalty.value(on_host(weight))
         return Evaluation(parameters, value, loss, gradient, float(sums.worst_loss))
 
     def with_penalty(self, product: Array, residual: Array, direction: Array) -> Array:
@@ -155,9 +166,13 @@ class Reader(Protocol):
 
 
 def build_objective(
-    reader: Reader, classes: int, *, C: float, fit_intercept: bool, standardize: bool | float
-) -> Objective:
-    """Ask for the statistics of the features, and state the objective."""
+    reader: Reader, classes: int, *, C: float, fit_intercept: bool, standardize: bool | float,
+    scales: Array | None = None,
+) -> Objective:  # fmt: skip
+    """Ask for the statistics of the features, and state the objective.
+
+    Features are divided by ``scales`` (D,) beside their own scale.
+    """
     facts = reader.facts
     moments: Moments = reader.answer(Statistics(facts.width, classes))
     mean, squares = on_host(moments.mean), on_host(moments.squares)
@@ -168,6 +183,8 @@ def build_objective(
     scale = np.full(facts.width, float(standardize) or 1.0)
     if standardize is True:
         scale = _deviation(variance, mean, facts.count)
+    if scales is not None:
+        scale = scale * scales
     if fit_intercept:
         # A constant column repeats the intercept. What rounding leaves of it after centring would
         # act as a second intercept, with next to no penalty.

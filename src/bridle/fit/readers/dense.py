@@ -131,10 +131,14 @@ class DenseBlock:
         """Return ``Σ factor x²`` and ``Σ factor x``."""
         return np.stack([factor @ (self.features * self.features), factor @ self.features])
 
-    def scaled(self, shift: Array, scale: Array, factor: Array) -> Array:
-        """Return the rows ``u · factor``."""
-        dtype = self.features.dtype
-        centred = self.features - shift.astype(dtype)
+    def scaled(
+        self, shift: Array, scale: Array, factor: Array, places: Array | None = None
+    ) -> Array:
+        """Return the rows ``u · factor``, or some columns of them."""
+        dtype, features = self.features.dtype, self.features
+        if places is not None:
+            features, shift, scale = features[:, places], shift[places], scale[places]
+        centred = features - shift.astype(dtype)
         centred *= factor.astype(dtype)[:, None] / scale.astype(dtype)
         return np.asarray(centred)
 

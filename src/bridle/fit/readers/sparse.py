@@ -134,10 +134,17 @@ class SparseBlock:
         rows = self._matrix
         return np.stack([factor @ rows.multiply(rows), factor @ rows])
 
-    def scaled(self, shift: Array, scale: Array, factor: Array) -> Array:
-        """Return the rows ``u · factor``: dense, for small problems."""
-        dense = np.asarray(self._matrix.toarray())
-        return (dense - shift) * (factor[:, None] / scale)
+    def scaled(
+        self, shift: Array, scale: Array, factor: Array, places: Array | None = None
+    ) -> Array:
+        """Return the rows ``u · factor``, or some columns of them: dense, where there are few."""
+        matrix = self._matrix
+        if places is not None:
+            matrix, shift, scale = matrix[:, places], shift[places], scale[places]
+        dense = np.asarray(matrix.toarray())
+        dense -= shift.astype(dense.dtype)
+        dense *= factor.astype(dense.dtype)[:, None] / scale.astype(dense.dtype)
+        return dense
 
     def columns(self, places: Array) -> Array:
         """Return some columns of the rows that count."""

@@ -110,11 +110,15 @@ class TensorBlock:
         rows = self.features.double()
         return torch.stack([factor @ (rows * rows), factor @ rows])
 
-    def scaled(self, shift: Array, scale: Array, factor: Tensor) -> Tensor:
-        """Return the rows ``u · factor``."""
-        dtype, like = self.features.dtype, self.features
-        shift, scale = (arrays.on_device_of(each, like).to(dtype) for each in (shift, scale))
-        return (self.features - shift) * (factor.to(dtype)[:, None] / scale)
+    def scaled(
+        self, shift: Array, scale: Array, factor: Tensor, places: Array | None = None
+    ) -> Tensor:
+        """Return the rows ``u · factor``, or some columns of them."""
+        dtype, features = self.features.dtype, self.features
+        if places is not None:
+            features, shift, scale = features[:, places], shift[places], scale[places]
+        shift, scale = (arrays.on_device_of(each, features).to(dtype) for each in (shift, scale))
+        return (features - shift) * (factor.to(dtype)[:, None] / scale)
 
     def columns(self, places: Array) -> Array:
         """Return some columns of the rows that count; they alone come to the host."""

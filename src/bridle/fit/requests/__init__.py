@@ -7,6 +7,7 @@ file                subject
 ``statistics.py``   the moments of the features, and their products with the targets
 ``values.py``       the loss and its gradient at a point
 ``curvature.py``    the loss's curvature: factors, the whole of it, products with it
+``entries.py``      the loss's curvature between some single weights
 ``all_rows.py``     what only one process that has all rows can answer
 =================== ==============================================================================
 """
@@ -42,6 +43,7 @@ from bridle.fit.requests.curvature import (
     WeightedRows,
     WholeHessian,
 )
+from bridle.fit.requests.entries import Entries, EntryCurvature, EntrySums
 from bridle.fit.requests.statistics import Extremes, Moments, Statistics
 from bridle.fit.requests.values import InterceptValues, Values, ValueSums
 
@@ -50,6 +52,9 @@ __all__ = [
     "ClassCurvature",
     "ClassSums",
     "Combination",
+    "Entries",
+    "EntryCurvature",
+    "EntrySums",
     "Extremes",
     "Facts",
     "FeatureCurvature",

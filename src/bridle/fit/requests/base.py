@@ -91,8 +91,14 @@ class Block(Protocol):
     def square_sums(self, factor: Array) -> Array:
         """Return ``Σ factor x²`` and ``Σ factor x`` (2, D) in float64."""
 
-    def scaled(self, shift: Array, scale: Array, factor: Array) -> Array:
-        """Return the rows ``u · factor`` as a dense array (n, D) in the features' dtype."""
+    def scaled(
+        self,
+        shift: Array,
+        scale: Array,
+        factor: Array,
+        places: npt.NDArray[np.intp] | None = None,
+    ) -> Array:
+        """Return the rows ``u · factor``, or some columns, dense, in the features' dtype."""
 
     def columns(self, places: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
         """Return some columns of the rows that count, dense, in float64, on the host."""

@@ -93,22 +93,27 @@ class Importance(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureCurvature(Request[Array]):
-    """``Σ f u uᵀ`` (D, D) of some rows, with an `Importance` f; the sample weight for None."""
+    """``Σ f u uᵀ`` (D, D) of some rows, with an `Importance` f; the sample weight for None.
+
+    Or between some of the features only.
+    """
 
     importance: Importance | None
     shift: Array
     scale: Array
     rows: npt.NDArray[np.intp] | None = None
+    places: npt.NDArray[np.intp] | None = None
 
     def columns(self, width: int) -> int:
-        return width
+        return width if self.places is None else len(self.places)
 
     def empty(self, like: Array) -> Array:
-        return arrays.zeros((len(self.shift), len(self.shift)), like)
+        size = self.columns(len(self.shift))
+        return arrays.zeros((size, size), like)
 
     def sums(self, block: Block) -> Array:
         factor = block.row_weight if self.importance is None else self.importance.of(block)
-        rows = block.scaled(self.shift, self.scale, factor**0.5)
+        rows = block.scaled(self.shift, self.scale, factor**0.5, self.places)
         # The product of an array with itself is half the work.
         return rows.T @ rows
 

@@ -18,10 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.fit import arrays
-from bridle.fit.precision import ladder
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.report import Stopped
-from bridle.fit.requests import Separation, SeparationAlong, Steps, Values, ask
+from bridle.fit.requests import Separation, SeparationAlong, Steps, ask
 from bridle.fit.solvers.metric import (
     TINY,
     Metric,
@@ -29,6 +28,7 @@ from bridle.fit.solvers.metric import (
     metric_at,
     sample_size,
 )
+from bridle.fit.solvers.passes import Passes
 from bridle.fit.solvers.remembered_steps import Preconditioner, RememberedSteps
 from bridle.fit.solvers.watch import Solution, Watch
 from bridle.fit.solvers.whole_hessian import first_choice, hessian_at, last_resort
@@ -269,36 +269,19 @@ def _zero_slope_estimate(low: float, high: float) -> float:
     return 0.5 if expected > 0.1 else max(expected, 0.01)
 
 
-class _Search:
+class _Search(Passes):
     """Evaluates the objective in the precision in use, samples rows, and searches along a line."""
 
     def __init__(self, watch: Watch) -> None:
-        self.objective = watch.objective
-        self.watch = watch
-        facts = watch.objective.facts
-        self._precisions = list(ladder(facts.dtype, arrays.device_of(facts.like)))
+        super().__init__(watch)
         self._generator = np.random.default_rng(0)
         self._least_expected, self._stalled_steps = np.inf, 0
         self._metrics = 0  # that were built
 
-    def evaluate(self, parameters: Array) -> Steps[Evaluation]:
-        self.watch.passes += 1
-        point = self.objective.point(parameters, self._precisions[0])
-        sums = yield from ask(Values(point))
-        return self.watch.record(self.objective.evaluation(parameters, sums))
-
-    def begin(self, start: Array) -> Steps[Evaluation]:
-        """Return the start's value and gradient, for which no pass is needed without weights."""
-        weight, _ = self.objective.split(start)
-        if bool((weight != 0).any()):
-            return (yield from self.evaluate(start))
-        return self.watch.record(self.objective.without_weights(start))
-
     def raise_precision(self) -> bool:
         """Go on in the next finer arithmetic; False if it was the finest already."""
-        if len(self._precisions) == 1:
+        if not super().raise_precision():
             return False
-        del self._precisions[0]
         self._least_expected, self._stalled_steps = np.inf, 0
         return True
 
@@ -309,7 +292,7 @@ class _Search:
         may still be good for many steps.
         """
         expected = -float(arrays.inner(point.gradient, direction)) / 2
-        if expected > self._precisions[0].noise * abs(point.value):
+        if expected > self.precision.noise * abs(point.value):
             return False
         if expected < self._least_expected:
             self._least_expected, self._stalled_steps = expected, 0
@@ -338,7 +321,7 @@ class _Search:
         slope = float(arrays.inner(point.gradient, direction))
         if not slope < 0:
             return None
-        noise = 2 * self._precisions[0].noise * abs(point.value)
+        noise = 2 * self.precision.noise * abs(point.value)
         low, high, length = 0.0, np.inf, 1.0
         low_slope, high_slope = slope, np.inf
         for _ in range(_MOST_TRIALS):

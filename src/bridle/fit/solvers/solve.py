@@ -3,7 +3,8 @@
 Dense features go to L-BFGS in a curvature metric (`quasi_newton`), penalised sparse ones to
 Newton's method by conjugate gradients (`newton_cg`), few rows to it in their span (`few_rows`);
 small problems, and those where all else has failed, to Newton's method with the whole Hessian, as a
-part of the first.
+part of the first. Penalties that make weights 0 go to Newton's method on the others
+(`sparse_newton`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from bridle.fit import arrays
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.requests import Question, Steps
-from bridle.fit.solvers import few_rows, newton_cg, quasi_newton
+from bridle.fit.solvers import few_rows, newton_cg, quasi_newton, sparse_newton
 from bridle.fit.solvers.remembered_steps import RememberedSteps
 from bridle.fit.solvers.watch import AfterPass, Keep, Solution, Watch
 from bridle.fit.solvers.whole_hessian import first_choice, last_resort
@@ -102,9 +103,10 @@ def _solution_steps(watch: Watch, task: Task, tol: float, max_iter: int) -> Step
         # One class that counts has probability 1, whatever the weights.
         point = Evaluation(np.zeros(objective.shape), 0.0, 0.0, np.zeros(objective.shape), 0.0)
         return replace(watch.solution(point, "gap", 0.0), proven=True)
-    start = arrays.on_device_of(
-        _with_class_frequencies(objective, task.start), objective.target_product
-    )
+    start = _with_class_frequencies(objective, task.start)
+    if objective.penalty is not None and objective.penalty.one_vector:
+        start = start - start[:, :1]  # the first class has no weights
+    start = arrays.on_device_of(start, objective.target_product)
     solution = yield from _minimised(watch, start, task.remembered, tol, max_iter)
     return _on_host(solution)
 
@@ -123,6 +125,8 @@ def _minimised(
     watch: Watch, start: Array, remembered: RememberedSteps | None, tol: float, max_iter: int
 ) -> Steps[Solution]:
     objective = watch.objective
+    if objective.penalty is not None:
+        return (yield from sparse_newton.minimise(watch, start, tol=tol, max_iter=max_iter))
     if few_rows.serves(objective):
         remembered = RememberedSteps() if remembered is None else remembered
         ended, remembered.gram = yield from few_rows.minimise(

@@ -31,6 +31,10 @@ class Solution:
     passes: int
     stopped: Stopped
     separation: Separation | None = None  # why there is no optimum
+    # Of a penalty that makes weights 0: how many features have one, and how many are proven to have
+    # none at the optimum.
+    kept_features: int | None = None
+    zero_features: int | None = None
     history: tuple[Pass, ...] = ()
 
 
@@ -58,7 +62,7 @@ class Watch:
                 self._keep(point.parameters)
         self._lower_bound = max(self._lower_bound, point.value - self.gap(point))
         lowest = self.best.value
-        gap = lowest - self._lower_bound if self.objective.alpha > 0 else self.estimate
+        gap = lowest - self._lower_bound if self.objective.is_penalised else self.estimate
         relative = gap / lowest if lowest else 0.0
         self.history.append(Pass(self.passes, lowest, float(relative)))
         if self._after_pass is not None:
@@ -73,7 +77,7 @@ class Watch:
 
     def solution(self, point: Evaluation, stopped: Stopped, gap: float | None = None) -> Solution:
         """Return what the fit ended with: a bound on its gap, or an estimate without a penalty."""
-        proven = self.objective.alpha > 0
+        proven = self.objective.is_penalised
         bound = self.gap(point) if gap is None else gap
         return Solution(
             point,
