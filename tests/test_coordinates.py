@@ -166,7 +166,6 @@ def test_minimum_of_a_model_of_factors(
 ) -> None:
     model, matrix = factor_model(seed, rows, 3, pairs, by_row=by_row, first=first)
     found = model.minimum(1e-6)
-    step = (found - model.start).ravel()
 
     def total(values: Any) -> float:
         step = (values - model.start).ravel()

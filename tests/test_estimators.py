@@ -38,6 +38,7 @@ def network(**options: Any) -> NetworkClassifier:
 
 MAKERS: dict[str, Callable[[], Any]] = {
     "optimum": lambda: SoftmaxRegression(C=0.5),
+    "sparse optimum": lambda: SoftmaxRegression(C=0.5, l1_ratio=0.7, group="features"),
     "folds": lambda: SoftmaxRegressionCV([0.1, 1.0], cv=2),
     "network": network,
     "sigmoids": lambda: network(output="sigmoid", cost="cross_entropy"),
