@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, sparse, special
+from sklearn.model_selection import StratifiedKFold
 
 from asking import evaluated, stated
-from bridle import SoftmaxRegression
+from bridle import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.checks import InputError
 from bridle.estimators.path import softmax_regression_path
 from bridle.fit.problem.penalty import Penalty
@@ -114,7 +115,7 @@ def independent_optimum(
     W = previous_W = np.zeros((width, classes))
     b = previous_b = np.zeros(classes)
     momentum, objective = 1.0, objective_of(X, target, weight, C, l1_ratio, True)
-    best = objective(W, b)
+    best: float = objective(W, b)
     for step in range(60_000):
         value_W = W + (momentum - 1) / (momentum + 2) * (W - previous_W)
         value_b = b + (momentum - 1) / (momentum + 2) * (b - previous_b)
@@ -132,7 +133,7 @@ def independent_optimum(
             if best - now < 1e-15:
                 break
             best = min(best, now)
-    return min(best, objective(W, b))
+    return min(best, float(objective(W, b)))
 
 
 PROBLEMS: list[dict[str, Any]] = [
@@ -458,3 +459,34 @@ def test_what_cannot_be_meant_is_refused(told: dict[str, Any], message: str) -> 
     with pytest.raises(InputError) as caught:
         SoftmaxRegression(**told).fit(X, y)
     assert str(caught.value).startswith(message)
+
+
+def test_shares_of_l1_are_chosen_by_folds() -> None:
+    X, y = data(18, 150, 10, 3)
+    Cs = [0.02, 0.1, 1.0]
+    search = SoftmaxRegressionCV(Cs, l1_ratios=[1.0, 0.0, 0.5], cv=3, tol=1e-9).fit(X, y)
+    assert search.scores_.shape == (3, 3, 3)
+    np.testing.assert_array_equal(search.l1_ratios_, [0, 0.5, 1])
+    means = search.scores_.mean(axis=0)
+    best = np.unravel_index(means.argmax(), means.shape)
+    assert search.l1_ratio_ == search.l1_ratios_[best[0]]
+    assert search.C_ == Cs[best[1]]
+    folds = StratifiedKFold(3)
+    for fold, (train, test) in enumerate(folds.split(X, y)):
+        for at, ratio in enumerate(search.l1_ratios_):
+            for place, C in enumerate(Cs):
+                alone = SoftmaxRegression(C, l1_ratio=ratio, tol=1e-9).fit(X[train], y[train])
+                score = alone.predict_log_proba(X[test])[np.arange(len(test)), y[test]].mean()
+                assert search.scores_[fold, at, place] == pytest.approx(score, abs=1e-5)
+    refitted = SoftmaxRegression(search.C_, l1_ratio=search.l1_ratio_, tol=1e-9).fit(X, y)
+    np.testing.assert_allclose(search.coef_, refitted.coef_, atol=1e-5)
+    one = SoftmaxRegressionCV(Cs, l1_ratios=[1.0], group="features", cv=3).fit(X, y)
+    assert one.scores_.shape == (3, 1, 3)
+    assert one.best_estimator_.group == "features"
+
+
+@pytest.mark.parametrize("ratios", [[], [0.5, 2.0], 0.5, ["much"]])
+def test_shares_of_l1_that_cannot_be_meant_are_refused(ratios: Any) -> None:
+    X, y = data(19, 30, 4, 3)
+    with pytest.raises(InputError, match="l1_ratios"):
+        SoftmaxRegressionCV([1.0], l1_ratios=ratios, cv=2).fit(X, y)

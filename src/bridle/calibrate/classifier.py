@@ -21,6 +21,7 @@ from bridle.calibrate.temperature import TemperatureScaling
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.estimators.base import like_the_features
 from bridle.estimators.classifier_file import SavedClassifier
+from bridle.estimators.cross_validation import search_at
 from bridle.estimators.documentation import Documented
 from bridle.estimators.model_file import CALIBRATED_CLASSIFIER, part, together
 from bridle.probabilities import score_columns
@@ -261,9 +262,7 @@ class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type:
         cv = _FOLDS if self.cv is None else self.cv
         splits = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y))
         if type(self.estimator) is SoftmaxRegression:
-            settings = self.estimator.get_params()
-            del settings["warm_start"]
-            search = SoftmaxRegressionCV([settings.pop("C")], cv=splits, refit=False, **settings)
+            search = search_at(self.estimator, splits)
             return search.fit(X, y, sample_weight).out_of_fold_log_proba(X)
         weighed = {} if sample_weight is None else {"sample_weight": np.asarray(sample_weight)}
         method = _method(self.estimator)

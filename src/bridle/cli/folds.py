@@ -15,6 +15,7 @@ from bridle.cli.sampling import Samples
 from bridle.cli.splitting import fold_of_rows
 from bridle.data import files
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
+from bridle.estimators.cross_validation import search_at
 
 Array = npt.NDArray[Any]
 
@@ -52,13 +53,7 @@ def held_out(
     """
     with about(samples.source):
         if search is None:
-            settings = model.get_params()
-            del settings["warm_start"]
-            search = SoftmaxRegressionCV(
-                [settings.pop("C")],
-                cv=PredefinedSplit(fold_of_rows(samples.target, folds)),
-                refit=False,
-                **settings,
-            ).fit(samples.features, samples.target)
+            splits = PredefinedSplit(fold_of_rows(samples.target, folds))
+            search = search_at(model, splits).fit(samples.features, samples.target)
         answers = search.out_of_fold_log_proba(samples.features)
     return HeldOut(len(search.folds_), search.classes_.tolist(), answers, samples.target)

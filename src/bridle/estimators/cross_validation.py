@@ -24,11 +24,12 @@ from sklearn.utils.validation import check_is_fitted
 from bridle import checks, losses
 from bridle.estimators import cluster
 from bridle.estimators.path import Fit, Path, fit_folds, strengths
-from bridle.estimators.problem import problem_of
+from bridle.estimators.problem import own_rows, penalty_kind
 from bridle.estimators.shared_folds import Search, SharedFolds, held_rows, shared_folds
 from bridle.estimators.shares import Places, RankPlaces, Settings, rows_in
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 from bridle.estimators.softmax_regression import Optimum, SoftmaxRegression, warn_unless_optimal
+from bridle.fit.problem.penalty import PenaltyKind
 from bridle.fit.problem.targets import (
     ClassWeight,
     FitTarget,
@@ -48,6 +49,7 @@ from bridle.tensors import on_host
 Array = npt.NDArray[Any]
 Splitter: TypeAlias = Any  # int, or what scikit-learn's `check_cv` takes
 Scoring = str | Callable[..., float]
+Scores = dict[float, dict[float, Array]]  # of each fold, by the share of L1 and then by C
 
 # The first step of CLIP's search in its grid of 97: two decades.
 _COARSEST_STEP = 16
@@ -75,6 +77,10 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     scoring : str or callable
         ``"neg_log_loss"`` (exact: nothing is clipped), or any scorer of scikit-learn; what `score`
         returns too.
+    l1_ratios : array_like, optional
+        Values of `SoftmaxRegression`'s ``l1_ratio``, each tried with every ``C``; 0 by default.
+    group, penalty_weight
+        As in `SoftmaxRegression`.
     refit : bool
         Whether all data are fitted at the best ``C``. Else ``coef_`` and ``intercept_`` are the
         means over the folds.
@@ -85,12 +91,13 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
 
     Attributes
     ----------
-    C_ : float
+    C_, l1_ratio_ : float
         The best; of equal ones the strongest penalty.
-    Cs_ : ndarray (n,)
+    Cs_, l1_ratios_ : ndarray (n,), (m,)
         Those that were tried, ascending.
     scores_ : ndarray (folds, n)
-        The score of each on each fold.
+        The score of each on each fold; with `l1_ratios` (folds, m, n), NaN where a ``C`` was not
+        tried, as ``"clip"`` does not try all.
     fit_report_ : FitReport
         Of the fit on all data; without `refit`, of the last fold's.
     folds_ : list of FoldFit
@@ -125,6 +132,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         *,
         cv: Splitter = 5,
         scoring: Scoring = "neg_log_loss",
+        l1_ratios: npt.ArrayLike | None = None,
+        group: str | None = None,
+        penalty_weight: npt.ArrayLike | None = None,
         refit: bool = True,
         fit_intercept: bool = True,
         class_weight: ClassWeight = None,
@@ -139,6 +149,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.Cs = Cs
         self.cv = cv
         self.scoring = scoring
+        self.l1_ratios = l1_ratios
+        self.group = group
+        self.penalty_weight = penalty_weight
         self.refit = refit
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
@@ -197,7 +210,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
                 check_own = partial(self._part, X, y, sample_weight, least=0)
                 return self._fit_over(RankPlaces(ranks, check_own, rows_in(X)), progress)
         reporter = Reporter(progress, verbose=self.verbose)
-        values = strengths(self.Cs)
+        values, kinds = strengths(self.Cs), self._penalty_kinds()
         routed = self._routed("fit", sample_weight, params)
         features = self._features(X, reset=True)
         y, sample_weight = on_host(y), on_host(sample_weight)
@@ -212,16 +225,19 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         there = self._placed(features)
         data = (features, there, np.asarray(y).reshape(-1), everything.target)
         folds = list(self._folds(*data, sample_weight, *routed))
-        found: dict[float, Array] = {}
-        for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
-            fit_folds([fold.path for fold in folds], batch)
-            for C in batch:
-                found[C] = np.array([fold.score(C) for fold in folds])
-                reporter.after_strength(len(found), len(folds), C, float(found[C].mean()))
-            for fold in folds:
-                fold.path.keep_only({_best(found), *list(found)[-2:]})
-        self._keep_scores(found)
-        fits = [fold.fit(self.C_) for fold in folds]
+        scores: dict[float, dict[float, Array]] = {}
+        for ratio in kinds:
+            found = scores[ratio] = dict[float, Array]()
+            for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
+                fit_folds([fold.paths[ratio] for fold in folds], batch)
+                for C in batch:
+                    found[C] = np.array([fold.score(C, ratio) for fold in folds])
+                    tried = sum(map(len, scores.values()))
+                    reporter.after_strength(tried, len(folds), C, float(found[C].mean()))
+                for fold in folds:
+                    fold.paths[ratio].keep_only({_best(found), *list(found)[-2:]})
+        self._keep_scores(scores)
+        fits = [fold.fit(self.C_, self.l1_ratio_) for fold in folds]
         self.folds_ = [
             FoldFit(fold.test, fit.coef, fit.intercept)
             for fold, fit in zip(folds, fits, strict=True)
@@ -250,7 +266,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
 
     def _fit_over(self, places: Places, progress: Listener | None) -> Self:
         """Choose ``C`` with the rows of several places, and fit them all with it."""
-        values = strengths(self.Cs)
+        values, kinds = strengths(self.Cs), self._penalty_kinds()
         tol = checks.positive(self.tol, "tol")
         max_iter = checks.count(self.max_iter, "max_iter")
         settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
@@ -258,41 +274,45 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             places, int(self.cv) if self._cv_is_number else self.cv, settings
         )
 
-        def chosen(readers: Sequence[Reader]) -> tuple[dict[float, Array], list[Fit], Optimum]:
+        def chosen(readers: Sequence[Reader]) -> tuple[Scores, list[Fit], Optimum]:
             reporter = Reporter(progress, verbose=self.verbose)
             of_all = shape.of(readers)
             told: dict[str, Any] = {
                 "fit_intercept": self.fit_intercept,
                 "standardize": self.standardize,
             }
-            search = Search(of_all, tol=tol, max_iter=max_iter, **told)
-            found: dict[float, Array] = {}
-            for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
-                search.fit(batch)
-                for C in batch:
-                    found[C] = search.scores(C)
-                    mean = float(found[C].mean())
-                    reporter.after_strength(len(found), len(shape.training), C, mean)
-                search.keep_only({_best(found), *list(found)[-2:]})
-            fits = search.fits(_best(found))
-            model = self._mean_of(fits, _best(found), shape.classes)
+            searches, scores = dict[float, Search](), Scores()
+            for ratio, kind in kinds.items():
+                search = Search(of_all, tol=tol, max_iter=max_iter, penalty=kind, **told)
+                searches[ratio], found = search, dict[float, Array]()
+                scores[ratio] = found
+                for batch in _search(np.unique(values), found, coarse_to_fine=_is_clip(self.Cs)):
+                    search.fit(batch)
+                    for C in batch:
+                        found[C] = search.scores(C)
+                        tried, mean = sum(map(len, scores.values())), float(found[C].mean())
+                        reporter.after_strength(tried, len(shape.training), C, mean)
+                    search.keep_only({_best(found), *list(found)[-2:]})
+            ratio, C = _best_of_all(scores)
+            fits = searches[ratio].fits(C)
+            model = self._mean_of(fits, C, ratio, shape.classes)
             if not self.refit:
                 optimum = Optimum(model.coef_, model.intercept_, 1, fits[-1].report)
-                return found, fits, optimum
-            problem = of_all.rows.problem(**told)
-            objective = problem.at(_best(found))
-            return found, fits, model._optimum(problem, objective, tol, Reporter(None), None)
+                return scores, fits, optimum
+            problem = of_all.rows.problem(**told, penalty=kinds[ratio])
+            objective = problem.at(C)
+            return scores, fits, model._optimum(problem, objective, tol, Reporter(None), None)
 
-        found, fits, optimum = places.solved(places.make(SharedFolds.readers, made), chosen)
+        scores, fits, optimum = places.solved(places.make(SharedFolds.readers, made), chosen)
         self.classes_ = shape.classes
         fold = places.own(places.make(_fold_numbers, made))
         self.n_samples_in_ = len(fold)
-        self._keep_scores(found)
+        self._keep_scores(scores)
         self.folds_ = [
             FoldFit(rows, fit.coef, fit.intercept)
             for rows, fit in zip(held_rows(fold, len(fits)), fits, strict=True)
         ]
-        model = self._mean_of(fits, self.C_, shape.classes)
+        model = self._mean_of(fits, self.C_, self.l1_ratio_, shape.classes)
         model.coef_, model.intercept_ = optimum.coef, optimum.intercept
         model.n_iter_, model.fit_report_ = optimum.iterations, optimum.report
         model.warm_start = False
@@ -301,19 +321,44 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             warn_unless_optimal(model.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
-    def _mean_of(self, fits: Sequence[Fit], C: float, classes: Array) -> SoftmaxRegression:
+    def _mean_of(
+        self, fits: Sequence[Fit], C: float, l1_ratio: float, classes: Array
+    ) -> SoftmaxRegression:
         """Return the classifier at the mean of the folds' weights, from which a fit may begin."""
-        model = self._at(C)
+        model = self._at(C, l1_ratio)
         model.classes_, model.n_features_in_ = classes, self.n_features_in_
         model.coef_ = np.mean([fit.coef for fit in fits], axis=0)
         model.intercept_ = np.mean([fit.intercept for fit in fits], axis=0)
         model.warm_start = True
         return model
 
-    def _keep_scores(self, found: dict[float, Array]) -> None:
-        self.Cs_ = np.array(sorted(found))
-        self.scores_ = np.stack([found[C] for C in self.Cs_.tolist()], axis=1)
-        self.C_ = _best(found)
+    def _keep_scores(self, scores: Scores) -> None:
+        self.l1_ratio_, self.C_ = _best_of_all(scores)
+        self.l1_ratios_ = np.array(sorted(scores))
+        self.Cs_ = np.array(sorted({C for found in scores.values() for C in found}))
+        folds = len(next(iter(scores[self.l1_ratio_].values())))
+        untried = np.full(folds, np.nan)
+        self.scores_ = np.stack(
+            [
+                np.stack([scores[ratio].get(C, untried) for C in self.Cs_.tolist()], axis=1)
+                for ratio in self.l1_ratios_.tolist()
+            ],
+            axis=1,
+        )
+        if self.l1_ratios is None:
+            self.scores_ = self.scores_[:, 0]
+
+    def _penalty_kinds(self) -> dict[float, PenaltyKind]:
+        """Return what is penalised at each share of L1, in rising order."""
+        if self.l1_ratios is None:
+            return {0.0: penalty_kind(0.0, self.group, self.penalty_weight)}
+        found = checks.real_numbers(self.l1_ratios, "l1_ratios")
+        if found.ndim != 1 or len(found) == 0:
+            raise checks.InputError.of(
+                "l1_ratios", expected="one number or more in a row", found=f"shape {found.shape}"
+            )
+        ratios = sorted({checks.fraction(each, "l1_ratios") for each in found.tolist()})
+        return {each: penalty_kind(each, self.group, self.penalty_weight) for each in ratios}
 
     def out_of_fold_log_proba(self, X: Features) -> Array:
         """Return the logarithms of what the folds say of the samples that they have not seen.
@@ -342,7 +387,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             raise checks.InputError.of("X", expected=expected, found=len(features))
         found = np.full((len(features), len(self.classes_)), np.nan)
         for fold in self.folds_:
-            model = self._at(self.C_)
+            model = self._at(self.C_, self.l1_ratio_)
             model.classes_, model.n_features_in_ = self.classes_, self.n_features_in_
             model.coef_, model.intercept_ = fold.coef, fold.intercept
             found[fold.rows] = model.predict_log_proba(features.take(fold.rows))
@@ -479,12 +524,12 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         weight = {} if sample_weight is None else {"sample_weight": sample_weight}
         return ({} if groups is None else {"groups": groups}), weight
 
-    def _at(self, C: float) -> SoftmaxRegression:
+    def _at(self, C: float, l1_ratio: float) -> SoftmaxRegression:
         """Return the plain classifier with our settings."""
         settings = self.get_params(deep=False)
-        for own in ("Cs", "cv", "scoring", "refit"):
+        for own in ("Cs", "cv", "scoring", "l1_ratios", "refit"):
             del settings[own]
-        return SoftmaxRegression(C, **settings)
+        return SoftmaxRegression(C, l1_ratio=l1_ratio, **settings)
 
     def _finish(
         self,
@@ -493,7 +538,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         sample_weight: npt.ArrayLike | None,
         fits: list[Fit],
     ) -> None:
-        model = self._mean_of(fits, self.C_, self.classes_)
+        model = self._mean_of(fits, self.C_, self.l1_ratio_, self.classes_)
         model.n_iter_, model.fit_report_ = 1, fits[-1].report
         if self.refit:
             with warnings.catch_warnings():
@@ -508,6 +553,14 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.best_estimator_ = model
         self.coef_, self.intercept_ = model.coef_, model.intercept_
         self.fit_report_, self.n_iter_ = model.fit_report_, model.n_iter_
+
+
+def search_at(model: SoftmaxRegression, cv: Splitter) -> SoftmaxRegressionCV:
+    """Return a search with nothing to choose: for what folds say at the settings of a model."""
+    settings = model.get_params(deep=False)
+    del settings["warm_start"]
+    C, l1_ratio = settings.pop("C"), settings.pop("l1_ratio")
+    return SoftmaxRegressionCV([C], l1_ratios=[l1_ratio], cv=cv, refit=False, **settings)
 
 
 class FoldFit(NamedTuple):
@@ -557,17 +610,27 @@ class _Fold:
             # With a weight of 0 for the rows held out, all folds are fitted in the same passes.
             target = target_of_all
             counted = np.bincount(train, counted, len(labels)).astype(np.float64)
-        problem = problem_of(
+        own = own_rows(
             there,
             FitTarget(classes, target, counted),
-            fit_intercept=search.fit_intercept,
-            standardize=search.standardize,
             symmetric=search.symmetric,
             memory_budget=memory_budget,
         )
         tol = checks.positive(search.tol, "tol")
         max_iter = checks.count(search.max_iter, "max_iter")
-        self.path = Path(problem, tol, max_iter)
+        # By the share of L1.
+        self.paths = {
+            ratio: Path(
+                own.problem(
+                    fit_intercept=search.fit_intercept,
+                    standardize=search.standardize,
+                    penalty=kind,
+                ),
+                tol,
+                max_iter,
+            )
+            for ratio, kind in search._penalty_kinds().items()
+        }
 
     def _warn_of_missing(
         self, learned: Array, target: Array, weight: Array | None, test: Array
@@ -605,13 +668,13 @@ class _Fold:
             WeightlessClassWarning,
         )
 
-    def fit(self, C: float) -> Fit:
+    def fit(self, C: float, l1_ratio: float) -> Fit:
         """Return the fit at ``C``, found once."""
-        return dict(self.path.fits([C]))[C]
+        return dict(self.paths[l1_ratio].fits([C]))[C]
 
-    def score(self, C: float) -> float:
+    def score(self, C: float, l1_ratio: float) -> float:
         """Return the score at ``C`` of what was not fitted."""
-        fit = self.fit(C)
+        fit = self.fit(C, l1_ratio)
         settings = self._search
         warn_unless_optimal(
             fit.report,
@@ -619,7 +682,7 @@ class _Fold:
             max_iter=settings.max_iter,
             at=f"C={C:g}, fold {self._number}: ",
         )
-        model = self._search._at(C)
+        model = self._search._at(C, l1_ratio)
         model.classes_, model.coef_ = self._search.classes_, fit.coef
         model.intercept_, model.n_features_in_ = fit.intercept, fit.coef.shape[1]
         if self._search.scoring == "neg_log_loss":
@@ -652,6 +715,12 @@ def _of_rows(values: Any, rows: Array, count: int) -> Any:
 
 def _fold_numbers(folds: SharedFolds) -> Array:
     return folds.fold.astype(np.min_scalar_type(-len(folds.training)))
+
+
+def _best_of_all(scores: Scores) -> tuple[float, float]:
+    """Return the share of L1 and the C with the best mean score; of equal ones the first share."""
+    ratio = max(sorted(scores), key=lambda each: float(scores[each][_best(scores[each])].mean()))
+    return ratio, _best(scores[ratio])
 
 
 def _best(found: dict[float, Array]) -> float:

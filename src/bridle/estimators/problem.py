@@ -141,18 +141,3 @@ def own_rows(
         beside=beside,
     )
     return OwnRows(reader, counted.classes, found.classes, layout)
-
-
-def problem_of(
-    features: Rows,
-    found: FitTarget,
-    *,
-    fit_intercept: bool,
-    standardize: bool | float,
-    symmetric: bool,
-    memory_budget: int | None,
-    penalty: PenaltyKind = PenaltyKind(),  # noqa: B008  # is immutable
-) -> Problem:
-    """State the problem of rows that all are here."""
-    own = own_rows(features, found, symmetric=symmetric, memory_budget=memory_budget)
-    return own.problem(fit_intercept=fit_intercept, standardize=standardize, penalty=penalty)

@@ -28,6 +28,7 @@ from bridle.estimators.shares import (
     whole_of,
     without_reader,
 )
+from bridle.fit.problem.penalty import PenaltyKind
 from bridle.fit.problem.targets import ClassMasses, FitTarget, among_all, warn_of_weightless
 from bridle.fit.readers import Reader
 from bridle.fit.readers.block_sizes import default_memory
@@ -314,11 +315,11 @@ class Search:
 
     def __init__(
         self, folds: SharedFolds, *, fit_intercept: bool, standardize: bool | float, tol: float,
-        max_iter: int,
+        max_iter: int, penalty: PenaltyKind,
     ) -> None:  # fmt: skip
         self._folds = folds
         self._problems = [
-            rows.problem(fit_intercept=fit_intercept, standardize=standardize)
+            rows.problem(fit_intercept=fit_intercept, standardize=standardize, penalty=penalty)
             for rows in folds.training
         ]
         self._paths = [Path(problem, tol, max_iter) for problem in self._problems]
