@@ -470,7 +470,7 @@ def test_shares_of_l1_are_chosen_by_folds() -> None:
     means = search.scores_.mean(axis=0)
     best = np.unravel_index(means.argmax(), means.shape)
     assert search.l1_ratio_ == search.l1_ratios_[best[0]]
-    assert search.C_ == Cs[best[1]]
+    assert Cs[best[1]] == search.C_
     folds = StratifiedKFold(3)
     for fold, (train, test) in enumerate(folds.split(X, y)):
         for at, ratio in enumerate(search.l1_ratios_):

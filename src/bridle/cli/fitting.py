@@ -8,18 +8,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bridle import checks, interruption
 from bridle.calibrate import METHODS
-from bridle.cli import cluster, folds, outputs, ranks, report_page, reporting
+from bridle.cli import cluster, folds, outputs, penalties, ranks, report_page, reporting
 from bridle.cli.calibrated_fit import Calibration, calibration
 from bridle.cli.doubting import doubts
 from bridle.cli.messages import about, tell_user
 from bridle.cli.options.config import save_options
 from bridle.cli.options.output import Folder, Page, Printing
+from bridle.cli.penalties import Penalty
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
 from bridle.cli.sampling import Samples, Source, samples_of
@@ -38,6 +39,7 @@ class Options:
 
     C: float | None
     sweep: Sweep | None
+    penalty: Penalty
     standardize: bool | None
     tol: float
     checkpoint: Path | None
@@ -76,10 +78,19 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
         return
     dataset, train, judged = loaded[0]
     reporting.remember_data(model, dataset)
-    figures = {
-        "model": {"C": model.C, "standardize": model.standardize, "tol": model.tol},
+    figures: dict[str, Any] = {
+        "model": {
+            "C": model.C,
+            "l1_ratio": model.l1_ratio,
+            "group": model.group,
+            "standardize": model.standardize,
+            "tol": model.tol,
+        },
         "fit": model.fit_report_.to_dict(),
     }
+    kept = penalties.kept_features(model)
+    if kept is not None:
+        figures["kept_features"] = kept
     if sweep is not None:
         figures["cross_validation"] = sweep.to_dict()
     places = _places(options, all_ranks.size, model.fit_report_.streamed_to)
@@ -146,6 +157,7 @@ def _check(options: Options, folder: Folder) -> None:
     if options.C is not None:
         checks.positive(options.C, "--C", infinite=True)
     checks.positive(options.tol, "--tol")
+    options.penalty.check(has_Cs=options.sweep is not None)
     checks.positive(options.timeout, "--timeout")
     if options.stream is not None and options.device is None:
         name = "--stream" if options.stream else "--no-stream"
@@ -189,6 +201,7 @@ def _fitted(
             own,
             share.fold,
             standardize=scale,
+            penalty=options.penalty,
             tol=options.tol,
             timeout=options.timeout,
             wanted=live,
@@ -199,7 +212,10 @@ def _fitted(
 def _at_one_strength(
     options: Options, X: Features, own: Samples, scale: bool | float, *, live: bool
 ) -> SoftmaxRegression:
-    model = SoftmaxRegression(options.C or 1.0, standardize=scale, tol=options.tol)
+    (l1_ratio,), group = options.penalty.ratios, options.penalty.group
+    model = SoftmaxRegression(
+        options.C or 1.0, l1_ratio=l1_ratio, group=group, standardize=scale, tol=options.tol
+    )
     line = live_line(options.tol, penalised=bool(np.isfinite(model.C)), wanted=live)
     with about(own.source), line as progress:
         return model.fit(
@@ -280,6 +296,7 @@ def _lines(model: SoftmaxRegression, sweep: Chosen | None) -> Iterator[str]:
     elif "texts" in model.reading_ and not model.standardize:
         yield "  features are penalised as they are (--standardize: each on its own scale)"
     yield from outputs.fit_lines(model.fit_report_)
+    yield from penalties.lines(model)
 
 
 def _tell_how_to_go_on(options: Options) -> None:

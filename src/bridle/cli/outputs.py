@@ -219,7 +219,7 @@ def _check_writable(place: str, folder: Path) -> None:
 def write_fit(folder: Path, model: Model, metrics: dict[str, Any], predictions: str) -> None:
     """Write the model, its metrics and its predictions: all of them, or nothing."""
     contents = {
-        folder / MODEL: model.to_bytes(),
+        folder / MODEL: _bytes_of(model),
         folder / METRICS: _encoded(strict_json.to_text(metrics, indent=2) + "\n"),
         folder / PREDICTIONS: _encoded(predictions),
     }
@@ -232,6 +232,14 @@ def write_fit(folder: Path, model: Model, metrics: dict[str, Any], predictions: 
             with suppress(OSError):
                 place.rmdir()
         raise
+
+
+def _bytes_of(model: Model) -> bytes:
+    """Return a model's file; of one whose penalty left few weights, with these alone."""
+    if isinstance(model, SoftmaxRegression) and model.fit_report_.kept_features is not None:
+        few = bool(3 * np.count_nonzero(model.coef_) <= model.coef_.size)
+        return model.to_bytes(sparse=few)
+    return model.to_bytes()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -124,6 +124,7 @@ def _shown(
         pictures=report_page.images(judged.features, judged.image_shape),
         judged_on=judged.role,
         fit=getattr(outputs.classifier_of(fitted.model), "fit_report_", None),
+        kept_features=fitted.figures.get("kept_features"),
         training=getattr(fitted.model, "history_", None),
         calibrator=calibration,
     )

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import PredefinedSplit
 
 from bridle import checks
 from bridle.cli.messages import about
+from bridle.cli.penalties import Penalty
 from bridle.cli.progress import is_cost, live_sweep, name_of_score
 from bridle.cli.sampling import Samples
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
@@ -62,10 +64,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The classifier at the best ``C``, and what all of them scored."""
+    """The classifier at the best ``C`` and share of L1, and what all of them scored."""
 
     model: SoftmaxRegression
-    scores: list[dict[str, float]]
+    scores: list[dict[str, float]]  # of each C; where several shares of L1 were tried, of each
     scoring: str
     folds: int
     search: SoftmaxRegressionCV
@@ -80,19 +82,26 @@ class Chosen:
         if is_cost(what):
             # Everything else that is printed is a cost in nats: so is this, not its negative.
             sign, what = -1, f"{name_of_score(what)} (-{what}"
-        ending = ")" if sign < 0 else ""
-        yield f"{'C':>10}   {what}, mean of {self.folds} folds ± deviation{ending}"
+        ending, several = (")" if sign < 0 else ""), len(self.search.l1_ratios_) > 1
+        what = f"{what}, mean of {self.folds} folds ± deviation{ending}"
+        if several:
+            yield from (what, f"{'l1 ratio':>10}{'C':>10}")
+        else:
+            yield f"{'C':>10}   {what}"
         for row in self.scores:
-            mark = "   chosen" if row["C"] == self.model.C else ""
-            yield f"{row['C']:>10.3g}   {sign * row['mean']:.6f} ± {row['deviation']:.6f}{mark}"
-        ends = self.scores[0]["C"], self.scores[-1]["C"]
-        if len(self.scores) > 1 and self.model.C in ends:
+            is_chosen = (row["l1_ratio"], row["C"]) == (self.model.l1_ratio, self.model.C)
+            mark = "   chosen" if is_chosen else ""
+            ratio = f"{row['l1_ratio']:>10.3g}" if several else ""
+            score = f"{sign * row['mean']:.6f} ± {row['deviation']:.6f}"
+            yield f"{ratio}{row['C']:>10.3g}   {score}{mark}"
+        ends = self.search.Cs_[0], self.search.Cs_[-1]
+        if len(self.search.Cs_) > 1 and self.model.C in ends:
             yield f"the best C, {self.model.C:g}, is at an end of what was tried: try beyond"
 
 
 def chosen(
     sweep: Sweep, X: Features, train: Samples, folds: Array, *, standardize: bool | float,
-    tol: float, timeout: float, wanted: bool,
+    penalty: Penalty, tol: float, timeout: float, wanted: bool,
 ) -> Chosen:  # fmt: skip
     """Fit every fold at every ``C``, and all training samples at the best.
 
@@ -103,14 +112,22 @@ def chosen(
         sweep.values(),
         cv=PredefinedSplit(folds),
         scoring=sweep.scoring,
+        l1_ratios=penalty.ratios,
+        group=penalty.group,
         standardize=standardize,
         tol=tol,
     )
     with about(train.source), live_sweep(sweep.scoring, wanted=wanted) as progress:
         search.fit(X, train.target, progress=progress, timeout=timeout)
-    means, deviations = search.scores_.mean(axis=0), search.scores_.std(axis=0)
     rows = [
-        {"C": float(C), "mean": float(mean), "deviation": float(deviation)}
-        for C, mean, deviation in zip(search.Cs_, means, deviations, strict=True)
+        {
+            "C": C,
+            "l1_ratio": ratio,
+            "mean": float(search.scores_[:, at, place].mean()),
+            "deviation": float(search.scores_[:, at, place].std()),
+        }
+        for at, ratio in enumerate(search.l1_ratios_.tolist())
+        for place, C in enumerate(search.Cs_.tolist())
+        if not np.isnan(search.scores_[:, at, place]).any()
     ]
     return Chosen(search.best_estimator_, rows, sweep.scoring, len(search.scores_), search)

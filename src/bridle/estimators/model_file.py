@@ -60,11 +60,50 @@ class Format(NamedTuple):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, TypeError, ValueError, OSError) as error:
             raise checks.InputError(f"{path}: no bridle model ({error})") from None
-        if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
+        if any(
+            tensor.dtype.kind != ("i" if name.endswith(_PLACES) else "f")
+            for name, tensor in tensors.items()
+        ):
             raise checks.InputError(f"{path}: expected real weights")
         if any(np.isnan(tensor).any() for tensor in tensors.values()):
             raise checks.InputError.of(str(path), expected="weights that are numbers", found="NaN")
         return tensors, description
+
+
+_VALUES, _PLACES = "_values", "_places"
+
+
+def without_zeros(name: str, dense: Array) -> dict[str, Array]:
+    """Return the tensors that tell of a matrix what is not 0, and where that stands.
+
+    >>> found = without_zeros("coef", np.array([[0.0, 2.0], [0.0, 0.0]]))
+    >>> found["coef_values"], found["coef_places"]
+    (array([2.]), array([1]))
+    """
+    flat = np.ascontiguousarray(dense).reshape(-1)
+    places = np.flatnonzero(flat)
+    return {name + _VALUES: flat[places], name + _PLACES: places.astype(np.int64)}
+
+
+def with_zeros(name: str, tensors: dict[str, Array], shape: Sequence[int]) -> Array:
+    """Return the matrix of a shape that `without_zeros` told of.
+
+    Raises
+    ------
+    ValueError
+        Places outside the shape, twice, or others than there are values.
+    """
+    values, places = tensors[name + _VALUES], tensors[name + _PLACES]
+    rows, columns = (int(each) for each in shape)
+    if rows < 0 or columns < 0 or values.shape != places.shape or values.ndim != 1:
+        raise ValueError(f"expected {name} as values and their places")
+    if len(places) and (
+        places[0] < 0 or places[-1] >= rows * columns or (np.diff(places) <= 0).any()
+    ):
+        raise ValueError(f"expected rising places in {name}")
+    dense = np.zeros(rows * columns)
+    dense[places] = values
+    return dense.reshape(rows, columns)
 
 
 SOFTMAX_REGRESSION = Format("bridle.SoftmaxRegression", 1)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from bridle import checks
+from bridle import checks, files
 from bridle.estimators import cluster, model_file
 from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.checkpoint import Checkpoint
@@ -334,6 +334,28 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         fitted = problem.layout.fitted(weight, intercept)
         return Optimum(*fitted, max(1, solution.iterations), report)
 
+    def save(self, path: str | os.PathLike[str], *, sparse: bool = False) -> None:
+        """Write the fitted model as safetensors with JSON metadata; see `load`.
+
+        With ``sparse`` only weights other than 0 are written: what an L1 penalty leaves. The model
+        that is read is the same.
+
+        Raises
+        ------
+        InputError
+            Classes that are not plain scalars.
+        """
+        files.write_whole(path, self.to_bytes(sparse=checks.flag(sparse, "sparse")))
+
+    def to_bytes(self, *, sparse: bool = False) -> bytes:
+        """Return the fitted model as the bytes of its file; see `save`."""
+        description, tensors = self.to_contents()
+        if sparse:
+            coef = tensors.pop("coef")
+            description = {**description, "coef_shape": list(coef.shape)}
+            tensors = {**tensors, **model_file.without_zeros("coef", coef)}
+        return self._format.to_bytes(description, tensors)
+
     def _contents(self) -> tuple[Description, Tensors]:
         description = {"iterations": self.n_iter_, "fit_report": self.fit_report_.to_dict()}
         return description, {
@@ -342,7 +364,11 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         }
 
     def _restore(self, description: Description, tensors: Tensors) -> None:
-        self.coef_, self.intercept_ = tensors["coef"], tensors["intercept"]
+        if "coef_shape" in description:
+            self.coef_ = model_file.with_zeros("coef", tensors, description["coef_shape"])
+        else:
+            self.coef_ = tensors["coef"]
+        self.intercept_ = tensors["intercept"]
         self.n_features_in_ = self.coef_.shape[-1]
         self.n_iter_ = int(description["iterations"])
         self.fit_report_ = FitReport.from_dict(description["fit_report"])

@@ -65,6 +65,8 @@ def page(*given: Any, **told: Any) -> str:
         Which samples these are.
     fit : FitReport, optional
         The proof of the model's optimum, and how it was reached.
+    kept_features : sequence of str, optional
+        What the features are called that have weights, where a penalty has left others out.
     training : sequence of `bridle.progress.Epoch`, optional
         A network's history.
     label_errors : LabelErrors, optional

@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 
 WORST_CLASSES, MOST_CLASSES = 12, 60
 MOST_CONFUSIONS, MOST_SAMPLES, MOST_LABEL_ERRORS = 20, 50, 20
+MOST_FEATURES = 200
 _LONGEST = 56  # bytes
 _NATS_PER_BIT = math.log(2)
 
@@ -38,6 +39,11 @@ def name(label: object, longest: int = _LONGEST) -> str:
         return joined
     room = longest - len("…".encode())
     return f"{joined[: sum(end <= room for end in sizes)]}…"
+
+
+def features(kept: Sequence[str]) -> dict[str, Any]:
+    """Return what the features are called that a model has kept, in their order."""
+    return {"total": len(kept), "shown": [name(each) for each in kept[:MOST_FEATURES]]}
 
 
 def classes(evaluation: Evaluation) -> dict[str, Any]:

@@ -23,6 +23,7 @@ EXAMPLES = (
     "bridle fit reviews.csv --report report.html",
     "bridle fit reviews.csv --calibrate temperature --out reviews-model",
     "bridle fit embeddings.npz --Cs clip --cv 5",
+    "bridle fit genes.csv --l1-ratio 1 --group features --C 0.1",
     "torchrun --nproc-per-node 4 -m bridle fit shards/ --out model",
 )
 DEFAULT_FOLDS, DEFAULT_SCORING = 5, "neg_log_loss"
@@ -70,6 +71,26 @@ def fit(
         typer.Option(
             help=f"With --Cs: the score that chooses, {DEFAULT_SCORING} if not given, accuracy or "
             "another of scikit-learn's.",
+            metavar="NAME",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    l1_ratio: Annotated[
+        str | None,
+        typer.Option(
+            help="The share of L1 in the penalty, above 0 to 1: weights that the data do not need "
+            "are then exactly 0. With --Cs several, with commas between, to choose from.",
+            metavar="RATIO",
+            show_default=False,
+            rich_help_panel=CLASSIFIER,
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="With --l1-ratio: features, whose weights are then 0 for all classes or for none.",
+            autocompletion=one_of("features"),
             metavar="NAME",
             show_default=False,
             rich_help_panel=CLASSIFIER,
@@ -172,6 +193,7 @@ def fit(
             "--cv: expected with --Cs, --calibrate or --label-errors, found it alone"
         )
     from bridle.cli import fitting
+    from bridle.cli.penalties import Penalty
     from bridle.cli.sweeping import Sweep
 
     folds = DEFAULT_FOLDS if cv is None else cv
@@ -181,6 +203,7 @@ def fit(
     options = fitting.Options(
         C,
         sweep,
+        Penalty(l1_ratio, group),
         standardize,
         tol,
         checkpoint,
