@@ -55,6 +55,16 @@ RUN = {
     "test_large_sparse_matrix",
     "test_single_feature_newton_cg",
 }
+# Of L1 and elastic-net penalties, where ours stands in for "saga"; "liblinear" remains theirs.
+PENALTIES = {
+    "test_logreg_l1",
+    "test_elastic_net_coeffs",
+    "test_elastic_net_l1_l2_equivalence",
+    "test_elastic_net_vs_l1_l2",
+    "test_LogisticRegression_elastic_net_objective",
+    "test_elastic_net_versus_sgd",
+}
+RUN |= PENALTIES
 # In these, only "lbfgs" is ours: what it is compared with stays scikit-learn's.
 COMPARES_SOLVERS = {
     "test_logistic_regression_solvers",
@@ -62,14 +72,14 @@ COMPARES_SOLVERS = {
     "test_logistic_regression_solvers_multiclass_unpenalized",
 }
 
-OTHER_PENALTY = "an L1 or elastic-net penalty"
+OTHER_PENALTY = "how their options of penalties go together"
 CROSS_VALIDATION = "LogisticRegressionCV"
 INTERNALS = "a private function of theirs"
 LIBLINEAR = "liblinear's own behaviour"
 LEFT_OUT = {
     "test_check_solver_option": "options that ours has not: solver, dual",
     "test_elasticnet_l1_ratio_err_helpful": OTHER_PENALTY,
-    "test_sparsify": "sparsify: an L2 penalty makes no weight 0",
+    "test_sparsify": "sparsify: ours saves few weights, and answers from an array",
     "test_inconsistent_input": "their wording; ours names both counts",
     "test_nan": "their wording; ours names the row",
     "test_consistency_path": INTERNALS,
@@ -86,7 +96,6 @@ LEFT_OUT = {
     "test_sample_and_class_weight_equivalence_liblinear": LIBLINEAR,
     "test_liblinear_decision_function_zero": LIBLINEAR,
     "test_logreg_intercept_scaling_zero": "intercept_scaling, which is liblinear's",
-    "test_logreg_l1": OTHER_PENALTY,
     "test_logistic_regression_cv_refit": CROSS_VALIDATION,
     "test_logreg_predict_proba_multinomial": "_predict_proba_lr, a private method of theirs",
     "test_max_iter": "their wording, and n_iter_ as an array",
@@ -95,16 +104,11 @@ LEFT_OUT = {
     "test_saga_vs_liblinear": LIBLINEAR,
     "test_dtype_match": "float32 weights for float32 features: ours are float64, as the proof is",
     "test_warm_start_converge_LR": "of sag: their default tolerance, which ours has not",
-    "test_elastic_net_coeffs": OTHER_PENALTY,
-    "test_elastic_net_l1_l2_equivalence": OTHER_PENALTY,
-    "test_elastic_net_vs_l1_l2": OTHER_PENALTY,
-    "test_LogisticRegression_elastic_net_objective": OTHER_PENALTY,
     "test_LogisticRegressionCV_GridSearchCV_elastic_net": OTHER_PENALTY,
     "test_LogisticRegressionCV_no_refit": CROSS_VALIDATION,
     "test_LogisticRegressionCV_elasticnet_attribute_shapes": OTHER_PENALTY,
     "test_LogisticRegressionCV_on_folds": CROSS_VALIDATION,
     "test_l1_ratio_non_elasticnet": OTHER_PENALTY,
-    "test_elastic_net_versus_sgd": OTHER_PENALTY,
     "test_logistic_regression_path_coefs_multinomial": INTERNALS,
     "test_logistic_regression_path_init_coefs": INTERNALS,
     "test_penalty_none": "penalty=None, which they give up for C=inf",
@@ -140,6 +144,8 @@ class Ours(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bas
         self,
         *,
         C: float = 1.0,
+        penalty: str = "elasticnet",
+        l1_ratio: float = 0.0,
         tol: float = 1e-4,
         fit_intercept: bool = True,
         class_weight: Any = None,
@@ -148,6 +154,8 @@ class Ours(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bas
         warm_start: bool = False,
     ) -> None:
         self.C = C
+        self.penalty = penalty
+        self.l1_ratio = l1_ratio
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
@@ -160,6 +168,7 @@ class Ours(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bas
             self._model = SoftmaxRegression()
         self._model.set_params(
             C=self.C,
+            l1_ratio=1.0 if self.penalty == "l1" else float(self.l1_ratio),
             # Theirs bounds the gradient. Weights that agree to 1e-5 want an objective to 1e-10.
             tol=1e-12,
             fit_intercept=self.fit_intercept,
@@ -217,7 +226,8 @@ def test_scikit_learn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
 
     def replacement(solver: str = "lbfgs", **options: Any) -> Any:
-        if name in COMPARES_SOLVERS and solver != "lbfgs":
+        ours = "saga" if name in PENALTIES else "lbfgs"
+        if name in COMPARES_SOLVERS | PENALTIES and solver != ours:
             return LogisticRegression(solver=solver, **options)
         built.append(Ours(**options))
         return built[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, sparse, special
 from sklearn.model_selection import StratifiedKFold
+from sklearn.utils.estimator_checks import check_estimator
 
 from asking import evaluated, stated
 from bridle import SoftmaxRegression, SoftmaxRegressionCV
 from bridle.checks import InputError
+from bridle.estimators.model_file import with_zeros
 from bridle.estimators.path import softmax_regression_path
 from bridle.fit.problem.penalty import Penalty
 from bridle.fit.problem.penalty_gap import dual_point, proven_zero
@@ -490,3 +493,72 @@ def test_shares_of_l1_that_cannot_be_meant_are_refused(ratios: Any) -> None:
     X, y = data(19, 30, 4, 3)
     with pytest.raises(InputError, match="l1_ratios"):
         SoftmaxRegressionCV([1.0], l1_ratios=ratios, cv=2).fit(X, y)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+def test_scikit_learns_classifier_has_the_same_optimum(
+    classes: int, symmetric: bool, l1_ratio: float
+) -> None:
+    X, y = data(20, 120, 6, classes)
+    told: Any = {"l1_ratio": l1_ratio, "symmetric": symmetric, "standardize": 3.0, "tol": 1e-11}
+    ours = SoftmaxRegression(0.5, **told).fit(X, y)
+    theirs = ours.to_sklearn()
+    np.testing.assert_allclose(theirs.predict_proba(X), ours.predict_proba(X), atol=1e-12)
+    # Its parameters tell the same problem: a fit of its own ends there.
+    weights = theirs.coef_.copy()
+    theirs.set_params(tol=1e-10, max_iter=20_000, warm_start=False).fit(X, y)
+    np.testing.assert_allclose(theirs.coef_, weights, atol=1e-5)
+
+
+def test_penalties_that_scikit_learn_has_not_are_said() -> None:
+    X, y = data(21, 60, 4, 3)
+    for told in ({"group": "features"}, {"penalty_weight": [1, 1, 1, 2.0]}):
+        model = SoftmaxRegression(0.5, l1_ratio=0.5, **told).fit(X, y)
+        with pytest.warns(UserWarning, match=next(iter(told))):
+            theirs = model.to_sklearn()
+        np.testing.assert_array_equal(theirs.coef_, model.coef_)
+
+
+def test_files_of_few_weights(tmp_path: Path) -> None:
+    X, y = data(22, 150, 200, 4)
+    model = SoftmaxRegression(0.05, l1_ratio=1.0).fit(X, y)
+    whole, few = tmp_path / "whole.safetensors", tmp_path / "few.safetensors"
+    model.save(whole)
+    model.save(few, sparse=True)
+    assert few.stat().st_size < whole.stat().st_size - 4 * 200 * 8 / 2
+    loaded = SoftmaxRegression.load(few)
+    np.testing.assert_array_equal(loaded.coef_, model.coef_)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("shape", "places"),
+    [([2, 3], [0, 6]), ([2, 3], [3, 1]), ([2, 3], [-1, 1]), ([2, 3], [1]), ([-2, -3], [0, 1])],
+)
+def test_places_that_do_not_fit_are_refused(shape: list[int], places: list[int]) -> None:
+    tensors = {"coef_values": np.ones(2), "coef_places": np.array(places)}
+    with pytest.raises(ValueError, match="coef"):
+        with_zeros("coef", tensors, shape)
+
+
+def test_stability_is_the_share_of_folds_that_keep_a_feature() -> None:
+    X, y = data(23, 120, 15, 3)
+    search = SoftmaxRegressionCV([0.15], l1_ratios=[1.0], cv=4).fit(X, y)
+    kept = np.stack([fold.coef.any(axis=0) for fold in search.folds_])
+    np.testing.assert_array_equal(search.stability_, kept.mean(axis=0))
+    assert 0 < search.stability_.mean() < 1
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        SoftmaxRegression(l1_ratio=0.5),
+        SoftmaxRegression(l1_ratio=1.0, group="features"),
+        SoftmaxRegressionCV([0.1, 1.0], l1_ratios=[0.5, 1.0], cv=2),
+    ],
+    ids=str,
+)
+def test_scikit_learns_checks(model: Any) -> None:
+    check_estimator(model, on_skip=None)

@@ -17,6 +17,7 @@ from asking import stated
 from bridle.fit import arrays
 from bridle.fit.precision import Precision
 from bridle.fit.problem.objective import build_objective
+from bridle.fit.problem.penalty import Penalty
 from bridle.fit.readers import Reader, reader_of
 from bridle.fit.requests import (
     ClassCurvature,
@@ -102,6 +103,26 @@ def test_rows_in_three_places_have_the_same_optimum(
     assert found.proven
     assert found.stopped == expected.stopped == "gap"
     assert found.point.value == pytest.approx(expected.point.value, rel=3e-9)
+
+
+@pytest.mark.parametrize("by_feature", [False, True])
+@pytest.mark.parametrize("thin", [False, True])
+def test_weights_are_0_alike_for_rows_in_three_places(thin: bool, by_feature: bool) -> None:
+    X, y, weight = problem(3, 300, 30, 4, thin=thin)
+    stated_here, reader = stated(X, y, 4, sample_weight=weight)
+    thirds = InThirds(X, y, weight, 4)
+    stated_there = build_objective(thirds, 4, C=1.0, fit_intercept=True, standardize=False)
+    penalty = Penalty(0.06, 0.005, by_feature, np.ones(30))
+    found = []
+    for objective, own in ((stated_here, reader), (stated_there, thirds)):
+        sparse_objective = replace(objective, alpha=0.0, penalty=penalty)
+        start = np.zeros(objective.shape)
+        found.append(solve(Task(sparse_objective, own, start), tol=1e-10, max_iter=200))
+    assert [each.stopped for each in found] == ["gap", "gap"]
+    assert found[1].point.value == pytest.approx(found[0].point.value, rel=3e-10)
+    here, there = (each.point.parameters[:-1] for each in found)
+    np.testing.assert_array_equal(here == 0, there == 0)
+    assert (here == 0).any()
 
 
 def requests(objective: Any, rows: Any) -> list[Any]:

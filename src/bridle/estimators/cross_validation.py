@@ -103,6 +103,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     folds_ : list of FoldFit
         Which rows each fold held out, and the weights of the others at `C_`: see
         `out_of_fold_log_proba`.
+    stability_ : ndarray (D,)
+        The share of the folds whose weights of a feature, at `C_`, are not all 0.
     classes_, coef_, intercept_, n_features_in_, feature_names_in_
         As in `SoftmaxRegression`.
 
@@ -321,6 +323,11 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             warn_unless_optimal(model.fit_report_, tol=tol, max_iter=self.max_iter)
         return self
 
+    @property
+    def stability_(self) -> Array:
+        """The share of the folds that have kept each feature."""
+        return np.asarray(np.mean([fold.coef.any(axis=0) for fold in self.folds_], axis=0))
+
     def _mean_of(
         self, fits: Sequence[Fit], C: float, l1_ratio: float, classes: Array
     ) -> SoftmaxRegression:
@@ -458,13 +465,12 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         Warns
         -----
         UserWarning
-            ``standardize=True``, whose penalty no ``C`` of scikit-learn's stands for. The answers
-            are the same.
+            As `SoftmaxRegression.to_sklearn`.
         """
         from bridle.estimators.to_scikit_learn import logistic_regression
 
         check_is_fitted(self)
-        return logistic_regression(self, self.C_, self.n_iter_)
+        return logistic_regression(self, self.C_, self.l1_ratio_, self.n_iter_)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model; `SoftmaxRegression.load` reads it.

@@ -265,7 +265,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
 
         Its parameters tell the problem that was solved: ``C`` is that of scikit-learn's objective,
         twice ours for two `symmetric` classes and divided by the square of a number as
-        `standardize`; ``C=numpy.inf`` is ``penalty=None`` before scikit-learn 1.8. Its ``tol``
+        `standardize`, and with L1 ``l1_ratio`` is what that makes of it; ``C=numpy.inf`` is
+        ``penalty=None`` before scikit-learn 1.8. Its ``tol``
         bounds a gradient, ours a proven gap: it keeps scikit-learn's default.
 
         Returns
@@ -282,8 +283,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         Warns
         -----
         UserWarning
-            ``standardize=True``, whose penalty no ``C`` of scikit-learn's stands for. The answers
-            are the same.
+            ``standardize=True``, `group` or `penalty_weight`, whose penalty no parameter of
+            scikit-learn's stands for. The answers are the same.
 
         Examples
         --------
@@ -300,7 +301,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         from bridle.estimators.to_scikit_learn import logistic_regression
 
         check_is_fitted(self)
-        return logistic_regression(self, checks.positive(self.C, "C", infinite=True), self.n_iter_)
+        C = checks.positive(self.C, "C", infinite=True)
+        return logistic_regression(self, C, self.l1_ratio, self.n_iter_)
 
     def _optimum(
         self, problem: Problem, objective: Objective, tol: float, reporter: Reporter,

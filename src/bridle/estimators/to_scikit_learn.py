@@ -16,22 +16,26 @@ from bridle.estimators.softmax_classifier import SoftmaxClassifier
 Array = npt.NDArray[Any]
 
 
-def logistic_regression(model: SoftmaxClassifier, C: float, n_iter: int) -> Any:
+def logistic_regression(model: SoftmaxClassifier, C: float, l1_ratio: float, n_iter: int) -> Any:
     """Return a classifier with linear scores as a fitted `LogisticRegression`.
 
     Parameters
     ----------
     model : SoftmaxRegression or SoftmaxRegressionCV
         Fitted, as its own `to_sklearn` has looked.
-    C : float
-        The strength that its weights are the optimum for.
+    C, l1_ratio : float
+        The strength that its weights are the optimum for, and the share of L1 in it.
     n_iter : int
         The steps that found them.
     """
     settings = model.get_params(deep=False)
-    # Two vectors (−w, w) / 2 have half the squares of their difference, which is penalised there.
+    _warn_of_own_penalties(settings)
+    # Two vectors (−w, w) / 2 have half the squares of their difference, which is penalised there,
+    # and as large sizes.
     difference = 2.0 if len(model.coef_) == len(model.classes_) == 2 else 1.0
-    told = _penalty(C * difference / _common_scale(settings["standardize"]) ** 2)
+    scale = _common_scale(settings["standardize"])
+    l1, l2 = l1_ratio * scale, (1 - l1_ratio) * scale**2 / difference
+    told = _penalty(C / (l1 + l2), l1 / (l1 + l2))
     for name in ("fit_intercept", "class_weight", "max_iter", "verbose"):
         told[name] = settings[name]
     theirs = LogisticRegression(**told, warm_start=settings.get("warm_start", False))
@@ -57,12 +61,25 @@ def _common_scale(standardize: bool | float) -> float:
     return 1.0 if isinstance(found, bool) else float(found)
 
 
-def _penalty(C: float) -> dict[str, Any]:
-    """Return the parameters that say ``C``; "no penalty" is said differently by the versions."""
-    if math.isfinite(C):
+def _warn_of_own_penalties(settings: dict[str, Any]) -> None:
+    """Say of what there is no parameter."""
+    for name in ("group", "penalty_weight"):
+        if settings[name] is not None:
+            checks.warn(
+                f"{name}: scikit-learn's penalty knows none. The weights, and so all answers, are "
+                "the same, but a fit by scikit-learn would find others"
+            )
+
+
+def _penalty(C: float, l1_ratio: float) -> dict[str, Any]:
+    """Return the parameters that say ``C`` and the share of L1, as the version does."""
+    old = inspect.signature(LogisticRegression).parameters["penalty"].default == "l2"
+    if not math.isfinite(C):
+        return {"penalty": None} if old else {"C": np.inf}
+    if l1_ratio == 0:
         return {"C": C}
-    default = inspect.signature(LogisticRegression).parameters["penalty"].default
-    return {"penalty": None} if default == "l2" else {"C": np.inf}
+    told = {"C": C, "l1_ratio": l1_ratio, "solver": "saga"}
+    return {**told, "penalty": "elasticnet"} if old else told
 
 
 def _weights(model: SoftmaxClassifier) -> tuple[Array, Array]:
