@@ -28,7 +28,7 @@ from bridle.cli.options.answers import AnswerOptions
 from bridle.cli.options.config import save_options
 from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
-from bridle.cli.sharing import rows_in
+from bridle.cli.sharing import rows_in, scratch
 from bridle.cli.slicing import slices_in_data, slices_of
 from bridle.data import Dataset, Reading, columns, files, targets
 from bridle.data.choice import is_id
@@ -221,6 +221,7 @@ def _of_model(
             arrays=arrays,
             reading=reading,
             keep_texts=keep_texts,
+            scratch=scratch(all_ranks.size),
             **known,
         )
         tell(dataset)

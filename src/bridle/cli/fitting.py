@@ -23,7 +23,7 @@ from bridle.cli.options.output import Folder, Page, Printing
 from bridle.cli.progress import live_line
 from bridle.cli.reporting import Fitted
 from bridle.cli.sampling import Samples, Source, samples_of
-from bridle.cli.sharing import Share, are_looked_through_in_parts, shares, without_rows
+from bridle.cli.sharing import Share, are_looked_through_in_parts, scratch, shares, without_rows
 from bridle.cli.splitting import fold_of_rows
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
@@ -122,11 +122,13 @@ def _loaded_shares(
     source: Source, options: Options, parts: int, keep_texts: bool, loaded: list[Loaded]
 ) -> Iterator[Share]:
     """Load the data, and yield what each of so many processes fits."""
-    dataset = source.load(keep_texts=keep_texts)
+    kept = scratch(parts, elsewhere=options.dask is not None)
+    dataset = source.load(keep_texts=keep_texts, scratch=kept)
     interruption.raise_again()
-    goes_elsewhere = parts > 1 or options.dask is not None
-    in_parts = goes_elsewhere and are_looked_through_in_parts(dataset)
-    train, judged = samples_of(source, dataset, keep_texts=keep_texts, are_checked=in_parts)
+    in_parts = kept is not None and are_looked_through_in_parts(dataset)
+    train, judged = samples_of(
+        source, dataset, keep_texts=keep_texts, are_checked=in_parts, scratch=kept
+    )
     for option in _in_need_of_folds(options):
         folds.check(option, train)
     fold = None

@@ -1,0 +1,268 @@
+"""Features that are parsed or unpacked may lie in a temporary file: they are the same there."""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import os
+import pickle
+import struct
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from bridle import InputError
+from bridle.data import Dataset, Scratch, load, scratch
+from bridle.mapped import MappedArray, mapped_file
+
+RANDOM = np.random.default_rng(0)
+LABELS = RANDOM.integers(3, size=90)
+FEATURES = (RANDOM.normal(size=(90, 5)) + np.eye(3, 5)[LABELS]).round(4)
+THIRDS = (slice(0, 20), slice(20, 65), slice(65, 90))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of temporary files, with nothing in it."""
+    found = tmp_path / "temporary"
+    found.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(found))
+    return found
+
+
+def is_kept(features: Any) -> bool:
+    """Tell whether all arrays of features lie in the temporary file."""
+    parts = features._parts
+    arrays = [
+        array
+        for part in parts
+        for array in ((part.data, part.indices, part.indptr) if sparse.issparse(part) else (part,))
+    ]
+    files = [mapped_file(array) for array in arrays]
+    return all(file is not None and file[2] is None for file in files)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        FEATURES,
+        FEATURES.astype(">f4"),
+        FEATURES.T[::-2],
+        np.asfortranarray(FEATURES.astype(np.float16)),
+        LABELS > 1,
+        np.array(["a", "", "longer"]),
+        np.array(3.5),
+        np.zeros((0, 4), np.float32),
+    ],
+)
+def test_an_array_is_the_same_there(array: Any, folder: Path) -> None:
+    kept = Scratch().kept(array)
+    assert kept.dtype == array.dtype
+    np.testing.assert_array_equal(kept, array)
+    if array.size:
+        assert not kept.flags.writeable
+        assert mapped_file(kept) is not None
+        assert MappedArray.of(kept) is None, "nobody else can open it"
+    assert not list(folder.iterdir()), "it has no name, so that nothing is left behind"
+
+
+def test_many_arrays_share_a_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "_MAPPED_BYTES", 20_000)
+    monkeypatch.setattr(scratch, "_WRITTEN_BYTES", 1000)
+    place, arrays = Scratch(), [RANDOM.normal(size=size) for size in (3, 900, 4000, 1, 2000, 7)]
+    kept = [place.kept(array) for array in arrays]
+    for one, other in zip(kept, arrays, strict=True):
+        np.testing.assert_array_equal(one, other)
+    mappings = {id(found[0]) for each in kept if (found := mapped_file(each)) is not None}
+    assert len(mappings) == 3
+    del place
+    gc.collect()
+    np.testing.assert_array_equal(kept[2], arrays[2])
+
+
+def test_what_is_cut_short_by_an_error_is_written_over() -> None:
+    place = Scratch()
+    first = place.kept(np.arange(5))
+
+    def broken() -> Any:
+        yield np.arange(3)
+        raise InputError("no more")
+
+    with pytest.raises(InputError, match="no more"):
+        place.written(broken())
+    second = place.kept(np.arange(100, 110))
+    assert first.tolist() == [0, 1, 2, 3, 4]
+    assert second.tolist() == list(range(100, 110))
+
+
+def test_no_room_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.path.exists("/dev/full"):
+        full = open("/dev/full", "w+b", buffering=0)  # noqa: SIM115 - the scratch closes it
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full)
+        with pytest.raises(InputError, match=r"temporary: what was read .*No space left on device"):
+            Scratch().kept(np.arange(5000))
+        monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "absent"))
+    with pytest.raises(InputError, match=r"absent: .*No such file .*TMPDIR names another folder"):
+        Scratch().kept(np.arange(5))
+
+
+def packed(path: Path, rows: slice) -> None:
+    np.savez_compressed(path, X=FEATURES[rows].astype(np.float32), y=LABELS[rows])
+
+
+def fortran(path: Path, rows: slice) -> None:
+    np.savez_compressed(path, X=np.asfortranarray(FEATURES[rows]), y=LABELS[rows])
+
+
+def bfloat16(path: Path, rows: slice) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    X = torch.from_numpy(FEATURES[rows]).to(torch.bfloat16)
+    save_file({"X": X, "y": torch.from_numpy(LABELS[rows])}, path)
+
+
+def svmlight(path: Path, rows: slice, first: int = 1) -> None:
+    pairs = zip(LABELS[rows], FEATURES[rows], strict=True)
+    lines = [
+        f"{label} " + " ".join(f"{at}:{each}" for at, each in enumerate(row, first) if each > 0)
+        for label, row in pairs
+    ]
+    path.write_text("\n".join(lines))
+
+
+def svmlight_from_0(path: Path, rows: slice) -> None:
+    svmlight(path, rows, first=0)
+
+
+def thin(path: Path, rows: slice) -> None:
+    sparse.save_npz(path, sparse.csc_array(np.maximum(FEATURES[rows], 0)))
+
+
+SHARDS: list[tuple[Callable[[Path, slice], None], str]] = [
+    (packed, ".npz"),
+    (fortran, ".npz"),
+    (bfloat16, ".safetensors"),
+    (svmlight, ".svmlight"),
+    (svmlight_from_0, ".svmlight"),
+    (thin, ".npz"),
+]
+
+
+def write_shards(folder: Path, write: Callable[[Path, slice], None], ending: str) -> None:
+    folder.mkdir()
+    for place, rows in enumerate(THIRDS):
+        write(folder / f"part-{place}{ending}", rows)
+
+
+def assert_same(found: Dataset, expected: Dataset) -> None:
+    for name in ("feature_names", "ids", "notes", "pixels", "image_shape", "texts", "reading"):
+        assert getattr(found, name) == getattr(expected, name), name
+    for name in ("target_name", "named", "taken", "shards", "files", "source"):
+        assert getattr(found, name) == getattr(expected, name), name
+    one, other = found.features, expected.features
+    assert (one.shape, one.dtype, one.is_sparse) == (other.shape, other.dtype, other.is_sparse)
+    assert [part.dtype for part in one._parts] == [part.dtype for part in other._parts]
+    # Of an array that lies below others, as of these others.
+    chosen = np.arange(len(one))[::-3]
+    for left, right in (
+        (one, other),
+        (one.take(chosen), other.take(chosen)),
+        (pickle.loads(pickle.dumps(one.take(chosen))), other.take(chosen)),
+    ):
+        found_rows, rows = left.to_array(), right.to_array()
+        if one.is_sparse:
+            found_rows, rows = found_rows.toarray(), rows.toarray()
+        np.testing.assert_array_equal(found_rows, rows)
+    if expected.target is None:
+        assert found.target is None
+    else:
+        assert found.target is not None
+        assert found.target.dtype == expected.target.dtype
+        np.testing.assert_array_equal(found.target, expected.target)
+
+
+@pytest.mark.parametrize(("write", "ending"), SHARDS)
+def test_shards_are_the_same_there(
+    write: Callable[[Path, slice], None], ending: str, tmp_path: Path, folder: Path
+) -> None:
+    if ending == ".safetensors":
+        pytest.importorskip("torch", reason="PyTorch is not installed")
+    write_shards(tmp_path / "shards", write, ending)
+    labels = None
+    if write is thin:
+        np.save(tmp_path / "labels.npy", LABELS)
+        labels = str(tmp_path / "labels.npy")
+    source = str(tmp_path / "shards")
+    found = load(source, labels=labels, scratch=Scratch())
+    assert is_kept(found.features)
+    assert_same(found, load(source, labels=labels))
+    assert not list(folder.iterdir())
+
+
+def test_packed_idx_and_images_are_the_same_there(tmp_path: Path, folder: Path) -> None:
+    pixels = RANDOM.integers(256, size=(30, 4, 6), dtype=np.uint8)
+    labels = (np.arange(30) % 3).astype(np.uint8)
+    (tmp_path / "idx").mkdir()
+    for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+        header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        path = tmp_path / "idx" / f"train-{name}-ubyte.gz"
+        path.write_bytes(gzip.compress(header + array.tobytes()))
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for row, (each, label) in enumerate(zip(pixels, labels, strict=True)):
+        (tmp_path / "images" / f"class {label}").mkdir(parents=True, exist_ok=True)
+        image.fromarray(each).save(tmp_path / "images" / f"class {label}" / f"{row:02}.png")
+    for name in ("idx", "images"):
+        found = load(tmp_path / name, scratch=Scratch())
+        assert is_kept(found.features)
+        assert_same(found, load(tmp_path / name))
+    (tmp_path / "images" / "class 1" / "01.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    with pytest.raises(InputError, match=r"01.png: cannot be read as an image"):
+        load(tmp_path / "images", scratch=Scratch())
+    assert not list(folder.iterdir())
+
+
+def test_what_is_wrong_is_the_same_error_there(tmp_path: Path, folder: Path) -> None:
+    write_shards(tmp_path / "packed", packed, ".npz")
+    content = (tmp_path / "packed" / "part-1.npz").read_bytes()
+    middle = len(content) // 3
+    (tmp_path / "packed" / "part-1.npz").write_bytes(
+        content[:middle] + b"\0\1\2" + content[middle + 3 :]
+    )
+    write_shards(tmp_path / "lines", svmlight, ".svmlight")
+    with (tmp_path / "lines" / "part-2.svmlight").open("a") as stream:
+        stream.write("\n1 2:x")
+    for name in ("packed", "lines"):
+        said = []
+        for place in (None, Scratch()):
+            with pytest.raises(InputError) as raised:
+                load(tmp_path / name, scratch=place)
+            said.append(str(raised.value))
+        assert said[0] == said[1]
+        assert "part-" in said[0]
+    assert not list(folder.iterdir())
+
+
+def test_one_file_at_most_is_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    for place in range(6):
+        X = np.zeros((20_000, 32), np.float32)  # 2.56 MB
+        X[:, 0] = np.arange(len(X)) % 7
+        np.savez_compressed(tmp_path / "shards" / f"{place}.npz", X=X, y=np.arange(len(X)) % 2)
+    kept, peaks = Scratch(), []
+    for place in (None, kept):
+        tracemalloc.start()
+        found = load(tmp_path / "shards", scratch=place)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    everything = found.features.nbytes
+    assert peaks[0] > everything
+    # The labels are held; of features a piece that is unpacked.
+    assert peaks[1] < everything / 3
