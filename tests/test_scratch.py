@@ -252,10 +252,10 @@ def test_what_is_wrong_is_the_same_error_there(tmp_path: Path, folder: Path) -> 
 
 def test_one_file_at_most_is_in_memory(tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
-    for place in range(6):
+    for number in range(6):
         X = np.zeros((20_000, 32), np.float32)  # 2.56 MB
         X[:, 0] = np.arange(len(X)) % 7
-        np.savez_compressed(tmp_path / "shards" / f"{place}.npz", X=X, y=np.arange(len(X)) % 2)
+        np.savez_compressed(tmp_path / "shards" / f"{number}.npz", X=X, y=np.arange(len(X)) % 2)
     kept, peaks = Scratch(), []
     for place in (None, kept):
         tracemalloc.start()
