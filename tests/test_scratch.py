@@ -18,7 +18,7 @@ import pytest
 from scipy import sparse
 
 from bridle import InputError
-from bridle.data import Dataset, Scratch, load, scratch
+from bridle.data import Dataset, Reading, Scratch, columns, encoding, load, scratch
 from bridle.mapped import MappedArray, mapped_file
 
 RANDOM = np.random.default_rng(0)
@@ -226,6 +226,109 @@ def test_packed_idx_and_images_are_the_same_there(tmp_path: Path, folder: Path) 
     (tmp_path / "images" / "class 1" / "01.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(InputError, match=r"01.png: cannot be read as an image"):
         load(tmp_path / "images", scratch=Scratch())
+    assert not list(folder.iterdir())
+
+
+def parquet(path: Path, rows: slice) -> None:
+    """Write a table with a column of each kind, in several groups of rows."""
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    X, y, numbers = FEATURES[rows], LABELS[rows], np.arange(90)[rows]
+    # The second file spells its colours, the others number them.
+    colours = arrow.array([("red", "green", "blue")[each] for each in numbers % 3])
+    gaps = arrow.array([None if each % 11 == 5 else each / 7 for each in numbers], "float32")
+    columns = {
+        "embedding": arrow.array(list(X.astype(np.float32)), arrow.list_(arrow.float32())),
+        "fixed": arrow.FixedSizeListArray.from_arrays(arrow.array(X.reshape(-1)), 5),
+        "whole": arrow.array(numbers % 13, "int16"),
+        "truth": arrow.array(numbers % 2 == 0),
+        "gaps": gaps,
+        "colour": colours.dictionary_encode() if rows.start else colours,
+        "label": arrow.array([f"c{each}" for each in y]),
+    }
+    parquet.write_table(arrow.table(columns), path, row_group_size=8)
+
+
+def commas(path: Path, rows: slice) -> None:
+    """Write a table of text with numbers, texts and missing values."""
+    lines = ["a,b,colour,gaps,truth,label"]
+    for number in np.arange(90)[rows].tolist():
+        one, other = FEATURES[number, :2].tolist()
+        colour = '"dark, ""red"""' if number % 3 else "gr\u00fcn"
+        gap = "" if number % 11 == 5 else number / 7
+        lines.append(f"{one},{other},{colour},{gap},{number % 2 == 0},c{LABELS[number]}")
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def prose(path: Path, rows: slice) -> None:
+    """Write a table with texts of many words beside a number."""
+    words = [" ".join(f"word{each}" for each in row) for row in RANDOM.integers(30, size=(90, 4))]
+    lines = [f"{words[row]},{FEATURES[row, 0]},{LABELS[row]}" for row in range(90)[rows]]
+    path.write_text("\n".join(["text,number,label", *lines]))
+
+
+@pytest.mark.filterwarnings("ignore:.*missing values are filled")
+@pytest.mark.parametrize("policy", ["mean", "drop", "text"])
+@pytest.mark.parametrize(
+    ("write", "ending"), [(parquet, ".parquet"), (commas, ".csv"), (prose, ".csv")]
+)
+def test_tables_are_the_same_there(
+    write: Callable[[Path, slice], None],
+    ending: str,
+    policy: str,
+    tmp_path: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if policy == "text" and write is not commas:
+        return
+    monkeypatch.setattr(encoding, "_FILLED_NUMBERS", 100)
+    monkeypatch.setattr(columns, "_ROWS_AT_A_TIME", 7)
+    write_shards(tmp_path / "shards", write, ending)
+    reading = Reading(na="0" if policy == "text" else policy)
+    for source in (tmp_path / "shards", tmp_path / "shards" / f"part-1{ending}"):
+        found = load(source, reading=reading, scratch=Scratch())
+        expected = load(source, reading=reading)
+        assert is_kept(found.features)
+        assert_same(found, expected)
+        if policy == "drop":  # of later files each row wants its answer
+            continue
+        later, alike = (
+            load(
+                source,
+                scratch=place,
+                need_target=False,
+                fitted=expected.reading,
+                feature_names=expected.feature_names,
+            )
+            for place in (Scratch(), None)
+        )
+        assert_same(later, alike)
+    table = load(tmp_path / "shards", as_table=True, reading=reading, scratch=Scratch()).table
+    plain = load(tmp_path / "shards", as_table=True, reading=reading).table
+    assert table is not None
+    assert plain is not None
+    for name in plain.names:
+        np.testing.assert_array_equal(table.read(name), plain.read(name))
+        np.testing.assert_array_equal(table.texts(name), plain.texts(name))
+    assert not list(folder.iterdir())
+
+
+def test_one_embedding_is_there_once(tmp_path: Path, folder: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    (tmp_path / "shards").mkdir()
+    for place, rows in enumerate(THIRDS):
+        values = arrow.array(FEATURES[rows].reshape(-1), arrow.float32())
+        embedding = arrow.FixedSizeListArray.from_arrays(values, 5)
+        table = arrow.table({"embedding": embedding, "label": arrow.array(LABELS[rows])})
+        parquet.write_table(table, tmp_path / "shards" / f"{place}.parquet", row_group_size=7)
+    found = load(tmp_path / "shards", scratch=Scratch())
+    assert is_kept(found.features)
+    assert_same(found, load(tmp_path / "shards"))
+    assert found.features.stored().dtype == np.float32
     assert not list(folder.iterdir())
 
 

@@ -11,7 +11,6 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.data import files, numbers
-from bridle.data.columns import Table, same_columns
+from bridle.data.columns import Table, read_once, same_columns
 from bridle.data.dataset import Dataset
 from bridle.data.dialect import Layout, Lines, layout_of
 from bridle.data.parts import Request
@@ -218,13 +217,14 @@ def _joined(shards: Sequence[_Shard], request: Request, reading: Reading) -> Tab
         file=str(first.layout.path),
         names=first.names,
         count=sum(counts),
-        read=cache(read),
+        read=read_once(lambda name: [read(name)], request.scratch),
         texts=lambda name: _stripped(cells(name)),
         place=place,
         typed=False,
         reading=reading,
         notes=(*shown, *first.notes, *notes),
         chosen_by_user=request.chooses_columns,
+        scratch=request.scratch,
     )
 
 

@@ -98,23 +98,30 @@ def read_pixels(
     3)``: red, green, blue. Grey ones become colours too where a model, of so many features, was
     fitted to colours.
     """
+    mode, shape, modes = layout_of(pictures, width)
+    if scratch is not None:
+        return scratch.filled(shape, np.uint8, decoded(pictures, mode)), modes
+    with files.parsing(file, "images"):
+        pixels = np.empty(shape, np.uint8)
+    for row, image in enumerate(decoded(pictures, mode)):
+        pixels[row] = image
+    return pixels, modes
+
+
+def layout_of(
+    pictures: Sequence[Picture], width: int | None = None
+) -> tuple[str, tuple[int, ...], set[str]]:
+    """Return the mode and the shape that the pixels of images get, and the modes they have."""
     checks.require("PIL", extra="cli", purpose=f"reading {pictures[0].place}")
     # Pillow logs its doubts about broken files; without a handler they would reach the terminal.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     modes, (columns, rows) = _modes_and_size(pictures)
     mode = "L" if modes <= _GREY and width != 3 * rows * columns else "RGB"
-    shape = (len(pictures), rows, columns) + ((3,) if mode == "RGB" else ())
-    decoded = _decoded(pictures, mode)
-    if scratch is not None:
-        return scratch.filled(shape, np.uint8, decoded), modes
-    with files.parsing(file, "images"):
-        pixels = np.empty(shape, np.uint8)
-    for row, image in enumerate(decoded):
-        pixels[row] = image
-    return pixels, modes
+    return mode, (len(pictures), rows, columns) + ((3,) if mode == "RGB" else ()), modes
 
 
-def _decoded(pictures: Sequence[Picture], mode: str) -> Iterator[Array]:
+def decoded(pictures: Sequence[Picture], mode: str) -> Iterator[Array]:
+    """Yield the pixels of each image."""
     for picture in pictures:
         with files.parsing(picture.place, "an image"), _opened(picture) as image:
             pixels = np.asarray(image.convert(mode))

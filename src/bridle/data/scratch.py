@@ -6,6 +6,7 @@ room back when the process ends, however it ends. What is in it is mapped, read-
 
 from __future__ import annotations
 
+import itertools
 import math
 import mmap
 import tempfile
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.mapped import mapped_file
 
 Array = npt.NDArray[Any]
 Features = Any  # a dense array or a SciPy sparse one
@@ -26,6 +28,8 @@ Features = Any  # a dense array or a SciPy sparse one
 _MAPPED_BYTES = 2**30
 _ALIGNMENT = 64
 _WRITTEN_BYTES = 2**24  # of an array at a time
+# After so much was written, the pages of what was read for it are given back.
+_READ_BYTES = 2**26
 
 
 class Scratch:
@@ -44,6 +48,7 @@ class Scratch:
         # What of the file is mapped, and where that begins.
         self._mapping: Array = np.empty(0, np.uint8)
         self._begin = 0
+        self._mappings: list[mmap.mmap] = []
 
     def written(self, pieces: Iterable[Array]) -> Array:
         """Write pieces one after the other, and return their bytes.
@@ -55,7 +60,7 @@ class Scratch:
         """
         assert not self._is_written, "pieces are written one array after the other"
         self._is_written = True
-        begin = end = self._end
+        begin = end = released = self._end
         try:
             for piece in pieces:
                 content = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
@@ -63,6 +68,9 @@ class Scratch:
                     self._opened().seek(end)
                     self._opened().write(content.data)
                 end += content.size
+                if end - released > _READ_BYTES:
+                    self.release()
+                    released = end
         finally:
             self._is_written = False
         self._end = end + -end % _ALIGNMENT
@@ -84,14 +92,48 @@ class Scratch:
         assert content.size == math.prod(shape) * wanted.itemsize
         return content.view(wanted).reshape(shape) if content.size else np.empty(shape, wanted)
 
+    def joined(self, pieces: Iterable[Array]) -> Array:
+        """Write arrays below each other, and return them as `numpy.concatenate` does.
+
+        Only one of them needs to be in memory at a time.
+
+        Raises
+        ------
+        InputError
+            No room for them.
+        """
+        runs = [
+            self._run(dtype, of_dtype)
+            for dtype, of_dtype in itertools.groupby(pieces, lambda piece: piece.dtype)
+        ]
+        if len(runs) == 1:
+            return runs[0]
+        shape = (sum(len(run) for run in runs), *runs[0].shape[1:])
+        blocks = (block for run in runs for block in _in_pieces(run))
+        return self.filled(shape, np.result_type(*(run.dtype for run in runs)), blocks)
+
+    def _run(self, dtype: np.dtype[Any], pieces: Iterable[Array]) -> Array:
+        shape = [0]
+
+        def counted() -> Iterator[Array]:
+            for piece in pieces:
+                shape[:] = [shape[0] + len(piece), *piece.shape[1:]]
+                yield from _in_pieces(piece)
+
+        content = self.written(counted())
+        return content.view(dtype).reshape(shape) if content.size else np.empty(shape, dtype)
+
     def kept(self, array: Array) -> Array:
-        """Write an array, and return it as it is there.
+        """Write an array, if it is not there already, and return it as it is there.
 
         Raises
         ------
         InputError
             No room for it.
         """
+        file = mapped_file(array)
+        if file is not None and file[0] in self._mappings:
+            return array
         return self.filled(array.shape, array.dtype, _in_pieces(array))
 
     def kept_rows(self, rows: Features) -> Features:
@@ -111,6 +153,12 @@ class Scratch:
         kept.indptr = self.kept(rows.indptr)
         return kept
 
+    def release(self) -> None:
+        """Give the pages back of whatever was read; the next read maps them again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            for mapping in self._mappings:
+                mapping.madvise(mmap.MADV_DONTNEED)
+
     def _opened(self) -> IO[bytes]:
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="bridle-")  # noqa: SIM115 - kept open
@@ -125,9 +173,10 @@ class Scratch:
             start = begin - begin % mmap.ALLOCATIONGRANULARITY
             length = max(end - start, _MAPPED_BYTES)
             file.truncate(start + length)
-            mapping = np.memmap(file, np.uint8, "r", start, (length,))
+            mapping: Any = np.memmap(file, np.uint8, "r", start, (length,))
             mapping.filename = None  # on some systems it has a name, which is this process's alone
             self._mapping, self._begin = mapping, start
+            self._mappings.append(mapping.base)
         return self._mapping[begin - self._begin : end - self._begin]
 
 
