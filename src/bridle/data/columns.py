@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks
+from bridle import checks, mapped
 from bridle.data import files, numbers, targets
 from bridle.data.reading import NA_POLICIES, Reading
 from bridle.data.scratch import Scratch
@@ -336,9 +336,8 @@ def _rows_with(test: Callable[[Array], Array], column: Array) -> Array:
     if column.ndim == 1:
         return test(column)
     found = np.empty(len(column), np.bool_)
-    for begin in range(0, len(column), _ROWS_AT_A_TIME):
-        some = slice(begin, begin + _ROWS_AT_A_TIME)
-        found[some] = test(column[some]).any(axis=1)
+    for rows, block in mapped.blocks(column, _ROWS_AT_A_TIME):
+        found[rows] = test(block).any(axis=1)
     return found
 
 

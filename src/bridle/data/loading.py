@@ -153,6 +153,8 @@ def load(
     )
     refuse_unused(request)
     dataset = _loaded(request)
+    if scratch is not None:
+        scratch.release()
     labels_found = targets.as_fitted(dataset.target, request.reading)
     kind = targets.kind_of(labels_found) or request.reading.label_kind
     found = replace(dataset.reading, label_kind=kind)

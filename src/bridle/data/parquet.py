@@ -26,8 +26,9 @@ from bridle.data.table import to_dataset
 Array = npt.NDArray[Any]
 
 _PANDAS_INDEX = "__index_level_"
-# What of a file is read at a time, where it is not kept in memory.
-_BATCH_BYTES, _BATCH_ROWS = 2**24, 2**16
+# What of a file, and of each of its columns, is read at a time where it is not kept in memory: what
+# is told of a file's size counts numbers that repeat themselves once.
+_BATCH_BYTES, _COLUMN_BYTES, _BATCH_ROWS = 2**20, 2**16, 2**16
 
 
 def load_parquet(paths: Sequence[Path], request: Request) -> Dataset:
@@ -82,9 +83,11 @@ def _mapped(file: Any, scratch: Scratch) -> Any:
 
     described = file.metadata
     size = sum(described.row_group(place).total_byte_size for place in range(file.num_row_groups))
-    rows = max(1, _BATCH_BYTES * described.num_rows // max(size, 1))
+    at_a_time = max(_BATCH_BYTES, _COLUMN_BYTES * described.num_columns)
+    rows = max(1, at_a_time * described.num_rows // max(size, 1))
     batches = file.iter_batches(batch_size=min(rows, _BATCH_ROWS))
     content = scratch.written(_stream_of(file.schema_arrow, batches))
+    pyarrow.default_memory_pool().release_unused()  # which it would keep for a file to come
     return pyarrow.ipc.open_stream(pyarrow.py_buffer(content)).read_all()
 
 
