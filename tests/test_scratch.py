@@ -6,6 +6,7 @@ import gc
 import gzip
 import os
 import pickle
+import re
 import struct
 import tempfile
 import tracemalloc
@@ -18,7 +19,7 @@ import pytest
 from scipy import sparse
 
 from bridle import InputError
-from bridle.data import Dataset, Reading, Scratch, columns, encoding, load, scratch
+from bridle.data import Dataset, Reading, Scratch, columns, delimited, encoding, load, scratch
 from bridle.mapped import MappedArray, mapped_file
 
 RANDOM = np.random.default_rng(0)
@@ -285,6 +286,7 @@ def test_tables_are_the_same_there(
         return
     monkeypatch.setattr(encoding, "_FILLED_NUMBERS", 100)
     monkeypatch.setattr(columns, "_ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr(delimited, "CELLS_AT_A_TIME", 30)
     write_shards(tmp_path / "shards", write, ending)
     reading = Reading(na="0" if policy == "text" else policy)
     for source in (tmp_path / "shards", tmp_path / "shards" / f"part-1{ending}"):
@@ -343,14 +345,57 @@ def test_what_is_wrong_is_the_same_error_there(tmp_path: Path, folder: Path) -> 
     with (tmp_path / "lines" / "part-2.svmlight").open("a") as stream:
         stream.write("\n1 2:x")
     for name in ("packed", "lines"):
-        said = []
-        for place in (None, Scratch()):
-            with pytest.raises(InputError) as raised:
-                load(tmp_path / name, scratch=place)
-            said.append(str(raised.value))
-        assert said[0] == said[1]
-        assert "part-" in said[0]
+        assert "part-" in said_alike(tmp_path / name)
     assert not list(folder.iterdir())
+
+
+def said_alike(source: Path) -> str:
+    """Return what is said of data that are wrong, whether they stay in memory or not."""
+    said = []
+    for place in (None, Scratch()):
+        with pytest.raises(InputError) as raised:
+            load(source, scratch=place)
+        said.append(str(raised.value))
+    assert said[0] == said[1]
+    return said[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1,2,red", "part-1.csv: line 47: too few fields, expected 6, found 3"),
+        ("1,x,red,1,True,c1", "part-1.csv: line 47, column 'b': text in a numeric column: 'x'"),
+        ("1,,red,1,True,c1", "part-1.csv: line 47, column 'b': missing value"),
+        ("1,2,red,1,True,", "part-1.csv: line 47, column 'label': missing target value"),
+        ('1,2,"red,1,True,c1', "part-1.csv: line 47: unexpected end of data"),
+        ('1,2,"a\nb",inf,True,c1', "part-1.csv: line 47, column 'gaps': expected a finite number"),
+    ],
+)
+def test_a_broken_line_is_the_same_error_there(
+    line: str, said: str, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "CELLS_AT_A_TIME", 60)
+    write_shards(tmp_path / "shards", commas, ".csv")
+    for path in (tmp_path / "shards").iterdir():
+        path.write_text(re.sub(r",,", ",0,", path.read_text("utf-8")), "utf-8")
+    with (tmp_path / "shards" / "part-1.csv").open("a") as stream:
+        stream.write("\n" + line)
+    assert said_alike(tmp_path / "shards").startswith(f"{tmp_path / 'shards' / said}")
+    assert not list(folder.iterdir())
+
+
+def test_cells_keep_their_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "CELLS_AT_A_TIME", 6)
+    lines = ["a,b,", '"x, ""y""",1,', '"two\nlines",2,', "\U0001f600 \u00e9,3,", " z ,4,"]
+    (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8")
+    for place in (None, Scratch()):
+        table = load(tmp_path / "a.csv", as_table=True, scratch=place).table
+        assert table is not None
+        assert table.names == ("a", "b")
+        assert table.texts("a").tolist() == ['x, "y"', "two\nlines", "\U0001f600 \u00e9", "z"]
+        assert table.read("b").tolist() == [1, 2, 3, 4]
+        assert table.place(2) == f"{tmp_path / 'a.csv'}: line 5"
+        assert table.notes == ("column 3 has no name and is empty: not used",)
 
 
 def test_one_file_at_most_is_in_memory(tmp_path: Path) -> None:

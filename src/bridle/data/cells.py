@@ -1,0 +1,90 @@
+"""The cells of a table of text: in memory as pandas parsed them, or in a temporary file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bridle.data.scratch import Scratch
+
+Array = npt.NDArray[Any]
+Frame = Any  # a pandas DataFrame whose columns are numbered by place
+
+# Of a file that goes to a temporary one, so many cells are in memory at a time.
+CELLS_AT_A_TIME = 2**20
+
+
+class Cells(Protocol):
+    """The cells of one file, as they stand in it."""
+
+    count: int
+    has_gaps: bool  # whether a row has fewer cells than others
+
+    def column(self, place: int, most: int | None = None) -> Array:
+        """Return the cells of a column as texts (objects), the first ones or all."""
+
+
+class FrameCells:
+    """Cells in memory."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self.count = len(frame)
+        self.has_gaps = bool(frame.isna().any(axis=None))
+
+    def column(self, place: int, most: int | None = None) -> Array:
+        """Return the cells of a column."""
+        return np.asarray(self._frame[place].iloc[:most].to_numpy(dtype=object))
+
+
+class _Piece(NamedTuple):
+    """Cells of some rows, column by column: their letters in UTF-8, and how many each cell has."""
+
+    text: Array
+    ends: list[int]  # of the columns in the text
+    lengths: Array  # (columns, rows)
+
+    def column(self, place: int, most: int | None) -> list[str]:
+        content = self.text[self.ends[place] : self.ends[place + 1]].tobytes()
+        text = content.decode("utf-8", "surrogatepass")
+        ends = accumulate(self.lengths[place, :most].tolist(), initial=0)
+        return [text[begin:end] for begin, end in pairwise(ends)]
+
+
+class KeptCells:
+    """Cells in a temporary file, to which they go some rows at a time."""
+
+    def __init__(self, frames: Iterable[Frame], scratch: Scratch) -> None:
+        self._pieces = list[_Piece]()
+        self.count, self.has_gaps = 0, False
+        for frame in frames:
+            self.count += len(frame)
+            self.has_gaps = self.has_gaps or bool(frame.isna().any(axis=None))
+            if not self.has_gaps:
+                self._pieces.append(_kept(frame, scratch))
+
+    def column(self, place: int, most: int | None = None) -> Array:
+        """Return the cells of a column."""
+        found = list[str]()
+        for piece in self._pieces:
+            found += piece.column(place, None if most is None else most - len(found))
+            if len(found) == most:
+                break
+        column = np.empty(len(found), object)
+        column[:] = found
+        return column
+
+
+def _kept(frame: Frame, scratch: Scratch) -> _Piece:
+    texts, ends, lengths = [], [0], []
+    for place in frame:
+        cells = frame[place].to_numpy(dtype=object).tolist()
+        content = "".join(cells).encode("utf-8", "surrogatepass")
+        texts.append(np.frombuffer(content, np.uint8))
+        ends.append(ends[-1] + len(content))
+        lengths.append(np.array([len(cell) for cell in cells], np.int32))
+    return _Piece(scratch.written(texts), ends, scratch.kept(np.stack(lengths)))
