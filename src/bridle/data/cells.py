@@ -86,5 +86,5 @@ def _kept(frame: Frame, scratch: Scratch) -> _Piece:
         content = "".join(cells).encode("utf-8", "surrogatepass")
         texts.append(np.frombuffer(content, np.uint8))
         ends.append(ends[-1] + len(content))
-        lengths.append(np.array([len(cell) for cell in cells], np.int32))
+        lengths.append(np.fromiter(map(len, cells), np.int32, len(cells)))
     return _Piece(scratch.written(texts), ends, scratch.kept(np.stack(lengths)))

@@ -81,6 +81,8 @@ def read_once(
 
     def read(name: str) -> Array:
         if name in known:
+            if scratch is not None:
+                scratch.is_read(known[name].nbytes)
             return known[name]
         found = iter(pieces(name))
         first = next(found)

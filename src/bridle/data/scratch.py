@@ -28,7 +28,7 @@ Features = Any  # a dense array or a SciPy sparse one
 _MAPPED_BYTES = 2**30
 _ALIGNMENT = 64
 _WRITTEN_BYTES = 2**24  # of an array at a time
-# After so much was written, the pages of what was read for it are given back.
+# After so much was read or written, the pages of what was read are given back.
 _READ_BYTES = 2**26
 
 
@@ -47,7 +47,7 @@ class Scratch:
         self._end, self._is_written = 0, False
         # What of the file is mapped, and where that begins.
         self._mapping: Array = np.empty(0, np.uint8)
-        self._begin = 0
+        self._begin = self._read = 0
         self._mappings: list[mmap.mmap] = []
 
     def written(self, pieces: Iterable[Array]) -> Array:
@@ -60,7 +60,7 @@ class Scratch:
         """
         assert not self._is_written, "pieces are written one array after the other"
         self._is_written = True
-        begin = end = released = self._end
+        begin = end = self._end
         try:
             for piece in pieces:
                 content = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
@@ -68,9 +68,7 @@ class Scratch:
                     self._opened().seek(end)
                     self._opened().write(content.data)
                 end += content.size
-                if end - released > _READ_BYTES:
-                    self.release()
-                    released = end
+                self.is_read(content.size)
         finally:
             self._is_written = False
         self._end = end + -end % _ALIGNMENT
@@ -153,8 +151,15 @@ class Scratch:
         kept.indptr = self.kept(rows.indptr)
         return kept
 
+    def is_read(self, size: int) -> None:
+        """Tell that so many bytes of what lies there are about to be read, or something of them."""
+        self._read += size
+        if self._read > _READ_BYTES:
+            self.release()
+
     def release(self) -> None:
         """Give the pages back of whatever was read; the next read maps them again."""
+        self._read = 0
         if hasattr(mmap, "MADV_DONTNEED"):
             for mapping in self._mappings:
                 mapping.madvise(mmap.MADV_DONTNEED)
