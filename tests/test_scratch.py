@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from bridle import InputError
+from bridle import InputError, SoftmaxRegression
 from bridle.data import Dataset, Reading, Scratch, columns, delimited, encoding, load, scratch
 from bridle.mapped import MappedArray, mapped_file
 
@@ -414,3 +414,19 @@ def test_one_file_at_most_is_in_memory(tmp_path: Path) -> None:
     assert peaks[0] > everything
     # The labels are held; of features a piece that is unpacked.
     assert peaks[1] < everything / 3
+
+
+@pytest.mark.parametrize(("write", "ending"), [SHARDS[0], SHARDS[1], SHARDS[3]])
+def test_a_fit_of_it_is_the_same(
+    write: Callable[[Path, slice], None], ending: str, tmp_path: Path
+) -> None:
+    write_shards(tmp_path / "shards", write, ending)
+    for source in (tmp_path / "shards", tmp_path / "shards" / f"part-1{ending}"):
+        models = []
+        for place in (None, Scratch()):
+            dataset = load(source, scratch=place)
+            assert dataset.target is not None
+            model = SoftmaxRegression(C=0.1, tol=1e-9).fit(dataset.features, dataset.target)
+            models.append(model)
+        np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+        np.testing.assert_array_equal(models[0].intercept_, models[1].intercept_)

@@ -30,7 +30,7 @@ from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
 from bridle.cli.sharing import rows_in, scratch
 from bridle.cli.slicing import slices_in_data, slices_of
-from bridle.data import Dataset, Reading, columns, files, targets
+from bridle.data import Dataset, Reading, Scratch, columns, files, targets
 from bridle.data.choice import is_id
 from bridle.data.columns import Table
 from bridle.data.cost_matrix import load_costs
@@ -276,6 +276,7 @@ def _read(
     options: AnswerOptions,
     reading: Reading,
     slices: Sequence[str],
+    kept: Scratch | None = None,
 ) -> Answers:
     if reading.na is not None:
         raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
@@ -287,6 +288,7 @@ def _read(
         reading=reading,
         fitted=_NAMED,
         as_table=True,
+        scratch=kept,
     )
     if dataset.table is not None:
         found = _by_name(dataset, dataset.table, target, options, slices)
@@ -321,7 +323,8 @@ def _of_answers(
     loaded: list[tuple[Answers, dict[str, list[str]]]] = []  # by the first process alone
 
     def deal() -> Iterator[judging_parts.RowsToJudge]:
-        found = _read(source, target, labels, arrays, options, reading, judging.slices)
+        kept = scratch(all_ranks.size)
+        found = _read(source, target, labels, arrays, options, reading, judging.slices, kept)
         _check_costs(judging, found.classes)
         slices = slices_of(source, found.table, judging.slices, found.used)
         loaded.append((found, slices))

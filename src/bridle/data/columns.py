@@ -18,7 +18,7 @@ from bridle.data.shards import shard_of_row
 
 Array = npt.NDArray[Any]
 
-_ROWS_AT_A_TIME = 2**14  # of a column of lists
+_ROWS_AT_A_TIME = 2**14  # of several columns, or one of lists
 
 # What stands for a missing value among numbers, and is a value like others among texts.
 _DOUBTFUL = frozenset(
@@ -195,6 +195,24 @@ def taken(table: Table, rows: Array) -> Table:
         texts=texts,
         place=lambda row: table.place(int(rows[row])),
     )
+
+
+def side_by_side(found: Sequence[Array], scratch: Scratch | None) -> Array:
+    """Return columns of numbers as one array ``(N, columns)``, in the scratch if there is one."""
+    dtype = np.result_type(*[column.dtype for column in found])
+    count = len(found[0])
+
+    def block(rows: slice) -> Array:
+        values = np.empty((rows.stop - rows.start, len(found)), dtype)
+        for place, column in enumerate(found):
+            values[:, place] = column[rows]
+        return values
+
+    if scratch is None:
+        return block(slice(0, count))
+    starts = range(0, count, _ROWS_AT_A_TIME)
+    blocks = (block(slice(start, min(start + _ROWS_AT_A_TIME, count))) for start in starts)
+    return scratch.filled((count, len(found)), dtype, blocks)
 
 
 def raw_labels(table: Table, name: str) -> Array:

@@ -182,7 +182,7 @@ class Scratch:
             mapping.filename = None  # on some systems it has a name, which is this process's alone
             self._mapping, self._begin = mapping, start
             self._mappings.append(mapping.base)
-        return self._mapping[begin - self._begin : end - self._begin]
+        return np.asarray(self._mapping[begin - self._begin : end - self._begin])
 
 
 def _in_pieces(array: Array) -> Iterator[Array]:
