@@ -99,7 +99,7 @@ class Rows:
 
         No other rows go along.
         """
-        own = self if self.are_mapped else self._gathered()
+        own = self.as_handed_over()
         parts = [MappedArray.of(array) or array for array in own._parts]
         return _rows_from, (parts, own._index, own._staging)
 
@@ -107,6 +107,10 @@ class Rows:
     def are_mapped(self) -> bool:
         """Whether all are read from mapped files, which another process can open too."""
         return all(MappedArray.of(array) is not None for array in self._parts)
+
+    def as_handed_over(self) -> Rows:
+        """Return the same rows as another process gets them: in files it can open, or in memory."""
+        return self if self.are_mapped else self._gathered()
 
     def alone(self) -> Rows:
         """Return the same rows without the others that they were taken from, if these take memory.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import accumulate, pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ Frame = Any  # a pandas DataFrame whose columns are numbered by place
 
 # Of a file that goes to a temporary one, so many cells are in memory at a time.
 CELLS_AT_A_TIME = 2**20
+_BETWEEN = "\0"  # which no table of text has: it would be refused
 
 
 class Cells(Protocol):
@@ -42,17 +42,15 @@ class FrameCells:
 
 
 class _Piece(NamedTuple):
-    """Cells of some rows, column by column: their letters in UTF-8, and how many each cell has."""
+    """Cells of some rows, column by column, with a null character after each but the last."""
 
-    text: Array
-    ends: list[int]  # of the columns in the text
-    lengths: Array  # (columns, rows)
+    text: Array  # in UTF-8
+    ends: list[int]  # of the columns in it
 
     def column(self, place: int, most: int | None) -> list[str]:
         content = self.text[self.ends[place] : self.ends[place + 1]].tobytes()
         text = content.decode("utf-8", "surrogatepass")
-        ends = accumulate(self.lengths[place, :most].tolist(), initial=0)
-        return [text[begin:end] for begin, end in pairwise(ends)]
+        return text.split(_BETWEEN) if most is None else text.split(_BETWEEN, most)[:most]
 
 
 class KeptCells:
@@ -64,7 +62,7 @@ class KeptCells:
         for frame in frames:
             self.count += len(frame)
             self.has_gaps = self.has_gaps or bool(frame.isna().any(axis=None))
-            if not self.has_gaps:
+            if len(frame) and not self.has_gaps:
                 self._pieces.append(_kept(frame, scratch))
 
     def column(self, place: int, most: int | None = None) -> Array:
@@ -80,11 +78,10 @@ class KeptCells:
 
 
 def _kept(frame: Frame, scratch: Scratch) -> _Piece:
-    texts, ends, lengths = [], [0], []
+    texts, ends = [], [0]
     for place in frame:
         cells = frame[place].to_numpy(dtype=object).tolist()
-        content = "".join(cells).encode("utf-8", "surrogatepass")
+        content = _BETWEEN.join(cells).encode("utf-8", "surrogatepass")
         texts.append(np.frombuffer(content, np.uint8))
         ends.append(ends[-1] + len(content))
-        lengths.append(np.fromiter(map(len, cells), np.int32, len(cells)))
-    return _Piece(scratch.written(texts), ends, scratch.kept(np.stack(lengths)))
+    return _Piece(scratch.written(texts), ends)
