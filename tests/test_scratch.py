@@ -317,6 +317,37 @@ def test_tables_are_the_same_there(
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["list", "fixed"])
+def test_lists_with_gaps_are_the_same_there(kind: str, tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    def written(rows: list[Any]) -> Path:
+        of_kind = arrow.list_(arrow.float32(), 2 if kind == "fixed" else -1)
+        columns = {"e": arrow.array(rows, of_kind), "y": arrow.array(np.arange(len(rows)) % 2)}
+        path = tmp_path / "a.parquet"
+        parquet.write_table(arrow.table(columns), path, row_group_size=3)
+        return path
+
+    rows: list[Any] = [[each, -each] for each in range(20)]
+    rows[3] = rows[11] = None
+    path, drop = written(rows), Reading(na="drop")
+    found, expected = (load(path, reading=drop, scratch=place) for place in (Scratch(), None))
+    assert_same(found, expected)
+    kept = [row for row in rows if row is not None]
+    np.testing.assert_array_equal(found.features.to_array(), kept)
+    assert said_alike(path) == f"{path}: row 3, column 'e': missing value"
+    rows[15] = [1, None]
+    for place in (None, Scratch()):
+        with pytest.raises(InputError, match="row 15, column 'e': missing value in the list"):
+            load(written(rows), reading=drop, scratch=place)
+    if kind == "list":
+        rows[3], rows[11], rows[13] = [0, 0], [0, 0], [1, 2, 3]
+        expected_numbers = "row 13, column 'e': expected 2 numbers as in row 0, found 3"
+        assert said_alike(written(rows)) == f"{path}: {expected_numbers}"
+    assert said_alike(written([])).startswith(f"{path}: expected at least one row")
+
+
 def test_one_embedding_is_there_once(tmp_path: Path, folder: Path) -> None:
     arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     from pyarrow import parquet

@@ -42,11 +42,10 @@ def _table(path: Path, request: Request) -> Table:
 
     with files.parsing(path, "parquet"):
         file = parquet.ParquetFile(path)
-        content = file.read() if request.scratch is None else _mapped(file, request.scratch)
-        # Arrow trusts what it reads: offsets and texts are looked at once, here.
-        content.validate(full=True)
-    if request.scratch is not None:
-        request.scratch.release()
+        if request.scratch is None:
+            content = _looked_at(file.read())
+        else:
+            content = _mapped(file, request.scratch)
     names = [name for name in content.column_names if not name.startswith(_PANDAS_INDEX)]
     twice = next((name for name in names if content.column_names.count(name) > 1), None)
     if twice is not None:
@@ -77,6 +76,12 @@ def _table(path: Path, request: Request) -> Table:
     )
 
 
+def _looked_at(content: Any) -> Any:
+    """Return what was read, once offsets and texts are looked at, which Arrow trusts."""
+    content.validate(full=True)
+    return content
+
+
 def _mapped(file: Any, scratch: Scratch) -> Any:
     """Return what a file holds as Arrow's own format, which is mapped and not parsed again."""
     import pyarrow
@@ -85,7 +90,8 @@ def _mapped(file: Any, scratch: Scratch) -> Any:
     size = sum(described.row_group(place).total_byte_size for place in range(file.num_row_groups))
     at_a_time = max(_BATCH_BYTES, _COLUMN_BYTES * described.num_columns)
     rows = max(1, at_a_time * described.num_rows // max(size, 1))
-    batches = file.iter_batches(batch_size=min(rows, _BATCH_ROWS))
+    parsed = file.iter_batches(batch_size=min(rows, _BATCH_ROWS))
+    batches = (_looked_at(pyarrow.Table.from_batches([batch])) for batch in parsed)
     content = scratch.written(_stream_of(file.schema_arrow, batches))
     pyarrow.default_memory_pool().release_unused()  # which it would keep for a file to come
     return pyarrow.ipc.open_stream(pyarrow.py_buffer(content)).read_all()
@@ -105,7 +111,7 @@ def _stream_of(schema: Any, batches: Iterator[Any]) -> Iterator[Array]:
 
     with pyarrow.ipc.new_stream(pyarrow.PythonFile(written, "w"), schema) as stream:
         for batch in batches:
-            stream.write_batch(batch)
+            stream.write_table(batch)
             yield taken()
     yield taken()
 
@@ -196,6 +202,8 @@ def _pixels(path: Path, name: str, column: Any, request: Request) -> Iterable[Ar
 
 def _embedding(path: Path, place: str, column: Any) -> Iterator[Array]:
     """Return the pieces of a column of lists; a row that is missing is one of NaN."""
+    from pyarrow import compute
+
     if not _is_number(column.type.value_type):
         raise files.broken(path, f"{place}: expected lists of numbers, found {column.type}")
     width = _common_width(path, place, column)
@@ -206,7 +214,8 @@ def _embedding(path: Path, place: str, column: Any) -> Iterator[Array]:
     def piece(chunk: Any, start: int) -> Array:
         with files.parsing(path, "parquet"):
             known = _known_rows(chunk)
-            values = (chunk.filter(chunk.is_valid()) if chunk.null_count else chunk).flatten()
+            there = chunk.filter(chunk.is_valid()) if chunk.null_count else chunk
+            values = compute.list_flatten(there)
             if values.null_count:
                 missing = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
                 row = start + int(known[missing // width])

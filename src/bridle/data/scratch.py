@@ -62,11 +62,13 @@ class Scratch:
         self._is_written = True
         begin = end = self._end
         try:
+            with _told_of_room():
+                file = self._opened()
+                file.seek(begin)
             for piece in pieces:
                 content = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
                 with _told_of_room():
-                    self._opened().seek(end)
-                    self._opened().write(content.data)
+                    file.write(content.data)
                 end += content.size
                 self.is_read(content.size)
         finally:
