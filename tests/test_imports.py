@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "linear": {"checks", "formula", "kernels", "losses"},
     "experiments": {"checks", "probabilities"},
     # what uses the walk; none of them knows another, but the estimators what they are the faces of
-    "data": {"checks", "rows"},
+    "data": {"checks", "mapped", "rows"},
     "fit": {"checks", "kernels", "probabilities", "ranks", "rows", "strict_json", "tensors"},
     "networks": {"checks", "kernels", "probabilities", "progress", "rows"},
     "estimators": {

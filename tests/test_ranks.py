@@ -511,6 +511,41 @@ def test_a_bad_row_is_named_by_its_rank_its_shard_and_its_numbers(tmp_path: Path
         assert line.endswith(where)
 
 
+def test_what_is_parsed_is_dealt_out_of_a_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, temporary = shards(tmp_path / "shards", 4), tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    (tmp_path / "tables").mkdir()
+    for path in sorted(folder.iterdir()):
+        with np.load(path) as found:
+            X, y = found["X"], found["y"]
+        np.savez_compressed(path, X=X, y=y)
+        lists = arrow.array(list(X.astype(np.float32)))
+        table = arrow.table({"embedding": lists, "label": arrow.array(y)})
+        parquet.write_table(table, tmp_path / "tables" / f"{path.stem}.parquet", row_group_size=20)
+    for source in (folder, tmp_path / "tables"):
+        typed = ["fit", source, "--tol", "1e-12", "--json"]
+        together, alone = torchrun(2, *typed), bridle(*typed)
+        assert together.returncode == 0, together.stderr
+        two, one = json.loads(together.stdout), json.loads(alone.stdout)
+        assert two["fit"]["proven"]
+        assert two["fit"]["objective"] == pytest.approx(one["fit"]["objective"], rel=1e-12)
+        assert two["evaluation"]["accuracy"] == one["evaluation"]["accuracy"]
+        assert two["data"] == one["data"]
+    X[17, 4] = np.nan
+    np.savez_compressed(folder / "part-3.npz", X=X, y=y)
+    together, alone = torchrun(2, "fit", folder, "--timeout", "20"), bridle("fit", folder)
+    assert "NaN at row" in alone.stderr
+    assert "part-3.npz: row 17 of its own" in alone.stderr
+    assert alone.stderr.strip() in together.stderr
+    assert not [path for path in temporary.iterdir() if path.name.startswith("bridle")]
+
+
 def test_commands_that_do_not_fit_together_are_refused() -> None:
     for arguments, named in (
         (["train", "digits"], "bridle train: expected one process"),

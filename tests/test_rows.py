@@ -142,7 +142,7 @@ def test_a_large_mapped_file_gives_its_memory_back(
     np.save(tmp_path / "x.npy", values.astype(dtype))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     returned = []
-    monkeypatch.setattr("bridle.rows.releaser", lambda part: lambda: returned.append(part))
+    monkeypatch.setattr("bridle.rows.releaser", lambda part, _: lambda: returned.append(part))
     assert releaser(mapped) is not None
     rows = Rows([mapped])
     for features in (rows, rows.take(np.arange(4099))):

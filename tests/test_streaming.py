@@ -345,7 +345,7 @@ def test_a_large_mapped_file_gives_its_memory_back(
     np.save(tmp_path / "x.npy", values.astype(np.float16))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     returned: list[Any] = []
-    monkeypatch.setattr("bridle.rows.releaser", lambda part: lambda: returned.append(part))
+    monkeypatch.setattr("bridle.rows.releaser", lambda part, _: lambda: returned.append(part))
     rows = Rows([mapped]) if kind == "whole" else Rows([mapped]).take(np.arange(4098, -1, -1))
     found, _ = streamed_blocks(rows, 1000, "float32")
     np.testing.assert_array_equal(found, values if kind == "whole" else values[::-1])

@@ -41,12 +41,16 @@ def blocks(values: Any, step: int) -> Iterator[tuple[slice, Any]]:
                 read = 0
 
 
-def mapped_file(array: Any) -> tuple[Any, int, str] | None:
-    """Return the mapping that an array lies in, the bytes its file must have, and its name."""
+def mapped_file(array: Any) -> tuple[Any, int, str | None] | None:
+    """Return the mapping that an array lies in, the bytes its file must have, and its name.
+
+    A temporary file that nobody else can open has no name.
+    """
     for base in _bases(array):
         if isinstance(base, np.memmap) and isinstance(base.base, mmap.mmap):
             start = base.offset - base.offset % mmap.ALLOCATIONGRANULARITY
-            return base.base, start + len(base.base), str(base.filename)
+            name = None if base.filename is None else str(base.filename)
+            return base.base, start + len(base.base), name
     return None
 
 
@@ -68,11 +72,13 @@ class MappedArray(NamedTuple):
 
     @classmethod
     def of(cls, array: Any) -> MappedArray | None:
-        """Return where a read-only array lies; None for one in no file, or a writable one."""
+        """Return where a read-only array lies; None for one in no file with a name, or writable."""
         mapped = mapped_file(array)
         if mapped is None or array.flags.writeable or _may_differ(array):
             return None
         mapping, needed, file = mapped
+        if file is None:
+            return None
         begin = np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
         offset = array.__array_interface__["data"][0] - begin + needed - len(mapping)
         return cls(file, offset, array.dtype, array.shape, array.strides)
@@ -104,7 +110,7 @@ def opened(array: Any) -> Any:
     return array.open() if isinstance(array, MappedArray) else array
 
 
-def check_size(mapped: tuple[Any, int, str] | None) -> None:
+def check_size(mapped: tuple[Any, int, str | None] | None) -> None:
     """Refuse a file that has become shorter than its mapping, before it is read.
 
     Reading beyond the end of a mapped file ends the process, with nothing that Python could catch.
@@ -122,12 +128,14 @@ def check_size(mapped: tuple[Any, int, str] | None) -> None:
         )
 
 
-def releaser(array: Any) -> Callable[[], None] | None:
+def releaser(array: Any, read_together: int = 0) -> Callable[[], None] | None:
     """Return what gives the pages of a large mapped file back; None for any other array.
 
-    The next read maps it again. Not so where the mapping may hold changes that no file has.
+    Small files are large together: of arrays that are read one after the other,
+    ``read_together`` is how many bytes all of them have. The next read maps it again. Not so where
+    the mapping may hold changes that no file has.
     """
-    if not isinstance(array, np.ndarray) or array.nbytes <= RESIDENT_BYTES:
+    if not isinstance(array, np.ndarray) or max(array.nbytes, read_together) <= RESIDENT_BYTES:
         return None
     base: Any = array
     read_only = False

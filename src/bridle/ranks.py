@@ -336,6 +336,7 @@ class Ranks:
                 message = _Message.of(failure)
             sent = self._attempted(partial(channel.send, message, rank))
             failure = failure or (sent if isinstance(sent, _Failure) else None)
+            del message  # before the next is made
         return failure or own
 
     def led(
@@ -563,8 +564,10 @@ class _Channel:
         """Give a rank something, which is waiting for it, or will be."""
         self._store.set(self._key(self._ranks.rank, rank), message.header)
         for array in message.new:
-            for piece in _pieces(_bytes(array)):
-                self._distributed.send(piece, self._members[rank], group=self._transport)
+            whole = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            for piece in _pieces(whole):
+                there, transport = self._members[rank], self._transport
+                self._distributed.send(_bytes(piece), there, group=transport)
 
     def received(self, rank: int) -> Any:
         """Return what a rank gives to this one, or why it did not."""

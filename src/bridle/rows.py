@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from bridle import checks
+from bridle import checks, mapped
 from bridle.mapped import MappedArray, check_size, mapped_file, opened, releaser
 from bridle.staging import Staging
 from bridle.tensors import is_tensor
@@ -99,7 +99,7 @@ class Rows:
 
         No other rows go along.
         """
-        own = self.alone()
+        own = self.as_handed_over()
         parts = [MappedArray.of(array) or array for array in own._parts]
         return _rows_from, (parts, own._index, own._staging)
 
@@ -108,18 +108,33 @@ class Rows:
         """Whether all are read from mapped files, which another process can open too."""
         return all(MappedArray.of(array) is not None for array in self._parts)
 
+    def as_handed_over(self) -> Rows:
+        """Return the same rows as another process gets them: in files it can open, or in memory."""
+        return self if self.are_mapped else self._gathered()
+
     def alone(self) -> Rows:
         """Return the same rows without the others that they were taken from, if these take memory.
 
         They are stored as before; those of parts of several dtypes in `dtype`.
         """
-        if self._index is None or self.are_mapped:
+        lie_in_files = all(_is_in_file(array) for part in self._parts for array in _arrays(part))
+        return self if lie_in_files else self._gathered()
+
+    def _gathered(self) -> Rows:
+        """Return the same rows in memory, without others."""
+        if self._index is None:
             return self
         if self._holds_tensors:
             return Rows([self._gather_tensor(self._index)])._with_staging(self._staging)
         dtypes = {array.dtype for array in self._parts}
         dtype = self.dtype if len(dtypes) > 1 else dtypes.pop()
-        return Rows([self._gather(self._index, dtype)])._with_staging(self._staging)
+        if self.is_sparse:
+            gathered = self._gather_mapped(self._index, dtype)
+        else:
+            gathered = np.empty(self.shape, dtype)
+            for which, block in self.blocks(max(len(self), 1), dtype):
+                gathered[which] = block
+        return Rows([gathered])._with_staging(self._staging)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -281,14 +296,14 @@ class Rows:
             yield from self._gathered_blocks(self._rows_within(rows, numbers), dtype)
             return
         for start, array in zip(self._starts, self._parts, strict=False):
-            release = releaser(array)
-            mapped = mapped_file(array)
+            release = self._releaser(array)
+            file = mapped_file(array)
             viewed = array.dtype == dtype and release is None
             step = rows if viewed else self._rows_within(rows, numbers)
             for begin in range(0, array.shape[0], step):
                 end = min(begin + step, array.shape[0])
                 which = slice(int(start) + begin, int(start) + end)
-                check_size(mapped)
+                check_size(file)
                 yield which, _converted(_row_range(array, begin, end), dtype)
                 if release is not None:
                     release()
@@ -326,17 +341,24 @@ class Rows:
     def _gather_mapped(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
         for array in self._parts:
             check_size(mapped_file(array))
-        releases = [release for array in self._parts if (release := releaser(array)) is not None]
-        if not releases:
-            return self._gather(chosen, dtype)
+        if self.is_sparse or self._mapped_bytes <= mapped.RESIDENT_BYTES:
+            block = self._gather(chosen, dtype)
+            self._release(chosen)
+            return block
         block = np.empty((len(chosen), self.shape[1]), dtype)
         # Reading a row loads its neighbours in the file too, 64 KB or so.
         for begin in range(0, len(chosen), _SCATTERED_ROWS):
             scattered = slice(begin, begin + _SCATTERED_ROWS)
             block[scattered] = self._gather(chosen[scattered], dtype)
-            for release in releases:
-                release()
+            self._release(chosen[scattered])
         return block
+
+    def _release(self, chosen: Array) -> None:
+        """Give the pages back that some rows were read from."""
+        for place in np.unique(np.searchsorted(self._starts, chosen, side="right") - 1).tolist():
+            release = self._releaser(self._parts[place])
+            if release is not None:
+                release()
 
     def _gather(self, chosen: Array, dtype: np.dtype[Any]) -> Features:
         if self._holds_tensors:
@@ -355,7 +377,8 @@ class Rows:
         joined = (
             sparse.vstack(gathered, format="csr") if self.is_sparse else np.concatenate(gathered)
         )
-        return joined[np.argsort(order)]
+        in_order = bool((order[:-1] < order[1:]).all())
+        return joined if in_order else joined[np.argsort(order)]
 
     def _gather_tensor(self, chosen: Array) -> Any:
         torch = sys.modules["torch"]
@@ -403,15 +426,15 @@ class Rows:
                 break
             own = slice(max(begin - start, 0), min(end - start, len(array)))
             check_size(mapped_file(array))
-            release = releaser(array)
+            release = self._releaser(array)
             rows = _as_tensor(array[own], into.dtype)
             into[start + own.start - begin : start + own.stop - begin].copy_(rows)
             if release is not None:
                 release()
 
     def _fill_gathered(self, chosen: Array, into: Tensor) -> None:
-        is_released = any(releaser(array) is not None for array in self._parts)
-        step = _SCATTERED_ROWS if is_released else max(1, len(chosen))
+        is_large = self._mapped_bytes > mapped.RESIDENT_BYTES
+        step = _SCATTERED_ROWS if is_large else max(1, len(chosen))
         for begin in range(0, len(chosen), step):
             some = chosen[begin : begin + step]
             array_of_row = np.searchsorted(self._starts, some, side="right") - 1
@@ -422,9 +445,19 @@ class Rows:
                 _gather_into(
                     into[begin : begin + step], own, array, some[own] - self._starts[place]
                 )
-                release = releaser(array)
+                release = self._releaser(array)
                 if release is not None:
                     release()
+
+    def _releaser(self, part: Features) -> Callable[[], None] | None:
+        """Return what gives the pages of a part back, where the parts are large mapped files."""
+        # The arrays of a sparse part lie in one file, if in any.
+        return releaser(next(iter(_arrays(part)), None), self._mapped_bytes)
+
+    @cached_property
+    def _mapped_bytes(self) -> int:
+        arrays = (array for part in self._parts for array in _arrays(part))
+        return sum(array.nbytes for array in arrays if mapped_file(array) is not None)
 
     def _rows_within(self, rows: int, numbers: int) -> int:
         if self.is_sparse:
@@ -435,6 +468,18 @@ class Rows:
 
 def _rows_from(parts: Sequence[Any], index: Array | None, staging: Staging | None) -> Rows:
     return Rows([opened(part) for part in parts], index)._with_staging(staging)
+
+
+def _arrays(part: Features) -> tuple[Array, ...]:
+    """Return the arrays that a part is made of; none of a tensor."""
+    if sparse.issparse(part):
+        return part.data, part.indices, part.indptr
+    return () if is_tensor(part) else (part,)
+
+
+def _is_in_file(array: Array) -> bool:
+    """Tell whether an array takes no memory but what a mapped file does."""
+    return not array.size or (mapped_file(array) is not None and not array.flags.writeable)
 
 
 def _readable(array: Features) -> Features:

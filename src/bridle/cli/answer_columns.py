@@ -11,7 +11,6 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -411,7 +410,7 @@ def without_percent_signs(table: Table) -> Table:
         typed = whole_column(bare, table.reading)
         return bare if typed is None else typed
 
-    return replace(table, read=cache(read))
+    return replace(table, read=columns.read_once(lambda name: [read(name)], table.scratch))
 
 
 def _has_percent_signs(column: Array) -> bool:
@@ -442,12 +441,8 @@ def numbers(table: Table, names: Sequence[str]) -> Array:
             column = columns.numbers_only(table, name)
         if column.ndim != 1:
             raise files.broken(table.file, f"column {files.quoted(name)} holds lists")
-        found.append(column)
-    dtype = np.result_type(*[column.dtype for column in found])
-    values = np.empty((table.count, len(found)), dtype)
-    for place, column in enumerate(found):
-        values[:, place] = column
-    return values
+        found.append(column if table.scratch is None else table.scratch.kept(column))
+    return columns.side_by_side(found, table.scratch)
 
 
 def _within(values: Array, total: float) -> bool:

@@ -28,9 +28,9 @@ from bridle.cli.options.answers import AnswerOptions
 from bridle.cli.options.config import save_options
 from bridle.cli.options.judging import Judging
 from bridle.cli.options.output import Page
-from bridle.cli.sharing import rows_in
+from bridle.cli.sharing import rows_in, scratch
 from bridle.cli.slicing import slices_in_data, slices_of
-from bridle.data import Dataset, Reading, columns, files, targets
+from bridle.data import Dataset, Reading, Scratch, columns, files, targets
 from bridle.data.choice import is_id
 from bridle.data.columns import Table
 from bridle.data.cost_matrix import load_costs
@@ -221,6 +221,7 @@ def _of_model(
             arrays=arrays,
             reading=reading,
             keep_texts=keep_texts,
+            scratch=scratch(all_ranks.size),
             **known,
         )
         tell(dataset)
@@ -275,6 +276,7 @@ def _read(
     options: AnswerOptions,
     reading: Reading,
     slices: Sequence[str],
+    kept: Scratch | None = None,
 ) -> Answers:
     if reading.na is not None:
         raise checks.InputError("--na: expected with --model; answers have no gaps to fill")
@@ -286,6 +288,7 @@ def _read(
         reading=reading,
         fitted=_NAMED,
         as_table=True,
+        scratch=kept,
     )
     if dataset.table is not None:
         found = _by_name(dataset, dataset.table, target, options, slices)
@@ -320,7 +323,8 @@ def _of_answers(
     loaded: list[tuple[Answers, dict[str, list[str]]]] = []  # by the first process alone
 
     def deal() -> Iterator[judging_parts.RowsToJudge]:
-        found = _read(source, target, labels, arrays, options, reading, judging.slices)
+        kept = scratch(all_ranks.size)
+        found = _read(source, target, labels, arrays, options, reading, judging.slices, kept)
         _check_costs(judging, found.classes)
         slices = slices_of(source, found.table, judging.slices, found.used)
         loaded.append((found, slices))

@@ -14,7 +14,7 @@ from bridle import checks, data, interruption, strict_json
 from bridle.cli import outputs, ranks
 from bridle.cli.messages import about_part, tell, tell_user
 from bridle.cli.options.config import save_options
-from bridle.cli.sharing import rows_in, rows_of_parts, without_rows
+from bridle.cli.sharing import rows_in, rows_of_parts, scratch, without_rows
 from bridle.data import Dataset, Reading, files
 from bridle.ranks import Alone, Ranks
 from bridle.rows import Rows
@@ -49,7 +49,9 @@ def predict(
     model = outputs.load_model(model_path)
 
     def load_parts() -> Iterator[_Asked]:
-        dataset = _loaded(model, source, target=target, arrays=arrays, reading=reading)
+        kept = scratch(all_ranks.size)
+        told = {"arrays": arrays, "reading": reading, "scratch": kept}
+        dataset = _loaded(model, source, target=target, **told)
         return _parts(dataset, _kept(dataset, compact=compact), all_ranks.size)
 
     with ranks.started(timeout) as all_ranks:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bridle import checks, data
 from bridle.cli.messages import about
 from bridle.cli.splitting import holdout_split
-from bridle.data import Dataset, Reading, Selection, files, several
+from bridle.data import Dataset, Reading, Scratch, Selection, files, several
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
@@ -127,15 +127,21 @@ class Samples:
 
 
 def samples_of(
-    source: Source, dataset: Dataset, *, keep_texts: bool = False, are_checked: bool = False
+    source: Source,
+    dataset: Dataset,
+    *,
+    keep_texts: bool = False,
+    are_checked: bool = False,
+    scratch: Scratch | None = None,
 ) -> tuple[Samples, Samples]:
     """Return the samples to learn from and those to judge on, these with their texts if told.
 
-    The features are looked through for what is no number, unless somebody else does that.
+    The features are looked through for what is no number, unless somebody else does that. Those of
+    ``--test`` are kept in the ``scratch``, where there is one.
     """
     everything = _all_samples(dataset, "training", are_checked=are_checked)
     if source.test is not None:
-        return everything, _test_samples(source, source.test, dataset, keep_texts)
+        return everything, _test_samples(source, source.test, dataset, keep_texts, scratch)
     if source.holdout is None and dataset.test is not None:
         return everything, _all_samples(dataset.test, "test")
     if source.share == 0:
@@ -194,7 +200,13 @@ def chosen(samples: Samples, rows: Array, role: str) -> Samples:
     )
 
 
-def _test_samples(source: Source, test_data: str, dataset: Dataset, keep_texts: bool) -> Samples:
+def _test_samples(
+    source: Source,
+    test_data: str,
+    dataset: Dataset,
+    keep_texts: bool,
+    scratch: Scratch | None,
+) -> Samples:
     test = data.load(
         test_data,
         target=source.target,
@@ -206,6 +218,7 @@ def _test_samples(source: Source, test_data: str, dataset: Dataset, keep_texts: 
         fitted=dataset.reading,
         usual_target=dataset.target_name,
         keep_texts=keep_texts,
+        scratch=scratch,
     )
     return _all_samples(test, "test")
 

@@ -1,8 +1,8 @@
 """What each of several processes, or of a cluster's workers, gets of the samples that one loaded.
 
 The one that prints loads the data, so that a file is parsed and labels are read once. Features in
-mapped files are handed over by the name of the file, and read by who gets them; others, which had
-to be parsed or unpacked, row by row.
+mapped files are handed over by the name of the file, and read by who gets them. Others, which had
+to be parsed or unpacked, it keeps in a temporary file, out of which it reads one share at a time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.cli.sampling import Samples, check_finite
-from bridle.data import Dataset
+from bridle.data import Dataset, Scratch
 from bridle.rows import Rows
 
 Array = npt.NDArray[Any]
+
+
+def scratch(parts: int, *, elsewhere: bool = False) -> Scratch | None:
+    """Return what features go to that are dealt out; None where one process keeps them all."""
+    return Scratch() if parts > 1 or elsewhere else None
 
 
 def rows_of_parts(count: int, parts: int) -> list[slice]:

@@ -9,6 +9,9 @@ from bridle.data.dataset import Dataset
 from bridle.data.loading import load
 from bridle.data.options_used import options_used_by
 from bridle.data.reading import Reading, Selection
+from bridle.data.scratch import Scratch
 from bridle.data.targets import kind_of as label_kind
 
-__all__ = ["Dataset", "Reading", "Selection", "label_kind", "load", "options_used_by"]
+__all__ = [
+    "Dataset", "Reading", "Scratch", "Selection", "label_kind", "load", "options_used_by",
+]  # fmt: skip

@@ -38,7 +38,7 @@ def load_npy(paths: Sequence[Path], request: Request) -> Dataset:
 
 def load_npz(paths: Sequence[Path], request: Request) -> Dataset:
     """Load ``.npz`` archives: named dense arrays, or one sparse matrix each."""
-    archives = [npz.open_npz(path) for path in paths]
+    archives = [npz.open_npz(path, request.scratch) for path in paths]
     if any(sparse.is_sparse(archive) for archive in archives):
         parts.refuse_arrays(request, "a sparse matrix")
         return sparse.load_sparse(archives, request)
@@ -47,7 +47,8 @@ def load_npz(paths: Sequence[Path], request: Request) -> Dataset:
 
 def load_safetensors(paths: Sequence[Path], request: Request) -> Dataset:
     """Load ``.safetensors`` files of named arrays."""
-    return _load_archives([tensors.open_safetensors(path) for path in paths], request)
+    archives = [tensors.open_safetensors(path, request.scratch) for path in paths]
+    return _load_archives(archives, request)
 
 
 def _load_archives(archives: Sequence[Archive], request: Request) -> Dataset:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bridle import checks
+from bridle import checks, mapped
 from bridle.data import files, numbers, targets
 from bridle.data.reading import NA_POLICIES, Reading
+from bridle.data.scratch import Scratch
 from bridle.data.shards import shard_of_row
 
 Array = npt.NDArray[Any]
+
+_ROWS_AT_A_TIME = 2**14  # of several columns, or one of lists
 
 # What stands for a missing value among numbers, and is a value like others among texts.
 _DOUBTFUL = frozenset(
@@ -33,6 +36,9 @@ class Table:
     of numbers with a fault in it. The numbers of ``images`` are pixels in bytes. ``dates`` are no
     features: only their spelling can be asked for. Where columns are ``chosen_by_user``, advice may
     name the options for that.
+
+    ``pieces`` are those that a column of one file is read in, where it has some: pieces of several
+    files are laid below each other. With a ``scratch`` numbers lie there, not in memory.
     """
 
     file: str
@@ -47,6 +53,8 @@ class Table:
     images: frozenset[str] = frozenset()
     dates: frozenset[str] = frozenset()
     chosen_by_user: bool = True
+    pieces: Callable[[str], Iterable[Array]] | None = None
+    scratch: Scratch | None = None
 
     def is_missing(self, text: str) -> bool:
         """Tell whether a text is none; where types are declared, only an empty one is."""
@@ -60,6 +68,34 @@ class Table:
     def fault(self, row: int, name: str, what: str) -> checks.InputError:
         """Return the error of one cell."""
         return files.broken(f"{self.place(row)}, column {files.quoted(name)}", what)
+
+
+def read_once(
+    pieces: Callable[[str], Iterable[Array]], scratch: Scratch | None
+) -> Callable[[str], Array]:
+    """Return what reads a column, whose pieces lie below each other, and remembers it.
+
+    With a ``scratch``, numbers are written there a piece at a time; texts are read again each time.
+    """
+    known = dict[str, Array]()
+
+    def read(name: str) -> Array:
+        if name in known:
+            if scratch is not None:
+                scratch.is_read(known[name].nbytes)
+            return known[name]
+        found = iter(pieces(name))
+        first = next(found)
+        if scratch is not None and first.dtype != object:
+            known[name] = scratch.joined(itertools.chain([first], found))
+            return known[name]
+        others = list(found)
+        column = np.concatenate([first, *others]) if others else first
+        if scratch is None:
+            known[name] = column
+        return column
+
+    return read
 
 
 def same_columns(file: str, names: Sequence[str], first: str, expected: Sequence[str]) -> None:
@@ -103,7 +139,7 @@ def joined(tables: Sequence[Table]) -> Table:
         file=first.file,
         names=first.names,
         count=sum(table.count for table in tables),
-        read=cache(lambda name: _joined_column(tables, name)),
+        read=read_once(lambda name: _pieces(tables, name), first.scratch),
         texts=lambda name: np.concatenate([table.texts(name) for table in tables]),
         place=place,
         typed=first.typed,
@@ -112,19 +148,27 @@ def joined(tables: Sequence[Table]) -> Table:
         images=first.images,
         dates=first.dates,
         chosen_by_user=first.chosen_by_user,
+        scratch=first.scratch,
     )
 
 
-def _joined_column(tables: Sequence[Table], name: str) -> Array:
-    columns = [table.read(name) for table in tables]
-    for table, column in zip(tables, columns, strict=True):
-        if kind_of(column) != kind_of(columns[0]):
-            raise files.broken(
-                table.file,
-                f"column {files.quoted(name)} holds {kind_of(column)}, in {tables[0].file} "
-                f"{kind_of(columns[0])}",
-            )
-    return np.concatenate(columns)
+def _pieces(tables: Sequence[Table], name: str) -> Iterator[Array]:
+    """Yield a column of all tables piece by piece, all of the same kind."""
+    kind = ""
+    for table in tables:
+        for piece in (table.pieces or _whole_column(table))(name):
+            kind = kind or kind_of(piece)
+            if kind_of(piece) != kind:
+                raise files.broken(
+                    table.file,
+                    f"column {files.quoted(name)} holds {kind_of(piece)}, in {tables[0].file} "
+                    f"{kind}",
+                )
+            yield piece
+
+
+def _whole_column(table: Table) -> Callable[[str], Iterable[Array]]:
+    return lambda name: [table.read(name)]
 
 
 def taken(table: Table, rows: Array) -> Table:
@@ -133,20 +177,42 @@ def taken(table: Table, rows: Array) -> Table:
     def texts(name: str) -> Array:
         return np.asarray(table.texts(name)[rows])
 
-    def read(name: str) -> Array:
+    def pieces(name: str) -> Iterator[Array]:
         if table.typed:
-            return np.asarray(table.read(name)[rows])
+            column = table.read(name)
+            step = len(rows) if table.scratch is None else _ROWS_AT_A_TIME
+            for begin in range(0, len(rows), step):
+                yield np.asarray(column[rows[begin : begin + step]])
+            return
         found = texts(name)
         typed = numbers.whole_column(found, table.reading)
-        return found if typed is None else typed
+        yield found if typed is None else typed
 
     return replace(
         table,
         count=len(rows),
-        read=cache(read),
+        read=read_once(pieces, table.scratch),
         texts=texts,
         place=lambda row: table.place(int(rows[row])),
     )
+
+
+def side_by_side(found: Sequence[Array], scratch: Scratch | None) -> Array:
+    """Return columns of numbers as one array ``(N, columns)``, in the scratch if there is one."""
+    dtype = np.result_type(*[column.dtype for column in found])
+    count = len(found[0])
+
+    def block(rows: slice) -> Array:
+        values = np.empty((rows.stop - rows.start, len(found)), dtype)
+        for place, column in enumerate(found):
+            values[:, place] = column[rows]
+        return values
+
+    if scratch is None:
+        return block(slice(0, count))
+    starts = range(0, count, _ROWS_AT_A_TIME)
+    blocks = (block(slice(start, min(start + _ROWS_AT_A_TIME, count))) for start in starts)
+    return scratch.filled((count, len(found)), dtype, blocks)
 
 
 def raw_labels(table: Table, name: str) -> Array:
@@ -171,7 +237,7 @@ def gaps(table: Table, name: str, *, as_texts: bool) -> Array:
         values, codes = targets.distinct(column)
         return np.array([is_missing(text) for text in values])[codes]
     if column.dtype.kind == "f":
-        return np.asarray(np.isnan(column).reshape(len(column), -1).any(axis=1))
+        return _rows_with(np.isnan, column)
     return np.zeros(len(column), np.bool_)
 
 
@@ -273,12 +339,26 @@ def _finite(table: Table, name: str, column: Array) -> Array:
         return column
     if column.ndim == 1:
         column = _filled(table, name, column)
-    if not np.isfinite(column).all():
-        bad = ~np.isfinite(column).reshape(len(column), -1).all(axis=1)
+    bad = _rows_with(_is_no_number, column)
+    if bad.any():
         row = int(np.argmax(bad))
         found = "NaN" if np.isnan(column[row]).any() else "infinity"
         raise table.fault(row, name, f"expected a finite number, found {found}")
     return column
+
+
+def _is_no_number(values: Array) -> Array:
+    return np.logical_not(np.isfinite(values))
+
+
+def _rows_with(test: Callable[[Array], Array], column: Array) -> Array:
+    """Return for each row whether a test holds for it, or for one of its numbers."""
+    if column.ndim == 1:
+        return test(column)
+    found = np.empty(len(column), np.bool_)
+    for rows, block in mapped.blocks(column, _ROWS_AT_A_TIME):
+        found[rows] = test(block).any(axis=1)
+    return found
 
 
 def _filled(table: Table, name: str, column: Array) -> Array:

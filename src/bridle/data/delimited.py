@@ -11,7 +11,6 @@ import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,13 @@ import numpy.typing as npt
 
 from bridle import checks
 from bridle.data import files, numbers
-from bridle.data.columns import Table, same_columns
+from bridle.data.cells import CELLS_AT_A_TIME, Cells, FrameCells, KeptCells
+from bridle.data.columns import Table, read_once, same_columns
 from bridle.data.dataset import Dataset
 from bridle.data.dialect import Layout, Lines, layout_of
 from bridle.data.parts import Request
 from bridle.data.reading import BLANKS, Reading
+from bridle.data.scratch import Scratch
 from bridle.data.shards import shard_of_row
 from bridle.data.table import to_dataset
 
@@ -40,13 +41,13 @@ class _Shard:
 
     layout: Layout
     names: tuple[str, ...]
-    frame: Any  # a pandas DataFrame whose columns are numbered by place
+    cells: Cells
     places: dict[str, int]
     notes: tuple[str, ...]
 
     def column(self, name: str, most: int | None = None) -> Array:
         """Return the cells of a column as they stand in the file, the first ones or all."""
-        return np.asarray(self.frame[self.places[name]].iloc[:most].to_numpy(dtype=object))
+        return self.cells.column(self.places[name], most)
 
 
 def load_delimited(paths: Sequence[Path], request: Request) -> Dataset:
@@ -71,14 +72,14 @@ def _shard(path: Path, request: Request, likely: Reading) -> _Shard:
     with files.parsing(path, _KIND):
         layout = layout_of(path, request.told, likely)
         count, comments, notes = _scan(layout, told=request.told.comment is not None)
-        frame = _frame(layout, comments)
-    if len(frame) != count:
-        raise files.broken(path, f"{count} or {len(frame)} rows? a line holds nothing but quotes")
-    if frame.isna().any(axis=None):  # pandas saw fewer fields than the scan
+        cells = _cells(layout, comments, request.scratch)
+    if cells.count != count:
+        raise files.broken(path, f"{count} or {cells.count} rows? a line holds nothing but quotes")
+    if cells.has_gaps:  # pandas saw fewer fields than the scan
         raise files.broken(path, f"cannot be read as {_KIND}: a line has too few fields")
-    names, more = _named_columns(layout, frame)
+    names, more = _named_columns(layout, cells)
     places = {name: layout.names.index(name) for name in names}
-    return _Shard(layout, names, frame, places, (*layout.notes, *notes, *more))
+    return _Shard(layout, names, cells, places, (*layout.notes, *notes, *more))
 
 
 def _scan(layout: Layout, *, told: bool) -> tuple[int, frozenset[int], tuple[str, ...]]:
@@ -151,12 +152,13 @@ class _Rows(io.TextIOBase):
         return "".join(taken)
 
 
-def _frame(layout: Layout, comments: frozenset[int]) -> Any:
+def _cells(layout: Layout, comments: frozenset[int], scratch: Scratch | None) -> Cells:
     import pandas
 
     blanks = layout.delimiter == BLANKS
+    rows = None if scratch is None else max(1, CELLS_AT_A_TIME // len(layout.names))
     with files.open_text(layout.path, layout.encoding) as stream:
-        return pandas.read_csv(
+        parsed = pandas.read_csv(
             _Rows(stream, layout, comments),
             sep=r"\s+" if blanks else layout.delimiter,
             header=None,
@@ -167,10 +169,12 @@ def _frame(layout: Layout, comments: frozenset[int]) -> Any:
             na_filter=False,
             skipinitialspace=not blanks,
             low_memory=False,
+            chunksize=rows,
         )
+        return FrameCells(parsed) if scratch is None else KeptCells(parsed, scratch)
 
 
-def _named_columns(layout: Layout, frame: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _named_columns(layout: Layout, cells: Cells) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the columns that can be used, and remarks on the others."""
     names, notes = list[str](), list[str]()
     for place, name in enumerate(layout.names):
@@ -179,7 +183,7 @@ def _named_columns(layout: Layout, frame: Any) -> tuple[tuple[str, ...], tuple[s
         elif place == 0:
             # What `DataFrame.to_csv` writes: the row numbers, under no name.
             notes.append("the first column has no name: not used")
-        elif (frame[place].str.strip() == "").all():
+        elif not any(cell.strip() for cell in cells.column(place).tolist()):
             # A delimiter at the end of every line.
             notes.append(f"column {place + 1} has no name and is empty: not used")
         else:
@@ -194,7 +198,7 @@ def _joined(shards: Sequence[_Shard], request: Request, reading: Reading) -> Tab
     first = shards[0]
     for shard in shards[1:]:
         same_columns(str(shard.layout.path), shard.names, str(first.layout.path), first.names)
-    counts = [len(shard.frame) for shard in shards]
+    counts = [shard.cells.count for shard in shards]
     shard_of = shard_of_row(counts)
 
     def place(row: int) -> str:
@@ -206,7 +210,10 @@ def _joined(shards: Sequence[_Shard], request: Request, reading: Reading) -> Tab
     reading = replace(reading, decimal=decimal)
 
     def cells(name: str) -> Array:
-        return np.concatenate([shard.column(name) for shard in shards])
+        found = np.concatenate([shard.column(name) for shard in shards])
+        if request.scratch is not None:
+            request.scratch.release()
+        return found
 
     def read(name: str) -> Array:
         found = cells(name)
@@ -218,13 +225,14 @@ def _joined(shards: Sequence[_Shard], request: Request, reading: Reading) -> Tab
         file=str(first.layout.path),
         names=first.names,
         count=sum(counts),
-        read=cache(read),
+        read=read_once(lambda name: [read(name)], request.scratch),
         texts=lambda name: _stripped(cells(name)),
         place=place,
         typed=False,
         reading=reading,
         notes=(*shown, *first.notes, *notes),
         chosen_by_user=request.chooses_columns,
+        scratch=request.scratch,
     )
 
 

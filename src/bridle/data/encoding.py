@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ Array = npt.NDArray[Any]
 # How many values a text column may have, each of which becomes a column of the matrix: not so many
 # that most of them are seen in a few rows only.
 MOST_VALUES, _FEW_VALUES, _ROWS_A_VALUE = 100, 10, 4
+
+# Numbers of the matrix that are made at a time, where it is not made in memory.
+_FILLED_NUMBERS = 2**22
 
 _DATE = re.compile(
     r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}|[0-9]{1,2}:[0-9]{2}"
@@ -103,17 +106,72 @@ def choose_names(
 def matrix(table: Table, feature_names: Sequence[str]) -> Array:
     """Return the features ``(N, D)`` with exactly these columns, in this order."""
     uses = resolve(feature_names, table.names, table.file)
-    contents = {name: _content(table, use) for name, use in uses.items()}
+    fillings = [_filling(table, use) for use in uses.values()]
     only = next(iter(uses.values()))
     if list(only.entries.values()) == list(range(len(feature_names))):
-        embedding = contents[only.column]
+        embedding = fillings[0].content
         if list(only.entries) == list(range(embedding.shape[1])):
-            return embedding  # the whole of one embedding, as it lies in memory
-    dtypes = [content.dtype for content in contents.values() if content.dtype != object]
-    result = np.zeros((table.count, len(feature_names)), np.result_type(np.float32, *dtypes))
-    for name, use in uses.items():
-        _fill(result, table, use, contents[name])
-    return result
+            return embedding  # the whole of one embedding, as it lies there
+    dtypes = [each.content.dtype for each in fillings if each.shares is None]
+    shape = table.count, len(feature_names)
+    dtype = np.result_type(np.float32, *dtypes)
+    if table.scratch is None:
+        return _filled(fillings, slice(0, table.count), shape, dtype)
+    step = max(1, _FILLED_NUMBERS // len(feature_names))
+    starts = range(0, table.count, step)
+    blocks = (
+        _filled(fillings, slice(begin, min(begin + step, table.count)), shape, dtype)
+        for begin in starts
+    )
+    return table.scratch.filled(shape, dtype, blocks)
+
+
+class _Filling(NamedTuple):
+    """What becomes of one column, read and found to be right.
+
+    Of numbers ``content`` are these; of values that become indicators, the number of each row's
+    among ``places``, -1 where it is missing and gets ``shares`` of all of them.
+    """
+
+    content: Array
+    places: Array
+    entries: list[int]  # of numbers in lists
+    shares: list[float] | None = None
+
+    def fill(self, block: Array, rows: slice) -> None:
+        """Write what becomes of some rows."""
+        content = self.content[rows]
+        if self.shares is not None:
+            block[np.ix_(content < 0, self.places)] = self.shares
+            known = np.flatnonzero(content >= 0)
+            block[known, self.places[content[known]]] = 1
+        elif self.entries:
+            block[:, self.places] = content[:, self.entries]
+        else:
+            block[:, self.places[0]] = content
+
+
+def _filled(
+    fillings: Sequence[_Filling], rows: slice, shape: tuple[int, int], dtype: np.dtype[Any]
+) -> Array:
+    block = np.zeros((rows.stop - rows.start, shape[1]), dtype)
+    for each in fillings:
+        each.fill(block, rows)
+    return block
+
+
+def _filling(table: Table, use: Use) -> _Filling:
+    """Read a column, whose numbers need not stay in memory while the next is read."""
+    content = _content(table, use)
+    if use.values:
+        filling = _one_hot(table, use, content)
+    else:
+        whole = [] if use.whole is None else [use.whole]
+        places = np.array(whole or [*use.entries.values()], np.intp)
+        filling = _Filling(content, places, list(use.entries))
+    if table.scratch is not None:
+        filling = filling._replace(content=table.scratch.kept(filling.content))
+    return filling
 
 
 def _content(table: Table, use: Use) -> Array:
@@ -140,33 +198,27 @@ def _content(table: Table, use: Use) -> Array:
     return content
 
 
-def _fill(result: Array, table: Table, use: Use, content: Array) -> None:
-    if use.whole is not None:
-        result[:, use.whole] = content
-    elif use.entries:
-        result[:, list(use.entries.values())] = content[:, list(use.entries)]
-    else:
-        _fill_one_hot(result, table, use, content)
-
-
-def _fill_one_hot(result: Array, table: Table, use: Use, content: Array) -> None:
+def _one_hot(table: Table, use: Use, content: Array) -> _Filling:
     missing = content == ""
+    shares = [0.0] * len(use.values)
     if missing.any():  # the mean of a one-hot column is how often its value occurred in the fit
-        shares = [table.reading.fills.get(f"{use.column}={value}") for value in use.values]
-        if None in shares:
+        found = [table.reading.fills.get(f"{use.column}={value}") for value in use.values]
+        shares = [share for share in found if share is not None]
+        if len(shares) < len(found):
             row = int(np.argmax(missing))
             raise table.fault(
                 row, use.column, "missing value, and the fit kept no mean (--na mean)"
             )
-        result[np.ix_(missing, list(use.values.values()))] = shares
     rows = np.flatnonzero(~missing)
     values, codes = targets.distinct(content[rows])
     unseen = np.array([value not in use.values for value in values], np.bool_)[codes]
     if unseen.any():
         row = int(rows[np.argmax(unseen)])
         raise table.fault(row, use.column, _unseen(content[row], use))
-    places = np.array([use.values[value] for value in values], np.intp)
-    result[rows, places[codes]] = 1
+    number_of = {value: number for number, value in enumerate(use.values)}
+    number_of_row = np.full(len(content), -1, np.int32)
+    number_of_row[rows] = np.array([number_of[value] for value in values], np.int32)[codes]
+    return _Filling(number_of_row, np.array([*use.values.values()], np.intp), [], shares)
 
 
 def _unseen(value: str, use: Use) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle import checks
+from bridle.data.scratch import Scratch
 
 Array = npt.NDArray[Any]
 
@@ -185,13 +186,22 @@ def largest_content(packed_bytes: int) -> int:
     return _DEFLATE_RATIO * packed_bytes
 
 
-def read_exactly(stream: IO[bytes], size: int) -> Array:
+def read_exactly(stream: IO[bytes], size: int, scratch: Scratch | None = None) -> Array:
     """Return the next ``size`` bytes, or fewer where the stream ends before."""
+    if scratch is not None:
+        return scratch.written(chunks(stream, size))
     content, position = np.empty(size, np.uint8), 0
-    while position < size and (chunk := stream.read(min(_CHUNK, size - position))):
-        content[position : position + len(chunk)] = np.frombuffer(chunk, np.uint8)
+    for chunk in chunks(stream, size):
+        content[position : position + len(chunk)] = chunk
         position += len(chunk)
     return content[:position]
+
+
+def chunks(stream: IO[bytes], size: int) -> Iterator[Array]:
+    """Yield the next ``size`` bytes, or fewer where the stream ends before, some at a time."""
+    while size > 0 and (chunk := stream.read(min(_CHUNK, size))):
+        yield np.frombuffer(chunk, np.uint8)
+        size -= len(chunk)
 
 
 def _reason(error: object) -> str:

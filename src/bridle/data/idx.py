@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.data import files, npy
+from bridle.data.scratch import Scratch
 
 Array = npt.NDArray[Any]
 
@@ -27,8 +28,11 @@ def is_idx(path: Path) -> bool:
     return _ENDING.search(path.name) is not None
 
 
-def read_idx(path: Path) -> Array:
-    """Return the array of an idx file: memory-mapped, or unpacked where it is ``.gz``."""
+def read_idx(path: Path, scratch: Scratch | None = None) -> Array:
+    """Return the array of an idx file: memory-mapped, or unpacked where it is ``.gz``.
+
+    That is mapped too, where there is a ``scratch``.
+    """
     with files.parsing(path, "idx"), files.open_bytes(path) as stream:
         magic = stream.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
@@ -42,7 +46,7 @@ def read_idx(path: Path) -> Array:
         size = math.prod(shape) * dtype.itemsize
         _check_size(path, shape, size, start)
         if files.is_gzip(path):
-            content = files.read_exactly(stream, size)
+            content = files.read_exactly(stream, size, scratch)
             if content.size < size or stream.read(1):
                 found = "more" if content.size == size else str(content.size)
                 raise files.broken(path, f"shape {shape} takes {size} bytes, found {found}")

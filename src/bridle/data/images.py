@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from bridle import checks
 from bridle.data import files, parts
 from bridle.data.dataset import Dataset, from_parts
 from bridle.data.parts import Part, Request
+from bridle.data.scratch import Scratch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,7 +63,8 @@ def load_images(folder: Path, paths: Sequence[Path], request: Request) -> Datase
     parts.refuse_target_name(request, "a folder of images")
     pictures = [Picture(str(path), path) for path in paths]
     file = str(folder if len(paths) > 1 else paths[0])
-    pixels, modes = read_pixels(pictures, file, request.expected_width)
+    width, scratch = request.expected_width, request.scratch
+    pixels, modes = read_pixels(pictures, file, width, scratch)
     flat = any(path.parent == folder for path in paths)
     part = Part(
         file=file,
@@ -85,7 +87,10 @@ def load_image(paths: Sequence[Path], request: Request) -> Dataset:
 
 
 def read_pixels(
-    pictures: Sequence[Picture], file: str, width: int | None = None
+    pictures: Sequence[Picture],
+    file: str,
+    width: int | None = None,
+    scratch: Scratch | None = None,
 ) -> tuple[Array, set[str]]:
     """Return the pixels of images of one size, in bytes, and the modes they were stored in.
 
@@ -93,18 +98,34 @@ def read_pixels(
     3)``: red, green, blue. Grey ones become colours too where a model, of so many features, was
     fitted to colours.
     """
+    mode, shape, modes = layout_of(pictures, width)
+    if scratch is not None:
+        return scratch.filled(shape, np.uint8, decoded(pictures, mode)), modes
+    with files.parsing(file, "images"):
+        pixels = np.empty(shape, np.uint8)
+    for row, image in enumerate(decoded(pictures, mode)):
+        pixels[row] = image
+    return pixels, modes
+
+
+def layout_of(
+    pictures: Sequence[Picture], width: int | None = None
+) -> tuple[str, tuple[int, ...], set[str]]:
+    """Return the mode and the shape that the pixels of images get, and the modes they have."""
     checks.require("PIL", extra="cli", purpose=f"reading {pictures[0].place}")
     # Pillow logs its doubts about broken files; without a handler they would reach the terminal.
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     modes, (columns, rows) = _modes_and_size(pictures)
     mode = "L" if modes <= _GREY and width != 3 * rows * columns else "RGB"
-    shape = (len(pictures), rows, columns) + ((3,) if mode == "RGB" else ())
-    with files.parsing(file, "images"):
-        pixels = np.empty(shape, np.uint8)
-    for row, picture in enumerate(pictures):
+    return mode, (len(pictures), rows, columns) + ((3,) if mode == "RGB" else ()), modes
+
+
+def decoded(pictures: Sequence[Picture], mode: str) -> Iterator[Array]:
+    """Yield the pixels of each image."""
+    for picture in pictures:
         with files.parsing(picture.place, "an image"), _opened(picture) as image:
-            pixels[row] = np.asarray(image.convert(mode))
-    return pixels, modes
+            pixels = np.asarray(image.convert(mode))
+        yield pixels
 
 
 def _modes_and_size(pictures: Sequence[Picture]) -> tuple[set[str], tuple[int, int]]:

@@ -21,6 +21,7 @@ from bridle.data.formats import ENDINGS, Reader, check_options, reader_of
 from bridle.data.options_used import STANDARD_INPUT, refuse_unused
 from bridle.data.parts import Request
 from bridle.data.reading import Reading, Selection
+from bridle.data.scratch import Scratch
 from bridle.data.text import without_words
 
 Array = npt.NDArray[Any]
@@ -43,6 +44,7 @@ def load(
     training_rows: Callable[[Array], Array] | None = None,
     wants_test: bool = True,
     keep_texts: bool = False,
+    scratch: Scratch | None = None,
 ) -> Dataset:
     """Load features and labels from a file, a folder or an embedded set.
 
@@ -95,6 +97,9 @@ def load(
         Whether a set to test on that the data hold is loaded too.
     keep_texts : bool
         Whether the texts that words are made of are kept, as `Dataset.texts`.
+    scratch : Scratch, optional
+        Where features that are parsed or unpacked go, a file at a time, and are mapped from. By
+        default they are held in memory.
 
     Returns
     -------
@@ -144,9 +149,12 @@ def load(
         training_rows=training_rows,
         wants_test=wants_test,
         keep_texts=keep_texts,
+        scratch=scratch,
     )
     refuse_unused(request)
     dataset = _loaded(request)
+    if scratch is not None:
+        scratch.release()
     labels_found = targets.as_fitted(dataset.target, request.reading)
     kind = targets.kind_of(labels_found) or request.reading.label_kind
     found = replace(dataset.reading, label_kind=kind)

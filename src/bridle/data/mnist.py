@@ -18,7 +18,7 @@ def load_idx(paths: Sequence[Path], request: Request) -> Dataset:
     """Load one file of images; its labels are found by its name, or given."""
     parts.refuse_target_name(request, "an idx file")
     (path,) = paths
-    array = idx.read_idx(path)
+    array = idx.read_idx(path, request.scratch)
     if array.ndim == 1:
         raise files.broken(path, "expected images, found one number a row: are these the labels?")
     features = parts.feature_rows(array, str(path))

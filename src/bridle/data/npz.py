@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bridle.data import files, npy
 from bridle.data.archive import Archive
+from bridle.data.scratch import Scratch
 
 Array = npt.NDArray[Any]
 
@@ -20,8 +21,8 @@ _ENDING = ".npy"
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip member: the lengths of its name and extra field
 
 
-def open_npz(path: Path) -> Archive:
-    """List the arrays of an ``.npz`` file."""
+def open_npz(path: Path, scratch: Scratch | None = None) -> Archive:
+    """List the arrays of an ``.npz`` file; packed ones go to ``scratch``, where there is one."""
     with path.open("rb") as stream:
         if files.is_pickle(stream.read(2)):
             raise files.broken(path, "not an .npz archive: found a pickle, which is never read")
@@ -30,12 +31,11 @@ def open_npz(path: Path) -> Archive:
     others = [info.filename for info in members.values() if not info.filename.endswith(_ENDING)]
     if others:
         raise files.broken(path, f"expected .npy arrays, found {files.quoted(others[0])}")
-    return Archive(
-        str(path), tuple(members), functools.cache(lambda name: _read(path, members[name]))
-    )
+    read = functools.cache(lambda name: _read(path, members[name], scratch))
+    return Archive(str(path), tuple(members), read)
 
 
-def _read(path: Path, member: zipfile.ZipInfo) -> Array:
+def _read(path: Path, member: zipfile.ZipInfo, scratch: Scratch | None) -> Array:
     place = f"{path}: array {files.quoted(member.filename.removesuffix(_ENDING))}"
     plain = member.compress_type == zipfile.ZIP_STORED
     if not plain and member.compress_type != zipfile.ZIP_DEFLATED:
@@ -52,7 +52,7 @@ def _read(path: Path, member: zipfile.ZipInfo) -> Array:
         if start + size != member.file_size:
             found = member.file_size - start
             raise files.broken(place, f"shape {header[0]} takes {size} bytes, found {found}")
-        content = None if plain else files.read_exactly(stream, size)
+        content = None if plain else files.read_exactly(stream, size, scratch)
     if content is None:
         return npy.map_array(path, _content_start(path, member) + start, header, size)
     return _shaped(place, content, header)

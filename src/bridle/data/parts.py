@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bridle import checks
 from bridle.data import files
 from bridle.data.reading import Reading, Selection
+from bridle.data.scratch import Scratch
 
 Array = npt.NDArray[Any]
 Features = Any  # a dense array or a SciPy sparse one
@@ -44,6 +45,8 @@ class Request:
     training_rows: Callable[[Array], Array] | None = None
     # Whether a set to test on that the data hold beside the one to fit is of use.
     wants_test: bool = True
+    # Where arrays go that are parsed or unpacked, each file's at once; None: they stay in memory.
+    scratch: Scratch | None = None
 
     @property
     def has_model(self) -> bool:

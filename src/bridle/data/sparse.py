@@ -31,7 +31,9 @@ def load_sparse(archives: Sequence[Archive], request: Request) -> Dataset:
         if not is_sparse(archive):
             other = next(other.file for other in archives if is_sparse(other))
             raise files.broken(archive.file, f"a dense archive, but {other} holds a sparse matrix")
-        loaded.append(Part(archive.file, _matrix(archive)))
+        rows = _matrix(archive)
+        kept = rows if request.scratch is None else request.scratch.kept_rows(rows)
+        loaded.append(Part(archive.file, kept))
     return from_parts(loaded, request)
 
 

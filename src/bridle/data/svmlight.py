@@ -9,16 +9,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from bridle import checks
 from bridle.data import files, parts
 from bridle.data.dataset import Dataset, from_parts
 from bridle.data.parts import Part, Request
+from bridle.data.scratch import Scratch
 from bridle.data.sparse import checked_shape
 
 Array = npt.NDArray[Any]
 
 _LARGEST_COLUMN = 2**31 - 1
+_RENUMBERED = 2**22  # column numbers at a time
 
 
 def load_svmlight(paths: Sequence[Path], request: Request) -> Dataset:
@@ -28,11 +31,11 @@ def load_svmlight(paths: Sequence[Path], request: Request) -> Dataset:
     """
     parts.refuse_target_name(request, "an svmlight file")
     parts.refuse_labels(request, "an svmlight file")
-    loaded = [(path, *_read(path)) for path in paths]
+    loaded = [(path, *_read(path, request.scratch)) for path in paths]
     first, notes = _first_column(loaded, request)
     pieces = []
     for path, matrix, labels in loaded:
-        rows = matrix[:, first:]
+        rows = _without_first_column(matrix, request.scratch) if first else matrix
         checked_shape(str(path), rows.shape, rows.nnz)
         pieces.append(Part(str(path), rows, labels, pads_with_zeros=True))
     dataset = from_parts(pieces, request, notes)
@@ -42,7 +45,7 @@ def load_svmlight(paths: Sequence[Path], request: Request) -> Dataset:
 def _first_column(
     loaded: list[tuple[Path, Any, Array]], request: Request
 ) -> tuple[int, tuple[str, ...]]:
-    with_zero = next((path for path, matrix, _ in loaded if matrix[:, [0]].nnz), None)
+    with_zero = next((path for path, matrix, _ in loaded if _has_first_column(matrix)), None)
     base = request.reading.index_base
     if base == 1 and with_zero is not None:
         why = "as told" if request.told.index_base == 1 else "as the files of the fit did"
@@ -56,7 +59,29 @@ def _first_column(
     return 1, ("columns are counted from 1 in the file (--index-base 0 tells otherwise)",)
 
 
-def _read(path: Path) -> tuple[Any, Array]:
+def _without_first_column(matrix: Any, scratch: Scratch | None) -> Any:
+    """Return a CSR matrix without its first column, in which it has no entries."""
+    shape = (matrix.shape[0], max(matrix.shape[1] - 1, 0))
+    rows = sparse.csr_array(shape, dtype=matrix.dtype)
+    rows.data, rows.indptr = matrix.data, matrix.indptr
+    if scratch is None:
+        rows.indices = matrix.indices - 1
+    else:
+        found = matrix.indices
+        starts = range(0, len(found), _RENUMBERED)
+        pieces = (found[start : start + _RENUMBERED] - 1 for start in starts)
+        rows.indices = scratch.filled(found.shape, found.dtype, pieces)
+    return rows
+
+
+def _has_first_column(matrix: Any) -> bool:
+    """Tell whether a CSR matrix has entries in its first column."""
+    found = matrix.indices
+    starts = range(0, len(found), _RENUMBERED)
+    return any(not found[start : start + _RENUMBERED].all() for start in starts)
+
+
+def _read(path: Path, scratch: Scratch | None) -> tuple[Any, Array]:
     from sklearn.datasets import load_svmlight_file
 
     try:
@@ -67,7 +92,7 @@ def _read(path: Path) -> tuple[Any, Array]:
         raise
     if matrix.shape[0] == 0:
         raise files.broken(path, "expected at least one row, found none")
-    return matrix, labels
+    return matrix if scratch is None else scratch.kept_rows(matrix), labels
 
 
 def _explain(path: Path) -> None:

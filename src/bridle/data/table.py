@@ -104,7 +104,10 @@ def _training_rows(table: Table, name: str | None, request: Request) -> Array | 
 
 def _features(table: Table, names: Sequence[str], texts: Sequence[TextColumn]) -> Any:
     numbers = encoding.matrix(table, names) if names else None
-    return text.stacked(numbers, texts, table) if texts else numbers
+    if not texts:
+        return numbers
+    features = text.stacked(numbers, texts, table)
+    return features if table.scratch is None else table.scratch.kept_rows(features)
 
 
 def _texts(table: Table, texts: Sequence[TextColumn]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from bridle.data import files, npy
 from bridle.data.archive import Archive
+from bridle.data.scratch import Scratch
 
 Array = npt.NDArray[Any]
 
@@ -31,11 +32,12 @@ _DTYPES = {
     "F32": "<f4",
     "F64": "<f8",
 }
+_WIDENED_NUMBERS = 2**22  # at a time
 _LENGTH = struct.Struct("<Q")  # of the header, before it
 
 
-def open_safetensors(path: Path) -> Archive:
-    """List the arrays of a ``.safetensors`` file."""
+def open_safetensors(path: Path, scratch: Scratch | None = None) -> Archive:
+    """List the arrays of a ``.safetensors`` file; bfloat16 goes to ``scratch``, if there is one."""
     import safetensors
 
     with files.parsing(path, "safetensors"):
@@ -50,11 +52,13 @@ def open_safetensors(path: Path) -> Archive:
     return Archive(
         str(path),
         tuple(sorted(entries)),
-        functools.cache(lambda name: _read(path, name, start, entries[name])),
+        functools.cache(lambda name: _read(path, name, start, entries[name], scratch)),
     )
 
 
-def _read(path: Path, name: str, start: int, entry: dict[str, Any]) -> Array:
+def _read(
+    path: Path, name: str, start: int, entry: dict[str, Any], scratch: Scratch | None
+) -> Array:
     kind, shape = entry["dtype"], tuple(entry["shape"])
     if kind not in _DTYPES:
         raise files.broken(
@@ -63,7 +67,14 @@ def _read(path: Path, name: str, start: int, entry: dict[str, Any]) -> Array:
     begin, end = entry["data_offsets"]
     header = (shape, False, np.dtype(_DTYPES[kind]))
     array = npy.map_array(path, start + begin, header, end - begin, f": array {files.quoted(name)}")
-    return _from_bfloat16(array) if kind == "BF16" else array
+    if kind != "BF16":
+        return array
+    if scratch is None:
+        return _from_bfloat16(array)
+    bits = array.reshape(-1)
+    starts = range(0, len(bits), _WIDENED_NUMBERS)
+    wide = (_from_bfloat16(bits[start : start + _WIDENED_NUMBERS]) for start in starts)
+    return scratch.filled(shape, np.float32, wide)
 
 
 def _from_bfloat16(bits: Array) -> Array:
