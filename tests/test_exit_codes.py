@@ -49,9 +49,9 @@ def test_each_code_stands_in_the_help_and_in_the_docs(command: Command) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["fit", "-h"], ["fit", "iris"]])
-def test_done(arguments: list[str]) -> None:
-    done = ended(*arguments)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_done(arguments: list[str], command: Command) -> None:
+    done = command(*arguments)
+    assert (done.code, done.err) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,16 @@ def test_done(arguments: list[str]) -> None:
         ["fit", "--config", "nowhere.toml"],
     ],
 )
-def test_refused(arguments: list[str]) -> None:
-    done = ended(*arguments)
+def test_refused(arguments: list[str], command: Command) -> None:
+    done = command(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert re.fullmatch(r"bridle: [^\n]+\n", done.err)
+
+
+def test_a_process_ends_as_the_command_does_in_this_one() -> None:
+    done = ended("fit", "iris")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = ended("fit", "nowhere.csv")
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"bridle: [^\n]+\n", done.stderr)
 

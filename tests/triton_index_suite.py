@@ -30,12 +30,16 @@ from bridle.torch import functional, kernels
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import accuracy
+from triton_interpreting import exchange_the_language_once
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INFINITY = float("inf")
 # What a gradient may be off, relative to the largest entry of its row.
 CLOSE = {torch.float16: 2e-3, torch.bfloat16: 1e-2, torch.float32: 2e-6, torch.float64: 1e-13}
+
+if DEVICE == "cpu":
+    exchange_the_language_once()
 
 
 @pytest.fixture(autouse=True)

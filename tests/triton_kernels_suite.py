@@ -31,12 +31,16 @@ from bridle.kernels.triton.scores import Matrix
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import accuracy
+from triton_interpreting import exchange_the_language_once
 
 Array = npt.NDArray[Any]
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INFINITY = float("inf")
+
+if DEVICE == "cpu":
+    exchange_the_language_once()
 
 
 @pytest.fixture(autouse=True)

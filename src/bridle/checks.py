@@ -231,7 +231,9 @@ def real_numbers(values: npt.ArrayLike, name: str) -> Array:
     """Return ``values`` as an array of real numbers, in the dtype they have."""
     array = _as_array(values, name)
     if not is_floating(array.dtype) and array.dtype.kind not in "iub":
-        raise InputError.of(name, expected="real numbers", found=_describe(array))
+        # scikit-learn's words, which its users know.
+        hint = " (Complex data not supported)" if array.dtype.kind == "c" else ""
+        raise InputError.of(name, expected="real numbers", found=f"{_describe(array)}{hint}")
     return array
 
 
@@ -344,6 +346,7 @@ def class_indices(target: Any, rows: int, classes: int, name: str = "target") ->
     array = _as_array(target, name)
     if array.shape != (rows,) or array.dtype.kind not in "iub":
         hint = " (labels need classes=)" if array.dtype.kind in "OSU" else ""
+        hint = " (continuous)" if is_floating(array.dtype) else hint
         raise InputError.of(
             name,
             expected=f"class indices (integers) of shape ({rows},)",
@@ -448,26 +451,26 @@ def class_labels(classes: object, columns: int) -> tuple[Label, ...]:
     return tuple(plain)
 
 
-def labelled_target(target: object, classes: Sequence[Label], rows: int) -> Array:
+def labelled_target(
+    target: object, classes: Sequence[Label], rows: int, name: str = "target"
+) -> Array:
     """Return the position among ``classes`` of each row's label; refuse the first without one."""
-    labels = _plain_values(target, "target")
+    labels = _plain_values(target, name)
     if len(labels) != rows:
-        raise InputError.of(
-            "target", expected=f"{rows} labels, one for each row", found=len(labels)
-        )
+        raise InputError.of(name, expected=f"{rows} labels, one for each row", found=len(labels))
     position: dict[object, int] = {label: index for index, label in enumerate(classes)}
     try:
         indices = np.array([position.get(label, -1) for label in labels], np.intp)
     except TypeError:  # a label that is itself a list or an array
         row = next(row for row, label in enumerate(labels) if not isinstance(label, Hashable))
         found = reprlib.repr(labels[row])
-        raise _no_label("target", row, found, "one label") from None
+        raise _no_label(name, row, found, "one label") from None
     if (indices < 0).any():
         row = int(np.argmax(indices < 0))
         found, known = reprlib.repr(labels[row]), reprlib.repr(list(classes))
         raise InputError(
-            f"target: row {row} is {found}, which is none of the {len(classes)} classes {known}",
-            argument="target",
+            f"{name}: row {row} is {found}, which is none of the {len(classes)} classes {known}",
+            argument=name,
             expected=f"one of {known}",
             found=found,
             row=row,

@@ -33,6 +33,7 @@ from sklearn.exceptions import ConvergenceWarning
 from bridle import checks
 from bridle.calibrate.base import Answers, Calibrator, log_softmax
 from bridle.calibrate.temperature import TemperatureScaling, divided
+from bridle.estimators.array_api import as_numpy
 
 Array = npt.NDArray[Any]
 
@@ -64,7 +65,8 @@ class AffineScaling(Calibrator):
         Mean cross-entropy in nats, without and with the penalty.
     gap_ : float
         How far above its optimum the objective can be at most.
-    n_classes_ : int
+    classes_, n_features_in_, feature_names_in_
+        As in scikit-learn: a feature is the score of a class.
     """
 
     _is_diagonal: ClassVar[bool]
@@ -79,6 +81,10 @@ class AffineScaling(Calibrator):
 
     def __init__(self, C: float = 1.0) -> None:
         self.C = C
+
+    @property
+    def _fitted_array(self) -> Any:
+        return self.coef_
 
     def _fit(self, answers: Answers) -> None:
         penalty = 2 / (checks.positive(self.C, "C") * answers.total)
@@ -110,13 +116,16 @@ class AffineScaling(Calibrator):
             )
 
     def _log_proba(self, block: Array) -> Array:
-        return log_softmax(mixed(self.logarithms(block), self.coef_, self.intercept_))
+        coef, intercept = as_numpy(self.coef_), as_numpy(self.intercept_)
+        return log_softmax(mixed(self.logarithms(block), coef, intercept))
 
     def logarithms(self, block: Array) -> Array:
         """Return log q, which is mixed."""
-        if np.isneginf(block).any():
-            expected = "finite scores, which can be mixed"
-            raise checks.InputError.of("scores", expected=expected, found="-inf")
+        masked = np.isneginf(block).any(axis=0)
+        if masked.any():
+            expected = "finite scores of every class, which can be mixed"
+            found = f"-inf of class {int(np.argmax(masked))}"
+            raise checks.InputError.of("scores", expected=expected, found=found)
         logarithms = log_softmax(divided(block, self.temperature_))
         # (1 − ε) exp(log p) + ε / K, without leaving the logarithms.
         most, least = math.log1p(-self.floor_), math.log(self.floor_ / block.shape[1])
@@ -125,7 +134,8 @@ class AffineScaling(Calibrator):
     def _contents(self) -> dict[str, Array]:
         known = (self.temperature_, self.floor_, self.loss_, self.objective_, self.gap_)
         figures = np.array(known)
-        return {"figures": figures, "coef": self.coef_, "intercept": self.intercept_}
+        coef, intercept = as_numpy(self.coef_), as_numpy(self.intercept_)
+        return {"figures": figures, "coef": coef, "intercept": intercept}
 
     def _restore(self, tensors: dict[str, Array]) -> None:
         self.temperature_, self.floor_, *proof = tensors["figures"].tolist()

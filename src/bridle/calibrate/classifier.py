@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.utils import column_or_1d, get_tags
@@ -19,7 +18,11 @@ from bridle.calibrate.base import Calibrator
 from bridle.calibrate.loading import calibrator_of_contents, create
 from bridle.calibrate.temperature import TemperatureScaling
 from bridle.estimators import SoftmaxRegression, SoftmaxRegressionCV
-from bridle.estimators.base import like_the_features
+from bridle.estimators.array_api import (
+    ArrayApiSupport,
+    answering_where_the_features_are,
+    fitting_where_the_features_are,
+)
 from bridle.estimators.classifier_file import SavedClassifier
 from bridle.estimators.cross_validation import search_at
 from bridle.estimators.documentation import Documented
@@ -32,7 +35,7 @@ Array = npt.NDArray[Any]
 _FOLDS = 5
 
 
-class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+class CalibratedClassifier(Documented, ArrayApiSupport, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
     """Fit a classifier to all samples, and calibrate it by what folds say of those they hold out.
 
     Every sample is used twice, and never to judge what has learnt from it: the calibrator sees
@@ -84,6 +87,7 @@ class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type:
         self.method = method
         self.cv = cv
 
+    @fitting_where_the_features_are
     def fit(self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> Self:
         """Fit the classifier, then the calibrator.
 
@@ -107,8 +111,7 @@ class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type:
             Where every answer of the folds is right, or they tell nothing: there is no temperature
             between 0 and ∞ then.
         """
-        # Labels, folds and answers are NumPy's, whatever the features are.
-        with ranks.alone(), config_context(array_api_dispatch=False):
+        with ranks.alone():
             return self._fit(X, y, sample_weight)
 
     def _fit(self, X: Any, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None) -> Self:
@@ -163,7 +166,7 @@ class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type:
         array([1])
         """
         check_is_fitted(estimator)
-        check_is_fitted(calibrator, "n_classes_")
+        check_is_fitted(calibrator)
         if calibrator.n_classes_ != len(estimator.classes_):
             expected = f"one of the estimator's {len(estimator.classes_)} classes"
             raise checks.InputError.of("calibrator", expected=expected, found=calibrator.n_classes_)
@@ -222,17 +225,17 @@ class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type:
         except checks.InputError as error:
             raise checks.InputError(f"{path}: no readable bridle model ({error})") from None
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithms of the calibrated probabilities (N, K)."""
         return self._log_proba(X)
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict_proba(self, X: Any) -> Array:
         """Return the calibrated probabilities (N, K)."""
         return np.asarray(np.exp(self._log_proba(X)))
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict(self, X: Any) -> Array:
         """Return each sample's most probable class."""
         places = self._log_proba(X).argmax(axis=1)
@@ -244,8 +247,16 @@ class CalibratedClassifier(Documented, ClassifierMixin, BaseEstimator):  # type:
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = get_tags(self.estimator).input_tags.sparse
+        theirs = get_tags(self.estimator)
+        tags.input_tags.sparse = theirs.input_tags.sparse
+        # Of others' classifiers no fitted array is moved.
+        tags.array_api_support = isinstance(self.estimator, ArrayApiSupport)
         return tags
+
+    @property
+    def _fitted_array(self) -> Any:
+        own = isinstance(self.estimator_, ArrayApiSupport)
+        return self.estimator_._fitted_array if own else None
 
     def _keep(self, fitted: Any) -> None:
         """Take on a fitted classifier."""

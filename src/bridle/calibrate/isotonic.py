@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sklearn.isotonic import IsotonicRegression
 
 from bridle.calibrate.base import Answers, Calibrator, log_softmax
+from bridle.estimators.array_api import as_numpy
 
 Array = npt.NDArray[Any]
 
@@ -30,7 +31,8 @@ class IsotonicScaling(Calibrator):
         ε.
     thresholds_, values_ : list of ndarray
         The points between which each class's function is linear.
-    n_classes_ : int
+    classes_, n_features_in_, feature_names_in_
+        As in scikit-learn: a feature is the score of a class.
 
     Examples
     --------
@@ -49,6 +51,15 @@ class IsotonicScaling(Calibrator):
     thresholds_: list[Array]
     values_: list[Array]
     floor_: float
+
+    @property
+    def _fitted_array(self) -> Any:
+        return self.values_[0]
+
+    def _functions(self) -> list[tuple[Array, Array]]:
+        """Return the thresholds and the values of each class's function, on the host."""
+        pairs = zip(self.thresholds_, self.values_, strict=True)
+        return [(as_numpy(thresholds), as_numpy(values)) for thresholds, values in pairs]
 
     def _fit(self, answers: Answers) -> None:
         self.floor_ = 1 / (1 + answers.total)
@@ -71,9 +82,7 @@ class IsotonicScaling(Calibrator):
         rising = np.stack(
             [
                 np.interp(probability[:, place], thresholds, values)
-                for place, (thresholds, values) in enumerate(
-                    zip(self.thresholds_, self.values_, strict=True)
-                )
+                for place, (thresholds, values) in enumerate(self._functions())
             ],
             axis=1,
         )
@@ -88,7 +97,7 @@ class IsotonicScaling(Calibrator):
 
     def _contents(self) -> dict[str, Array]:
         tensors = {"floor": np.array([self.floor_])}
-        for place, pair in enumerate(zip(self.thresholds_, self.values_, strict=True)):
+        for place, pair in enumerate(self._functions()):
             tensors[f"thresholds_{place}"], tensors[f"values_{place}"] = pair
         return tensors
 

@@ -53,7 +53,8 @@ class TemperatureScaling(Calibrator):
         bracket, since f is convex.
     n_iter_ : int
         Passes over the scores.
-    n_classes_ : int
+    classes_, n_features_in_, feature_names_in_
+        As in scikit-learn: a feature is the score of a class.
 
     Examples
     --------
@@ -74,6 +75,10 @@ class TemperatureScaling(Calibrator):
     loss_: float
     gap_: float
     n_iter_: int
+
+    @property
+    def _fitted_array(self) -> Any:
+        return None  # a number lies nowhere
 
     def _fit(self, answers: Answers) -> None:
         search = _Search(answers)

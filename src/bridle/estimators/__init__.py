@@ -4,6 +4,7 @@
 file                        subject
 =========================== ======================================================================
 ``base.py``                 what all classifiers share: features and targets in, classes out
+``array_api.py``            scikit-learn's array API dispatch: arrays of other libraries
 ``softmax_classifier.py``   what those with linear scores share
 ``problem.py``              what all fits to an optimum begin with: objective and reader
 ``softmax_regression.py``   the classifier that is fitted to its proven optimum

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import validate_data
 
 from bridle import checks, probabilities
+from bridle.estimators.array_api import ArrayApiSupport, answering_where_the_features_are
 from bridle.estimators.documentation import Documented
 from bridle.fit.problem.targets import ClassWeight, FitTarget, fit_target, target_of_part
 from bridle.rows import Features, Rows
 from bridle.tensors import is_tensor, on_host
 
 Array = npt.NDArray[Any]
-
-
-Answers = TypeVar("Answers", bound=Callable[..., Any])
-
-
-def like_the_features(answer: Answers) -> Answers:
-    """Return a method whose numbers, of a tensor, are one on its device under array API dispatch.
-
-    That is scikit-learn's ``set_config(array_api_dispatch=True)``; else they are NumPy's.
-    """
-
-    @wraps(answer)
-    def answered(self: Any, X: Features) -> Any:
-        found = answer(self, X)
-        are_numbers = not is_tensor(found) and found.dtype.kind in "biuf"
-        if is_tensor(X) and are_numbers and get_config()["array_api_dispatch"]:
-            return sys.modules["torch"].as_tensor(found, device=X.device)
-        return found
-
-    return answered  # type: ignore[return-value]  # of one signature
 
 
 def rows_of(X: Features) -> Rows | None:
@@ -52,10 +29,10 @@ def rows_of(X: Features) -> Rows | None:
     return None
 
 
-class Classifier(Documented, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
+class Classifier(Documented, ArrayApiSupport, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped bases
     """A classifier whose scores say how probable each class is.
 
-    Whoever inherits brings `fit` and `_scores`.
+    Whoever inherits brings `fit`, `_scores` and `_fitted_array`.
     """
 
     classes_: Array
@@ -63,18 +40,18 @@ class Classifier(Documented, ClassifierMixin, BaseEstimator):  # type: ignore[mi
     n_features_in_: int
     reading_: dict[str, Any]  # how the command read the files of the fit
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict(self, X: Features) -> Array:
         """Return each sample's most probable class; ties go to the first."""
         scores = self._scores(X)
         return np.asarray(self.classes_[probabilities.predicted_class(scores)])
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict_proba(self, X: Features) -> Array:
         """Return the class probabilities (N, K), in the order of ``classes_``."""
         return np.asarray(probabilities.softmax(self._logarithms(self._scores(X))))
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict_log_proba(self, X: Features) -> Array:
         """Return the logarithms of the probabilities (N, K), right far below underflow too."""
         return np.asarray(probabilities.log_softmax(self._logarithms(self._scores(X))))

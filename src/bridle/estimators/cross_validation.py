@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
 from bridle.estimators import cluster
+from bridle.estimators.array_api import as_numpy, fitting_where_the_features_are
 from bridle.estimators.path import Fit, Path, fit_folds, strengths
 from bridle.estimators.problem import own_rows, penalty_kind
 from bridle.estimators.shared_folds import Search, SharedFolds, held_rows, shared_folds
@@ -165,6 +166,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         self.device = device
         self.verbose = verbose
 
+    @fitting_where_the_features_are
     def fit(
         self,
         X: Features,
@@ -425,9 +427,9 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         _, to_scorer = self._routed("score", sample_weight, params)
         if self.scoring != "neg_log_loss":
             return float(get_scorer(self.scoring)(self, X, y, **to_scorer))
-        scores = on_host(self.predict_log_proba(X))
+        scores = as_numpy(self.predict_log_proba(X))
         found = known_target(
-            on_host(y), on_host(to_scorer.get("sample_weight")), None, self.classes_, len(scores)
+            as_numpy(y), as_numpy(to_scorer.get("sample_weight")), None, self.classes_, len(scores)
         )
         loss = losses.cross_entropy(scores, found.target, sample_weight=found.sample_weight)
         return -float(loss)

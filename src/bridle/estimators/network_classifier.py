@@ -15,7 +15,11 @@ from bridle import checks, probabilities
 from bridle.estimators import model_file, network_file
 from bridle.estimators import network_settings as settings
 from bridle.estimators import network_targets as targets
-from bridle.estimators.base import like_the_features
+from bridle.estimators.array_api import (
+    answering_where_the_features_are,
+    as_numpy,
+    fitting_where_the_features_are,
+)
 from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
 from bridle.fit.problem.targets import ClassWeight, FitTarget
@@ -74,7 +78,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         Learn from features of about unit size, and give the weights for features as they are.
         True: of mean 0 and deviation 1 (sparse ones are not centred, and have root mean square 1);
         a number: divided by it, as by 255 for pixels; a pair: ``(x − shift) / scale``, of all
-        columns like_the_features or each its own. The penalty is of the weights that are learnt.
+        columns alike or each its own. The penalty is of the weights that are learnt.
     validation_fraction : float
         The share of each class that is held out in `fit` to be judged after each epoch.
     early_stopping : bool or int
@@ -187,6 +191,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         self.verbose = verbose
 
     @with_callbacks
+    @fitting_where_the_features_are
     def fit(
         self,
         X: Features,
@@ -252,6 +257,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         tasks.end(dict)  # nothing to add: the estimator is fitted
         return self
 
+    @fitting_where_the_features_are
     def partial_fit(
         self,
         X: Features,
@@ -317,7 +323,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         self._keep(known, sizes, state, units)
         return self
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict(self, X: Features) -> Array:
         """Return each sample's class of the highest output; ties go to the first.
 
@@ -328,7 +334,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return np.asarray((self._scores(X) > 0).astype(np.int64))
         return super().predict(X)
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict_proba(self, X: Features) -> Array:
         """Return the class probabilities (N, K); sigmoid outputs are divided by their sum.
 
@@ -339,7 +345,7 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
             return np.asarray(probabilities.sigmoid(self._scores(X)))
         return super().predict_proba(X)
 
-    @like_the_features
+    @answering_where_the_features_are
     def predict_log_proba(self, X: Features) -> Array:
         """Return the logarithms of the class probabilities (N, K), right far below underflow."""
         check_is_fitted(self)
@@ -351,10 +357,11 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
         check_is_fitted(self)
         net = backpropagation.network(self.activation, self.output, self.cost)
         features = self._features(X, reset=False)
-        dtype = np.result_type(features.dtype, self.coefs_[0].dtype)
+        fitted = self._layers()
+        dtype = np.result_type(features.dtype, fitted[0].weight.dtype)
         layers = [
             Layer(weight.astype(dtype, copy=False), bias.astype(dtype, copy=False))
-            for weight, bias in zip(self.coefs_, self.intercepts_, strict=True)
+            for weight, bias in fitted
         ]
         scores = np.empty((len(features), len(self.classes_)), dtype)
         for rows, block in features.blocks(_PREDICTED_ROWS, dtype):
@@ -436,12 +443,22 @@ class NetworkClassifier(CallbackSupport, SavedClassifier):  # type: ignore[misc]
 
     def _dtype(self) -> np.dtype[Any]:
         """Return what the weights are learnt in."""
-        return self._state.vector.dtype if hasattr(self, "_state") else self.coefs_[0].dtype
+        known = self._state.vector if hasattr(self, "_state") else self._layers()[0].weight
+        return known.dtype
+
+    def _layers(self) -> list[Layer]:
+        """Return what was fitted, on the host."""
+        weights, biases = map(as_numpy, self.coefs_), map(as_numpy, self.intercepts_)
+        return [Layer(*each) for each in zip(weights, biases, strict=True)]
+
+    @property
+    def _fitted_array(self) -> Any:
+        return self.coefs_[0]
 
     def _vector(self, units: Units | None) -> Array:
-        layers = list(zip(self.coefs_, self.intercepts_, strict=True))
+        layers = self._layers()
         if units is not None:
-            layers[0] = units.out_of_layer(*layers[0])
+            layers[0] = Layer(*units.out_of_layer(*layers[0]))
         return np.concatenate([part.ravel() for layer in layers for part in layer])
 
     def _keep(

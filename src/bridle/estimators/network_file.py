@@ -27,7 +27,7 @@ def contents(model: NetworkClassifier) -> tuple[dict[str, Any], dict[str, Array]
         "history": [asdict(epoch) for epoch in model.history_],
     }
     tensors = {}
-    for place, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+    for place, (weight, bias) in enumerate(model._layers()):
         tensors[f"weight_{place}"] = np.ascontiguousarray(weight)
         tensors[f"bias_{place}"] = np.ascontiguousarray(bias)
     if isinstance(model.standardize, tuple | list):

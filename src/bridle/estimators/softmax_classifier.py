@@ -9,7 +9,8 @@ import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks
-from bridle.estimators.base import Classifier, like_the_features
+from bridle.estimators.array_api import answering_where_the_features_are, as_numpy
+from bridle.estimators.base import Classifier
 from bridle.fit.placement import placed
 from bridle.fit.problem.targets import FitTarget
 from bridle.fit.readers.block_sizes import DEFAULT_MEMORY, blocks_of
@@ -26,7 +27,7 @@ class SoftmaxClassifier(Classifier):
     device: Any
     memory_budget: int | None
 
-    @like_the_features
+    @answering_where_the_features_are
     def decision_function(self, X: Features) -> Array:
         """Return the scores ``X W + b``, (N, K); for two classes their difference, (N,).
 
@@ -49,6 +50,10 @@ class SoftmaxClassifier(Classifier):
         # Their difference is the one score, infinity included.
         return np.hstack([np.minimum(-scores, 0), np.minimum(scores, 0)])
 
+    @property
+    def _fitted_array(self) -> Any:
+        return self.coef_
+
     def _part(
         self, X: Features, y: Any, sample_weight: npt.ArrayLike | None, *, least: int
     ) -> tuple[Rows, FitTarget, tuple[str, ...]]:
@@ -65,10 +70,10 @@ class SoftmaxClassifier(Classifier):
         check_is_fitted(self)
         features = self._features(X, reset=False)
         dtype = features.dtype
-        weight = self.coef_.T.astype(dtype)
-        scores = np.empty((len(features), len(self.intercept_)), kept or dtype)
-        for rows, block in blocks_of(features, len(self.intercept_), dtype, DEFAULT_MEMORY):
+        weight, intercept = as_numpy(self.coef_).T.astype(dtype), as_numpy(self.intercept_)
+        scores = np.empty((len(features), len(intercept)), kept or dtype)
+        for rows, block in blocks_of(features, len(intercept), dtype, DEFAULT_MEMORY):
             checks.finite_rows(block, "X", rows.start)
             scores[rows] = block @ weight
-            scores[rows] += self.intercept_
+            scores[rows] += intercept
         return scores

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, files
 from bridle.estimators import cluster, model_file
+from bridle.estimators.array_api import as_numpy, fitting_where_the_features_are
 from bridle.estimators.callbacks import CallbackSupport, Tasks, with_callbacks
 from bridle.estimators.checkpoint import Checkpoint
 from bridle.estimators.classifier_file import Description, SavedClassifier, Tensors
@@ -103,7 +104,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         PyTorch (``"cuda"``), to which features on the host are copied in their own dtype or, if
         there is no room for them on a CUDA device, streamed in each pass; `fit_report_` says so.
         `Rows.streamed_to` tells it to stream. Answers are made on the host; where scikit-learn's
-        ``array_api_dispatch`` is on, those to a tensor are tensors where that is.
+        ``array_api_dispatch`` is on, they and what was fitted go where the features are.
     verbose : int
         Above 0, a line per step.
 
@@ -174,6 +175,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self.verbose = verbose
 
     @with_callbacks
+    @fitting_where_the_features_are
     def fit(
         self,
         X: Features,
@@ -361,8 +363,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
     def _contents(self) -> tuple[Description, Tensors]:
         description = {"iterations": self.n_iter_, "fit_report": self.fit_report_.to_dict()}
         return description, {
-            "coef": np.ascontiguousarray(self.coef_),
-            "intercept": self.intercept_,
+            "coef": np.ascontiguousarray(as_numpy(self.coef_)),
+            "intercept": as_numpy(self.intercept_),
         }
 
     def _restore(self, description: Description, tensors: Tensors) -> None:
@@ -400,7 +402,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         classes, layout = problem.all_classes, problem.layout
         shape = (1 if layout.one_vector else len(classes), objective.facts.width)
         if found is None and self.warm_start and self._fits(classes, shape):
-            found = layout.of_fit(self.coef_, self.intercept_)
+            found = layout.of_fit(as_numpy(self.coef_), as_numpy(self.intercept_))
         return np.zeros(objective.shape) if found is None else objective.in_fit_units(*found)
 
     def _fits(self, classes: Array, shape: tuple[int, int]) -> bool:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from bridle import checks
+from bridle.estimators.array_api import as_numpy
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
 
 Array = npt.NDArray[Any]
@@ -84,7 +85,7 @@ def _penalty(C: float, l1_ratio: float) -> dict[str, Any]:
 
 def _weights(model: SoftmaxClassifier) -> tuple[Array, Array]:
     """Return weights and intercepts of their own memory; of two classes scikit-learn has one."""
-    coef, intercept = model.coef_, model.intercept_
+    coef, intercept = as_numpy(model.coef_), as_numpy(model.intercept_)
     if len(coef) == len(model.classes_) == 2:
         return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return np.array(coef, order="C"), np.array(intercept)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from bridle import checks, ranks
 from bridle.calibrate import CalibratedClassifier
 from bridle.estimators import NetworkClassifier, SoftmaxRegression
+from bridle.estimators.array_api import as_numpy
 from bridle.explain.judged import judged, surprises
 from bridle.explain.material import Material, image_shape, kept
 from bridle.explain.optimum import optimum, path
@@ -40,7 +39,7 @@ def _contents(
     logarithms = model.predict_log_proba(material.held.features)
     fitted = model.estimator_ if isinstance(model, CalibratedClassifier) else model
     weight = fitted.coef_ if isinstance(fitted, SoftmaxRegression) else fitted.coefs_[0].T
-    found = kept(material, np.asarray(weight))
+    found = kept(material, as_numpy(weight))
     return {
         "title": material.title,
         "classes": [str(label) for label in found.classes],
