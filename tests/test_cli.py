@@ -144,7 +144,7 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "judged_on",
         "notes",
     }
-    assert set(metrics["model"]) == {"C", "standardize", "tol"}
+    assert set(metrics["model"]) == {"C", "l1_ratio", "group", "standardize", "tol"}
     assert set(metrics["fit"]) == {
         "objective",
         "loss",
@@ -155,6 +155,8 @@ def test_keys_of_the_metrics(command: Command, tmp_path: Path) -> None:
         "passes",
         "seconds",
         "separation",
+        "kept_features",
+        "zero_features",
         "streamed_to",
         "stopped",
         "history",

@@ -57,7 +57,7 @@ WITHOUT_EFFECT = [
     *(
         (f"fit iris {name}{value}", f"{name}: bridle fit has no such option, bridle train and")
         for name in (
-            "--hidden", "--activation", "--output", "--cost", "--alpha", "--l1-ratio", "--solver",
+            "--hidden", "--activation", "--output", "--cost", "--alpha", "--solver",
             "--learning-rate", "--batch-size", "--epochs", "--momentum", "--init", "--seed",
         )
         for value in (" 1", "=1")
@@ -68,6 +68,7 @@ WITHOUT_EFFECT = [
         for option in (
             "--C 1", "--Cs 1,2", "--cv 3", "--scoring accuracy", "--tol 1e-3", "--device cpu",
             "--stream", "--no-stream", "--checkpoint file", "--calibrate temperature",
+            "--group features",
         )
     ),
     ("compare iris --force", "--force: bridle compare has no such option, bridle fit and bridle"),
@@ -75,6 +76,12 @@ WITHOUT_EFFECT = [
     ("predict m iris --labels y.npy", "--labels: bridle predict has no such option, bridle fit,"),
     ("evaluate iris --out file", "--out: bridle evaluate has no such option, bridle fit, bridle"),
     # --- options that need another, or exclude it ---
+    ("fit iris --group features", "--group: expected with --l1-ratio above 0"),
+    ("fit iris --group features --l1-ratio 0", "--group: expected with --l1-ratio above 0"),
+    ("fit iris --group classes --l1-ratio 1", "--group: expected"),
+    ("fit iris --l1-ratio 1.5", "--l1-ratio: expected a number in [0, 1], found 1.5"),
+    ("fit iris --l1-ratio much", "--l1-ratio: expected a number in [0, 1], or several with"),
+    ("fit iris --l1-ratio 0.5,1", "--l1-ratio: expected one number; folds choose among several"),
     ("fit iris --cv 5", "--cv: expected with --Cs, --calibrate or --label-errors, found it alone"),
     ("fit iris --calibrate temperature --cv 1", "--cv: expected 2 folds or more, found 1"),
     ("fit iris --calibrate platt", "--calibrate: expected one of temperature, vector, matrix"),
@@ -290,12 +297,12 @@ def test_no_command_has_an_option_of_the_other_model() -> None:
         for name, command in GROUP.commands.items()
     }
     network = {
-        "--hidden", "--activation", "--output", "--cost", "--alpha", "--l1-ratio", "--solver",
+        "--hidden", "--activation", "--output", "--cost", "--alpha", "--solver",
         "--learning-rate", "--momentum", "--batch-size", "--epochs", "--init", "--seed",
     }  # fmt: skip
     optimum = {
         "--C", "--Cs", "--cv", "--scoring", "--tol", "--checkpoint", "--device", "--stream",
-        "--calibrate", "--label-errors",
+        "--calibrate", "--label-errors", "--group",
     }  # fmt: skip
     assert optimum <= options["fit"]
     assert not options["fit"] & network

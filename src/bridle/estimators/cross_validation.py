@@ -328,7 +328,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     @property
     def stability_(self) -> Array:
         """The share of the folds that have kept each feature."""
-        return np.asarray(np.mean([fold.coef.any(axis=0) for fold in self.folds_], axis=0))
+        kept = [as_numpy(fold.coef).any(axis=0) for fold in self.folds_]
+        return np.asarray(np.mean(kept, axis=0))
 
     def _mean_of(
         self, fits: Sequence[Fit], C: float, l1_ratio: float, classes: Array
