@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, sparse, special
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -396,7 +397,7 @@ def test_very_many_weights_go_by_factors(monkeypatch: pytest.MonkeyPatch) -> Non
         told: Any = {"l1_ratio": 0.9, "group": group, "tol": 1e-8}
         expected = SoftmaxRegression(0.3, **told).fit(X, y)
         with monkeypatch.context() as patch:
-            patch.setattr(sparse_newton, "_most_entries", lambda _: 0)
+            patch.setattr(sparse_newton, "most_entries", lambda _: 0)
             found = SoftmaxRegression(0.3, **told).fit(X, y)
         assert found.fit_report_.stopped == "gap"
         np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-4)
@@ -562,3 +563,43 @@ def test_stability_is_the_share_of_folds_that_keep_a_feature() -> None:
 )
 def test_scikit_learns_checks(model: Any) -> None:
     check_estimator(model, on_skip=None)
+
+
+@pytest.mark.parametrize("group", [None, "features"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_weights_without_bias(classes: int, group: str | None, tmp_path: Path) -> None:
+    X, y = data(24, 300, 12, classes, noise=3.0)
+    told: Any = {"l1_ratio": 1.0, "group": group, "tol": 1e-9}
+    biased = SoftmaxRegression(0.05, **told).fit(X, y)
+    model = SoftmaxRegression(0.05, **told, debias=True).fit(X, y)
+    assert model.fit_report_.objective == biased.fit_report_.objective
+    np.testing.assert_array_equal(model.coef_ != 0, biased.coef_ != 0)
+    assert np.abs(model.coef_).sum() > np.abs(biased.coef_).sum()
+    assert model.debiased_report_.stopped == "decrement"
+    assert not model.debiased_report_.proven
+    assert model.debiased_report_.loss < biased.fit_report_.loss
+    # There the loss has no slope in any weight that is not 0, nor in the intercept.
+    probability = model.predict_proba(X)
+    residual = (probability - np.eye(classes)[y]) / len(y)
+    slopes = residual.T @ X
+    slopes = slopes[1:] if classes == 2 else slopes
+    np.testing.assert_allclose(slopes[model.coef_ != 0], 0, atol=1e-6)
+    np.testing.assert_allclose(residual.sum(axis=0), 0, atol=1e-6)
+    model.save(tmp_path / "model.safetensors", sparse=True)
+    loaded = SoftmaxRegression.load(tmp_path / "model.safetensors")
+    assert loaded.debiased_report_ == model.debiased_report_
+    np.testing.assert_array_equal(loaded.coef_, model.coef_)
+
+
+def test_without_bias_what_is_separated_has_no_optimum() -> None:
+    random = np.random.default_rng(25)
+    X = random.normal(size=(60, 5))
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.warns(ConvergenceWarning, match="debias: the classes are separable"):
+        model = SoftmaxRegression(1.0, l1_ratio=1.0, debias=True).fit(X, y)
+    assert model.fit_report_.stopped == "gap"
+    assert model.debiased_report_.stopped == "separable"
+    without: list[dict[str, Any]] = [{"l1_ratio": 0.0}, {"l1_ratio": 1.0, "C": np.inf}]
+    for told in without:
+        with pytest.raises(InputError, match="debias: expected a penalty with l1_ratio above 0"):
+            SoftmaxRegression(**told, debias=True).fit(X, y)

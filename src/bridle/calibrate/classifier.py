@@ -272,7 +272,7 @@ class CalibratedClassifier(Documented, ArrayApiSupport, ClassifierMixin, BaseEst
             return self.estimator_.out_of_fold_log_proba(X)
         cv = _FOLDS if self.cv is None else self.cv
         splits = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y))
-        if type(self.estimator) is SoftmaxRegression:
+        if type(self.estimator) is SoftmaxRegression and not self.estimator.debias:
             search = search_at(self.estimator, splits)
             return search.fit(X, y, sample_weight).out_of_fold_log_proba(X)
         weighed = {} if sample_weight is None else {"sample_weight": np.asarray(sample_weight)}

@@ -567,7 +567,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
 def search_at(model: SoftmaxRegression, cv: Splitter) -> SoftmaxRegressionCV:
     """Return a search with nothing to choose: for what folds say at the settings of a model."""
     settings = model.get_params(deep=False)
-    del settings["warm_start"]
+    del settings["warm_start"], settings["debias"]
     C, l1_ratio = settings.pop("C"), settings.pop("l1_ratio")
     return SoftmaxRegressionCV([C], l1_ratios=[l1_ratio], cv=cv, refit=False, **settings)
 

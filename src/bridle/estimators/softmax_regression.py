@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -20,11 +22,12 @@ from bridle.estimators.classifier_file import Description, SavedClassifier, Tens
 from bridle.estimators.problem import OwnRows, Problem, penalty_kind
 from bridle.estimators.shares import Places, RankPlaces, Settings, rows_in, solved_over
 from bridle.estimators.softmax_classifier import SoftmaxClassifier
-from bridle.fit.problem.objective import Objective
+from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.problem.targets import ClassWeight
 from bridle.fit.report import FitReport
 from bridle.fit.solvers import watch
 from bridle.fit.solvers.solve import Task, solve
+from bridle.fit.solvers.sparse_newton import most_entries
 from bridle.progress import Listener, Reporter, shown_gap
 from bridle.ranks import DEFAULT_TIMEOUT, ranks_of
 from bridle.rows import Features
@@ -40,6 +43,7 @@ class Optimum(NamedTuple):
     intercept: Array
     iterations: int
     report: FitReport
+    debiased: FitReport | None = None
 
 
 class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  # type: ignore[misc]  # untyped
@@ -76,6 +80,9 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         What each feature's part of the penalty counts, f; 1 for all by default. 0 leaves a feature
         free: the proof then holds among all weights that are no more than ten times as large as
         its own, or as it needs to move a score by ten.
+    debias : bool
+        With `l1_ratio` above 0: whether the weights that are not 0 are fitted once more without any
+        penalty, which has made them smaller. The first fit's report is then still `fit_report_`.
     fit_intercept : bool
         Whether there is a ``b``.
     class_weight : dict, "balanced" or None
@@ -117,6 +124,9 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         (1, D) and (1,): the second's less the first's.
     fit_report_ : FitReport
         Objective, proven gap, passes, seconds, why it stopped.
+    debiased_report_ : FitReport
+        With `debias`, the same of the fit that gave the weights. It is not proven: without a
+        penalty there is no dual point.
     n_iter_, n_features_in_, feature_names_in_
         As in scikit-learn.
 
@@ -148,6 +158,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         l1_ratio: float = 0.0,
         group: str | None = None,
         penalty_weight: npt.ArrayLike | None = None,
+        debias: bool = False,
         fit_intercept: bool = True,
         class_weight: ClassWeight = None,
         tol: float = 1e-6,
@@ -163,6 +174,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self.l1_ratio = l1_ratio
         self.group = group
         self.penalty_weight = penalty_weight
+        self.debias = debias
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
         self.tol = tol
@@ -231,6 +243,10 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         tasks = Tasks(self, "pass", X, y, sample_weight)
         settings = Settings(self.class_weight, self.symmetric, self.memory_budget)
         penalty = penalty_kind(self.l1_ratio, self.group, self.penalty_weight)
+        if checks.flag(self.debias, "debias") and (penalty.l1_ratio == 0 or np.isinf(C)):
+            raise checks.InputError.of(
+                "debias", expected="a penalty with l1_ratio above 0", found="none"
+            )
 
         def optimum(rows: OwnRows) -> Optimum:
             problem = rows.problem(
@@ -253,9 +269,15 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self.classes_ = classes
         self.coef_, self.intercept_ = found.coef, found.intercept
         self.n_iter_, self.fit_report_ = found.iterations, found.report
+        if found.debiased is not None:
+            self.debiased_report_ = found.debiased
         tasks.end(dict)  # nothing to add: the estimator is fitted
         if places.is_first:
             warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
+            if found.debiased is not None:
+                warn_unless_optimal(
+                    found.debiased, tol=tol, max_iter=self.max_iter, at="debias: "
+                )
         return self
 
     def to_sklearn(self) -> Any:
@@ -336,7 +358,36 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
             streamed_to=objective.facts.streamed_to,
         )
         fitted = problem.layout.fitted(weight, intercept)
-        return Optimum(*fitted, max(1, solution.iterations), report)
+        found = Optimum(*fitted, max(1, solution.iterations), report)
+        if not self.debias or solution.stopped == "interrupted":
+            return found
+        coef, intercept, debiased = self._debiased(problem, objective, solution.point, tol)
+        return found._replace(coef=coef, intercept=intercept, debiased=debiased)
+
+    def _debiased(
+        self, problem: Problem, objective: Objective, found: Evaluation, tol: float
+    ) -> tuple[Array, Array, FitReport]:
+        """Return the weights that are best without a penalty where those found are not 0."""
+        assert objective.penalty is not None
+        weight, _ = objective.split(found.parameters)
+        penalty = objective.penalty.on_support(weight)
+        objective = replace(objective, penalty=penalty)
+        kept, most = int(np.count_nonzero(weight)), most_entries(objective)
+        if kept + objective.classes > most:
+            raise checks.InputError.of(
+                "debias", expected=f"at most {most} weights other than 0", found=kept
+            )
+        started = time.perf_counter()
+        task = Task(objective, problem.reader, found.parameters)
+        solution = solve(task, tol=tol, max_iter=checks.count(self.max_iter, "max_iter"))
+        weight, intercept = objective.in_feature_units(solution.point.parameters)
+        report = FitReport.of(
+            solution,
+            time.perf_counter() - started,
+            problem.classes,
+            streamed_to=objective.facts.streamed_to,
+        )
+        return *problem.layout.fitted(weight, intercept), report
 
     def save(self, path: str | os.PathLike[str], *, sparse: bool = False) -> None:
         """Write the fitted model as safetensors with JSON metadata; see `load`.
@@ -362,6 +413,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
 
     def _contents(self) -> tuple[Description, Tensors]:
         description = {"iterations": self.n_iter_, "fit_report": self.fit_report_.to_dict()}
+        if self.debias:
+            description["debiased_report"] = self.debiased_report_.to_dict()
         return description, {
             "coef": np.ascontiguousarray(as_numpy(self.coef_)),
             "intercept": as_numpy(self.intercept_),
@@ -376,6 +429,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self.n_features_in_ = self.coef_.shape[-1]
         self.n_iter_ = int(description["iterations"])
         self.fit_report_ = FitReport.from_dict(description["fit_report"])
+        if "debiased_report" in description:
+            self.debiased_report_ = FitReport.from_dict(description["debiased_report"])
 
     def _fits_together(self) -> bool:
         one_vector = self.classes_.shape == (2,) and not self.symmetric

@@ -32,10 +32,10 @@ from bridle.tensors import on_host
 def duality_gap(objective: Objective, point: Evaluation) -> float:
     """Return a bound on ``f(point) − min f``; infinity without a penalty."""
     alpha = objective.alpha
+    if not objective.is_penalised:
+        return np.inf
     if objective.penalty is not None:
         return dual_point(objective, point).gap
-    if alpha == 0:
-        return np.inf
     weight, intercept = objective.split(point.parameters)
     slope, intercept_slope = objective.split(point.gradient)
     if not objective.fit_intercept:

@@ -70,7 +70,7 @@ class Objective:
     @property
     def is_penalised(self) -> bool:
         """Whether weights cost something, so that a dual point bounds the gap."""
-        return self.alpha > 0 or self.penalty is not None
+        return self.alpha > 0 or (self.penalty is not None and self.penalty.has_cost)
 
     @property
     def shape(self) -> tuple[int, int]:

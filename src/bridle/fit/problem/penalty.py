@@ -12,7 +12,7 @@ M. Yuan, Y. Lin, *Model Selection and Estimation in Regression with Grouped Vari
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,11 +70,22 @@ class Penalty:
     by_feature: bool  # N is a feature's length over all classes; else the sum of sizes
     factors: Array  # (D,): f, at least 0
     one_vector: bool = False  # of two classes, the first has no weights
+    # (D, K): where a weight may be other than 0, whose cost is then 0; None for everywhere.
+    support: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def has_cost(self) -> bool:
+        """Whether weights cost something."""
+        return self.support is None
 
     @property
     def frees_features(self) -> bool:
         """Whether some features cost nothing."""
         return not self.factors.all()
+
+    def on_support(self, weight: Array) -> Penalty:
+        """Return that of weights which cost nothing, where the given ones are not 0."""
+        return replace(self, l1=0.0, l2=0.0, factors=np.zeros(len(weight)), support=weight != 0)
 
     def value(self, weight: Array) -> float:
         """Return what weights cost."""

@@ -152,6 +152,11 @@ class _Newton:
     def entries_at(self, point: Evaluation, slope: Array) -> Entries:
         """Return the entries that are not 0, and those that the penalty does not hold there."""
         penalty, objective = self.penalty, self.objective
+        # The same constant for all intercepts changes nothing: the first stays as it is.
+        intercepts = np.arange(1, objective.classes if objective.fit_intercept else 1)
+        if penalty.support is not None:
+            features, classes = np.nonzero(penalty.support)
+            return Entries(features, classes, intercepts)
         weight, _ = objective.split(point.parameters)
         slopes, _ = objective.split(slope)
         cost = penalty.l1 * penalty.factors[:, None]
@@ -171,8 +176,6 @@ class _Newton:
         features, classes = np.nonzero(chosen)
         # Those without a cost are behind all others.
         order = np.argsort(penalty.factors[features] == 0, kind="stable")
-        # The same constant for all intercepts changes nothing: the first stays as it is.
-        intercepts = np.arange(1, objective.classes if objective.fit_intercept else 1)
         return Entries(features[order], classes[order], intercepts)
 
     def step(self, point: Evaluation) -> Steps[_Step]:
@@ -180,7 +183,7 @@ class _Newton:
         objective, penalty = self.objective, self.penalty
         slope = self._smooth_slope(point)
         entries = self.entries_at(point, slope)
-        if len(entries) <= _most_entries(objective):
+        if len(entries) <= most_entries(objective):
             parameters = yield from self._entries_moved(point, slope, entries)
         else:
             parameters = yield from self._features_moved(point, slope, entries)
@@ -208,7 +211,8 @@ class _Newton:
         )
         cost = np.zeros(len(matrix))
         cost[:count] = penalty.l1 * factors
-        size = objective.classes - penalty.one_vector if penalty.by_feature else 1
+        grouped = penalty.by_feature and penalty.support is None
+        size = objective.classes - penalty.one_vector if grouped else 1
         model = EntryModel(matrix, slope[places], point.parameters[places], cost, size)
         wrong = model.violation(model.start, model.slope)
         parameters = point.parameters.copy()
@@ -347,7 +351,7 @@ class _Newton:
         return None
 
 
-def _most_entries(objective: Objective) -> int:
+def most_entries(objective: Objective) -> int:
     """Return between how many entries the curvature is taken as it is."""
     fitting = math.isqrt(objective.memory_budget // (8 * _MATRICES))
     return max(fitting, _LEAST_ENTRIES)
@@ -392,6 +396,12 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
             point = yield from search.evaluate(point.parameters)
             continue
         step = yield from newton.step(point)
+        if not watch.objective.is_penalised:
+            watch.estimate = step.decrease / 2
+            stopped = _end_without_cost(watch, point, tol)
+            if stopped is not None:
+                gap = np.inf if stopped == "separable" else watch.estimate
+                return watch.solution(point, stopped, gap)
         next_point = yield from newton.next_point(point, step)
         if next_point is not None:
             point = next_point
@@ -406,7 +416,17 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
     return _solution(watch, point, "max_iter")
 
 
+def _end_without_cost(watch: Watch, point: Evaluation, tol: float) -> Stopped | None:
+    """Tell whether a fit whose weights cost nothing is over, where no dual point bounds the gap."""
+    if watch.objective.facts.has_indices and point.worst_loss < np.log(2):
+        # The weights times a growing factor bring the loss to 0, and no weights attain it.
+        return "separable"
+    return "decrement" if watch.estimate <= 0.01 * tol * point.value else None
+
+
 def _solution(watch: Watch, point: Evaluation, stopped: Stopped) -> Solution:
+    if not watch.objective.is_penalised:
+        return watch.solution(point, stopped, watch.estimate)
     weight, _ = watch.objective.split(point.parameters)
     zero = proven_zero(watch.objective, dual_point(watch.objective, point))
     return replace(
