@@ -112,6 +112,32 @@ def compare(out: Path) -> None:
         out.write_text(json.dumps(found))
 
 
+def penalties(out: Path) -> None:
+    """Fit with penalties that make weights 0, on all ranks and on rank 0 alone."""
+    found = []
+    for target, storage, group in (
+        ("labels", "float64", None), ("soft", "sparse", None), ("labels", "float16", "features"),
+        ("two classes", "bfloat16", None),
+    ):  # fmt: skip
+        X, y, weight = data(target)
+        rows, features = own_rows(len(y), "uneven"), STORAGES[storage](X)
+        settings: dict[str, Any] = {"C": 0.01, "l1_ratio": 0.9, "group": group, "tol": 1e-9}
+        model = SoftmaxRegression(**settings).fit(features[rows], y[rows], weight[rows])
+        with first_alone() as is_first:
+            if not is_first:
+                continue
+            one = SoftmaxRegression(**settings).fit(features, y, weight, group=False)
+            found.append({
+                "case": f"{storage}, {target}, {group}",
+                "stopped": model.fit_report_.stopped,
+                "difference": model.fit_report_.objective / one.fit_report_.objective - 1,
+                "support": bool(((model.coef_ == 0) == (one.coef_ == 0)).all()),
+                "zeros": int((one.coef_ == 0).sum()),
+            })  # fmt: skip
+    if distributed.get_rank() == 0:
+        out.write_text(json.dumps(found))
+
+
 def path(out: Path) -> None:
     """Find a path together, with balanced classes."""
     X, y, weight = data("labels")
@@ -574,8 +600,8 @@ def large(out: Path) -> None:
 CASES = {
     each.__name__: each
     for each in (
-        compare, path, search, calibrate, judge, judge_answers, judge_killed, keys, errors, failing,
-        killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large, deal,
+        compare, penalties, path, search, calibrate, judge, judge_answers, judge_killed, keys,
+        errors, failing, killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large, deal,
     )
 }  # fmt: skip
 

@@ -84,7 +84,7 @@ def run(size: int, cases: str, out: Path) -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path) -> None:
-    run(size, "compare,path,search,calibrate,judge,large", tmp_path / "out")
+    run(size, "compare,penalties,path,search,calibrate,judge,large", tmp_path / "out")
     found = json.loads((tmp_path / "out.compare").read_text())
     assert len(found) == 4 * 3 * (3 if size == 3 else 1)
     for each in found:
@@ -93,6 +93,11 @@ def test_any_number_of_ranks_finds_the_optimum_of_one(size: int, tmp_path: Path)
         assert abs(each["difference"]) < 1e-12, each
         assert each["same"], each
         assert each["classes"], each
+    for each in json.loads((tmp_path / "out.penalties").read_text()):
+        assert each["stopped"] == "gap", each
+        assert abs(each["difference"]) < 1e-9, each
+        assert each["support"], each
+        assert each["zeros"], each
     path = json.loads((tmp_path / "out.path").read_text())
     assert np.abs(path["differences"]).max() < 1e-12
     assert path["same"], "the ranks' weights differ"
