@@ -601,7 +601,8 @@ CASES = {
     each.__name__: each
     for each in (
         compare, penalties, path, search, calibrate, judge, judge_answers, judge_killed, keys,
-        errors, failing, killed, stopped, keeper_stopped, driver_killed, absent, begin, resume, large, deal,
+        errors, failing, killed, stopped, keeper_stopped, driver_killed, absent, begin, resume,
+        large, deal,
     )
 }  # fmt: skip
 
