@@ -79,7 +79,7 @@ def test_minimum_of_a_model_leaves_no_slope_that_the_cost_does_not_allow(
 
 
 def test_large_models_are_minimised_by_compiled_sweeps() -> None:
-    model = model_of(0, 200, 4, 3)
+    model = model_of(0, 400, 4, 3)
     model = replace(model, cost=5 * model.cost)
     found = model.minimum(1e-8)
     slope = model.slope + model.matrix @ (found - model.start)

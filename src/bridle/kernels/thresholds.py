@@ -24,9 +24,11 @@ SERIAL_COLUMNS = 2**15
 
 # --- coordinate descent on a model of the objective -----------------------------------------------
 
-# Numbers of its matrix from which on a compiled sweep serves. Of 64 entries one by NumPy takes
-# 0.15 ms; loading the compiled one takes 0.4 s, compiling it 1 s.
-COMPILED_DESCENT = 2**14
+# Numbers of its matrix from which on a compiled sweep serves. By NumPy one takes 0.09 ms of 64
+# entries, 0.4 ms of 256; compiled 0.001 and 0.01 ms. A fit makes some two hundred of them; to load
+# the compiled one takes 0.4 s, to compile it 1 s. Intel.
+#     python benchmarks/fit_l1.py --quick
+COMPILED_DESCENT = 2**17
 
 # --- how work on a CPU is shared out --------------------------------------------------------------
 

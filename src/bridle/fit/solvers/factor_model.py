@@ -83,7 +83,7 @@ class FactorModel:
         slope = np.ascontiguousarray((self.slope - self.factors.square[:, None] * self.start).T)
         along = np.zeros(self.factors.basis.shape[-1])
         sweep: Any = reference.sweep_factors
-        if len(values) ** 2 >= thresholds.COMPILED_DESCENT:
+        if values.size**2 >= thresholds.COMPILED_DESCENT:
             from bridle.kernels.numba import coordinates
 
             sweep = coordinates.sweep_factors
