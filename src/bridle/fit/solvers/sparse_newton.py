@@ -127,14 +127,18 @@ class _Newton:
         if not costs.any() or penalty.l1 == 0:
             return
         needed = np.max(penalty.dual_lengths(slope)[costs] / penalty.factors[costs])
-        self.penalty = replace(penalty, l1=max(penalty.l1, float(needed) / _FALL))
+        self._strengthen(float(needed) / _FALL)
 
     def lower_penalty(self) -> bool:
         """Go on with a smaller penalty; False if it was the true one already."""
-        if self.penalty.l1 <= self.true_penalty.l1:
+        if self.penalty is self.true_penalty:
             return False
-        self.penalty = replace(self.penalty, l1=max(self.true_penalty.l1, self.penalty.l1 / _FALL))
+        self._strengthen(self.penalty.l1 / _FALL)
         return True
+
+    def _strengthen(self, l1: float) -> None:
+        stronger = l1 > self.true_penalty.l1
+        self.penalty = replace(self.true_penalty, l1=l1) if stronger else self.true_penalty
 
     def value(self, point: Evaluation) -> float:
         """Return the objective with the penalty in use."""
@@ -321,7 +325,7 @@ class _Newton:
         noise = self.search.precision.noise * abs(point.value)
         if step.decrease > noise:
             return (yield from self._line_search(point, step))
-        if self.search.precision != FLOAT64 or self.penalty != self.true_penalty:
+        if self.search.precision != FLOAT64 or self.penalty is not self.true_penalty:
             return None
         # The objective no longer tells better from worse, but its bound still does: that is linear
         # in what is left of the slope.
@@ -343,9 +347,9 @@ class _Newton:
             gained = value - self.value(trial)
             if gained >= _SUFFICIENT_DECREASE * length * step.decrease - noise:
                 self.learn(step.decrease, gained if length == 1 else 0.0, value)
-                self._pairs.append(
-                    (trial.parameters - point.parameters, trial.gradient - point.gradient)
-                )
+                if self._factors is not None:
+                    step_taken = trial.parameters - point.parameters
+                    self._pairs.append((step_taken, trial.gradient - point.gradient))
                 return trial
             length /= 2
         return None
