@@ -27,7 +27,7 @@ def model_of(seed: int, count: int, size: int = 1, free: int = 0) -> EntryModel:
         start[: whole - free] *= np.repeat(random.random((whole - free) // size) < 0.5, size)
     cost = np.zeros(whole)
     cost[: whole - free] = np.repeat(random.uniform(0.1, 30, (whole - free) // size), size)
-    return EntryModel(root.T @ root, 20 * random.normal(size=whole), start, cost, size)
+    return EntryModel(root.T @ root, 20 * random.normal(size=whole), start, cost, free, size)
 
 
 def value(model: EntryModel, values: Any) -> float:
@@ -67,7 +67,7 @@ def test_minimum_of_a_model_leaves_no_slope_that_the_cost_does_not_allow(
     size: int, seed: int, count: int, free: int
 ) -> None:
     model = model_of(seed, max(count, size), size, free)
-    found = model.minimum(1e-9)
+    found = model.minimum(1e-10)
     slope = model.slope + model.matrix @ (found - model.start)
     assert model.violation(found, slope) <= 1e-6 * np.abs(model.slope).max()
     # Convex: no point near it is better.
@@ -81,7 +81,7 @@ def test_minimum_of_a_model_leaves_no_slope_that_the_cost_does_not_allow(
 def test_large_models_are_minimised_by_compiled_sweeps() -> None:
     model = model_of(0, 400, 4, 3)
     model = replace(model, cost=5 * model.cost)
-    found = model.minimum(1e-8)
+    found = model.minimum(1e-10)
     slope = model.slope + model.matrix @ (found - model.start)
     assert model.violation(found, slope) <= 1e-6 * np.abs(model.slope).max()
     assert (found == 0).any()
@@ -182,8 +182,9 @@ def test_minimum_of_a_model_of_factors(
         model.slope.ravel()[kept],
         model.start.ravel()[kept],
         np.repeat(model.cost, 3)[kept],
+        0,
         3 if by_row else 1,
     )
     best = np.zeros_like(found)
-    best[:, first:] = whole.minimum(1e-9).reshape(rows, -1)
+    best[:, first:] = whole.minimum(1e-11).reshape(rows, -1)
     assert total(found) <= total(best) + 0.01 * (total(model.start) - total(best)) + 1e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -536,7 +537,17 @@ def test_files_of_few_weights(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "places"),
-    [([2, 3], [0, 6]), ([2, 3], [3, 1]), ([2, 3], [-1, 1]), ([2, 3], [1]), ([-2, -3], [0, 1])],
+    [
+        ([2, 3], [0, 6]),
+        ([2, 3], [3, 1]),
+        ([2, 3], [-1, 1]),
+        ([2, 3], [1]),
+        ([-2, -3], [0, 1]),
+        ([3.9, 4], [0, 1]),
+        ([3, 10**17], [0, 1]),
+        ("34", [0, 1]),
+        ([2, 3], [1, -(2**63)]),
+    ],
 )
 def test_places_that_do_not_fit_are_refused(shape: list[int], places: list[int]) -> None:
     tensors = {"coef_values": np.ones(2), "coef_places": np.array(places)}
@@ -603,3 +614,117 @@ def test_without_bias_what_is_separated_has_no_optimum() -> None:
     for told in without:
         with pytest.raises(InputError, match="debias: expected a penalty with l1_ratio above 0"):
             SoftmaxRegression(**told, debias=True).fit(X, y)
+
+
+def test_groups_of_two_classes_where_many_features_stay() -> None:
+    random = np.random.default_rng(26)
+    X = random.normal(size=(60, 1200))
+    y = (X[:, :3].sum(axis=1) + random.normal(size=60) > 0).astype(int)
+    grouped, single = (
+        SoftmaxRegression(1.0, l1_ratio=0.05, group=group, tol=1e-8).fit(X, y)
+        for group in ("features", None)
+    )
+    # A group of one number is that number.
+    assert grouped.fit_report_.objective == pytest.approx(single.fit_report_.objective, rel=2e-8)
+    np.testing.assert_allclose(grouped.coef_, single.coef_, atol=1e-4)
+
+
+def test_a_group_may_have_a_weight_of_0() -> None:
+    half = [[1, -1, -1], [1, -1, -1], [0, -1, 0], [1, -1, -1]]
+    X = np.array(half + [[-value for value in row] for row in half])
+    told: Any = {"l1_ratio": 0.5, "group": "features", "fit_intercept": False, "tol": 1e-8}
+    model = SoftmaxRegression(100.0, **told).fit(X, [0, 1, 2, 3, 0, 2, 1, 3])
+    assert model.fit_report_.stopped == "gap"
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), l1_ratio=st.sampled_from([0.3, 1.0]), grouped=st.booleans())
+def test_what_is_proven_zero_has_no_weight(seed: int, l1_ratio: float, grouped: bool) -> None:
+    random = np.random.default_rng(seed)
+    count, classes = int(random.integers(10, 60)), int(random.integers(2, 4))
+    X, y = random.normal(size=(count, 3)), random.integers(0, classes, count)
+    y[:classes] = np.arange(classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of a tolerance below rounding
+        model = SoftmaxRegression(
+            1.0, l1_ratio=l1_ratio, group="features" if grouped else None, tol=1e-15
+        ).fit(X, y)
+    report = model.fit_report_
+    assert report.kept_features is not None
+    assert report.zero_features is not None
+    assert report.kept_features + report.zero_features <= 3
+
+
+@pytest.mark.parametrize("factor", [[1, 1, 1, 1e5], [1e-5] * 4, [1e8] * 4, [1, 1, 1, 1e-5]])
+def test_features_of_any_scale(factor: list[float]) -> None:
+    X, y = data(27, 300, 4, 3)
+    model = SoftmaxRegression(1.0, l1_ratio=1.0).fit(X * factor, y)
+    assert model.fit_report_.stopped == "gap"
+    assert model.fit_report_.passes < 60
+
+
+def test_near_separation_newton_steps_go_on() -> None:
+    model = SoftmaxRegression(100.0, l1_ratio=1.0)
+    model.fit([[1, 0, 1], [0, 1, -1], [0, 0, 0]], [0, 1, 2])
+    assert model.fit_report_.stopped == "gap"
+    assert model.fit_report_.passes < 60
+
+
+@pytest.mark.parametrize("counted", [12, 2000])
+def test_rows_without_weight_are_no_sample(counted: int) -> None:
+    random = np.random.default_rng(28)
+    X, y = random.normal(size=(30_000, 5)), random.integers(0, 3, 30_000)
+    weight = np.zeros(30_000)
+    weight[random.choice(30_000, counted, replace=False)] = 1
+    told: Any = {"l1_ratio": 1.0, "C": 1.0, "tol": 1e-8}
+    model = SoftmaxRegression(**told).fit(X, y, weight)
+    alone = SoftmaxRegression(**told).fit(X[weight > 0], y[weight > 0])
+    assert model.fit_report_.stopped == "gap"
+    np.testing.assert_allclose(model.coef_, alone.coef_, atol=1e-5)
+
+
+def test_more_features_at_work_than_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bridle.fit.solvers import sparse_newton
+
+    for classes in (2, 3):
+        X, y = data(29, 60, 150, classes)
+        expected = SoftmaxRegression(1.0, l1_ratio=0.2, tol=1e-7).fit(X, y)
+        with monkeypatch.context() as patch:
+            patch.setattr(sparse_newton, "most_entries", lambda _: 0)
+            patch.setattr(sparse_newton, "_most_features", lambda _: 40)
+            found = SoftmaxRegression(1.0, l1_ratio=0.2, tol=1e-5).fit(X, y)
+        assert found.fit_report_.stopped == "gap"
+        least = expected.fit_report_.objective
+        assert found.fit_report_.objective == pytest.approx(least, rel=1.1e-5)
+
+
+def test_an_interrupted_fit_is_kept_and_saved(tmp_path: Path) -> None:
+    X, y = data(30, 200, 10, 3)
+
+    def interrupt(progress: Any) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    model = SoftmaxRegression(0.1, l1_ratio=0.9, debias=True)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model.fit(X, y, progress=interrupt)
+    assert model.fit_report_.kept_features == model.coef_.any(axis=0).sum()
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(
+        SoftmaxRegression.load(tmp_path / "model.safetensors").coef_, model.coef_
+    )
+    model.set_params(debias=True).fit(X, y)
+    assert hasattr(model, "debiased_report_")
+    assert not hasattr(model.set_params(debias=False).fit(X, y), "debiased_report_")
+
+
+def test_penalty_weights_of_any_kind_are_told_to_scikit_learn() -> None:
+    X, y = data(31, 60, 4, 3)
+    model = SoftmaxRegression(0.5, penalty_weight=np.array([1, 1, 1, 2.0])).fit(X, y)
+    with pytest.warns(UserWarning, match="penalty_weight"):
+        model.to_sklearn()
+
+
+def test_how_many_strengths_where_nothing_can_be_learnt() -> None:
+    with pytest.raises(InputError, match="Cs: expected numbers, where no feature has to do"):
+        softmax_regression_path(np.ones((6, 2)), [0, 1] * 3, 5, l1_ratio=1.0)

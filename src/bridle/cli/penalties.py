@@ -36,7 +36,7 @@ class Penalty:
                 "--l1-ratio: expected a number in [0, 1], or several with commas between, found "
                 f"{self.l1_ratio!r}"
             ) from None
-        return [checks.fraction(each, "--l1-ratio") for each in found]
+        return sorted({checks.fraction(each, "--l1-ratio") for each in found})
 
     def check(self, *, has_Cs: bool) -> None:
         """Refuse options before any data are read."""

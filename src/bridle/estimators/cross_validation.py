@@ -93,7 +93,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
     Attributes
     ----------
     C_, l1_ratio_ : float
-        The best; of equal ones the strongest penalty.
+        The best; of equal ones the smallest share of L1, and then the strongest penalty.
     Cs_, l1_ratios_ : ndarray (n,), (m,)
         Those that were tried, ascending.
     scores_ : ndarray (folds, n)
@@ -475,8 +475,8 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         check_is_fitted(self)
         return logistic_regression(self, self.C_, self.l1_ratio_, self.n_iter_)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model; `SoftmaxRegression.load` reads it.
+    def save(self, path: str | os.PathLike[str], *, sparse: bool = False) -> None:
+        """Write the fitted model; `SoftmaxRegression.load` reads it, ``sparse`` is as there.
 
         Raises
         ------
@@ -484,7 +484,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
             Classes that are not plain scalars.
         """
         check_is_fitted(self)
-        self.best_estimator_.save(path)
+        self.best_estimator_.save(path, sparse=sparse)
 
     def _folds(
         self,

@@ -71,6 +71,7 @@ class Format(NamedTuple):
 
 
 _VALUES, _PLACES = "_values", "_places"
+_MOST_ROWS_OR_COLUMNS = 2**31
 
 
 def without_zeros(name: str, dense: Array) -> dict[str, Array]:
@@ -94,14 +95,20 @@ def with_zeros(name: str, tensors: dict[str, Array], shape: Sequence[int]) -> Ar
         Places outside the shape, twice, or others than there are values.
     """
     values, places = tensors[name + _VALUES], tensors[name + _PLACES]
-    rows, columns = (int(each) for each in shape)
-    if rows < 0 or columns < 0 or values.shape != places.shape or values.ndim != 1:
+    are_counts = isinstance(shape, list) and all(type(each) is int for each in shape)
+    if not are_counts or len(shape) != 2 or min(shape) < 0 or max(shape) > _MOST_ROWS_OR_COLUMNS:
+        raise ValueError(f"expected {name}'s numbers of rows and columns")
+    rows, columns = shape
+    if values.shape != places.shape or values.ndim != 1:
         raise ValueError(f"expected {name} as values and their places")
     if len(places) and (
-        places[0] < 0 or places[-1] >= rows * columns or (np.diff(places) <= 0).any()
+        places[0] < 0 or places[-1] >= rows * columns or (places[1:] <= places[:-1]).any()
     ):
         raise ValueError(f"expected rising places in {name}")
-    dense = np.zeros(rows * columns)
+    try:
+        dense = np.zeros(rows * columns)
+    except (MemoryError, ValueError):
+        raise ValueError(f"no room for {rows} by {columns} numbers") from None
     dense[places] = values
     return dense.reshape(rows, columns)
 

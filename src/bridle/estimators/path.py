@@ -210,7 +210,8 @@ def strengths(Cs: str | int | npt.ArrayLike) -> Array:
 
 def strengths_of(Cs: str | int | npt.ArrayLike, problem: Problem) -> Array:
     """Return the values of ``C`` that an argument stands for in a problem."""
-    if problem.penalty.is_square or not isinstance(Cs, int | np.integer):
+    alone = len(problem.classes) == 1  # which has probability 1 at any strength
+    if problem.penalty.is_square or alone or not isinstance(Cs, int | np.integer):
         return strengths(Cs)
     factors = problem.penalty.factors
     if problem.penalty.l1_ratio == 0 or (factors is not None and not factors.all()):

@@ -61,7 +61,14 @@ class Problem(NamedTuple):
             offset[-1] = np.log(objective.target_mean)
         slope, _ = objective.split(objective.without_weights(offset).gradient)
         needed = penalty.dual_lengths(slope) / (penalty.l1 * penalty.factors)
-        return 1.0 / float(needed.max(initial=np.finfo(np.float64).tiny))
+        most = float(needed.max(initial=0.0))
+        if not most > np.finfo(np.float64).tiny:
+            raise checks.InputError.of(
+                "Cs",
+                expected="numbers, where no feature has to do with the classes",
+                found="a count",
+            )
+        return 1.0 / most
 
 
 class OwnRows(NamedTuple):

@@ -149,6 +149,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
     _format = model_file.SOFTMAX_REGRESSION
 
     fit_report_: FitReport
+    debiased_report_: FitReport
     n_iter_: int
 
     def __init__(
@@ -269,15 +270,15 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         self.classes_ = classes
         self.coef_, self.intercept_ = found.coef, found.intercept
         self.n_iter_, self.fit_report_ = found.iterations, found.report
+        if hasattr(self, "debiased_report_"):
+            del self.debiased_report_
         if found.debiased is not None:
             self.debiased_report_ = found.debiased
         tasks.end(dict)  # nothing to add: the estimator is fitted
         if places.is_first:
             warn_unless_optimal(self.fit_report_, tol=tol, max_iter=self.max_iter)
             if found.debiased is not None:
-                warn_unless_optimal(
-                    found.debiased, tol=tol, max_iter=self.max_iter, at="debias: "
-                )
+                warn_unless_optimal(found.debiased, tol=tol, max_iter=self.max_iter, at="debias: ")
         return self
 
     def to_sklearn(self) -> Any:
@@ -361,6 +362,13 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         found = Optimum(*fitted, max(1, solution.iterations), report)
         if not self.debias or solution.stopped == "interrupted":
             return found
+        weights, most = int(np.count_nonzero(fitted[0])), most_entries(objective)
+        if weights > most:
+            checks.warn(
+                f"debias: expected at most {most} weights other than 0 for this memory_budget, "
+                f"found {weights}: they are left as the penalty has made them"
+            )
+            return found
         coef, intercept, debiased = self._debiased(problem, objective, solution.point, tol)
         return found._replace(coef=coef, intercept=intercept, debiased=debiased)
 
@@ -372,11 +380,6 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
         weight, _ = objective.split(found.parameters)
         penalty = objective.penalty.on_support(weight)
         objective = replace(objective, penalty=penalty)
-        kept, most = int(np.count_nonzero(weight)), most_entries(objective)
-        if kept + objective.classes > most:
-            raise checks.InputError.of(
-                "debias", expected=f"at most {most} weights other than 0", found=kept
-            )
         started = time.perf_counter()
         task = Task(objective, problem.reader, found.parameters)
         solution = solve(task, tol=tol, max_iter=checks.count(self.max_iter, "max_iter"))
@@ -413,7 +416,7 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
 
     def _contents(self) -> tuple[Description, Tensors]:
         description = {"iterations": self.n_iter_, "fit_report": self.fit_report_.to_dict()}
-        if self.debias:
+        if hasattr(self, "debiased_report_"):
             description["debiased_report"] = self.debiased_report_.to_dict()
         return description, {
             "coef": np.ascontiguousarray(as_numpy(self.coef_)),

@@ -65,7 +65,7 @@ def _common_scale(standardize: bool | float) -> float:
 def _warn_of_own_penalties(settings: dict[str, Any]) -> None:
     """Say of what there is no parameter."""
     for name in ("group", "penalty_weight", "debias"):
-        if settings.get(name) not in (None, False):
+        if settings.get(name) is not None and settings[name] is not False:
             checks.warn(
                 f"{name}: scikit-learn's penalty knows none. The weights, and so all answers, are "
                 "the same, but a fit by scikit-learn would find others"

@@ -79,8 +79,8 @@ def fit(
     l1_ratio: Annotated[
         str | None,
         typer.Option(
-            help="The share of L1 in the penalty, above 0 to 1: weights that the data do not need "
-            "are then exactly 0. With --Cs several, with commas between, to choose from.",
+            help="The share of L1 in the penalty, 0 to 1. Above 0, weights that the data do not "
+            "need are exactly 0. With --Cs several, with commas between, to choose from.",
             metavar="RATIO",
             show_default=False,
             rich_help_panel=CLASSIFIER,

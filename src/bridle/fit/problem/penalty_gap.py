@@ -36,6 +36,8 @@ from bridle.fit.problem.objective import Evaluation, Objective
 Array = npt.NDArray[np.floating]
 
 _REACH = 10.0  # how much larger a weight without a cost may be
+# Rounding may put the bound above the value by so much of it, and hides so much of a gap.
+_ROUNDING, _HIDDEN = 1e-5, 1e-14
 
 
 class DualPoint(NamedTuple):
@@ -72,7 +74,10 @@ def dual_point(objective: Objective, point: Evaluation) -> DualPoint:
         reach = _REACH * (np.abs(weight).max(axis=1) + _inverse(np.sqrt(objective.second_moment)))
         excess = np.abs(penalty.counted(dual_slope)).sum(axis=1)
         bound -= float(reach[~costs] @ excess[~costs])
-    return DualPoint(max(point.value - bound, 0.0), dual_slope)
+    gap = point.value - bound
+    if not gap >= -_ROUNDING * abs(point.value):
+        return DualPoint(np.inf, dual_slope)  # no bound at all
+    return DualPoint(max(gap, _HIDDEN * abs(point.value)), dual_slope)
 
 
 def _inverse(values: Array) -> Array:
@@ -84,6 +89,6 @@ def proven_zero(objective: Objective, found: DualPoint) -> npt.NDArray[np.bool_]
     """Return which features (D,) have no weight at the optimum, whatever it is."""
     penalty = objective.penalty
     assert penalty is not None
-    moment = objective.second_moment * found.gap
-    radius = np.sqrt(moment if penalty.by_feature else moment / 2)
+    part = 1.0 if penalty.by_feature else 0.5
+    radius = np.sqrt(objective.second_moment) * np.sqrt(part * found.gap)
     return np.asarray(penalty.dual_lengths(found.slope) + radius < penalty.l1 * penalty.factors)

@@ -43,7 +43,7 @@ from bridle.fit.requests.curvature import (
     WeightedRows,
     WholeHessian,
 )
-from bridle.fit.requests.entries import Entries, EntryCurvature, EntrySums
+from bridle.fit.requests.entries import CountedRows, Entries, EntryCurvature, EntrySums
 from bridle.fit.requests.statistics import Extremes, Moments, Statistics
 from bridle.fit.requests.values import InterceptValues, Values, ValueSums
 
@@ -52,6 +52,7 @@ __all__ = [
     "ClassCurvature",
     "ClassSums",
     "Combination",
+    "CountedRows",
     "Entries",
     "EntryCurvature",
     "EntrySums",

@@ -23,6 +23,27 @@ class Entries(NamedTuple):
         return len(self.classes) + len(self.intercepts)
 
 
+@dataclass(frozen=True)
+class CountedRows(Request[int]):
+    """How many of some rows have a weight."""
+
+    rows: npt.NDArray[np.intp] | None = None
+
+    def columns(self, width: int) -> int:
+        del width
+        return 1
+
+    def empty(self, like: Array) -> int:
+        del like
+        return 0
+
+    def sums(self, block: Block) -> int:
+        return int((block.row_weight > 0).sum())
+
+    def merge(self, one: int, other: int) -> int:
+        return one + other
+
+
 @dataclass
 class EntrySums:
     """What `EntryCurvature` adds up."""

@@ -31,18 +31,33 @@ class EntryModel:
     """``slope · d + ½ d · matrix d`` plus the cost of ``start + d``.
 
     ``cost`` is that of each entry's size; of groups of ``size`` entries side by side, that of their
-    length. Entries without a cost are behind all others, which fill whole groups.
+    length. The ``free`` last entries are in no group, and have no cost.
     """
 
     matrix: Array  # (n, n)
     slope: Array  # (n,)
     start: Array  # (n,)
     cost: Array  # (n,)
+    free: int
     size: int = 1
 
-    def minimum(self, tolerance: float) -> Array:
-        """Return the entries at the minimum, of which no slope is wrong by more than told."""
-        state = _Descent(self)
+    def minimum(self, part: float) -> Array:
+        """Return the entries at the minimum, where no slope is wrong by more than told.
+
+        That is ``part`` of the worst at the start, in units in which each entry has the curvature 1
+        (of a group, at most).
+        """
+        unit = self._units()
+        scaled = EntryModel(
+            self.matrix / unit[:, None] / unit,
+            self.slope / unit,
+            self.start * unit,
+            self.cost / unit,
+            self.free,
+            self.size,
+        )
+        state = _Descent(scaled)
+        tolerance = part * state.violation()
         for _ in range(_MOST_ROUNDS):
             state.sweep()
             if state.violation() <= tolerance:
@@ -50,7 +65,15 @@ class EntryModel:
             state.newton_step()
             if state.violation() <= tolerance:
                 break
-        return state.values
+        return np.asarray(state.values / unit)
+
+    def _units(self) -> Array:
+        unit = np.sqrt(np.maximum(np.diagonal(self.matrix), 0.0))
+        if self.size > 1:
+            grouped, _ = self._grouped(unit)
+            grouped[:] = grouped.max(axis=1, keepdims=True)
+        unit[unit == 0] = 1.0
+        return np.asarray(unit)
 
     def violation(self, values: Array, slope: Array) -> float:
         """Return how far the worst slope is from one that the cost allows."""
@@ -77,9 +100,8 @@ class EntryModel:
 
     @property
     def grouped_entries(self) -> int:
-        """How many entries are in groups; those behind have no cost."""
-        costly = int(np.count_nonzero(self.cost))
-        return costly - costly % self.size
+        """How many entries are in groups."""
+        return len(self.cost) - self.free
 
     def _grouped(self, values: Array) -> tuple[Array, Array]:
         count = self.grouped_entries
@@ -128,7 +150,12 @@ class _Descent:
     def newton_step(self) -> None:
         """Step to the minimum over the entries that are not 0; what would change sign becomes 0."""
         model, values = self._model, self.values
-        support = np.flatnonzero((values != 0) | (model.cost == 0))
+        moves = values != 0
+        moves[model.grouped_entries :] = True
+        if model.size > 1:
+            grouped = moves[: model.grouped_entries].reshape(-1, model.size)
+            grouped[grouped.any(axis=1)] = True  # a group is 0 as a whole, or not
+        support = np.flatnonzero(moves | (model.cost == 0))
         curvature = model.matrix[np.ix_(support, support)]
         slope = self._slope[support]
         if model.size == 1:
@@ -143,7 +170,7 @@ class _Descent:
         full = np.zeros_like(values)
         full[support] = -linalg.cho_solve(factor, slope, check_finite=False)
         before = model.value_of_cost(values)
-        length = 1.0
+        length, first_crossing = 1.0, self._first_crossing(full)
         for _ in range(_MOST_HALVINGS):
             moved = values + length * full
             if model.size == 1:
@@ -155,7 +182,19 @@ class _Descent:
                 self.values = moved
                 self._slope += change
                 return
-            length /= 2
+            # Up to where the first entry is 0 the penalty is what the step takes it for.
+            length = first_crossing if length > first_crossing > 0 else length / 2
+
+    def _first_crossing(self, full: Array) -> float:
+        """Return which part of a step makes an entry 0, a little beyond; 0 where none does."""
+        model, values = self._model, self.values
+        if model.size > 1:
+            return 0.0
+        crosses = (full * values < 0) & (model.cost > 0) & (np.abs(full) > np.abs(values))
+        if not crosses.any():
+            return 0.0
+        part = float(np.min(-values[crosses] / full[crosses]))
+        return part * (1 + 1e-12)
 
     def _add_groups(self, support: npt.NDArray[np.intp], curvature: Array, slope: Array) -> None:
         """Add the slope ``c v / ‖v‖`` of the groups that are not 0, and what it changes by."""
@@ -164,6 +203,8 @@ class _Descent:
             own = slice(begin, begin + size)
             group = self.values[support[own]]
             cost, length = model.cost[support[begin]], float(np.linalg.norm(group))
+            if length == 0:  # of no cost
+                continue
             direction = group / length
             slope[own] += cost * direction
             curvature[own, own] -= cost / length * np.outer(direction, direction)

@@ -29,10 +29,12 @@ from scipy import linalg
 from bridle.fit import arrays
 from bridle.fit.precision import FLOAT64, Precision
 from bridle.fit.problem.objective import Evaluation, Objective
-from bridle.fit.problem.penalty_gap import dual_point, proven_zero
+from bridle.fit.problem.penalty import Penalty
+from bridle.fit.problem.penalty_gap import dual_point
 from bridle.fit.report import Stopped
 from bridle.fit.requests import (
     ClassCurvature,
+    CountedRows,
     Entries,
     EntryCurvature,
     FeatureCurvature,
@@ -55,7 +57,7 @@ _MOST_TRIALS = 30
 _FEWEST_NEW = 300  # entries that may come to work at once
 _ROWS_AN_ENTRY, _FEWEST_ROWS = 8, 4000  # of the sample for the curvature, at first
 _FEWEST_BLOCK_ROWS = 1024
-_RIDGE = 1e-7  # of the mean curvature, where rounding may hide that there is none
+_RIDGE = 1e-10  # of an entry's curvature, where rounding may hide that several have none
 _INNER_PART = 1e-3  # of the slopes' violation, which a model's minimum may leave
 _FACTORS_INNER_PART = 1e-2
 _FEWEST_PAIRS, _MOST_PAIRS = 6, 40
@@ -113,6 +115,7 @@ class _Newton:
         self.true_penalty = self.penalty = self.objective.penalty
         self._generator = np.random.default_rng(0)
         self._sample_growth = 1
+        self._weighted_share: float | None = None  # of the rows
         self._curvature: _Curvature | None = None
         self._built_at: Evaluation | None = None  # the last of all curvatures
         self._factors: _FactorCurvature | None = None
@@ -135,6 +138,16 @@ class _Newton:
             return False
         self._strengthen(self.penalty.l1 / _FALL)
         return True
+
+    def take_true_penalty(self) -> bool:
+        """Go on with the true penalty; False if it was that already."""
+        was_stronger = self.penalty is not self.true_penalty
+        self.penalty = self.true_penalty
+        return was_stronger
+
+    def forget_curvature(self) -> None:
+        """Let the next model of entries have a curvature of its own."""
+        self._curvature = None
 
     def _strengthen(self, l1: float) -> None:
         stronger = l1 > self.true_penalty.l1
@@ -172,7 +185,7 @@ class _Newton:
             at_work = weight != 0
             excess = np.abs(slopes) - cost
             excess[:, :first] = -np.inf
-        at_work |= penalty.factors[:, None] == 0
+        at_work |= (penalty.factors == 0)[:, None] & (objective.second_moment > 0)[:, None]
         chosen = at_work | _largest(np.where(at_work, -np.inf, excess), at_work.sum())
         if penalty.by_feature or penalty.frees_features:
             chosen = np.broadcast_to(chosen, weight.shape).copy()
@@ -187,7 +200,7 @@ class _Newton:
         objective, penalty = self.objective, self.penalty
         slope = self._smooth_slope(point)
         entries = self.entries_at(point, slope)
-        if len(entries) <= most_entries(objective):
+        if len(entries.features) <= most_entries(objective):
             parameters = yield from self._entries_moved(point, slope, entries)
         else:
             parameters = yield from self._features_moved(point, slope, entries)
@@ -206,9 +219,10 @@ class _Newton:
         matrix = yield from self._curvature_of(entries, point)
         width, count = objective.facts.width, len(entries.features)
         factors = penalty.factors[entries.features]
-        ridge = np.full(len(matrix), _RIDGE * float(np.trace(matrix)) / max(len(matrix), 1))
-        ridge[:count] += penalty.l2 * factors
-        matrix[np.arange(len(matrix)), np.arange(len(matrix))] += ridge
+        diagonal = np.arange(len(matrix))
+        part = max(_RIDGE, float(np.finfo(objective.facts.dtype).eps))
+        matrix[diagonal, diagonal] *= 1 + part
+        matrix[diagonal[:count], diagonal[:count]] += penalty.l2 * factors
         places = (
             np.concatenate([entries.features, np.full(len(entries.intercepts), width)]),
             np.concatenate([entries.classes, entries.intercepts]),
@@ -217,32 +231,45 @@ class _Newton:
         cost[:count] = penalty.l1 * factors
         grouped = penalty.by_feature and penalty.support is None
         size = objective.classes - penalty.one_vector if grouped else 1
-        model = EntryModel(matrix, slope[places], point.parameters[places], cost, size)
-        wrong = model.violation(model.start, model.slope)
+        free = len(entries.intercepts) + int(np.count_nonzero(factors == 0))
+        model = EntryModel(matrix, slope[places], point.parameters[places], cost, free, size)
         parameters = point.parameters.copy()
-        parameters[places] = model.minimum(_INNER_PART * wrong)
+        parameters[places] = model.minimum(_INNER_PART)
         return parameters
 
     def _features_moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[Array]:
         """Return the minimum over all weights of features, of a curvature in factors."""
         objective, penalty = self.objective, self.penalty
-        known = yield from self._factors_of(np.unique(entries.features), point)
+        features, pairs = np.unique(entries.features), list(self._pairs)
+        most = _most_features(objective)
+        if len(features) > most:
+            # Some of them by turns, those first that have farthest to go. What steps in others have
+            # shown is not true of these alone.
+            wrong = penalty.counted(np.abs(steepest(objective, penalty, point, slope))).max(axis=1)
+            features = np.sort(features[np.argsort(-wrong[features], kind="stable")[:most]])
+            pairs = []
+        known = yield from self._factors_of(features, point)
         places = known.places
         if objective.fit_intercept:
             places = np.append(places, objective.facts.width)
         costs = np.append(penalty.factors, 0.0)[places]
-        pairs = [(step[places], change[places]) for step, change in self._pairs]
+        # In units in which each feature has the curvature 1, so that one measure of slopes does.
+        unit = np.sqrt(np.diagonal(known.features))
+        unit[unit == 0] = 1.0
+        column = unit[:, None]
+        here = [(step[places] * column, change[places] / column) for step, change in pairs]
+        of_units = known.features / column / unit
         model = FactorModel(
-            factors_of(known.features, known.classes, pairs, penalty.l2 * costs),
-            slope[places],
-            point.parameters[places],
-            penalty.l1 * costs,
-            penalty.by_feature,
+            factors_of(of_units, known.classes, here, penalty.l2 * costs / unit**2),
+            slope[places] / column,
+            point.parameters[places] * column,
+            penalty.l1 * costs / unit,
+            penalty.by_feature and not penalty.one_vector,  # one number is no group
             int(penalty.one_vector),
         )
         wrong = model.violation(model.start, model.slope)
         parameters = point.parameters.copy()
-        parameters[places] = model.minimum(_FACTORS_INNER_PART * wrong)
+        parameters[places] = model.minimum(_FACTORS_INNER_PART * wrong) / column
         return parameters
 
     def _factors_of(
@@ -254,10 +281,11 @@ class _Newton:
             if self.search.watch.iteration not in known.renewals:
                 return known
         elif known is not None:
-            features = np.union1d(features, known.places)
+            joined = np.union1d(features, known.places)
+            features = joined if len(joined) <= _most_features(self.objective) else features
         objective = self.objective
         there = arrays.on_device_of(point.parameters, objective.facts.like)
-        rows = self._rows(max(len(features), objective.classes))
+        rows = yield from self._rows(max(len(features), objective.classes))
         at = objective.point(there, Precision(objective.facts.dtype))
         sums = yield from ask(ClassCurvature(at, rows))
         mean_spread = float(sums.spread / sums.weight)
@@ -288,7 +316,7 @@ class _Newton:
             entries,
             objective.shift,
             objective.scale,
-            self._rows(len(entries)),
+            (yield from self._rows(len(entries))),
             max(len(entries), _FEWEST_BLOCK_ROWS),
         )
         sums = yield from ask(request)
@@ -296,12 +324,21 @@ class _Newton:
         self._curvature, self._built_at = _Curvature(entries, matrix), point
         return matrix.copy()
 
-    def _rows(self, entries: int) -> npt.NDArray[np.intp] | None:
+    def _rows(self, entries: int) -> Steps[npt.NDArray[np.intp] | None]:
+        """Return a sample of the rows for a curvature between so many entries; None for all."""
         count = self.objective.facts.count
         wanted = self._sample_growth * max(_ROWS_AN_ENTRY * entries, _FEWEST_ROWS)
-        if wanted >= count:
+        if wanted < count and self._weighted_share is None:
+            first = self._drawn(_FEWEST_ROWS)
+            self._weighted_share = (yield from ask(CountedRows(first))) / _FEWEST_ROWS
+        # Rows without a weight tell nothing; where they are nearly all, no sample would do.
+        if self._weighted_share is None or wanted >= self._weighted_share * count:
             return None
-        return np.sort(self._generator.choice(count, wanted, replace=False))
+        return self._drawn(round(wanted / self._weighted_share))
+
+    def _drawn(self, rows: int) -> npt.NDArray[np.intp]:
+        count = self.objective.facts.count
+        return np.sort(self._generator.choice(count, rows, replace=False))
 
     def learn(self, expected: float, gained: float, value: float) -> None:
         """Take another sample of rows if the last one's model promised too much."""
@@ -361,6 +398,27 @@ def most_entries(objective: Objective) -> int:
     return max(fitting, _LEAST_ENTRIES)
 
 
+def _most_features(objective: Objective) -> int:
+    """Return between how many features the curvature's factor is taken."""
+    fitting = math.isqrt(objective.memory_budget // (8 * _MATRICES))
+    return max(fitting, _LEAST_ENTRIES)
+
+
+def steepest(objective: Objective, penalty: Penalty, point: Evaluation, slope: Array) -> Array:
+    """Return the subgradient of least size in each weight (D, K): how far the slope is from 0."""
+    weight, _ = objective.split(point.parameters)
+    slopes, _ = objective.split(slope)
+    cost = penalty.l1 * penalty.factors[:, None]
+    if penalty.by_feature:
+        lengths = penalty.lengths(weight)[:, None]
+        moving = slopes + cost * weight / np.where(lengths > 0, lengths, 1.0)
+        sizes = penalty.dual_lengths(slopes)[:, None]
+        held = slopes * np.maximum(1 - cost / np.maximum(sizes, 1e-300), 0)
+        return np.where(lengths > 0, moving, held)
+    held = np.sign(slopes) * np.maximum(np.abs(slopes) - cost, 0)
+    return np.where(weight != 0, slopes + cost * np.sign(weight), held)
+
+
 def _largest(excess: Array, at_work: int) -> Array:
     """Return which are above 0: the largest, where these are many beside those at work."""
     wanted = excess > 0
@@ -396,28 +454,34 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
         gap = watch.gap(point)
         if gap <= tol * (point.value - gap):
             if not search.raise_precision():
-                return _solution(watch, point, "gap")
+                return watch.solution(point, "gap")
             point = yield from search.evaluate(point.parameters)
             continue
         step = yield from newton.step(point)
         if not watch.objective.is_penalised:
-            watch.estimate = step.decrease / 2
+            watch.estimate = max(step.decrease / 2, 0.0)
             stopped = _end_without_cost(watch, point, tol)
             if stopped is not None:
                 gap = np.inf if stopped == "separable" else watch.estimate
                 return watch.solution(point, stopped, gap)
         next_point = yield from newton.next_point(point, step)
         if next_point is not None:
+            if watch.gap(next_point) > _GAINED_GAP * gap:
+                newton.forget_curvature()
             point = next_point
             newton.lower_penalty()
-        elif newton.lower_penalty():
+        elif newton.take_true_penalty():
             continue
         elif search.raise_precision():
             point = yield from search.evaluate(point.parameters)
         elif not newton.look_again(point):
-            return _solution(watch, point, "precision")
+            if step.decrease / 2 <= 0.01 * tol * point.value:
+                # Of so weak a penalty rounding leaves the bound loose: there is but the estimate.
+                estimated = watch.solution(point, "decrement", max(step.decrease / 2, 0.0))
+                return replace(estimated, proven=False)
+            return watch.solution(point, "precision", _estimate(watch))
     watch.iteration = max_iter
-    return _solution(watch, point, "max_iter")
+    return watch.solution(point, "max_iter", _estimate(watch))
 
 
 def _end_without_cost(watch: Watch, point: Evaluation, tol: float) -> Stopped | None:
@@ -428,13 +492,6 @@ def _end_without_cost(watch: Watch, point: Evaluation, tol: float) -> Stopped | 
     return "decrement" if watch.estimate <= 0.01 * tol * point.value else None
 
 
-def _solution(watch: Watch, point: Evaluation, stopped: Stopped) -> Solution:
-    if not watch.objective.is_penalised:
-        return watch.solution(point, stopped, watch.estimate)
-    weight, _ = watch.objective.split(point.parameters)
-    zero = proven_zero(watch.objective, dual_point(watch.objective, point))
-    return replace(
-        watch.solution(point, stopped),
-        kept_features=int(np.count_nonzero(weight.any(axis=1))),
-        zero_features=int(np.count_nonzero(zero)),
-    )
+def _estimate(watch: Watch) -> float | None:
+    """Return the estimate of a gap that no dual point bounds; None where one does."""
+    return None if watch.objective.is_penalised else watch.estimate

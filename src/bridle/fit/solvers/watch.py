@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bridle.fit.problem.gap import duality_gap
 from bridle.fit.problem.objective import Evaluation, Objective
+from bridle.fit.problem.penalty_gap import dual_point, proven_zero
 from bridle.fit.report import Pass, Stopped
 from bridle.fit.requests import Separation
 
@@ -77,8 +78,10 @@ class Watch:
 
     def solution(self, point: Evaluation, stopped: Stopped, gap: float | None = None) -> Solution:
         """Return what the fit ended with: a bound on its gap, or an estimate without a penalty."""
-        proven = self.objective.is_penalised
         bound = self.gap(point) if gap is None else gap
+        # A penalty that leaves features free bounds nothing where these have no optimum.
+        proven = self.objective.is_penalised and bool(np.isfinite(bound))
+        kept, zero = feature_counts(self.objective, point)
         return Solution(
             point,
             bound,
@@ -87,4 +90,21 @@ class Watch:
             self.passes,
             stopped,
             history=tuple(self.history),
+            kept_features=kept,
+            zero_features=zero,
         )
+
+
+def feature_counts(objective: Objective, point: Evaluation) -> tuple[int | None, int | None]:
+    """Return how many features have weights, and how many are proven to have none.
+
+    None where the penalty makes no weight 0.
+    """
+    penalty = objective.penalty
+    if penalty is None or not penalty.has_cost:
+        return None, None
+    weight, _ = objective.split(point.parameters)
+    if objective.classes == 1:  # which has probability 1 without any
+        return 0, len(weight)
+    zero = proven_zero(objective, dual_point(objective, point))
+    return int(np.count_nonzero(weight.any(axis=1))), int(np.count_nonzero(zero))
