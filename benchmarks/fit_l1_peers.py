@@ -22,7 +22,7 @@ from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import sparse, special
 
 from fit_peers import Peer, Trace
 
@@ -79,12 +79,20 @@ def saga(dtype: str, problem: Problem) -> Peer:
             solver="saga", C=C, l1_ratio=problem.l1_ratio, tol=0.0, max_iter=_ITERATIONS,
             random_state=np.random.RandomState(0),
         )  # fmt: skip
-        typed = X.astype(dtype, copy=False)
+        typed = _with_short_indices(X).astype(dtype, copy=False)
         trace.start()
         with _watched_saga(trace):
             model.fit(typed, y)
 
     return fit
+
+
+def _with_short_indices(X: Any) -> Any:
+    """Return sparse features with indices of 32 bits, as scikit-learn's solvers take no others."""
+    if not sparse.issparse(X):
+        return X
+    indices, starts = (part.astype(np.int32, copy=False) for part in (X.indices, X.indptr))
+    return sparse.csr_array((X.data, indices, starts), shape=X.shape)
 
 
 @contextmanager
@@ -184,6 +192,7 @@ def skglm(X: Any, y: Array, C: float) -> OneAgainstRest:
 
 
 def _found(model: Any, X: Any, y: Array) -> OneAgainstRest:
+    X = _with_short_indices(X)
     model.fit(X[:500], y[:500])  # what is compiled or imported only once
     begin = time.perf_counter()
     model.fit(X, y)

@@ -54,7 +54,7 @@ _SUFFICIENT_DECREASE = 1e-4
 _MOST_TRIALS = 30
 _FEWEST_NEW = 300  # entries that may come to work at once
 _ROWS_AN_ENTRY, _FEWEST_ROWS = 8, 4000  # of the sample for the curvature, at first
-_FEWEST_BLOCK_ROWS = 1024
+_FEWEST_BLOCK_ROWS, _FEWEST_SPARSE_BLOCK_ROWS = 1024, 2**14
 _RIDGE = 1e-7  # of the mean curvature, where rounding may hide that there is none
 _INNER_PART = 1e-3  # of the slopes' violation, which a model's minimum may leave
 _FACTORS_INNER_PART = 1e-2
@@ -63,6 +63,7 @@ _RENEWALS = (4, 20, 60, 180)  # iterations after which factors are built anew
 # What the curvature between entries may take, as a part of the memory budget or at least so much:
 # there are up to four matrices of that size.
 _MATRICES, _LEAST_ENTRIES = 4, 1000
+_LEAST_SPARSE_ENTRIES = 3000  # of sparse features, between which curvature is quickly found
 _GAINED_GAP = 0.7
 _SMALL_DECREASE = 1e-3  # of the objective, in a step after which the curvature is still good
 
@@ -164,7 +165,13 @@ class _Newton:
             excess = np.abs(slopes) - cost
             excess[:, :first] = -np.inf
         at_work |= penalty.factors[:, None] == 0
-        chosen = at_work | _largest(np.where(at_work, -np.inf, excess), at_work.sum())
+        many = int(at_work.sum())
+        room = max(_FEWEST_NEW, many)
+        if not penalty.by_feature:
+            # Where the curvature between those at work fits, it shall still fit with the new ones.
+            left = _most_entries(objective) - objective.classes - many
+            room = min(room, left) if left >= _FEWEST_NEW else room
+        chosen = at_work | _largest(np.where(at_work, -np.inf, excess), room)
         if penalty.by_feature or penalty.frees_features:
             chosen = np.broadcast_to(chosen, weight.shape).copy()
         chosen[:, :first] = False
@@ -281,18 +288,22 @@ class _Newton:
             objective.shift,
             objective.scale,
             self._rows(len(entries)),
-            max(len(entries), _FEWEST_BLOCK_ROWS),
+            max(len(entries), self._fewest_block_rows()),
         )
         sums = yield from ask(request)
         matrix = np.asarray(on_host(sums.matrix) / float(sums.weight))
         self._curvature, self._built_at = _Curvature(entries, matrix), point
         return matrix.copy()
 
+    def _fewest_block_rows(self) -> int:
+        """Return so many that adding up the blocks' curvatures is not most of the work."""
+        return _FEWEST_SPARSE_BLOCK_ROWS if self.objective.facts.is_sparse else _FEWEST_BLOCK_ROWS
+
     def _rows(self, entries: int) -> npt.NDArray[np.intp] | None:
         count = self.objective.facts.count
         wanted = self._sample_growth * max(_ROWS_AN_ENTRY * entries, _FEWEST_ROWS)
-        if wanted >= count:
-            return None
+        if wanted >= count or self.objective.facts.is_sparse:
+            return None  # of sparse rows, all are few
         return np.sort(self._generator.choice(count, wanted, replace=False))
 
     def learn(self, expected: float, gained: float, value: float) -> None:
@@ -350,13 +361,13 @@ class _Newton:
 def _most_entries(objective: Objective) -> int:
     """Return between how many entries the curvature is taken as it is."""
     fitting = math.isqrt(objective.memory_budget // (8 * _MATRICES))
-    return max(fitting, _LEAST_ENTRIES)
+    least = _LEAST_SPARSE_ENTRIES if objective.facts.is_sparse else _LEAST_ENTRIES
+    return max(fitting, least)
 
 
-def _largest(excess: Array, at_work: int) -> Array:
-    """Return which are above 0: the largest, where these are many beside those at work."""
+def _largest(excess: Array, room: int) -> Array:
+    """Return which are above 0: the largest, where there is no room for all."""
     wanted = excess > 0
-    room = max(_FEWEST_NEW, at_work)
     if int(wanted.sum()) > room:
         least = np.partition(excess[wanted], -room)[-room]
         wanted &= excess >= least
