@@ -35,6 +35,7 @@ from bridle.fit.requests import (
     WholeHessian,
 )
 from bridle.fit.solvers.solve import Task, solve
+from bridle.kernels import thresholds
 from bridle.rows import Rows
 
 
@@ -225,6 +226,35 @@ def test_a_constant_added_to_all_scores_is_not_curved_in_float32_either() -> Non
     point = objective.point(parameters, Precision(np.dtype(np.float32)))
     hessian = reader.answer(ClassCurvature(point)).hessian()
     assert np.abs(hessian.sum(axis=1)).max() < 1e-15
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_curvature_of_columns_that_are_nearly_empty(
+    monkeypatch: pytest.MonkeyPatch, fit_intercept: bool
+) -> None:
+    """Products of stored numbers alone, and what centring adds, make that of dense columns."""
+    X, y, weight = problem(4, 300, 9, 4, thin=True)
+    told: dict[str, Any] = {
+        "sample_weight": weight, "fit_intercept": fit_intercept, "standardize": True
+    }  # fmt: skip
+    objective, dense = stated(X.toarray(), y, 4, **told)
+    _, thin = stated(X, y, 4, **told)
+    point = objective.point(np.random.default_rng(2).normal(size=objective.shape))
+    own, places = (objective.shift, objective.scale), np.array([2, 0, 7])
+    for request in (
+        FeatureCurvature(None, *own),
+        FeatureCurvature(Importance(point, 0.4), *own, None, places),
+        EntryCurvature(point, _entries(objective), *own),
+    ):
+        expected = dense.answer(request)
+        for pair in (0, np.inf):  # always by what is stored, and never
+            monkeypatch.setattr(thresholds, "THIN_PAIR", pair)
+            found = thin.answer(request)
+            if isinstance(request, EntryCurvature):
+                assert found.weight == expected.weight
+                np.testing.assert_allclose(found.matrix, expected.matrix, atol=1e-10)
+            else:
+                np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
 def test_without_weights_no_pass_is_needed() -> None:

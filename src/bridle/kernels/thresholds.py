@@ -30,6 +30,11 @@ SERIAL_COLUMNS = 2**15
 #     python benchmarks/fit_l1.py --quick
 COMPILED_DESCENT = 2**17
 
+# Products of sparse columns with each other go by the stored numbers alone where the dense product
+# has so many times as many pairs of numbers. Of 10,000 rows it pays from 50 (500 columns) or 300
+# (2,000) times as many on. Intel, two cores, beside other work.
+THIN_PAIR = 200
+
 # --- how work on a CPU is shared out --------------------------------------------------------------
 
 # A call of fewer numbers is done before a second thread has begun.

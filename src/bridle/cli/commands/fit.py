@@ -81,7 +81,7 @@ def fit(
         typer.Option(
             help="The share of L1 in the penalty, 0 to 1. Above 0, weights that the data do not "
             "need are exactly 0. With --Cs several, with commas between, to choose from.",
-            metavar="RATIO",
+            metavar="RATIOS",
             show_default=False,
             rich_help_panel=CLASSIFIER,
         ),

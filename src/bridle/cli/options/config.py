@@ -17,7 +17,13 @@ from bridle.cli.config_file import Config, Option
 from bridle.cli.options.panels import CONFIG
 
 # What help calls a text that holds several, with commas between, and what these are.
-_ITEMS = {"SIZES": "numbers", "VALUES": "numbers", "NAMES": "texts", "TEXTS": "texts"}
+_ITEMS = {
+    "SIZES": "numbers",
+    "VALUES": "numbers",
+    "RATIOS": "numbers",
+    "NAMES": "texts",
+    "TEXTS": "texts",
+}
 _OWN = ("config", "save_config")
 
 # What --save-config has still to write, and what adds to an error which options stand in the file.

@@ -142,6 +142,9 @@ class DenseBlock:
         centred *= factor.astype(dtype)[:, None] / scale.astype(dtype)
         return np.asarray(centred)
 
+    def thin_columns(self, places: Array | None) -> None:
+        """Return nothing: these rows are dense."""
+
     def columns(self, places: Array) -> Array:
         """Return some columns of the rows that count."""
         values = self.features[:, places]

@@ -120,6 +120,9 @@ class TensorBlock:
         shift, scale = (arrays.on_device_of(each, features).to(dtype) for each in (shift, scale))
         return (features - shift) * (factor.to(dtype)[:, None] / scale)
 
+    def thin_columns(self, places: Array | None) -> None:
+        """Return nothing: these rows are dense."""
+
     def columns(self, places: Array) -> Array:
         """Return some columns of the rows that count; they alone come to the host."""
         values = on_host(self.features[:, places])

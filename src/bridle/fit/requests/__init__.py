@@ -8,6 +8,7 @@ file                subject
 ``values.py``       the loss and its gradient at a point
 ``curvature.py``    the loss's curvature: factors, the whole of it, products with it
 ``entries.py``      the loss's curvature between some single weights
+``thin.py``         products of columns whose numbers are nearly all 0
 ``all_rows.py``     what only one process that has all rows can answer
 =================== ==============================================================================
 """

@@ -100,6 +100,12 @@ class Block(Protocol):
     ) -> Array:
         """Return the rows ``u · factor``, or some columns, dense, in the features' dtype."""
 
+    def thin_columns(self, places: npt.NDArray[np.intp] | None) -> Any:
+        """Return some columns as a sparse matrix, or None where it is quicker to have them dense.
+
+        That is, for products of the columns with each other.
+        """
+
     def columns(self, places: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
         """Return some columns of the rows that count, dense, in float64, on the host."""
 

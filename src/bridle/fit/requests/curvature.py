@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.fit import arrays
+from bridle.fit.requests import thin
 from bridle.fit.requests.base import Array, Block, Point, Request
 from bridle.fit.requests.values import Values, ValueSums
 
@@ -113,6 +114,9 @@ class FeatureCurvature(Request[Array]):
 
     def sums(self, block: Block) -> Array:
         factor = block.row_weight if self.importance is None else self.importance.of(block)
+        if (columns := block.thin_columns(self.places)) is not None:
+            own = slice(None) if self.places is None else self.places
+            return thin.centred_product(columns, self.shift[own], self.scale[own], factor)
         rows = block.scaled(self.shift, self.scale, factor**0.5, self.places)
         # The product of an array with itself is half the work.
         return rows.T @ rows

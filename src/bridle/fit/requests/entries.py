@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.fit import arrays
+from bridle.fit.requests import thin
 from bridle.fit.requests.base import Array, Block, Point, Request
 
 
@@ -86,7 +87,14 @@ class EntryCurvature(Request[EntrySums]):
     def sums(self, block: Block) -> EntrySums:
         used, places = np.unique(self.entries.features, return_inverse=True)
         classes = np.concatenate([self.entries.classes, self.entries.intercepts])
-        probability, root = block.probabilities(self.point), block.row_weight**0.5
+        probability = block.probabilities(self.point)
+        if (columns := block.thin_columns(used)) is not None:
+            matrix = thin.entry_product(
+                columns, places, classes, self.shift[used], self.scale[used], probability,
+                block.row_weight,
+            )  # fmt: skip
+            return EntrySums(matrix, block.row_weight.sum())
+        root = block.row_weight**0.5
         rows = block.scaled(self.shift, self.scale, root, used)
         root, probability = (arrays.in_dtype_of(each, rows) for each in (root, probability))
         values = arrays.with_columns(rows[:, places], root, len(self.entries.intercepts))

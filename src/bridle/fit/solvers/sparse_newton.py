@@ -56,7 +56,7 @@ _SUFFICIENT_DECREASE = 1e-4
 _MOST_TRIALS = 30
 _FEWEST_NEW = 300  # entries that may come to work at once
 _ROWS_AN_ENTRY, _FEWEST_ROWS = 8, 4000  # of the sample for the curvature, at first
-_FEWEST_BLOCK_ROWS = 1024
+_FEWEST_BLOCK_ROWS, _FEWEST_SPARSE_BLOCK_ROWS = 1024, 2**14
 _RIDGE = 1e-10  # of an entry's curvature, where rounding may hide that several have none
 _INNER_PART = 1e-3  # of the slopes' violation, which a model's minimum may leave
 _FACTORS_INNER_PART = 1e-2
@@ -65,6 +65,7 @@ _RENEWALS = (4, 20, 60, 180)  # iterations after which factors are built anew
 # What the curvature between entries may take, as a part of the memory budget or at least so much:
 # there are up to four matrices of that size.
 _MATRICES, _LEAST_ENTRIES = 4, 1000
+_LEAST_SPARSE_ENTRIES = 3000  # of sparse features, between which curvature is quickly found
 _GAINED_GAP = 0.7
 _SMALL_DECREASE = 1e-3  # of the objective, in a step after which the curvature is still good
 
@@ -186,7 +187,13 @@ class _Newton:
             excess = np.abs(slopes) - cost
             excess[:, :first] = -np.inf
         at_work |= (penalty.factors == 0)[:, None] & (objective.second_moment > 0)[:, None]
-        chosen = at_work | _largest(np.where(at_work, -np.inf, excess), at_work.sum())
+        many = int(at_work.sum())
+        room = max(_FEWEST_NEW, many)
+        if not penalty.by_feature:
+            # Where the curvature between those at work fits, it shall still fit with the new ones.
+            left = most_entries(objective) - objective.classes - many
+            room = min(room, left) if left >= _FEWEST_NEW else room
+        chosen = at_work | _largest(np.where(at_work, -np.inf, excess), room)
         if penalty.by_feature or penalty.frees_features:
             chosen = np.broadcast_to(chosen, weight.shape).copy()
         chosen[:, :first] = False
@@ -317,16 +324,22 @@ class _Newton:
             objective.shift,
             objective.scale,
             (yield from self._rows(len(entries))),
-            max(len(entries), _FEWEST_BLOCK_ROWS),
+            max(len(entries), self._fewest_block_rows()),
         )
         sums = yield from ask(request)
         matrix = np.asarray(on_host(sums.matrix) / float(sums.weight))
         self._curvature, self._built_at = _Curvature(entries, matrix), point
         return matrix.copy()
 
+    def _fewest_block_rows(self) -> int:
+        """Return so many that adding up the blocks' curvatures is not most of the work."""
+        return _FEWEST_SPARSE_BLOCK_ROWS if self.objective.facts.is_sparse else _FEWEST_BLOCK_ROWS
+
     def _rows(self, entries: int) -> Steps[npt.NDArray[np.intp] | None]:
         """Return a sample of the rows for a curvature between so many entries; None for all."""
         count = self.objective.facts.count
+        if self.objective.facts.is_sparse:
+            return None  # of sparse rows, all are few
         wanted = self._sample_growth * max(_ROWS_AN_ENTRY * entries, _FEWEST_ROWS)
         if wanted < count and self._weighted_share is None:
             first = self._drawn(_FEWEST_ROWS)
@@ -395,7 +408,8 @@ class _Newton:
 def most_entries(objective: Objective) -> int:
     """Return between how many entries the curvature is taken as it is."""
     fitting = math.isqrt(objective.memory_budget // (8 * _MATRICES))
-    return max(fitting, _LEAST_ENTRIES)
+    least = _LEAST_SPARSE_ENTRIES if objective.facts.is_sparse else _LEAST_ENTRIES
+    return max(fitting, least)
 
 
 def _most_features(objective: Objective) -> int:
@@ -419,10 +433,9 @@ def steepest(objective: Objective, penalty: Penalty, point: Evaluation, slope: A
     return np.where(weight != 0, slopes + cost * np.sign(weight), held)
 
 
-def _largest(excess: Array, at_work: int) -> Array:
-    """Return which are above 0: the largest, where these are many beside those at work."""
+def _largest(excess: Array, room: int) -> Array:
+    """Return which are above 0: the largest, where there is no room for all."""
     wanted = excess > 0
-    room = max(_FEWEST_NEW, at_work)
     if int(wanted.sum()) > room:
         least = np.partition(excess[wanted], -room)[-room]
         wanted &= excess >= least
