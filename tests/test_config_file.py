@@ -458,4 +458,4 @@ def test_what_help_calls_several_is_known_to_hold_several() -> None:
         for parameter in each.params
         if str(parameter.metavar).endswith("S")
     }
-    assert several == {"SIZES", "VALUES", "NAMES", "TEXTS", "SECONDS", "ADDRESS"}
+    assert several == {"SIZES", "VALUES", "RATIOS", "NAMES", "TEXTS", "SECONDS", "ADDRESS"}

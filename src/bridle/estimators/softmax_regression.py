@@ -105,7 +105,8 @@ class SoftmaxRegression(CallbackSupport, SavedClassifier, SoftmaxClassifier):  #
     memory_budget : int, optional
         Bytes that the fit may take beside the features, as they are stored, and some ten copies of
         its weights; by default a quarter of what the features take, between 32 and 256 MB, and on
-        a device of their own 4 GB. The optimum is the same.
+        a device of their own 4 GB. The optimum is the same. With `l1_ratio` above 0 at least some
+        32 MB are taken, of sparse features 300, for the curvature between the weights at work.
     device : str or torch.device, optional
         Where the products of a dense fit are made: None where the features lie; else a device of
         PyTorch (``"cuda"``), to which features on the host are copied in their own dtype or, if
