@@ -1,7 +1,10 @@
 """The data that fits are measured on: digits, embeddings and text, of sizes that take a while.
 
 Embeddings are class means plus correlated noise: both have a power-law spectrum in a random
-rotation, and the means lie so close that the classes overlap. Text is bags of Zipf's words, each
+rotation, and the means lie so close that the classes overlap: with ``a = separation √width`` nobody
+can be right more often than ``E Φ(z + a)^(classes − 1)`` over normal z, which is 0.87 of
+``embedding-10``, 0.78 of ``embedding-57``, 0.73 of ``embedding-200-apart``, 0.58 of
+``embedding-200`` and 0.31 of ``embedding-1000``. Text is bags of Zipf's words, each
 class with words of its own mixed in, weighted by tf-idf, rows of length 1.
 """
 
@@ -31,6 +34,8 @@ class Shape(NamedTuple):
 
 EMBEDDINGS = {
     "embedding-10": Shape(60_000, 784, 10, 0.1),
+    "embedding-57": Shape(50_000, 384, 57, 0.16),
+    "embedding-200-apart": Shape(50_000, 512, 200, 0.15),
     "embedding-200": Shape(50_000, 512, 200, 0.13),
     "embedding-1000": Shape(50_000, 512, 1000, 0.12),
 }

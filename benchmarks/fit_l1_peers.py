@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -118,13 +119,12 @@ def glmnet(steps: int, problem: Problem) -> Peer:
     """Return glmnet, by way of so many strengths of which the last is the one that is asked for."""
 
     def fit(X: Any, y: Array, C: float, trace: Trace) -> None:
-        from glmnet import LogitNet
-
+        solver = import_module("glmnet").LogitNet
         last = 1 / (C * len(y))
         first = max(last, problem.l1_ratio / (strongest(X, y, problem) * len(y)))
         path = [last] if steps == 1 else np.geomspace(first, last, steps)
         for tolerance in _TOLERANCES:
-            model = LogitNet(
+            model = solver(
                 alpha=problem.l1_ratio, lambda_path=np.array(path), standardize=False, n_splits=0,
                 tol=tolerance, max_iter=10 * _ITERATIONS,
             )  # fmt: skip
@@ -141,7 +141,7 @@ def glmnet(steps: int, problem: Problem) -> Peer:
 @contextmanager
 def _grouped(wanted: bool) -> Iterator[None]:
     """Let glmnet keep or drop a feature for all classes, which its wrapper has no word for."""
-    from glmnet import logistic
+    logistic = import_module("glmnet.logistic")
 
     def grouped(original: Callable[..., Any]) -> Callable[..., Any]:
         return lambda *arguments: original(*arguments[:-1], 2)
@@ -149,8 +149,10 @@ def _grouped(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    names = ("lognet", "splognet")
-    with mock.patch.multiple(logistic, **{n: grouped(getattr(logistic, n)) for n in names}):
+    with ExitStack() as patches:
+        for name in ("lognet", "splognet"):
+            changed = grouped(getattr(logistic, name))
+            patches.enter_context(mock.patch.object(logistic, name, changed))
         yield
 
 
@@ -184,10 +186,10 @@ def liblinear(X: Any, y: Array, C: float) -> OneAgainstRest:
 
 def skglm(X: Any, y: Array, C: float) -> OneAgainstRest:
     """Fit skglm's logistic regression."""
-    from skglm.estimators import SparseLogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 
-    each = SparseLogisticRegression(alpha=1 / (C * len(y)))
+    solver = import_module("skglm.estimators").SparseLogisticRegression
+    each = solver(alpha=1 / (C * len(y)))
     return _found(OneVsRestClassifier(each), X, y)
 
 
