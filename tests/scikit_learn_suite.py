@@ -112,7 +112,7 @@ class LogisticRegression(SoftmaxRegression):
     """Ours, made with scikit-learn's arguments; those of solvers do nothing."""
 
     standardize, symmetric = False, False
-    group, penalty_weight = None, None
+    group, penalty_weight, debias = None, None, False
     memory_budget, device = None, None
 
     def __init__(
