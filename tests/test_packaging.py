@@ -144,26 +144,40 @@ def floor(requirement: Requirement) -> Version:
     return Version(only.version)
 
 
-def pins(name: str) -> dict[NormalizedName, Version]:
-    """Return what a file of constraints says of each library; it says one version of each."""
+def pins(name: str) -> dict[NormalizedName, tuple[Version, ...]]:
+    """Return what a file of constraints says of each library: one version, or two and all between.
+
+    Of Triton there are two, which PyTorch's builds ask for.
+    """
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     words = [line.split("#")[0].strip() for line in lines]
-    pairs = [word.split("==") for word in words if word]
-    found = {canonicalize_name(library): Version(version) for library, version in pairs}
-    assert len(found) == len(pairs)
+    told = [Requirement(word) for word in words if word]
+    found = {canonicalize_name(each.name): versions_of(each) for each in told}
+    assert len(found) == len(told)
+    assert {name for name, versions in found.items() if len(versions) > 1} <= {"triton"}
     return found
+
+
+def versions_of(pin: Requirement) -> tuple[Version, ...]:
+    """Return the version that is pinned, or the first and the last."""
+    told = {each.operator: Version(each.version) for each in pin.specifier}
+    assert told.keys() in ({"=="}, {">=", "<="}), pin
+    return tuple(sorted(told.values()))
 
 
 def test_the_lowest_versions_are_those_that_the_package_asks_for() -> None:
     asked = {canonicalize_name(each.name): floor(each) for each in EVERY}
     lowest = pins("constraints-lowest.txt")
-    assert {name: lowest[name] for name in asked} == asked
+    assert {name: lowest[name] for name in asked} == {
+        name: (version,) for name, version in asked.items()
+    }
 
 
 def test_the_pinned_versions_are_ones_that_the_package_takes() -> None:
     pinned = pins("constraints.txt")
     for requirement in EVERY:
-        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+        for version in pinned[canonicalize_name(requirement.name)]:
+            assert version in requirement.specifier, requirement
 
 
 def test_the_pinned_versions_are_ones_that_developing_takes() -> None:
@@ -173,7 +187,8 @@ def test_the_pinned_versions_are_ones_that_developing_takes() -> None:
     names = [name for name in groups if name != "recipes"]
     lines = [line for name in names for line in groups[name] if isinstance(line, str)]
     for requirement in map(Requirement, lines):
-        assert pinned[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+        for version in pinned[canonicalize_name(requirement.name)]:
+            assert version in requirement.specifier, requirement
 
 
 def test_the_citation_repeats_no_version() -> None:
