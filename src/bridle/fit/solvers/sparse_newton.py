@@ -39,6 +39,7 @@ from bridle.fit.requests import (
     EntryCurvature,
     FeatureCurvature,
     Importance,
+    Point,
     Steps,
     Values,
     ask,
@@ -66,7 +67,7 @@ _RENEWALS = (4, 20, 60, 180)  # iterations after which factors are built anew
 # there are up to four matrices of that size.
 _MATRICES, _LEAST_ENTRIES = 4, 1000
 _LEAST_SPARSE_ENTRIES = 3000  # of sparse features, between which curvature is quickly found
-_GAINED_GAP = 0.7
+_GAINED_GAP = 0.7  # of a gap: a step that leaves more of it has not paid
 _SMALL_DECREASE = 1e-3  # of the objective, in a step after which the curvature is still good
 
 
@@ -76,8 +77,7 @@ class _Search(Passes):
     def evaluate(self, parameters: Array) -> Steps[Evaluation]:
         self.watch.passes += 1
         objective = self.objective
-        there = arrays.on_device_of(parameters, objective.facts.like)
-        sums = yield from ask(Values(objective.point(there, self.precision)))
+        sums = yield from ask(Values(_point_of_rows(objective, parameters, self.precision)))
         sums = replace(sums, residual=on_host(sums.residual), product=on_host(sums.product))
         return self.watch.record(objective.evaluation(parameters, sums))
 
@@ -133,12 +133,9 @@ class _Newton:
         needed = np.max(penalty.dual_lengths(slope)[costs] / penalty.factors[costs])
         self._strengthen(float(needed) / _FALL)
 
-    def lower_penalty(self) -> bool:
-        """Go on with a smaller penalty; False if it was the true one already."""
-        if self.penalty is self.true_penalty:
-            return False
+    def lower_penalty(self) -> None:
+        """Go on with a smaller penalty, down to the true one."""
         self._strengthen(self.penalty.l1 / _FALL)
-        return True
 
     def take_true_penalty(self) -> bool:
         """Go on with the true penalty; False if it was that already."""
@@ -291,9 +288,8 @@ class _Newton:
             joined = np.union1d(features, known.places)
             features = joined if len(joined) <= _most_features(self.objective) else features
         objective = self.objective
-        there = arrays.on_device_of(point.parameters, objective.facts.like)
         rows = yield from self._rows(max(len(features), objective.classes))
-        at = objective.point(there, Precision(objective.facts.dtype))
+        at = _point_of_rows(objective, point.parameters, Precision(objective.facts.dtype))
         sums = yield from ask(ClassCurvature(at, rows))
         mean_spread = float(sums.spread / sums.weight)
         importance = Importance(at, mean_spread) if mean_spread > 0 else None
@@ -317,9 +313,8 @@ class _Newton:
             if places is not None:
                 return np.asarray(known.matrix[np.ix_(places, places)])
         objective = self.objective
-        there = arrays.on_device_of(point.parameters, objective.facts.like)
         request = EntryCurvature(
-            objective.point(there, Precision(objective.facts.dtype)),
+            _point_of_rows(objective, point.parameters, Precision(objective.facts.dtype)),
             entries,
             objective.shift,
             objective.scale,
@@ -407,15 +402,24 @@ class _Newton:
 
 def most_entries(objective: Objective) -> int:
     """Return between how many entries the curvature is taken as it is."""
-    fitting = math.isqrt(objective.memory_budget // (8 * _MATRICES))
     least = _LEAST_SPARSE_ENTRIES if objective.facts.is_sparse else _LEAST_ENTRIES
-    return max(fitting, least)
+    return max(_side_of_matrices(objective), least)
 
 
 def _most_features(objective: Objective) -> int:
     """Return between how many features the curvature's factor is taken."""
-    fitting = math.isqrt(objective.memory_budget // (8 * _MATRICES))
-    return max(fitting, _LEAST_ENTRIES)
+    return max(_side_of_matrices(objective), _LEAST_ENTRIES)
+
+
+def _side_of_matrices(objective: Objective) -> int:
+    """Return how many rows the square matrices have that the memory budget has room for."""
+    return math.isqrt(objective.memory_budget // (8 * _MATRICES))
+
+
+def _point_of_rows(objective: Objective, parameters: Array, precision: Precision) -> Point:
+    """Return where sums are asked for, on the device of the rows."""
+    there = arrays.on_device_of(parameters, objective.facts.like)
+    return objective.point(there, precision)
 
 
 def steepest(objective: Objective, penalty: Penalty, point: Evaluation, slope: Array) -> Array:
