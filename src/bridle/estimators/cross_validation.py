@@ -627,19 +627,13 @@ class _Fold:
         )
         tol = checks.positive(search.tol, "tol")
         max_iter = checks.count(search.max_iter, "max_iter")
+        problems = own.problems(
+            search._penalty_kinds(),
+            fit_intercept=search.fit_intercept,
+            standardize=search.standardize,
+        )
         # By the share of L1.
-        self.paths = {
-            ratio: Path(
-                own.problem(
-                    fit_intercept=search.fit_intercept,
-                    standardize=search.standardize,
-                    penalty=kind,
-                ),
-                tol,
-                max_iter,
-            )
-            for ratio, kind in search._penalty_kinds().items()
-        }
+        self.paths = {ratio: Path(problem, tol, max_iter) for ratio, problem in problems.items()}
 
     def _warn_of_missing(
         self, learned: Array, target: Array, weight: Array | None, test: Array

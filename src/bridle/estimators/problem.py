@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -103,6 +104,27 @@ class OwnRows(NamedTuple):
             scales=penalty.scales,
         )
         return Problem(self.reader, objective, self.classes, self.all_classes, self.layout, penalty)
+
+    def problems(
+        self,
+        kinds: Mapping[float, PenaltyKind],
+        *,
+        fit_intercept: bool,
+        standardize: bool | float,
+    ) -> dict[float, Problem]:
+        """State the problem with each of several penalties, of which most share the statistics."""
+        found: dict[float, Problem] = {}
+        shared: Problem | None = None
+        for ratio, kind in kinds.items():
+            if shared is not None and kind.scales is None:
+                found[ratio] = shared._replace(penalty=kind)
+                continue
+            found[ratio] = self.problem(
+                fit_intercept=fit_intercept, standardize=standardize, penalty=kind
+            )
+            if kind.scales is None:
+                shared = found[ratio]
+        return found
 
 
 def penalty_kind(
