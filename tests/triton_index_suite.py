@@ -30,7 +30,7 @@ from bridle.torch import functional, kernels
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import accuracy
-from triton_interpreting import exchange_the_language_once
+from triton_interpreting import mend_the_interpreter
 
 DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -39,7 +39,7 @@ INFINITY = float("inf")
 CLOSE = {torch.float16: 2e-3, torch.bfloat16: 1e-2, torch.float32: 2e-6, torch.float64: 1e-13}
 
 if DEVICE == "cpu":
-    exchange_the_language_once()
+    mend_the_interpreter()
 
 
 @pytest.fixture(autouse=True)

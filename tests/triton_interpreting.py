@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from triton import language
 from triton.runtime import interpreter
 
 LANGUAGES = (language, language.core)
 
 
-def exchange_the_language_once() -> None:
+def mend_the_interpreter() -> None:
+    """Let Triton's interpreter make what a GPU makes, in time."""
+    if not hasattr(interpreter._interpreter, "fma_fp32"):
+        _calculate_as_devices_do()
+    _exchange_the_language_once()
+
+
+def _calculate_as_devices_do() -> None:
+    """Let a NaN's partner win in `maximum` and `minimum`, and `fma` round once.
+
+    That is what they are compiled to, and what Triton's interpreter does from version 3.9 on.
+    """
+    builder = interpreter.InterpreterBuilder
+    builder.create_maxnumf = lambda self, x, y: self.binary_op(x, y, np.fmax)
+    builder.create_minnumf = lambda self, x, y: self.binary_op(x, y, np.fmin)
+    builder.create_fma = lambda self, x, y, z: self.ternary_op(x, y, z, _multiplied_and_added)
+
+
+def _multiplied_and_added(x: Any, y: Any, z: Any) -> Any:
+    # A product of two float32 is exact in float64.
+    return (x.astype(np.float64) * y + z).astype(x.dtype)
+
+
+def _exchange_the_language_once() -> None:
     """Let the interpreter exchange Triton's language for its own once for each launch of a kernel.
 
     It would do so again in each call of a function inside of a kernel, which changes nothing where

@@ -31,7 +31,7 @@ from bridle.kernels.triton.scores import Matrix
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import accuracy
-from triton_interpreting import exchange_the_language_once
+from triton_interpreting import mend_the_interpreter
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +40,7 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INFINITY = float("inf")
 
 if DEVICE == "cpu":
-    exchange_the_language_once()
+    mend_the_interpreter()
 
 
 @pytest.fixture(autouse=True)
