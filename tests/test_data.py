@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import json
 import lzma
+import os
 import pickle
 import random
 import struct
@@ -30,6 +32,7 @@ from scipy import sparse
 from sklearn import datasets
 from sklearn.datasets import dump_svmlight_file
 
+from bridle import files
 from bridle.checks import InputError, MissingExtraError
 from bridle.data import Dataset, load
 from problems import random_csr
@@ -1060,6 +1063,33 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
     assert "no data: expected files" in refusal(tmp_path)
     written(tmp_path / "README.md", "hello")
     assert "no data: expected files" in refusal(tmp_path)
+
+
+def test_what_cannot_be_looked_at_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From Python 3.14 on, pathlib's own questions say that such a path is nothing."""
+    for name in "abc":
+        save_image(tmp_path / "images" / name / "1.png", np.zeros((3, 4), np.uint8))
+        written(tmp_path / name / "part.csv", "x,y\n1,0\n2,1\n")
+    look = os.stat
+
+    def refused(path: Any, *arguments: Any, **named: Any) -> os.stat_result:
+        if "b" in Path(os.fsdecode(path)).parts:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return look(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "stat", refused)
+    assert "Permission denied" in refusal(tmp_path / "images")
+    assert "Permission denied" in refusal(tmp_path / "*/part.csv")
+    for ask in (files.is_there, files.is_file, files.is_folder):
+        with pytest.raises(PermissionError):
+            ask(tmp_path / "b")
+    assert (files.is_there(tmp_path / "c"), files.is_file(tmp_path / "c")) == (True, False)
+    assert files.is_folder(tmp_path / "c")
+    assert not any(
+        files.is_there(each) for each in (tmp_path / "d", "a\0b", tmp_path / "a/part.csv/x")
+    )
 
 
 # --- hostile bytes -------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,3 +65,35 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+# What is said of a path that leads nowhere. Anything else (no permission, a name too long, a disk
+# that fails) is no answer: pathlib's own questions raise it up to Python 3.13, and from 3.14 on
+# they say False, by which data that cannot be read would be left out in silence.
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP)
+
+
+def is_there(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads to anything; raises OSError where that cannot be told."""
+    return _mode(path) is not None
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads to a regular file; raises OSError where that cannot be told."""
+    return stat.S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads to a folder; raises OSError where that cannot be told."""
+    return stat.S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: str | os.PathLike[str]) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except ValueError:  # a null character: no path at all
+        return None
+    except OSError as error:
+        if error.errno in _NOWHERE:
+            return None
+        raise

@@ -20,6 +20,7 @@ from typing import Any
 from bridle import checks, files
 from bridle.cli.messages import no_such_option
 from bridle.data.files import quoted
+from bridle.files import is_there
 
 Tables = dict[str, dict[str, object]]
 
@@ -254,7 +255,7 @@ def save(path: Path, command: str, told: Mapping[str, object]) -> None:
 
 def _others(path: Path) -> Tables:
     """Return the tables of a file that holds what was written here, and nothing else."""
-    if not path.exists():
+    if not is_there(path):
         return {}
     with suppress(ValueError, RecursionError, TypeError, AttributeError):
         content = path.read_bytes() if path.stat().st_size <= _LARGEST_FILE else b"\0"

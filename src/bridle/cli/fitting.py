@@ -29,6 +29,7 @@ from bridle.cli.splitting import fold_of_rows
 from bridle.cli.sweeping import Chosen, Sweep, chosen
 from bridle.data import Dataset
 from bridle.estimators import SoftmaxRegression
+from bridle.files import is_there
 from bridle.fit.placement import placed
 from bridle.rows import Features
 
@@ -61,7 +62,7 @@ def fit(source: Source, options: Options, folder: Folder, report: Page, printing
     _check(options, folder)
     read = (*source.files, options.checkpoint)
     report_page.check(report, sources=read, folder=folder.path)
-    if options.checkpoint is not None and options.checkpoint.exists() and printing.for_people:
+    if options.checkpoint is not None and is_there(options.checkpoint) and printing.for_people:
         tell_user(f"going on from the weights in {options.checkpoint}")
     loaded: list[Loaded] = []  # by the first process alone
     with ranks.started(options.timeout) as all_ranks:

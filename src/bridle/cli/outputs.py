@@ -22,6 +22,7 @@ from bridle.calibrate import CalibratedClassifier, Calibrator
 from bridle.calibrate import load as read_model
 from bridle.data import Reading, label_kind
 from bridle.estimators import NetworkClassifier, SoftmaxRegression
+from bridle.files import is_file, is_folder, is_there
 from bridle.fit import FitReport
 from bridle.judge import Evaluation
 from bridle.progress import shown_gap
@@ -170,17 +171,17 @@ def check_folder(folder: Path, *, force: bool) -> None:
     Nor is what another fit wrote there replaced, unless it is told (``force``) or that fit was
     interrupted.
     """
-    if folder.exists() and not folder.is_dir():
+    if is_there(folder) and not is_folder(folder):
         raise checks.InputError(f"--out {folder}: expected a folder, found a file")
     # The nearest ancestor that is there decides; a file among them cannot hold a folder.
-    standing = next(place for place in [folder, *folder.absolute().parents] if place.exists())
-    if not standing.is_dir():
+    standing = next(place for place in [folder, *folder.absolute().parents] if is_there(place))
+    if not is_folder(standing):
         raise checks.InputError(f"--out {folder}: {standing} is a file")
     _check_writable(f"--out {folder}", standing)
     for name in (MODEL, METRICS, PREDICTIONS):
-        if (folder / name).is_dir():
+        if is_folder(folder / name):
             raise checks.InputError(f"--out {folder}: {name} in it is a folder")
-        if (folder / name).exists() and not force and not _was_interrupted(folder):
+        if is_there(folder / name) and not force and not _was_interrupted(folder):
             raise checks.InputError(f"--out {folder}: holds {name} already; --force replaces it")
 
 
@@ -195,7 +196,7 @@ def _was_interrupted(folder: Path) -> bool:
 def check_file(file: Path, option: str = "--out") -> None:
     """Refuse a file that could not be written, before the work rather than after it."""
     check_place(file, option)
-    if not file.parent.is_dir():
+    if not is_folder(file.parent):
         raise checks.InputError(f"{option} {file}: no folder {file.parent}")
     _check_writable(f"{option} {file}", file.parent)
 
@@ -205,9 +206,9 @@ def check_place(file: Path, option: str) -> None:
 
     A file is moved into place, so that of a device (``/dev/null``) or a pipe nothing would be left.
     """
-    if file.is_dir():
+    if is_folder(file):
         raise checks.InputError(f"{option} {file}: expected a file, found a folder")
-    if file.exists() and not file.is_file():
+    if is_there(file) and not is_file(file):
         raise checks.InputError(f"{option} {file}: expected a file, found a device or a pipe")
 
 
@@ -223,7 +224,7 @@ def write_fit(folder: Path, model: Model, metrics: dict[str, Any], predictions: 
         folder / METRICS: _encoded(strict_json.to_text(metrics, indent=2) + "\n"),
         folder / PREDICTIONS: _encoded(predictions),
     }
-    made = [place for place in [folder, *folder.absolute().parents] if not place.exists()]
+    made = [place for place in [folder, *folder.absolute().parents] if not is_there(place)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.write_together(contents)
@@ -269,7 +270,7 @@ def features_of(model: Model) -> dict[str, Any]:
 
 def load_model(path: Path) -> Model:
     """Read a model from its file, or from the folder that a fit or a training wrote it to."""
-    file = path / MODEL if path.is_dir() else path
+    file = path / MODEL if is_folder(path) else path
     found = read_model(file)
     if isinstance(found, Calibrator):
         raise checks.InputError(

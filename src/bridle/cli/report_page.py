@@ -16,6 +16,7 @@ from bridle.cli.messages import one_line, typed
 from bridle.cli.options.output import Page
 from bridle.data.formats import reader_of
 from bridle.explain.assembly import STATIONS
+from bridle.files import is_folder, is_there
 from bridle.judge import Evaluation, label_errors
 from bridle.rows import Rows
 
@@ -64,7 +65,7 @@ def check(page: Page, *, sources: Iterable[object], folder: Path | None = None) 
             f"--explain-page {explained}: expected a page that bridle explain --out wrote"
         )
     for source in (*sources, explained):
-        if source is not None and path.exists() and _is_read(path, Path(str(source))):
+        if source is not None and is_there(path) and _is_read(path, Path(str(source))):
             raise checks.InputError(f"--report {path}: expected another file than what is read")
 
 
@@ -124,7 +125,7 @@ def title_of(source: str, model: Path | None = None) -> str:
 def _is_read(path: Path, source: Path) -> bool:
     """Tell whether a file is what is read, or one with data in the folder that is."""
     try:
-        in_folder = source.is_dir() and path.parent.samefile(source)
+        in_folder = is_folder(source) and path.parent.samefile(source)
         return path.samefile(source) or (in_folder and reader_of(path) is not None)
     except (OSError, ValueError):  # an embedded set, standard input
         return False

@@ -14,6 +14,7 @@ from bridle.data import files
 from bridle.data.dialect import Lines, Record
 from bridle.data.numbers import plain_number
 from bridle.data.reading import Reading
+from bridle.files import is_file
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +58,7 @@ def load_costs(path: Path, classes: Sequence[object]) -> CostMatrix:
 
 def _check_file(path: Path) -> None:
     """Refuse what is no file of text."""
-    if not path.is_file():
+    if not is_file(path):
         raise files.broken(path, "no such file (costs)")
     files.refuse_packed(path)
     if path.stat().st_size > _MOST_BYTES:

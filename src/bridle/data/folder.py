@@ -15,6 +15,7 @@ from bridle.data.dataset import Dataset
 from bridle.data.formats import ENDINGS, Reader, check_options, reader_of
 from bridle.data.parts import Request
 from bridle.data.sets import Set, load_sets, parted
+from bridle.files import is_file, is_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +82,7 @@ def readers_in(folder: Path, request: Request) -> set[Reader]:
 def _content(folder: Path, request: Request) -> _Content:
     with files.parsing(folder, "a folder"):
         listed = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        content = [path for path in listed if path.is_file() and not _is_labels(path, request)]
+        content = [path for path in listed if is_file(path) and not _is_labels(path, request)]
         classed, flat = images.image_files(folder), images.flat_files(folder)
     pairs = [path for path in content if idx.is_idx(path)]
     return _Content(pairs, _shards(content, beside_data=bool(flat)), classed, flat)
@@ -152,4 +153,4 @@ def _sets_of_folders(folder: Path) -> dict[str, Set]:
 
 
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+    return is_folder(path) and not path.name.startswith(".")

@@ -18,6 +18,7 @@ from bridle.data import files, parts
 from bridle.data.dataset import Dataset, from_parts
 from bridle.data.parts import Part, Request
 from bridle.data.scratch import Scratch
+from bridle.files import is_file, is_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,13 +49,13 @@ def is_image(path: Path) -> bool:
 
 def image_files(folder: Path) -> list[Path]:
     """Return the images in the direct sub-folders of a folder, by class and name."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and _is_visible(path))
+    classes = sorted(path for path in folder.iterdir() if is_folder(path) and _is_visible(path))
     return [path for name in classes for path in flat_files(name)]
 
 
 def flat_files(folder: Path) -> list[Path]:
     """Return the images that lie in a folder itself."""
-    return [path for path in sorted(folder.iterdir()) if is_image(path) and path.is_file()]
+    return [path for path in sorted(folder.iterdir()) if is_image(path) and is_file(path)]
 
 
 def load_images(folder: Path, paths: Sequence[Path], request: Request) -> Dataset:
@@ -175,7 +176,7 @@ def _notes(folder: Path, paths: Sequence[Path], modes: set[str], *, flat: bool) 
     without = sorted(
         path.name
         for path in folder.iterdir()
-        if path.is_dir() and _is_visible(path) and path not in classes
+        if is_folder(path) and _is_visible(path) and path not in classes
     )
     if without:
         notes.append(f"folders without images: {files.listing(without)}")

@@ -23,6 +23,7 @@ from bridle.data.parts import Request
 from bridle.data.reading import Reading, Selection
 from bridle.data.scratch import Scratch
 from bridle.data.text import without_words
+from bridle.files import is_file, is_folder, is_there
 
 Array = npt.NDArray[Any]
 
@@ -178,7 +179,7 @@ def _loaded(request: Request) -> Dataset:
     if len(request.files) > 1:
         return load_files({path: _reader(path) for path in request.files}, request)
     path = request.files[0] if request.files else _existing(request.source)
-    if path.is_dir():
+    if is_folder(path):
         return load_folder(path, request)
     reader = _reader(path)
     check_options(reader, path, request)
@@ -187,14 +188,14 @@ def _loaded(request: Request) -> Dataset:
 
 def _reader(path: Path) -> Reader:
     """Return the reader of a file, which is there and has something in it."""
-    if not path.exists():
+    if not is_there(path):
         is_set = str(path) in embedded.NAMES
         raise files.broken(
             path, "an embedded set, expected files or it alone" if is_set else "no such file"
         )
-    if path.is_dir():
+    if is_folder(path):
         raise files.broken(path, "a folder among files: expected it alone, or the files in it")
-    if not path.is_file():
+    if not is_file(path):
         raise files.broken(path, "not a regular file")
     reader = reader_of(path)
     if reader is None:
@@ -231,7 +232,7 @@ def _standard_input() -> Iterator[Path]:
 def _existing(source: str) -> Path:
     path = Path(source)
     with files.parsing(source, "a file"):
-        exists = source != "" and path.exists()
+        exists = source != "" and is_there(path)
     if not exists:
         bare = "." not in source and "/" not in source
         what = "no such file, folder or embedded set" if bare else "no such file"
@@ -241,6 +242,6 @@ def _existing(source: str) -> Path:
 
 def _existing_labels(labels: str) -> None:
     with files.parsing(labels, "a file"):
-        exists = Path(labels).is_file()
+        exists = is_file(labels)
     if not exists:
         raise files.broken(labels, "no such file (labels)")

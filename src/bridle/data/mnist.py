@@ -9,6 +9,7 @@ from pathlib import Path
 from bridle.data import files, idx, parts
 from bridle.data.dataset import Dataset, from_parts
 from bridle.data.parts import Part, Request
+from bridle.files import is_file
 
 _IMAGES = re.compile(r"images(?=[-._]idx)", re.IGNORECASE)
 _AXES = re.compile(r"(?<=idx)[0-9]+", re.IGNORECASE)
@@ -54,7 +55,7 @@ def _labels(images: Path, needed: bool) -> Path | None:
     candidates = [
         images.with_name(choice) for choice in dict.fromkeys((name, plain, f"{plain}.gz"))
     ]
-    found = [path for path in candidates if path != images and path.is_file()]
+    found = [path for path in candidates if path != images and is_file(path)]
     if found:
         return found[0]
     if needed:

@@ -21,6 +21,7 @@ from bridle.data.folder import readers_in
 from bridle.data.formats import Reader, reader_of
 from bridle.data.parts import Request
 from bridle.data.reading import FILE_OPTIONS
+from bridle.files import is_file, is_folder
 
 STANDARD_INPUT = "-"
 
@@ -82,9 +83,9 @@ def _readers(request: Request) -> set[Reader] | None:
         return {reader for path in request.files if (reader := reader_of(path))} or None
     path = Path(request.source)
     with files.parsing(request.source, "a file"):
-        if path.is_dir():
+        if is_folder(path):
             return readers_in(path, request) or None
-        reader = reader_of(path) if path.is_file() else None
+        reader = reader_of(path) if is_file(path) else None
     return None if reader is None else {reader}
 
 

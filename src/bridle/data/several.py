@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bridle.data import files
 from bridle.data.formats import reader_of
+from bridle.files import is_file, is_there
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -64,9 +65,11 @@ def _fitting(name: str, labels: str | None) -> tuple[Path, ...]:
     """Return the files with data that a pattern fits; none where a name is no pattern."""
     if not glob.has_magic(name) or os.path.lexists(name):
         return ()
-    found = [path for path in sorted(map(Path, glob.glob(name, recursive=True))) if path.is_file()]
+    with files.parsing(name, "a pattern of files"):
+        paths = sorted(map(Path, glob.glob(name, recursive=True)))
+        found = [path for path in paths if is_file(path)]
     return tuple(path for path in found if reader_of(path) and not _is_same(path, labels))
 
 
 def _is_same(path: Path, labels: str | None) -> bool:
-    return labels is not None and Path(labels).exists() and path.samefile(labels)
+    return labels is not None and is_there(labels) and path.samefile(labels)

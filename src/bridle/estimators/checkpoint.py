@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from bridle import checks, files
 from bridle.estimators import model_file
+from bridle.files import is_there
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +39,7 @@ class Checkpoint:
         InputError
             A file of something else, or of a fit with other classes or features.
         """
-        if not self._path.exists():
+        if not is_there(self._path):
             return None
         tensors, description = model_file.CHECKPOINT.read(self._path)
         try:

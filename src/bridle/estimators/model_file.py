@@ -9,7 +9,6 @@ import json
 import os
 import reprlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
 from bridle import checks
+from bridle.files import is_file
 
 Array = npt.NDArray[Any]
 Contents = tuple[dict[str, Any], dict[str, Array]]  # a description in JSON's types, and tensors
@@ -203,7 +203,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 
 def _description(path: str | os.PathLike[str]) -> dict[str, Any]:
-    if not Path(path).is_file():
+    if not is_file(path):
         raise checks.InputError(f"{path}: no such file")
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
