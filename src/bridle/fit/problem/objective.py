@@ -110,8 +110,10 @@ class Objective:
         weight, _ = self.split(parameters)
         loss = float(sums.loss) / self.total_weight
         gradient = self.with_penalty(sums.product, sums.residual, parameters)
-        value = loss + self.alpha / 2 * float(arrays.inner(weight, weight))
-        if self.penalty is not None:
+        value = loss
+        if self.alpha > 0:
+            value += self.alpha / 2 * float(arrays.inner(weight, weight))
+        elif self.penalty is not None:
             value += self.penalty.value(on_host(weight))
         return Evaluation(parameters, value, loss, gradient, float(sums.worst_loss))
 
@@ -136,7 +138,8 @@ class Objective:
             if self.fit_intercept:
                 slope -= arrays.outer(shift[block], residual)
             slope /= divisor[block, None]
-            slope += self.alpha * arrays.in_dtype_of(weight[block], product)
+            if self.alpha > 0:
+                slope += self.alpha * arrays.in_dtype_of(weight[block], product)
         return gradient
 
     def without_weights(self, parameters: Array) -> Evaluation:

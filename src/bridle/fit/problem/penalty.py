@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bridle.fit import arrays
+
 Array = npt.NDArray[Any]
 
 
@@ -89,28 +91,35 @@ class Penalty:
 
     def value(self, weight: Array) -> float:
         """Return what weights cost."""
-        squares = self.factors @ np.einsum("jk,jk->j", weight, weight)
-        return float(self.l1 * (self.factors @ self.lengths(weight)) + self.l2 / 2 * squares)
+        kept = np.flatnonzero(weight.any(axis=1))  # few, of many features
+        weight, factors = weight[kept], self.factors[kept]
+        squares = factors @ np.einsum("jk,jk->j", weight, weight)
+        return float(self.l1 * (factors @ self.lengths(weight)) + self.l2 / 2 * squares)
 
     def lengths(self, weight: Array) -> Array:
-        """Return N of each feature (D,)."""
+        """Return N of each feature (D,), or of some."""
         if self.by_feature:
             return _row_lengths(weight)
         return np.asarray(np.abs(weight).sum(axis=1))
 
     def dual_lengths(self, gradient: Array) -> Array:
-        """Return N* of each feature (D,), of the classes that have weights."""
+        """Return N* of each feature (D,), or of some, of the classes that have weights."""
         counted = self.counted(gradient)
         if self.by_feature:
             return _row_lengths(counted)
-        return np.asarray(np.abs(counted).max(axis=1))
+        lengths = np.empty(len(counted))
+        for block in arrays.slices_in_cache(counted):
+            np.abs(counted[block]).max(axis=1, out=lengths[block])
+        return lengths
 
     def counted(self, values: Array) -> Array:
         """Return the columns of the classes that have weights."""
         return values[:, 1:] if self.one_vector else values
 
-    def conjugate(self, gradient: Array) -> float:
-        """Return ``R*(g) = Σ (N*(g) − f a₁)₊² / (2 f a₂)``; of features that are not free.
+    def conjugate(self, gradient: Array, rows: slice = slice(None)) -> float:
+        """Return ``R*(g) = Σ (N*(g) − f a₁)₊² / (2 f a₂)``, over features that are not free.
+
+        The gradient is that of all features, or of the ``rows`` told.
 
         The squares are of each entry by itself, or of a feature's length. Without ``a₂`` it is 0
         for a gradient that is small enough, which the caller sees to.
@@ -119,8 +128,9 @@ class Penalty:
             return 0.0
         counted = self.counted(gradient)
         sizes = self.dual_lengths(gradient)[:, None] if self.by_feature else np.abs(counted)
-        costs = self.factors > 0
-        factors = self.factors[costs, None]
+        factors = self.factors[rows]
+        costs = factors > 0
+        factors = factors[costs, None]
         excess = np.maximum(sizes[costs] - self.l1 * factors, 0)
         return float((excess**2 / factors).sum()) / (2 * self.l2)
 

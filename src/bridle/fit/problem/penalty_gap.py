@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from bridle.fit import arrays
 from bridle.fit.problem.objective import Evaluation, Objective
 
 Array = npt.NDArray[np.floating]
@@ -41,10 +42,10 @@ _ROUNDING, _HIDDEN = 1e-5, 1e-14
 
 
 class DualPoint(NamedTuple):
-    """A bound on ``f(point) − min f``, and the gradient ``G(q)`` of the dual point it is from."""
+    """A bound on ``f(point) − min f``, and how large the gradient ``G(q)`` is that it is from."""
 
     gap: float
-    slope: Array  # (D, K)
+    dual_lengths: Array  # (D,)
 
 
 def dual_point(objective: Objective, point: Evaluation) -> DualPoint:
@@ -60,24 +61,31 @@ def dual_point(objective: Objective, point: Evaluation) -> DualPoint:
     if mixing > 0:
         mixed = np.maximum(objective.target_mean - offset_slope / mixing, 0)
         entropy += mixing * float(special.entr(mixed).sum())
+
+    def mixed_slope(features: slice | npt.NDArray[np.intp]) -> Array:
         # Features have mean 0 after centring: one distribution for all samples adds −ω Σ s u tᵀ.
-        slope = slope - mixing * objective.target_product
+        return np.asarray(slope[features] - mixing * objective.target_product[features])
+
+    blocks = list(arrays.slices_in_cache(slope))
+    lengths = np.concatenate([penalty.dual_lengths(mixed_slope(block)) for block in blocks])
     scale = 1 / (1 + mixing)
     costs = penalty.factors > 0
-    lengths = penalty.dual_lengths(slope)
     if penalty.l2 == 0 and costs.any():
         allowed = penalty.l1 * penalty.factors[costs]
         scale = min(scale, float(np.min(allowed / np.maximum(lengths[costs], 1e-300))))
-    dual_slope = scale * slope
-    bound = scale * entropy - penalty.conjugate(dual_slope)
+    bound = scale * entropy
+    if penalty.l2 > 0:
+        bound -= sum(penalty.conjugate(scale * mixed_slope(block), block) for block in blocks)
     if penalty.frees_features:
-        reach = _REACH * (np.abs(weight).max(axis=1) + _inverse(np.sqrt(objective.second_moment)))
-        excess = np.abs(penalty.counted(dual_slope)).sum(axis=1)
-        bound -= float(reach[~costs] @ excess[~costs])
+        free = np.flatnonzero(~costs)
+        second_moment = objective.second_moment[free]
+        reach = _REACH * (np.abs(weight[free]).max(axis=1) + _inverse(np.sqrt(second_moment)))
+        excess = np.abs(penalty.counted(scale * mixed_slope(free))).sum(axis=1)
+        bound -= float(reach @ excess)
     gap = point.value - bound
     if not gap >= -_ROUNDING * abs(point.value):
-        return DualPoint(np.inf, dual_slope)  # no bound at all
-    return DualPoint(max(gap, _HIDDEN * abs(point.value)), dual_slope)
+        return DualPoint(np.inf, scale * lengths)  # no bound at all
+    return DualPoint(max(gap, _HIDDEN * abs(point.value)), scale * lengths)
 
 
 def _inverse(values: Array) -> Array:
@@ -91,4 +99,4 @@ def proven_zero(objective: Objective, found: DualPoint) -> npt.NDArray[np.bool_]
     assert penalty is not None
     part = 1.0 if penalty.by_feature else 0.5
     radius = np.sqrt(objective.second_moment) * np.sqrt(part * found.gap)
-    return np.asarray(penalty.dual_lengths(found.slope) + radius < penalty.l1 * penalty.factors)
+    return np.asarray(found.dual_lengths + radius < penalty.l1 * penalty.factors)

@@ -24,9 +24,7 @@ def centred_product(columns: Any, shift: Array, scale: Array, factor: Array) -> 
     stored.data /= scale[stored.indices]
     rooted = _times_rows(stored, np.sqrt(factor))
     middle, nu = factor @ stored, shift / scale
-    product = np.asarray((rooted.T @ rooted).toarray())
-    product += np.stack([nu, -middle], axis=1) @ np.stack([factor.sum() * nu - middle, nu])
-    return product
+    return np.asarray((rooted.T @ rooted).toarray()) + _of_shifts(nu, middle, factor.sum())
 
 
 def entry_product(
@@ -65,14 +63,19 @@ def entry_product(
     product += crossed.T
     for each in np.unique(classes).tolist():
         own = np.flatnonzero(classes == each)
-        factor = weight * probability[:, each]
-        stored_own = plain[:, own[own < count]]
-        others = sparse.csc_array((len(factor), int((own >= count).sum())))
-        ones = np.ones(len(own))
-        product[np.ix_(own, own)] += centred_product(
-            sparse.hstack([stored_own, others], format="csr"), nu[own], ones, factor
-        )
+        of_features = own[own < count]
+        factor, stored_own = weight * probability[:, each], plain[:, of_features]
+        own_middle = np.zeros(len(own))
+        own_middle[: len(of_features)] = factor @ stored_own
+        stored_own.data *= np.sqrt(factor)[stored_own.indices]
+        product[np.ix_(of_features, of_features)] += (stored_own.T @ stored_own).toarray()
+        product[np.ix_(own, own)] += _of_shifts(nu[own], own_middle, factor.sum())
     return product
+
+
+def _of_shifts(nu: Array, middle: Array, total: float) -> Array:
+    """Return what the shifts add, of ``middle = Σ f z`` and ``total = Σ f``."""
+    return np.asarray(np.stack([nu, -middle], axis=1) @ np.stack([total * nu - middle, nu]))
 
 
 def _times_rows(stored: Any, factor: Array) -> Any:

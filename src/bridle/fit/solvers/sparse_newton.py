@@ -51,6 +51,7 @@ from bridle.fit.solvers.watch import Solution, Watch
 from bridle.tensors import on_host
 
 Array = npt.NDArray[Any]
+_Moved = tuple[Array, npt.NDArray[np.intp]]  # parameters, and the features whose weights may differ
 
 _FALL = 4.0  # of the penalty's strength from one step to the next, while it is above the true one
 _SUFFICIENT_DECREASE = 1e-4
@@ -157,7 +158,9 @@ class _Newton:
         return point.loss + self.penalty.value(weight)
 
     def _smooth_slope(self, point: Evaluation) -> Array:
-        """Return the gradient of all but the part that is not smooth."""
+        """Return the gradient of all but the part that is not smooth; to be read only."""
+        if self.true_penalty.l2 == 0:
+            return point.gradient
         slope = point.gradient.copy()
         weights, _ = self.objective.split(slope)
         values, _ = self.objective.split(point.parameters)
@@ -174,7 +177,12 @@ class _Newton:
             return Entries(features, classes, intercepts)
         weight, _ = objective.split(point.parameters)
         slopes, _ = objective.split(slope)
-        cost = penalty.l1 * penalty.factors[:, None]
+        free = (penalty.factors == 0) & (objective.second_moment > 0)
+        moving = penalty.dual_lengths(slopes) > penalty.l1 * penalty.factors
+        # Nearly all features have no weight and are held there: only the others are looked through.
+        candidates = np.flatnonzero(free | moving | weight.any(axis=1))
+        weight, slopes, free = weight[candidates], slopes[candidates], free[candidates]
+        cost = penalty.l1 * penalty.factors[candidates, None]
         first = 1 if penalty.one_vector else 0
         if penalty.by_feature:
             at_work = (weight != 0).any(axis=1, keepdims=True)
@@ -183,7 +191,7 @@ class _Newton:
             at_work = weight != 0
             excess = np.abs(slopes) - cost
             excess[:, :first] = -np.inf
-        at_work |= (penalty.factors == 0)[:, None] & (objective.second_moment > 0)[:, None]
+        at_work |= free[:, None]
         many = int(at_work.sum())
         room = max(_FEWEST_NEW, many)
         if not penalty.by_feature:
@@ -194,7 +202,8 @@ class _Newton:
         if penalty.by_feature or penalty.frees_features:
             chosen = np.broadcast_to(chosen, weight.shape).copy()
         chosen[:, :first] = False
-        features, classes = np.nonzero(chosen)
+        places, classes = np.nonzero(chosen)
+        features = candidates[places]
         # Those without a cost are behind all others.
         order = np.argsort(penalty.factors[features] == 0, kind="stable")
         return Entries(features[order], classes[order], intercepts)
@@ -204,20 +213,23 @@ class _Newton:
         objective, penalty = self.objective, self.penalty
         slope = self._smooth_slope(point)
         entries = self.entries_at(point, slope)
-        if len(entries.features) <= most_entries(objective):
-            parameters = yield from self._entries_moved(point, slope, entries)
-        else:
-            parameters = yield from self._features_moved(point, slope, entries)
+        moved_by = (
+            self._entries_moved
+            if len(entries.features) <= most_entries(objective)
+            else self._features_moved
+        )
+        parameters, features = yield from moved_by(point, slope, entries)
+        before, after = point.parameters[features], parameters[features]
+        # The square's own change is in the slope to first order.
+        linear = float(np.vdot(slope[features], after - before))
         if objective.fit_intercept:
             parameters[-1] -= parameters[-1].mean()
-        weight, _ = objective.split(point.parameters)
-        moved, _ = objective.split(parameters)
-        # The square's own change is in the slope to first order.
-        linear = float(np.vdot(slope, parameters - point.parameters))
-        lengths = penalty.lengths(moved) - penalty.lengths(weight)
-        return _Step(parameters, -linear - penalty.l1 * float(penalty.factors @ lengths))
+            linear += float(slope[-1] @ (parameters[-1] - point.parameters[-1]))
+        longer = penalty.lengths(after) - penalty.lengths(before)
+        cost = penalty.l1 * float(penalty.factors[features] @ longer)
+        return _Step(parameters, -linear - cost)
 
-    def _entries_moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[Array]:
+    def _entries_moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[_Moved]:
         """Return the minimum over entries, of the loss's own curvature."""
         objective, penalty = self.objective, self.penalty
         matrix = yield from self._curvature_of(entries, point)
@@ -239,9 +251,9 @@ class _Newton:
         model = EntryModel(matrix, slope[places], point.parameters[places], cost, free, size)
         parameters = point.parameters.copy()
         parameters[places] = model.minimum(_INNER_PART)
-        return parameters
+        return parameters, np.unique(entries.features)
 
-    def _features_moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[Array]:
+    def _features_moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[_Moved]:
         """Return the minimum over all weights of features, of a curvature in factors."""
         objective, penalty = self.objective, self.penalty
         features, pairs = np.unique(entries.features), list(self._pairs)
@@ -274,7 +286,7 @@ class _Newton:
         wrong = model.violation(model.start, model.slope)
         parameters = point.parameters.copy()
         parameters[places] = model.minimum(_FACTORS_INNER_PART * wrong) / column
-        return parameters
+        return parameters, known.places
 
     def _factors_of(
         self, features: npt.NDArray[np.intp], point: Evaluation
