@@ -134,9 +134,11 @@ SPARSE_ROW_AS_ENTRIES = 4
 
 # Up to so many classes one reading of the rows wins over two products, by a factor of 2 to 3
 # (measured from 2 to 64), in data of so many numbers: below, loading compiled code would take
-# longer than all passes of a fit. AMD.
+# longer than all passes of a fit. AMD. On Intel two products are as fast from 24 classes on, and of
+# 60,000 x 784 take 0.86 of the time with 48 classes, 0.78 with 57.
 #     python benchmarks/fit.py --data embedding-10 --Cs 1 --limit 60
 ONE_READING_CLASSES = 64
+ONE_READING_CLASSES_ON_INTEL = 40
 ONE_READING_NUMBERS = 2**24
 
 # The fewest rows of a block: its scores take no more than the weights do; fewer make the products
@@ -151,6 +153,12 @@ PASS_FEWEST_ROWS = 256
 SHARED_PASS = 2**23
 SHARED_PASS_PIECES = 16
 SHARED_PASS_PIECES_AT_A_TIME = 8
+
+# Rows of such a piece, where its scores leave room: 50,000 x 512 with 1,000 classes take 0.62 s in
+# pieces of 131 rows, 0.49 of 512, 0.45 of 2,084; with 200 classes 0.118 of 655, 0.108 of 2,084.
+# Intel, two cores.
+#     python benchmarks/fit.py --data embedding-1000 --Cs 1 --limit 60
+SHARED_PASS_FEWEST_ROWS = 512
 
 # Below so many multiplications a product gains nothing from a second thread; below the second
 # number no library uses one. AMD.

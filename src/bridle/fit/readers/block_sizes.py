@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bridle.kernels import thresholds
+from bridle.kernels.processors import maker
 from bridle.rows import Features, Rows
 
 # What a fit may take beside the features and a few copies of its weights. A 128th part of it are
@@ -55,9 +56,9 @@ def blocks_of(
 
 def reads_once(count: int, depth: int, classes: int) -> bool:
     """Tell whether arrays with class indices go through the kernel that reads each row once."""
-    return (
-        classes <= thresholds.ONE_READING_CLASSES and count * depth > thresholds.ONE_READING_NUMBERS
-    )
+    is_intel = maker() == "GenuineIntel"
+    most = thresholds.ONE_READING_CLASSES_ON_INTEL if is_intel else thresholds.ONE_READING_CLASSES
+    return classes <= most and count * depth > thresholds.ONE_READING_NUMBERS
 
 
 def in_pieces(count: int, depth: int, classes: int, memory_budget: int) -> bool:
@@ -76,6 +77,10 @@ def piece_rows(count: int, depth: int, classes: int, memory_budget: int) -> int:
 
     >>> piece_rows(50_000, 384, 57, DEFAULT_MEMORY), piece_rows(10**6, 512, 1000, DEFAULT_MEMORY)
     (3125, 1048)
+    >>> piece_rows(50_000, 512, 1000, 2**25)
+    512
     """
-    most = max(block_rows(depth, classes, memory_budget) // 2, 1)
+    # A thread's scores may take a 16th of the memory where fewer rows would make products slow.
+    least = min(thresholds.SHARED_PASS_FEWEST_ROWS, memory_budget // 64 // classes)
+    most = max(block_rows(depth, classes, memory_budget) // 2, least, 1)
     return min(most, max(-(-count // thresholds.SHARED_PASS_PIECES), thresholds.PASS_FEWEST_ROWS))
