@@ -21,7 +21,7 @@ def mend_the_interpreter() -> None:
 def _calculate_as_devices_do() -> None:
     """Let a NaN's partner win in `maximum` and `minimum`, and `fma` round once.
 
-    That is what they are compiled to, and what Triton's interpreter does from version 3.9 on.
+    That is what they are compiled to, and what the interpreter of Triton 3.9 does.
     """
     builder = interpreter.InterpreterBuilder
     builder.create_maxnumf = lambda self, x, y: self.binary_op(x, y, np.fmax)

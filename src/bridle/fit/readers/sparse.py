@@ -19,8 +19,8 @@ from bridle.fit.readers.reader import Answer, Reader, facts_of
 from bridle.fit.readers.sparse_layout import (
     SparseFeatures,
     StoredRows,
-    plain_rows,
     prepare_sparse,
+    stored_rows,
 )
 from bridle.fit.requests import (
     InterceptValues,
@@ -255,12 +255,13 @@ class SparseReader(Reader):
         most_rows = question.most_rows or block_sizes.block_rows(
             features.shape[1], columns, self.memory_budget
         )
-        layout = SparseFeatures(features.shape, [], compiled=False)
+        compiled = self.layout.compiled
+        layout = SparseFeatures(features.shape, [], compiled)
         for which, features_block in features.blocks(most_rows, question.dtype or features.dtype):
             indices = chosen[which]
             yield SparseBlock(
                 layout,
-                plain_rows(which, features_block),
+                stored_rows(which, features_block, compiled=compiled),
                 self.target[indices],
                 self._weight(indices),
             )

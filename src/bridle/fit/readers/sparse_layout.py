@@ -7,7 +7,9 @@ go through SciPy: a fit of milliseconds must not wait for a compiler.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Some rows of the features, row by row and feature by feature."""
+    """Some rows of the features, row by row and, once that is asked for, feature by feature."""
 
     rows: slice
     by_row: Any
-    by_feature: Any
+    transposed: Callable[[], Any]
+
+    @cached_property
+    def by_feature(self) -> Any:
+        """The entries feature by feature."""
+        return self.transposed()
 
     @property
     def by_row_arrays(self) -> tuple[Array, Array, Array]:
@@ -114,8 +121,8 @@ def prepare_sparse(features: Rows, classes: int, first_row: int = 0) -> SparseFe
         checks.finite_rows(block, "X", first_row + rows.start)
     entries = sum(len(block.data) for _, block in blocks)
     compiled = entries * classes >= thresholds.SPARSE_COMPILED_PRODUCTS
-    layout = _compiled_rows if compiled else plain_rows
-    return SparseFeatures(features.shape, [layout(rows, block) for rows, block in blocks], compiled)
+    stored = [stored_rows(rows, block, compiled=compiled) for rows, block in blocks]
+    return SparseFeatures(features.shape, stored, compiled)
 
 
 def weighted_target(target: Array, classes: int, row_weight: Array | None) -> Array:
@@ -127,15 +134,15 @@ def weighted_target(target: Array, classes: int, row_weight: Array | None) -> Ar
     return weighted
 
 
-def plain_rows(rows: slice, matrix: Any) -> StoredRows:
-    """Return rows as SciPy multiplies them."""
+def stored_rows(rows: slice, matrix: Any, *, compiled: bool) -> StoredRows:
+    """Return rows as compiled kernels multiply them, or as SciPy does."""
+    if compiled:
+        from bridle.kernels.numba import sparse as cpu_sparse
+
+        return StoredRows(
+            rows, cpu_sparse.compressed(matrix), lambda: cpu_sparse.transposed(matrix)
+        )
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    return StoredRows(rows, matrix, matrix.T.tocsr())
-
-
-def _compiled_rows(rows: slice, matrix: Any) -> StoredRows:
-    from bridle.kernels.numba import sparse as cpu_sparse
-
-    return StoredRows(rows, cpu_sparse.compressed(matrix), cpu_sparse.transposed(matrix))
+    return StoredRows(rows, matrix, lambda: matrix.T.tocsr())

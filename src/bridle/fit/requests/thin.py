@@ -56,8 +56,8 @@ def entry_product(
     product[:count, :count] = -(entries.T @ entries).toarray()
     middle = np.zeros((probability.shape[1], size))
     middle[:, :count] = rooted.T @ entries
+    middle -= (rooted.T @ rooted)[:, classes] * (nu / 2)
     crossed = middle[classes]
-    crossed -= (rooted.T @ rooted)[np.ix_(classes, classes)] * (nu / 2)
     crossed *= nu[:, None]
     product += crossed
     product += crossed.T
