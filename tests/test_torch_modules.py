@@ -109,12 +109,13 @@ def test_bridle_torch_is_there_when_asked_for() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_without_pytorch_the_message_says_how_to_get_it() -> None:
+@pytest.mark.parametrize("statement", ["bridle.torch", "import bridle.torch"])
+def test_without_pytorch_the_message_says_how_to_get_it(statement: str) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "import bridle\n"
         "assert bridle.softmax([0.0]) == 1\n"
-        "try:\n    bridle.torch\n"
+        f"try:\n    {statement}\n"
         "except bridle.MissingExtraError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

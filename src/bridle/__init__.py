@@ -39,7 +39,7 @@ if interruption.is_starting_command():
 # What takes its time comes after.
 from bridle import information, linear, losses, probabilities
 from bridle.checks import InputError, MissingExtraError, TargetRangeError
-from bridle.dispatch import takes_tensors, torch_room
+from bridle.dispatch import takes_tensors
 from bridle.linear import linear_cross_entropy_gradient
 from bridle.losses import (
     CrossEntropyOutputs,
@@ -147,18 +147,17 @@ _LATE_ROOMS = {
     "ranks",
     "report",
     "rows",
+    "torch",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATE:
         return getattr(import_module(_LATE[name]), name)
-    if name == "torch":
-        return torch_room()
     if name in _LATE_ROOMS:
         return import_module(f"bridle.{name}")
     raise AttributeError(f"module 'bridle' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_LATE_ROOMS, "torch"})
+    return sorted({*globals(), *__all__, *_LATE_ROOMS})

@@ -10,7 +10,6 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from bridle import checks
@@ -81,11 +80,3 @@ def _with_options(signature: inspect.Signature, defaults: dict[str, Any]) -> ins
         inspect.Parameter(name, keyword_only, default=default) for name, default in defaults.items()
     ]
     return signature.replace(parameters=[*signature.parameters.values(), *further])
-
-
-def torch_room() -> ModuleType:
-    """Import `bridle.torch`, or say which extra brings PyTorch."""
-    checks.require("torch", extra="torch", purpose="bridle.torch")
-    import bridle.torch
-
-    return bridle.torch

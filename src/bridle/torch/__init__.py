@@ -20,7 +20,11 @@ file                subject
 =================== ===========================================================================
 """
 
-from bridle.torch.functional import (
+from bridle import checks
+
+checks.require("torch", extra="torch", purpose="bridle.torch")
+
+from bridle.torch.functional import (  # noqa: E402 - once PyTorch is known to be there
     CrossEntropyOutputs,
     binary_cross_entropy,
     causal_lm_loss,
@@ -43,7 +47,7 @@ from bridle.torch.functional import (
     softmax,
     surprisal,
 )
-from bridle.torch.modules import (
+from bridle.torch.modules import (  # noqa: E402
     BinaryCrossEntropyLoss,
     CrossEntropyLoss,
     LinearCrossEntropyLoss,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -139,10 +139,13 @@ def stored_rows(rows: slice, matrix: Any, *, compiled: bool) -> StoredRows:
     if compiled:
         from bridle.kernels.numba import sparse as cpu_sparse
 
-        return StoredRows(
-            rows, cpu_sparse.compressed(matrix), lambda: cpu_sparse.transposed(matrix)
-        )
+        transposed = partial(cpu_sparse.transposed, matrix)
+        return StoredRows(rows, cpu_sparse.compressed(matrix), transposed)
     if not matrix.has_canonical_format:
         matrix = matrix.copy()
         matrix.sum_duplicates()
-    return StoredRows(rows, matrix, lambda: matrix.T.tocsr())
+    return StoredRows(rows, matrix, partial(_transposed, matrix))
+
+
+def _transposed(matrix: Any) -> Any:
+    return matrix.T.tocsr()
