@@ -65,10 +65,13 @@ def _fitting(name: str, labels: str | None) -> tuple[Path, ...]:
     """Return the files with data that a pattern fits; none where a name is no pattern."""
     if not glob.has_magic(name) or os.path.lexists(name):
         return ()
-    with files.parsing(name, "a pattern of files"):
-        paths = sorted(map(Path, glob.glob(name, recursive=True)))
-        found = [path for path in paths if is_file(path)]
+    found = [path for path in sorted(map(Path, glob.glob(name, recursive=True))) if _is_file(path)]
     return tuple(path for path in found if reader_of(path) and not _is_same(path, labels))
+
+
+def _is_file(path: Path) -> bool:
+    with files.parsing(path, "a file"):
+        return is_file(path)
 
 
 def _is_same(path: Path, labels: str | None) -> bool:
