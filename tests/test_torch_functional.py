@@ -328,15 +328,17 @@ def test_kernels_that_divide_by_one_number_get_no_z_loss_with_class_weights(
         target=torch.tensor([0, 1]),
         weight=torch.ones(3) if "weight" in options else None,
         sample_weight=None,
-        ignore_index=-100,
-        label_smoothing=0.0,
-        z_loss=options.get("z_loss", 0.0),
-        temperature=1.0,
-        softcap=0.0,
-        reduction="mean",
         normalizer=None,
-        on_empty="nan",
-        inplace=False,
+        options=device_loss.LossOptions(
+            ignore_index=-100,
+            label_smoothing=0.0,
+            z_loss=options.get("z_loss", 0.0),
+            temperature=1.0,
+            softcap=0.0,
+            reduction="mean",
+            on_empty="nan",
+            inplace=False,
+        ),
     )
     assert (device_loss.serving_module(torch.zeros(2, 3), request) is not None) == served
 

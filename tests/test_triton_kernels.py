@@ -143,7 +143,7 @@ for dtype in ("bf16", "fp32", "fp64"):
     given |= dict.fromkeys(numbers, "fp64")
     flags = dict.fromkeys(("BENT", "CAPPED", "SMOOTHED", "Z_LOSS"), False)
     weighted = given | {"weight": sums, "sample_weight": sums}
-    both = {"GRADIENT": True, "KEPT": False}
+    both = {"GRADIENT": True, "KEPT": False, "COUNTED": 0}
     rows = {"HELD": 0, "PEELED": False}
     size = 8 if dtype == "bf16" else 4 if dtype == "fp32" else 2
     aligned = {"SIDE_BY_SIDE": True, "ALIGNMENT": size}
@@ -152,7 +152,7 @@ for dtype in ("bf16", "fp32", "fp64"):
     for own, tile in (
         ({"HELD": 5}, {"ROWS": 32, "COLUMNS": 2}),
         ({"HELD": 3}, {"ROWS": 4, "COLUMNS": 32}),
-        ({"HELD": 1}, {"ROWS": 16, "COLUMNS": 32}),
+        ({"HELD": 1, "COUNTED": 256}, {"ROWS": 16, "COLUMNS": 32}),
         ({}, wide),
         (unaligned, wide),
     ):
@@ -162,6 +162,7 @@ for dtype in ("bf16", "fp32", "fp64"):
         if tile == wide and dtype != "fp64":
             assert "ld.global" in ptx and ".v4." in ptx, "scores are not read 16 bytes at a time"
     every = dict.fromkeys(flags, True) | rows | aligned | {"GRADIENT": False, "KEPT": True}
+    every |= {"COUNTED": 32}
     compiled(index_kernels.loss_kernel, 4, weighted, **every, **wide)
     given["cotangent"] = weighted["cotangent"] = sums
     for terms, arguments in ((flags, given), (dict.fromkeys(flags, True), weighted)):

@@ -215,7 +215,7 @@ def test_a_step_takes_no_more_than_four_launches(
     scores, _ = drawn(9, 12, torch.float32)
     leaf, target = scores.requires_grad_(), distributions(9, 12, torch.float32)
     counter = Operations()
-    with mock.patch.object(launch.Launcher, "__call__", counter.launcher()), counter:
+    with mock.patch.object(launch.Launch, "__call__", counter.launcher()), counter:
         loss: Any = functional.cross_entropy(leaf, target, label_smoothing=0.1)
         torch.autograd.grad(loss, leaf, torch.ones((), device=DEVICE))
     assert counter.launched == 3

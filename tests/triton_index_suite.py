@@ -26,7 +26,7 @@ from bridle.checks import InputError
 from bridle.kernels import choose, thresholds
 from bridle.kernels.triton import index_loss, launch
 from bridle.kernels.triton.index_loss import IndexLoss, Tile
-from bridle.torch import functional, kernels
+from bridle.torch import device_loss, functional, kernels
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import accuracy
@@ -403,14 +403,17 @@ def test_losses_and_gradients_have_their_digits(dtype: str, shape: tuple[int, in
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], None]]:
     """Let scores be served by these kernels, or by plain PyTorch."""
 
     def by(module: bool) -> None:
         backend = choose.TRITON if module else kernels.PLAIN
         monkeypatch.setattr(kernels, "backend_of", lambda _: backend)
+        monkeypatch.setattr(choose, "reads_targets", lambda _: module)
+        choose.DECISIONS.clear()
 
-    return by
+    yield by
+    choose.DECISIONS.clear()
 
 
 STEPS: list[dict[str, Any]] = [
@@ -561,6 +564,51 @@ def test_an_ignored_index_of_numpys(served: Callable[[bool], None]) -> None:
     assert found[0] == 0
 
 
+@pytest.mark.parametrize("options", STEPS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_a_call_like_one_before_is_decided_no_more(
+    dtype: torch.dtype, options: dict[str, Any], served: Callable[[bool], None]
+) -> None:
+    """Its launches are those of the call before, unless its tensors lie in another way."""
+    served(True)
+    shape, classes = (7, 12, 3), 12
+    given = {
+        name: each.to(DEVICE) if isinstance(each, Tensor) else each
+        for name, each in options.items()
+    }
+    memory = torch.randn(2 + 7 * 3 * classes, device=DEVICE).to(dtype)
+    target = torch.randint(classes, (7, 3), device=DEVICE)
+    target[2, 1] = -100
+    decided = []
+    for place in (0, 0, 1, 0, 1):  # at a multiple of 16 bytes, or not
+        scores = memory[place : memory.numel() - 2 + place].view(7, 3, classes).movedim(2, 1)
+        assert scores.shape == shape
+        leaf = scores.detach().requires_grad_()
+        loss = functional.cross_entropy(leaf, target, **given)
+        (gradient,) = torch.autograd.grad(loss * 3, leaf)
+        decided.append(len(choose.DECISIONS))
+        choose_again, launches = dict(choose.DECISIONS), choose.DECISIONS
+        launches.clear()
+        alone = functional.cross_entropy(leaf, target, **given)
+        assert torch.equal(loss, alone)
+        assert torch.equal(gradient, torch.autograd.grad(alone * 3, leaf)[0])
+        launches.clear()
+        launches.update(choose_again)
+        memory = memory.flip(0).contiguous()
+    remembers = not isinstance(options.get("normalizer"), Tensor)
+    assert decided == ([1, 1, 2, 2, 2] if remembers else [0] * 5)
+
+
+def test_sizes_that_differ_from_call_to_call_are_forgotten(
+    served: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(True)
+    monkeypatch.setattr(device_loss, "_MOST_DECISIONS", 3)
+    for rows in range(1, 9):
+        functional.cross_entropy(*drawn(rows, 5, torch.float32))
+        assert 0 < len(choose.DECISIONS) <= 3
+
+
 def test_a_gradient_that_is_asked_for_times_0(served: Callable[[bool], None]) -> None:
     served(True)
     scores, target = drawn(5, 12, torch.float32)
@@ -613,7 +661,7 @@ def test_a_step_takes_no_more_than_eight_launches(
     leaf, weight = scores.requires_grad_(), torch.rand(12).to(DEVICE)
     ones = torch.ones(9 if reduction == "none" else (), device=DEVICE)
     counter = Operations()
-    with mock.patch.object(launch.Launcher, "__call__", counter.launcher()), counter:
+    with mock.patch.object(launch.Launch, "__call__", counter.launcher()), counter:
         loss: Any = functional.cross_entropy(
             leaf,
             target,
@@ -622,12 +670,22 @@ def test_a_step_takes_no_more_than_eight_launches(
             **options,
         )
         torch.autograd.grad(loss, leaf, ones)
-    assert counter.launched <= 4
+    assert counter.launched <= 3
     assert counter.launched + len(counter.operations) <= 8, counter.operations
 
 
-_MEMORY_ALONE = ("empty", "view", "detach", "unbind", "expand", "alias", "as_strided", "slice")
-_LAUNCH = launch.Launcher.__call__
+_MEMORY_ALONE = (
+    "empty",
+    "new_empty",
+    "view",
+    "detach",
+    "unbind",
+    "expand",
+    "alias",
+    "as_strided",
+    "slice",
+)
+_LAUNCH = launch.Launch.__call__
 
 
 class Operations(TorchDispatchMode):

@@ -148,18 +148,27 @@ def late(module: str, name: str) -> Callable[..., Any]:
 
 _registered: list[Backend] = []
 
+# What callers have decided with the backends that are registered: empty again when they change.
+DECISIONS: dict[Any, Any] = {}
+
 
 def register(backend: Backend) -> Backend:
     """Let a backend serve; those before it keep what it does not serve."""
     _registered.append(backend)
-    _candidates.cache_clear()
+    _forget()
     return backend
 
 
 def unregister(backend: Backend) -> None:
     """Take a backend out again."""
     _registered.remove(backend)
+    _forget()
+
+
+def _forget() -> None:
     _candidates.cache_clear()
+    reads_targets.cache_clear()
+    DECISIONS.clear()
 
 
 def backend(device: str, dtype: str, shape: tuple[int, int]) -> Backend | None:
@@ -172,6 +181,19 @@ def backend(device: str, dtype: str, shape: tuple[int, int]) -> Backend | None:
         if each.pays(*shape):
             return each
     return None
+
+
+@cache
+def reads_targets(device: str) -> bool:
+    """Tell whether a device has kernels that read targets themselves, whatever the scores.
+
+    >>> reads_targets("cpu")
+    False
+    """
+    return any(
+        device in each.devices and each.index_loss is not None and each.available()
+        for each in _registered
+    )
 
 
 def head_blocks(device: str, dtype: str) -> HeadBlocks:

@@ -286,9 +286,14 @@ FEW_ROWS = 64
 # tiles.
 CACHED_BYTES = 2**17
 
+# Up to so many rows, each program that makes losses also counts all labels for itself: a launch
+# less, which takes the host longer than the labels' few kilobytes take a device.
+COUNTED_ROWS = 1024
+
 # Labels that a program sums at a time, and the most programs that do.
 DIVISOR_NUMBERS = 4096
 DIVISOR_PROGRAMS = 512
 
-# Losses that one program sums in a loop; more are summed by PyTorch's own kernel.
+# Losses, or labels, that one program sums in a loop; more of both take several, which PyTorch's own
+# kernel sums.
 TOTAL_NUMBERS = 2**15

@@ -20,7 +20,16 @@ from bridle.torch.composition import (
     refuse_overwriting,
     row_losses,
 )
-from bridle.torch.device_loss import LossCall, device_loss, serving_module
+from bridle.torch.device_loss import (
+    Decision,
+    LossCall,
+    LossOptions,
+    call_key,
+    decided,
+    decision,
+    device_loss,
+    serving_module,
+)
 from bridle.torch.few_scores import loss_of_few_scores
 from bridle.torch.fused import FusedSum, can_fuse, fused_loss
 from bridle.torch.parts import Options, Parts
@@ -183,6 +192,14 @@ def cross_entropy(
         return outside_of_compilers(sharded_cross_entropy)(
             input, target, group, classes, settings, axis=axis, dim=dim, inplace=inplace
         )
+    key = None
+    if outputs is None and not (check or inplace) and axis is None and dim is None:
+        told = ignore_index, reduction, label_smoothing, normalizer, z_loss, softcap, temperature
+        key = call_key(input, target, weight, sample_weight, *told, on_empty)
+        known = None if key is None else decision(key)
+        if known is not None:
+            call = LossCall(target, weight, sample_weight, normalizer, known.options)
+            return _by_device_kernels(input, call, known)
     unasked = weight is None and sample_weight is None and normalizer is None and outputs is None
     if unasked and axis is None and dim is None:
         numbers = label_smoothing, z_loss, softcap, temperature
@@ -199,23 +216,21 @@ def cross_entropy(
     temperature = checks.positive(temperature, "temperature")
     if inplace:
         refuse_overwriting(scores)
-    call = LossCall(
-        target,
-        weight,
-        sample_weight,
+    loss_options = LossOptions(
         operator.index(ignore_index),
         terms.label_smoothing,
         terms.z_loss,
         temperature,
         float(softcap),
         reduction,
-        normalizer,
         on_empty,
         inplace,
     )
+    call = LossCall(target, weight, sample_weight, normalizer, loss_options)
     module = None if outputs is not None or check else serving_module(scores, call)
     if module is not None:
-        return _by_device_kernels(scores, call, module)
+        key = key if scores is input else None
+        return _by_device_kernels(scores, call, decided(key, module, loss_options))
     if arguments.should_check(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(
@@ -254,25 +269,32 @@ def cross_entropy(
     )
 
 
-def _by_device_kernels(scores: Tensor, call: LossCall, module: Any) -> Tensor:
+def _by_device_kernels(scores: Tensor, call: LossCall, decision: Decision) -> Tensor:
     """Return the loss on a device whose kernels read the targets themselves."""
     rows = as_rows(scores)
-    if call.inplace:
+    if call.options.inplace:
         rows = _own_memory(rows)
 
     def composed(again: Tensor) -> Tensor:
         """Return the same function of the rows, from parts that can be differentiated twice."""
         target = call.target
         target = as_rows(target) if target.is_floating_point() else target.reshape(-1)
-        options = call._asdict() | {"inplace": False, "target": target}
-        if call.sample_weight is not None:
-            options["sample_weight"] = call.sample_weight.reshape(-1)
+        share = call.sample_weight
         # With outputs asked for, the general path is taken.
-        loss: Tensor = cross_entropy(again, **options, outputs=("loss",), check=False).loss
+        loss: Tensor = cross_entropy(
+            again,
+            target,
+            call.weight,
+            sample_weight=None if share is None else share.reshape(-1),
+            normalizer=call.normalizer,
+            **call.options._asdict() | {"inplace": False},
+            outputs=("loss",),
+            check=False,
+        ).loss
         return loss
 
-    loss = device_loss(rows, call, module, composed)
-    if call.reduction != "none":
+    loss = device_loss(rows, call, decision, composed)
+    if call.options.reduction != "none":
         return loss
     return loss.view(scores.shape[:1] + scores.shape[2:] if scores.dim() > 1 else ())
 

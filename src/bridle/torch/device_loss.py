@@ -5,6 +5,10 @@ operations on the rows: targets are read, weighed and ignored by the kernels the
 gradient of a sum or mean is made together with the losses where a row fits the cache; backward then
 only multiplies it by the factor that it is handed, if that is not 1. Nothing here waits for the
 device.
+
+A small step takes the host longer than the device. What is decided of it (whether its options are
+good, which kernels serve, in which tiles) depends on its options and on how its tensors lie, and is
+remembered.
 """
 
 from __future__ import annotations
@@ -17,19 +21,24 @@ import torch
 from torch import Tensor
 
 from bridle import checks
+from bridle.kernels import choose
+from bridle.kernels.triton.launch import layout_of
 from bridle.torch import kernels
 from bridle.torch.class_rows import as_rows
 from bridle.torch.kinds import is_batched
 from bridle.torch.rows import is_plain_call
 
 
-class LossReduction(NamedTuple):
-    """What becomes of the rows' losses."""
+class LossOptions(NamedTuple):
+    """Options of `bridle.torch.cross_entropy`, which have been checked."""
 
+    ignore_index: int
+    label_smoothing: float
+    z_loss: float
+    temperature: float
+    softcap: float
     reduction: checks.Reduction
-    divisor: Tensor | None  # one number on the device
-    normalizer: float  # both divide the sum
-    empty_is_zero: bool
+    on_empty: checks.OnEmpty
     inplace: bool
 
 
@@ -39,15 +48,85 @@ class LossCall(NamedTuple):
     target: Any
     weight: Any
     sample_weight: Any
-    ignore_index: int
-    label_smoothing: float
-    z_loss: float
-    temperature: float
-    softcap: float
-    reduction: checks.Reduction
     normalizer: Any
-    on_empty: checks.OnEmpty
+    options: LossOptions
+
+
+class Decision(NamedTuple):
+    """How a call is served: it holds for all calls alike, see `call_key`."""
+
+    module: Any
+    options: LossOptions
+    launches: dict[Any, Any] | None  # those of calls alike; None: made anew
+
+
+class LossReduction(NamedTuple):
+    """What becomes of the rows' losses."""
+
+    reduction: checks.Reduction
+    divisor: Tensor | None  # one number on the device
+    normalizer: float  # both divide the sum
+    counts: bool  # the divisor is made with the losses
+    empty_is_zero: bool
     inplace: bool
+
+
+class Step(NamedTuple):
+    """A call that is served here, without its scores.
+
+    ``composed`` is the same function made of operations that can be differentiated twice.
+    """
+
+    module: Any
+    loss: Any
+    loss_reduction: LossReduction
+    launches: dict[Any, Any] | None
+    composed: Callable[[Tensor], Tensor]
+
+
+# --- which calls ----------------------------------------------------------------------------------
+
+
+def call_key(scores: Any, target: Any, weight: Any, sample_weight: Any, *options: Any) -> Any:
+    """Return what decides how a call is served: options, and how its tensors lie.
+
+    None of a call that is decided each time: where more decides than that, and where a call takes
+    longer than its decision.
+    """
+    if type(scores) not in _PLAIN or type(target) not in _PLAIN:
+        return None
+    if not choose.reads_targets(scores.device.type) or not is_plain_call():
+        return None
+    key = [layout_of(scores), layout_of(target), target.requires_grad, *options]
+    for constant in (weight, sample_weight):
+        if constant is None:
+            key.append(None)
+        elif type(constant) in _PLAIN:
+            key += layout_of(constant), constant.requires_grad
+        else:
+            return None
+    return tuple(key) if _KEYED.issuperset(map(type, options)) else None
+
+
+def decision(key: Any) -> Decision | None:
+    """Return what was decided of a call alike, while those who serve are the same."""
+    found: Decision | None = choose.DECISIONS.get(key)
+    return found
+
+
+def decided(key: Any, module: Any, options: LossOptions) -> Decision:
+    """Remember a decision under a key, if there is one."""
+    if key is None:
+        return Decision(module, options, None)
+    if len(choose.DECISIONS) >= _MOST_DECISIONS:  # sizes that differ from call to call
+        choose.DECISIONS.clear()
+    found: Decision = choose.DECISIONS.setdefault(key, Decision(module, options, {}))
+    return found
+
+
+_PLAIN = {Tensor, torch.nn.Parameter}
+_KEYED = {int, float, str, type(None)}
+_MOST_DECISIONS = 256
 
 
 def serving_module(scores: Tensor, call: LossCall) -> Any:
@@ -56,6 +135,7 @@ def serving_module(scores: Tensor, call: LossCall) -> Any:
     What is refused here takes the general path, which also names what is wrong with it.
     """
     target, weight, share = call.target, call.weight, call.sample_weight
+    options = call.options
     if not is_plain_call() or scores.dim() == 0 or not isinstance(target, Tensor):
         return None
     is_soft = target.is_floating_point()
@@ -70,96 +150,94 @@ def serving_module(scores: Tensor, call: LossCall) -> Any:
         classes > 0
         and _is_constant(target, scores, shape if is_soft else loss_shape)
         and target.dtype != torch.bool
-        and (not is_soft or call.ignore_index == -100)  # which distributions have none of
+        and (not is_soft or options.ignore_index == -100)  # which distributions have none of
         and (weight is None or _is_constant(weight, scores, (classes,)))
         # The kernels divide all terms by one number, but class weights do not touch z-loss.
-        and (weight is None or not call.z_loss)
+        and (weight is None or not options.z_loss)
         and (share is None or _is_constant(share, scores, loss_shape))
         and _is_number(call.normalizer, scores)
-        and call.on_empty != "raise"
+        and options.on_empty != "raise"
         and module.serves(math.prod(loss_shape), classes)
     )
     return module if serves else None
 
 
-def device_loss(
-    rows: Tensor, call: LossCall, module: Any, composed: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Return the reduced loss of rows of scores (N, C), or the losses (N,).
+# --- the step -------------------------------------------------------------------------------------
 
-    ``composed`` is the same function made of operations that can be differentiated twice.
-    """
+
+def device_loss(
+    rows: Tensor, call: LossCall, decision: Decision, composed: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return the reduced loss of rows of scores (N, C), or the losses (N,)."""
+    module, options, launches = decision
     weight = None if call.weight is None else call.weight.contiguous()
     # The kernels read numbers that lie side by side: a column of labels does not, nor one number
     # for all rows.
     share = None if call.sample_weight is None else call.sample_weight.reshape(-1).contiguous()
-    terms = call.label_smoothing, call.z_loss, call.temperature, call.softcap
+    ignore_index, *terms = options[:5]
     if call.target.is_floating_point():
         loss = module.DistributionLoss(as_rows(call.target), weight, share, *terms)
     else:
         target = call.target.reshape(-1).contiguous()
-        loss = module.IndexLoss(target, weight, share, call.ignore_index, *terms)
-    divisor, normalizer = None, 1.0
-    if call.reduction == "mean":
-        if call.normalizer is None:
-            found = module.divisor(loss, rows.shape[1])
+        loss = module.IndexLoss(target, weight, share, ignore_index, *terms)
+    divisor, normalizer, counts = None, 1.0, False
+    if options.reduction == "mean":
+        if call.normalizer is None and module.counts_rows(len(rows)):
+            divisor, counts = rows.new_empty(1, dtype=torch.float64), True
+        elif call.normalizer is None:
+            found = module.divisor(loss, rows.shape[1], launches)
             divisor, normalizer = (found, 1.0) if isinstance(found, Tensor) else (None, found)
         elif isinstance(call.normalizer, Tensor):
             divisor = call.normalizer.detach()
         else:
             normalizer = float(call.normalizer)
     loss_reduction = LossReduction(
-        call.reduction, divisor, normalizer, call.on_empty == "zero", call.inplace
+        options.reduction, divisor, normalizer, counts, options.on_empty == "zero", options.inplace
     )
+    step = Step(module, loss, loss_reduction, launches, composed)
     if not (torch.is_grad_enabled() and rows.requires_grad):
-        losses, _ = module.losses(rows.detach(), loss)
-        return _reduce(module, losses, loss_reduction)
-    result: Tensor = _DeviceLoss.apply(rows, loss, loss_reduction, module, composed)  # type: ignore[no-untyped-call]
+        losses, _ = module.losses(
+            rows.detach(), loss, divisor=divisor, counts=counts, launches=launches
+        )
+        return _reduce(losses, step)
+    result: Tensor = _DeviceLoss.apply(rows, step)  # type: ignore[no-untyped-call]
     return result
 
 
 class _DeviceLoss(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        scores: Tensor,
-        loss: Any,
-        loss_reduction: LossReduction,
-        module: Any,
-        composed: Callable[[Tensor], Tensor],
-    ) -> Tensor:
-        ctx.module, ctx.loss_reduction, ctx.composed = module, loss_reduction, composed
-        ctx.gradient = None
-        plain = scores.detach()
+    def forward(ctx: Any, scores: Tensor, step: Step) -> Tensor:
+        module, loss, loss_reduction, launches, _ = step
+        gradient, plain = None, scores.detach()
         if loss_reduction.reduction != "none" and module.makes_both(plain):
-            ctx.gradient = (
-                plain if loss_reduction.inplace else kernels.new_memory(tuple(plain.shape), plain)
-            )
+            gradient = plain if loss_reduction.inplace else plain.new_empty(plain.shape)
         losses, kept = module.losses(
             plain,
             loss,
             divisor=loss_reduction.divisor,
             normalizer=loss_reduction.normalizer,
-            out=ctx.gradient,
-            keep=ctx.gradient is None,
+            counts=loss_reduction.counts,
+            out=gradient,
+            keep=gradient is None,
+            launches=launches,
         )
-        if loss_reduction.inplace and ctx.gradient is not None:
+        if loss_reduction.inplace and gradient is not None:
             # An operation that kept these scores for its own backward then raises an error, instead
             # of reading a gradient as scores.
             torch.autograd.graph.increment_version(scores)
         else:
+            # So that autograd notices if one is overwritten before backward.
             given = (loss.target, loss.weight, loss.sample_weight, loss_reduction.divisor)
             ctx.save_for_backward(scores, *given, *(kept or ()))
-        if kept is not None:
-            # Tensors that could be overwritten before backward are autograd's, which notices.
-            ctx.terms = loss._replace(target=None, weight=None, sample_weight=None)
-        return _reduce(module, losses, loss_reduction)
+        ctx.step, ctx.gradient = step, gradient
+        return _reduce(losses, step)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
         (factor,) = cotangents
-        loss_reduction: LossReduction = ctx.loss_reduction
-        if loss_reduction.inplace and torch.is_grad_enabled():
+        step: Step = ctx.step
+        inplace = step.loss_reduction.inplace
+        if inplace and torch.is_grad_enabled():
             raise checks.InputError(
                 "inplace: expected one backward pass, not a derivative of it",
                 argument="inplace",
@@ -169,29 +247,20 @@ class _DeviceLoss(torch.autograd.Function):
         gradient, ctx.gradient = ctx.gradient, False
         if isinstance(gradient, Tensor) and not torch.is_grad_enabled():
             if is_batched(factor):
-                return (gradient * factor).to(gradient.dtype), None, None, None, None
+                return (gradient * factor).to(gradient.dtype), None
             # Keeping no reference lets autograd take the tensor over instead of copying it.
-            return kernels.multiplied(gradient, factor, ctx.module), None, None, None, None
-        if loss_reduction.inplace and gradient is False:
+            return kernels.multiplied(gradient, factor, step.module, step.launches), None
+        if inplace and gradient is False:
             raise checks.InputError.of("inplace", expected="one backward pass", found="a second")
-        scores, target, weight, sample_weight, divisor, *kept = ctx.saved_tensors
+        scores, _, _, _, _, *kept = ctx.saved_tensors
         if torch.is_grad_enabled() or is_batched(factor) or not kept:  # the last: backward again
-            return *_composed_gradient(scores, ctx.composed, factor), None, None, None, None
-        loss = ctx.terms._replace(target=target, weight=weight, sample_weight=sample_weight)
-        loss_reduction = loss_reduction._replace(divisor=divisor)
-        found = _gradient(ctx.module, scores, loss, kept, loss_reduction, factor)
-        return found, None, None, None, None
+            return _composed_gradient(scores, step.composed, factor), None
+        return _gradient(scores, step, kept, factor), None
 
 
-def _gradient(
-    module: Any,
-    scores: Tensor,
-    loss: Any,
-    kept: list[Tensor],
-    loss_reduction: LossReduction,
-    factor: Tensor,
-) -> Tensor:
+def _gradient(scores: Tensor, step: Step, kept: list[Tensor], factor: Tensor) -> Tensor:
     """Return the gradient of scores that are still there."""
+    module, loss, loss_reduction, launches, _ = step
     plain = scores.detach()
     if factor.dim() == 1:
         # A sum of losses hands the same number to all of them.
@@ -203,7 +272,8 @@ def _gradient(
         factor,
         divisor=loss_reduction.divisor,
         normalizer=loss_reduction.normalizer,
-        out=plain if loss_reduction.inplace else kernels.new_memory(tuple(plain.shape), plain),
+        out=plain if loss_reduction.inplace else plain.new_empty(plain.shape),
+        launches=launches,
     )
     if loss_reduction.inplace:
         torch.autograd.graph.increment_version(scores)
@@ -212,27 +282,24 @@ def _gradient(
 
 def _composed_gradient(
     scores: Tensor, composed: Callable[[Tensor], Tensor], factor: Tensor
-) -> tuple[Tensor, ...]:
+) -> Tensor:
     """Return the gradient again, as what can be differentiated where that is asked for."""
     differentiable = torch.is_grad_enabled()
     if not differentiable:
         scores = scores.detach().requires_grad_()
     with torch.enable_grad():
         loss = composed(scores)
-    found: tuple[Tensor, ...] = torch.autograd.grad(
-        loss, scores, factor, create_graph=differentiable
-    )
+    found: Tensor
+    (found,) = torch.autograd.grad(loss, scores, factor, create_graph=differentiable)
     return found
 
 
-def _reduce(module: Any, losses: Tensor, loss_reduction: LossReduction) -> Tensor:
-    if loss_reduction.reduction == "none":
+def _reduce(losses: Tensor, step: Step) -> Tensor:
+    reduction, divisor, normalizer, _, empty_is_zero, _ = step.loss_reduction
+    if reduction == "none":
         return losses
-    found: Tensor = module.total(
-        losses,
-        loss_reduction.divisor,
-        loss_reduction.normalizer,
-        empty_is_zero=loss_reduction.empty_is_zero,
+    found: Tensor = step.module.total(
+        losses, divisor, normalizer, empty_is_zero=empty_is_zero, launches=step.launches
     )
     return found
 

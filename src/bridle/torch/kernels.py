@@ -244,7 +244,9 @@ def distribution_kernels(scores: Tensor) -> Any:
     return None if load is None else load()
 
 
-def multiplied(gradient: Tensor, factor: Tensor, module: Any) -> Tensor:
+def multiplied(
+    gradient: Tensor, factor: Tensor, module: Any, launches: dict[Any, Any] | None = None
+) -> Tensor:
     """Multiply a gradient by one number, in place; by 1 in no time, where a module knows how.
 
     Such know no gaps, which a gradient in place may have.
@@ -252,7 +254,7 @@ def multiplied(gradient: Tensor, factor: Tensor, module: Any) -> Tensor:
     is_here = factor.dim() == 0 and factor.device == gradient.device
     if module is None or not (is_here and gradient.is_contiguous()):
         return gradient.mul_(factor)
-    scaled: Tensor = module.scale(gradient, factor)
+    scaled: Tensor = module.scale(gradient, factor, launches)
     return scaled
 
 

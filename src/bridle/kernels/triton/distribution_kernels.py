@@ -114,16 +114,16 @@ def _row_slopes(
 @triton.jit(do_not_specialize=["row_count"])
 def loss_kernel(
     scores,
-    row_stride,
     out,
-    out_stride,
     target,
-    target_stride,
     weight,
     sample_weight,
     divisor,
     cotangent,
     losses,
+    row_stride,
+    out_stride,
+    target_stride,
     row_count,
     classes,
     normalizer: tl.float64,
@@ -148,13 +148,14 @@ def loss_kernel(
 
     Parameters
     ----------
-    target, target_stride
-        Pointer to distributions (N, C) of any float dtype with the classes side by side, and the
-        distance of two rows.
+    target : pointer
+        Distributions (N, C) of any float dtype with the classes side by side.
     cotangent : pointer or None
         What the losses' gradients are multiplied by: one number, or with EACH one a row (N,).
     losses : pointer or None
         Each row's loss (N,); None where they are known.
+    target_stride : int
+        The distance of two rows of the target.
     ALIGNMENT : int
         A power of 2 that divides all three strides and the classes.
 

@@ -21,11 +21,12 @@ from bridle.kernels.triton.index_loss import (
     terms_constants,
     total,
 )
-from bridle.kernels.triton.launch import Launcher
+from bridle.kernels.triton.launch import Launch, Launcher, Launches, layout_of, remembered
 from bridle.kernels.triton.row_kernels import accumulator_dtype
 
 __all__ = [
     "DistributionLoss",
+    "counts_rows",
     "divisor",
     "losses",
     "makes_both",
@@ -77,11 +78,18 @@ def makes_both(scores: Tensor) -> bool:
 _loss_kernel = Launcher("bridle.kernels.triton.distribution_kernels", "loss_kernel")
 
 
-def divisor(loss: DistributionLoss, _classes: int) -> Tensor | float:
+def divisor(
+    loss: DistributionLoss, _classes: int, _launches: Launches | None = None
+) -> Tensor | float:
     """Return the number of rows, or the sum of their weights as a float64 on the device."""
     if loss.sample_weight is None:
         return float(loss.target.shape[0])
     return loss.sample_weight.sum(dim=0, keepdim=True, dtype=torch.float64)
+
+
+def counts_rows(_rows: int) -> bool:
+    """Tell whether `losses` makes the divisor: it does not."""
+    return False
 
 
 def losses(
@@ -90,16 +98,22 @@ def losses(
     *,
     divisor: Tensor | None = None,
     normalizer: float = 1.0,
+    counts: bool = False,
     out: Tensor | None = None,
     keep: bool = False,
+    launches: Launches | None = None,
 ) -> tuple[Tensor, Kept | None]:
     """Return each row's loss, and with ``keep`` what `write_gradient` needs of it.
 
     With ``out`` the gradient is made as well; see `index_loss.losses`.
     """
-    dtype = accumulator_dtype(scores.dtype)
-    found = torch.empty(scores.shape[0], dtype=dtype, device=scores.device)
-    _launch(scores, loss, out, found, None, divisor, normalizer)
+    assert not counts
+    found = scores.new_empty(scores.shape[0], dtype=accumulator_dtype(scores.dtype))
+    launch = remembered(
+        launches, ("losses", out is None), lambda: _launch(scores, loss, out, None, normalizer)
+    )
+    to = scores if out is None else out
+    launch(scores, to, loss.target, loss.weight, loss.sample_weight, divisor, None, found)
     return found, Kept(found.new_empty(0)) if keep else None
 
 
@@ -112,9 +126,15 @@ def write_gradient(
     divisor: Tensor | None = None,
     normalizer: float = 1.0,
     out: Tensor,
+    launches: Launches | None = None,
 ) -> Tensor:
     """Write the gradient of `losses` to ``out``, times one cotangent or one for each row (N,)."""
-    _launch(scores, loss, out, None, cotangent, divisor, normalizer)
+    launch = remembered(
+        launches,
+        ("gradient", layout_of(cotangent)),
+        lambda: _launch(scores, loss, out, cotangent, normalizer),
+    )
+    launch(scores, out, loss.target, loss.weight, loss.sample_weight, divisor, cotangent, None)
     return out
 
 
@@ -122,36 +142,14 @@ def _launch(
     scores: Tensor,
     loss: DistributionLoss,
     out: Tensor | None,
-    found: Tensor | None,
     cotangent: Tensor | None,
-    divisor: Tensor | None,
     normalizer: float,
-) -> None:
+) -> Launch:
     rows, classes = scores.shape
-    to = scores if out is None else out
-    strides = scores.stride(0), to.stride(0), loss.target.stride(0)
+    strides = scores.stride(0), (scores if out is None else out).stride(0), loss.target.stride(0)
     alignment = math.gcd(16, classes, *strides)
     tile = loss_tile(classes, scores.dtype, alignment, few_rows=rows < thresholds.FEW_ROWS)
-    given = (
-        scores,
-        strides[0],
-        to,
-        strides[1],
-        loss.target,
-        strides[2],
-        loss.weight,
-        loss.sample_weight,
-        divisor,
-        cotangent,
-        found,
-        rows,
-        classes,
-        normalizer,
-        loss.label_smoothing,
-        loss.z_loss,
-        1.0 / loss.temperature,
-        loss.softcap,
-    )
+    terms = loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
     constants = terms_constants(loss) | {
         "GRADIENT": out is not None,
         "EACH": cotangent is not None and cotangent.dim() == 1,
@@ -160,4 +158,5 @@ def _launch(
         "ROWS": tile.rows,
         "COLUMNS": tile.columns,
     }
-    _loss_kernel(math.ceil(rows / tile.rows), given, constants, tile.warps)
+    numbers = *strides, rows, classes, normalizer, *terms
+    return Launch(_loss_kernel, math.ceil(rows / tile.rows), numbers, constants, tile.warps)

@@ -184,9 +184,7 @@ def _write(
 @triton.jit(do_not_specialize=["row_count", "ignore_index"])
 def loss_kernel(
     scores,
-    row_stride,
     out,
-    out_stride,
     target,
     weight,
     sample_weight,
@@ -197,6 +195,8 @@ def loss_kernel(
     gaps,
     masses,
     counts,
+    row_stride,
+    out_stride,
     row_count,
     classes,
     ignore_index,
@@ -211,6 +211,7 @@ def loss_kernel(
     Z_LOSS: tl.constexpr,
     GRADIENT: tl.constexpr,
     KEPT: tl.constexpr,
+    COUNTED: tl.constexpr,
     HELD: tl.constexpr,
     PEELED: tl.constexpr,
     SIDE_BY_SIDE: tl.constexpr,
@@ -224,20 +225,21 @@ def loss_kernel(
 
     Parameters
     ----------
-    scores, row_stride
-        Pointer to scores (N, C) with the classes side by side, and the distance of two rows.
-    out, out_stride
-        As they, the gradient; it may be the scores. Left alone without GRADIENT.
+    scores, out : pointers
+        Scores (N, C) with the classes side by side, and their gradient, likewise; it may be the
+        scores. Left alone without GRADIENT.
     target : pointer
         Class indices (N,) of any integer dtype.
     weight, sample_weight : pointers or None
         Class weights (C,) and weights of the rows (N,); None is ones.
     divisor : pointer or None
         One number of any dtype: what the losses' sum is divided by, as far as the gradient is
-        concerned.
+        concerned. With COUNTED a float64 that is written.
     losses, tops, rests, gaps, masses, counts : pointers
         The answers (N,), in the dtype of the sums: each row's loss, and what backward needs of it,
         if that is KEPT. The last two are written with SMOOTHED alone.
+    row_stride, out_stride : int
+        The distance of two rows of the scores, and of their gradient.
     row_count, classes, ignore_index : int
         N, C, and the target of rows that do not count.
     normalizer : float
@@ -250,6 +252,8 @@ def loss_kernel(
         Whether the gradient is made.
     KEPT : bool
         Whether what backward needs is written.
+    COUNTED : int
+        So many rows at a time, every program sums up the divisor for itself; 0: it is known.
     HELD : int
         How many tiles hold whole rows, which then stay in registers, all but the last of them full;
         0: tiles are read in a loop.
@@ -294,7 +298,14 @@ def loss_kernel(
     # other, which would be waited for at the end.
     labels = read_target(target, rows, terms)
     score_at_label = target_score(layout.scores, labels, rows, terms, dtype, BENT)
-    scale = gradient_scale(divisor, normalizer, None, dtype)
+    if COUNTED:
+        below = _sum_of_shares(
+            target, weight, sample_weight, 0, COUNTED, row_count, ignore_index, classes, COUNTED
+        )
+        tl.store(divisor, below, mask=tl.program_id(0) == 0)
+        scale = gradient_scale(None, below * normalizer, None, dtype)
+    else:
+        scale = gradient_scale(divisor, normalizer, None, dtype)
     if HELD:
         tiles = _held_tiles(layout, lane, rows, terms, dtype, BENT, HELD, COLUMNS)
         sums, exponentials = sums_of_held(tiles, lane, terms, SMOOTHED, of_sums, HELD, COLUMNS)
@@ -403,9 +414,7 @@ def _write_at_label(slopes, layout, target, inside, BENT: tl.constexpr, SMOOTHED
 @triton.jit(do_not_specialize=["row_count", "ignore_index"])
 def gradient_kernel(
     scores,
-    row_stride,
     out,
-    out_stride,
     target,
     weight,
     sample_weight,
@@ -416,6 +425,8 @@ def gradient_kernel(
     gaps,
     masses,
     counts,
+    row_stride,
+    out_stride,
     row_count,
     classes,
     ignore_index,
@@ -539,9 +550,28 @@ def divisor_kernel(
     target, weight, sample_weight, sums, row_count, ignore_index, classes, NUMBERS: tl.constexpr
 ):
     """Sum ``sample_weight · weight[target]`` over rows that count; a program sums its share."""
+    first, step = tl.program_id(0) * NUMBERS, tl.num_programs(0) * NUMBERS
+    total = _sum_of_shares(
+        target, weight, sample_weight, first, step, row_count, ignore_index, classes, NUMBERS
+    )
+    tl.store(sums + tl.program_id(0), total)
+
+
+@triton.jit
+def _sum_of_shares(
+    target,
+    weight,
+    sample_weight,
+    first,
+    step,
+    row_count,
+    ignore_index,
+    classes,
+    NUMBERS: tl.constexpr,
+):
+    """Return ``Σ sample_weight · weight[target]`` of NUMBERS rows in each ``step`` rows."""
     total = tl.zeros([NUMBERS], tl.float64)
-    step = tl.num_programs(0) * NUMBERS
-    for start in range(tl.program_id(0) * NUMBERS, row_count, step):
+    for start in range(first, row_count, step):
         row = start + tl.arange(0, NUMBERS).to(tl.int64)
         inside = row < row_count
         label = tl.load(target + row, mask=inside, other=0).to(tl.int64)
@@ -553,7 +583,7 @@ def divisor_kernel(
             known = counts & (label >= 0) & (label < classes)
             share *= tl.load(weight + label, mask=known, other=0.0).to(tl.float64)
         total += share
-    tl.store(sums + tl.program_id(0), tl.sum(total))
+    return tl.sum(total)
 
 
 @triton.jit(do_not_specialize=["number"])

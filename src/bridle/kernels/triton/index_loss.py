@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from bridle.kernels import thresholds
-from bridle.kernels.triton.launch import Launcher, next_power_of_2
+from bridle.kernels.triton.launch import (
+    Launch,
+    Launcher,
+    Launches,
+    layout_of,
+    next_power_of_2,
+    remembered,
+)
 from bridle.kernels.triton.row_kernels import accumulator_dtype
 
 
@@ -137,14 +144,27 @@ _total_kernel = Launcher(_KERNELS, "total_kernel")
 _scale_kernel = Launcher(_KERNELS, "scale_kernel")
 
 
-def divisor(loss: IndexLoss, classes: int) -> Tensor:
+def divisor(loss: IndexLoss, classes: int, launches: Launches | None = None) -> Tensor:
     """Return ``Σ sample_weight · weight[target]`` over the rows that count, a float64."""
     rows = loss.target.shape[0]
-    programs = min(math.ceil(rows / thresholds.DIVISOR_NUMBERS), thresholds.DIVISOR_PROGRAMS)
-    sums = torch.empty(programs, dtype=torch.float64, device=loss.target.device)
-    given = (loss.target, loss.weight, loss.sample_weight, sums, rows, loss.ignore_index, classes)
-    _divisor_kernel(programs, given, {"NUMBERS": thresholds.DIVISOR_NUMBERS}, 8)
+    programs = 1
+    if rows > thresholds.TOTAL_NUMBERS:
+        programs = min(math.ceil(rows / thresholds.DIVISOR_NUMBERS), thresholds.DIVISOR_PROGRAMS)
+    sums = loss.target.new_empty(programs, dtype=torch.float64)
+
+    def make() -> Launch:
+        constants = {"NUMBERS": thresholds.DIVISOR_NUMBERS}
+        numbers = rows, loss.ignore_index, classes
+        return Launch(_divisor_kernel, programs, numbers, constants, 8)
+
+    launch = remembered(launches, "divisor", make)
+    launch(loss.target, loss.weight, loss.sample_weight, sums)
     return sums if programs == 1 else sums.sum(dim=0, keepdim=True)
+
+
+def counts_rows(rows: int) -> bool:
+    """Tell whether so few rows are counted by each program of `losses` for itself."""
+    return rows <= thresholds.COUNTED_ROWS
 
 
 def losses(
@@ -153,8 +173,10 @@ def losses(
     *,
     divisor: Tensor | None = None,
     normalizer: float = 1.0,
+    counts: bool = False,
     out: Tensor | None = None,
     keep: bool = False,
+    launches: Launches | None = None,
 ) -> tuple[Tensor, Kept | None]:
     """Return each row's loss, and with ``keep`` what `write_gradient` needs of it.
 
@@ -166,52 +188,65 @@ def losses(
         Of any float dtype, with unit stride along the classes.
     divisor, normalizer
         What the sum of the losses is divided by, as far as its gradient is concerned.
+    counts : bool
+        Make the divisor, as `divisor` would, and write it to the memory that is given.
     out : Tensor (N, C), optional
         The scores themselves, or memory of its own with unit stride along the classes.
+    launches : dict, optional
+        What calls alike have launched, which differ in the numbers of their tensors alone.
     """
-    rows, classes = scores.shape
-    found = torch.empty(rows, dtype=accumulator_dtype(scores.dtype), device=scores.device)
+    found = scores.new_empty(scores.shape[0], dtype=accumulator_dtype(scores.dtype))
     kept = _kept(found, loss) if keep else None
     to = scores if out is None else out
+    launch = remembered(
+        launches,
+        ("losses", out is None, keep, counts),
+        lambda: _loss_launch(
+            scores, loss, normalizer, to, gradient=out is not None, keep=keep, counts=counts
+        ),
+    )
+    given = loss.target, loss.weight, loss.sample_weight, divisor, found
+    launch(scores, to, *given, *(kept or (None,) * 5))
+    return found, kept
+
+
+def _loss_launch(
+    scores: Tensor,
+    loss: IndexLoss,
+    normalizer: float,
+    to: Tensor,
+    *,
+    gradient: bool,
+    keep: bool,
+    counts: bool,
+) -> Launch:
+    rows, classes = scores.shape
     alignment = _alignment(scores, to)
     tile = loss_tile(
         classes,
         scores.dtype,
-        gradient=out is not None,
+        gradient=gradient,
         alignment=alignment,
         terms=loss.label_smoothing > 0 or _is_bent(loss),
         few_rows=rows < thresholds.FEW_ROWS,
     )
-    given = (
-        *_matrices(scores, to),
-        loss.target,
-        loss.weight,
-        loss.sample_weight,
-        divisor,
-        found,
-        *(kept or (None,) * 5),
-        rows,
-        classes,
-        loss.ignore_index,
-        normalizer,
-        *_terms(loss),
-    )
     constants = terms_constants(loss) | {
-        "GRADIENT": out is not None,
+        "GRADIENT": gradient,
         "KEPT": keep,
+        "COUNTED": min(max(next_power_of_2(rows), 32), 256) if counts else 0,
         "HELD": tile.held,
         **_layout_constants(scores, to, tile, alignment),
     }
-    _loss_kernel(math.ceil(rows / tile.rows), given, constants, tile.warps)
-    return found, kept
+    programs = math.ceil(rows / tile.rows)
+    return Launch(
+        _loss_kernel, programs, _numbers(scores, to, loss, normalizer), constants, tile.warps
+    )
 
 
 def _kept(losses: Tensor, loss: IndexLoss) -> Kept:
     """Return memory for what is kept; without smoothing the last two are never touched."""
     count = 5 if loss.label_smoothing else 3
-    numbers = torch.empty(
-        (count, losses.shape[0]), dtype=losses.dtype, device=losses.device
-    ).unbind()
+    numbers = losses.new_empty((count, losses.shape[0])).unbind()
     return Kept(*numbers, *(numbers[0],) * (5 - count))
 
 
@@ -224,66 +259,78 @@ def write_gradient(
     divisor: Tensor | None = None,
     normalizer: float = 1.0,
     out: Tensor,
+    launches: Launches | None = None,
 ) -> Tensor:
     """Write the gradient of `losses` to ``out``, times one cotangent or one for each row (N,)."""
-    rows, classes = scores.shape
-    tile = gradient_tile(classes, scores.dtype)
-    given = (
-        *_matrices(scores, out),
-        loss.target,
-        loss.weight,
-        loss.sample_weight,
-        divisor,
-        cotangent,
-        *kept,
-        rows,
-        classes,
-        loss.ignore_index,
-        normalizer,
-        *_terms(loss),
+    launch = remembered(
+        launches,
+        ("gradient", layout_of(cotangent)),
+        lambda: _gradient_launch(scores, loss, normalizer, out, each=cotangent.dim() == 1),
     )
-    constants = terms_constants(loss) | {
-        "EACH": cotangent.dim() == 1,
-        **_layout_constants(scores, out, tile, _alignment(scores, out)),
-    }
-    programs = math.ceil(rows / tile.rows) * math.ceil(classes / tile.columns)
-    _gradient_kernel(programs, given, constants, tile.warps)
+    given = loss.target, loss.weight, loss.sample_weight, divisor, cotangent
+    launch(scores, out, *given, *kept)
     return out
 
 
+def _gradient_launch(
+    scores: Tensor, loss: IndexLoss, normalizer: float, out: Tensor, *, each: bool
+) -> Launch:
+    rows, classes = scores.shape
+    tile = gradient_tile(classes, scores.dtype)
+    constants = terms_constants(loss) | {
+        "EACH": each,
+        **_layout_constants(scores, out, tile, _alignment(scores, out)),
+    }
+    programs = math.ceil(rows / tile.rows) * math.ceil(classes / tile.columns)
+    numbers = _numbers(scores, out, loss, normalizer)
+    return Launch(_gradient_kernel, programs, numbers, constants, tile.warps)
+
+
 def total(
-    losses: Tensor, divisor: Tensor | None, normalizer: float, *, empty_is_zero: bool
+    losses: Tensor,
+    divisor: Tensor | None,
+    normalizer: float,
+    *,
+    empty_is_zero: bool,
+    launches: Launches | None = None,
 ) -> Tensor:
     """Return ``Σ losses / (divisor · normalizer)``, in the dtype of the losses."""
-    result = torch.empty((), dtype=losses.dtype, device=losses.device)
+    result = losses.new_empty(())
     count = losses.shape[0]
     if count > thresholds.TOTAL_NUMBERS:
         losses, count = losses.sum(dim=0, keepdim=True, dtype=torch.float64), 1
-    width = min(max(next_power_of_2(count), 32), 4096)
-    given = (losses, divisor, result, count, normalizer)
-    constants = {"EMPTY_IS_ZERO": empty_is_zero, "NUMBERS": width}
-    _total_kernel(1, given, constants, max(1, min(width // 256, 8)))
+
+    def make() -> Launch:
+        width = min(max(next_power_of_2(count), 32), 4096)
+        constants = {"EMPTY_IS_ZERO": empty_is_zero, "NUMBERS": width}
+        warps = max(1, min(width // 256, 8))
+        return Launch(_total_kernel, 1, (count, normalizer), constants, warps)
+
+    remembered(launches, "total", make)(losses, divisor, result)
     return result
 
 
-def scale(gradient: Tensor, factor: Tensor) -> Tensor:
+def scale(gradient: Tensor, factor: Tensor, launches: Launches | None = None) -> Tensor:
     """Multiply a gradient without gaps by one number, in place; by 1 in no time."""
-    programs = min(math.ceil(gradient.numel() / 4096), 1024)
-    _scale_kernel(programs, (gradient, factor, gradient.numel()), {"NUMBERS": 4096}, 8)
+
+    def make() -> Launch:
+        count = gradient.numel()
+        programs = min(math.ceil(count / 4096), 1024)
+        return Launch(_scale_kernel, programs, (count,), {"NUMBERS": 4096}, 8)
+
+    remembered(launches, ("scale", layout_of(factor)), make)(gradient, factor)
     return gradient
 
 
-def _matrices(scores: Tensor, out: Tensor) -> tuple[Tensor, int, Tensor, int]:
-    return scores, scores.stride(0), out, out.stride(0)
+def _numbers(scores: Tensor, out: Tensor, loss: IndexLoss, normalizer: float) -> tuple[Any, ...]:
+    terms = loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
+    strides = scores.stride(0), out.stride(0)
+    return *strides, *scores.shape, loss.ignore_index, normalizer, *terms
 
 
 def _alignment(scores: Tensor, out: Tensor) -> int:
     """Return the largest power of 2, to 16, that divides the classes and the distance of rows."""
     return math.gcd(16, scores.shape[1], scores.stride(0), out.stride(0))
-
-
-def _terms(loss: IndexLoss) -> tuple[float, float, float, float]:
-    return loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
 
 
 def _is_bent(loss: Any) -> bool:

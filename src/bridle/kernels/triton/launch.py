@@ -4,12 +4,14 @@ Triton's own dispatcher takes some 80 µs for a kernel of twenty arguments: it b
 what of each a program is compiled for, and looks at every global that the kernel mentions. A small
 step has no more than that in all. What has been launched once is launched again by its compiled
 program, found by the properties of the arguments that Triton compiles for, and handed addresses in
-place of tensors: of those it asks the driver again whose memory they are.
+place of tensors: of those it asks the driver again whose memory they are. A `Launch` does not even
+look for its program again.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -45,15 +47,17 @@ class Launcher:
 
     def __call__(
         self, programs: int, arguments: tuple[Any, ...], constants: dict[str, Any], warps: int
-    ) -> None:
-        """Launch so many programs on the device of the first argument, a tensor."""
+    ) -> Any:
+        """Launch so many programs on the device of the first argument, a tensor.
+
+        Returns the compiled program: None from the interpreter.
+        """
         torch: Any = sys.modules["torch"]
         device = arguments[0].get_device()
         if device >= 0 and device != torch.cuda.current_device():
             with torch.cuda.device(device):
-                self._launch(device, programs, arguments, constants, warps)
-        else:
-            self._launch(device, programs, arguments, constants, warps)
+                return self._launch(device, programs, arguments, constants, warps)
+        return self._launch(device, programs, arguments, constants, warps)
 
     def _launch(
         self,
@@ -62,14 +66,14 @@ class Launcher:
         arguments: tuple[Any, ...],
         constants: dict[str, Any],
         warps: int,
-    ) -> None:
+    ) -> Any:
         values = tuple(constants.values())
         kinds, plain = _compiled_for(arguments)
         key = (device, warps, values, kinds)
         known = self._programs.get(key)
         if known is not None:
             _start(known, device, programs, (*plain, *values))
-            return
+            return known
         kernel = getattr(import_module(self._module), self._name)
         assert kernel.arg_names[len(arguments) :] == list(constants)
         program = kernel[programs, 1, 1](
@@ -80,8 +84,83 @@ class Launcher:
             # reference.
             enable_fp_fusion=False,
         )
-        if program is not None:  # None from the interpreter
-            self._programs[key] = program.result() if hasattr(program, "result") else program
+        if program is None:
+            return None
+        return self._programs.setdefault(
+            key, program.result() if hasattr(program, "result") else program
+        )
+
+
+class Launch:
+    """A launch of a kernel, all but its tensors, to be made again and again.
+
+    Parameters
+    ----------
+    kernel : Launcher
+        Whose first arguments are tensors.
+    programs : int
+        How many programs are launched.
+    numbers : tuple
+        The arguments behind the tensors.
+    constants : dict
+        The kernel's constants.
+    warps : int
+        Of each program.
+    """
+
+    def __init__(
+        self,
+        kernel: Launcher,
+        programs: int,
+        numbers: tuple[Any, ...],
+        constants: dict[str, Any],
+        warps: int,
+    ) -> None:
+        self._kernel, self._programs, self._numbers = kernel, programs, numbers
+        self._constants, self._warps = constants, warps
+        self._program: Any = None
+        self._device = -1
+        self._rest = (*numbers, *constants.values())
+
+    def __call__(self, *tensors: Any) -> None:
+        """Launch the kernel for tensors that are, and lie, like those of the first call.
+
+        The same are None, dtypes, the device, and which begin at a multiple of 16 bytes.
+        """
+        program, device = self._program, self._device
+        if program is None:
+            arguments = (*tensors, *self._numbers)
+            self._program = self._kernel(self._programs, arguments, self._constants, self._warps)
+            self._device = tensors[0].get_device()
+            return
+        addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+        cuda: Any = sys.modules["torch"].cuda
+        if device == cuda.current_device():
+            _start(program, device, self._programs, (*addresses, *self._rest))
+            return
+        with cuda.device(device):
+            _start(program, device, self._programs, (*addresses, *self._rest))
+
+
+Launches = dict[Any, Launch]
+
+
+def remembered(launches: Launches | None, name: Any, make: Callable[[], Launch]) -> Launch:
+    """Return the launch of a name among those of calls alike; made where there is none yet."""
+    if launches is None:
+        return make()
+    found = launches.get(name)
+    if found is None:
+        found = launches[name] = make()
+    return found
+
+
+def layout_of(tensor: Any) -> Any:
+    """Return all that a program is compiled for of a tensor, or chosen by."""
+    if tensor is None:
+        return None
+    place = tensor.data_ptr() % 16
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device, place
 
 
 def _start(program: Any, device: int, programs: int, arguments: tuple[Any, ...]) -> None:
