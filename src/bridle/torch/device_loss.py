@@ -93,9 +93,9 @@ def call_key(scores: Any, target: Any, weight: Any, sample_weight: Any, *options
     None of a call that is decided each time: where more decides than that, and where a call takes
     longer than its decision.
     """
-    if type(scores) not in _PLAIN or type(target) not in _PLAIN:
+    if not is_plain_call() or type(scores) not in _PLAIN or type(target) not in _PLAIN:
         return None
-    if not choose.reads_targets(scores.device.type) or not is_plain_call():
+    if not choose.reads_targets(scores.device.type):
         return None
     key = [layout_of(scores), layout_of(target), target.requires_grad, *options]
     for constant in (weight, sample_weight):

@@ -273,7 +273,9 @@ def sums_of_held(
             count += tl.where(free, 1.0, 0.0)
     rest = total_of(others) - 1.0
     if ACCURACY == EXACT:
-        rest = total_of(others) + (total_of(ties) - 1.0)
+        # A lane's few numbers are summed as they are, a row's in float64: of a sure row with most
+        # of the rest in one class, rounding in between would be half of the loss's error.
+        rest = total_of(others.to(tl.float64)) + (total_of(ties) - 1.0)
     if SMOOTHED:
         sums = RowSums(top, rest, total_of(gap), total_of(mass), total_of(count))
     else:
