@@ -220,12 +220,16 @@ def test_every_tile(
     ],
     ids=str,
 )
+@pytest.mark.parametrize("held", [False, True], ids=["loop", "held"])
 def test_rows_that_begin_anywhere(
-    dtype: torch.dtype, start: int, monkeypatch: pytest.MonkeyPatch
+    held: bool, dtype: torch.dtype, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is read 16 bytes at a time, and the edges beside it, for every remainder."""
-    monkeypatch.setattr(thresholds, "WHOLE_COLUMNS", 16)
-    monkeypatch.setattr(index_loss, "loss_tile", lambda *_, **__: Tile(1, 32, 1))
+    tile: Any = lambda *_, **__: Tile(1, 32, 1)  # noqa: E731
+    if held:
+        monkeypatch.setattr(thresholds, "PEELED_BYTES", 0)
+        tile = index_loss.loss_tile.__wrapped__  # which remembers nothing
+    monkeypatch.setattr(index_loss, "loss_tile", tile)
     monkeypatch.setattr(index_loss, "gradient_tile", lambda *_: Tile(1, 32, 1))
     for classes in (33, 64 - start):
         wide, target = drawn(2, classes + start + 5, dtype)
@@ -571,32 +575,33 @@ def test_a_call_like_one_before_is_decided_no_more(
 ) -> None:
     """Its launches are those of the call before, unless its tensors lie in another way."""
     served(True)
-    shape, classes = (7, 12, 3), 12
-    given = {
+    given: dict[str, Any] = {
         name: each.to(DEVICE) if isinstance(each, Tensor) else each
         for name, each in options.items()
     }
-    memory = torch.randn(2 + 7 * 3 * classes, device=DEVICE).to(dtype)
-    target = torch.randint(classes, (7, 3), device=DEVICE)
+    memory = torch.randn(2 + 7 * 3 * 12, device=DEVICE).to(dtype)
+    target = torch.randint(12, (7, 3), device=DEVICE)
     target[2, 1] = -100
-    decided = []
-    for place in (0, 0, 1, 0, 1):  # at a multiple of 16 bytes, or not
-        scores = memory[place : memory.numel() - 2 + place].view(7, 3, classes).movedim(2, 1)
-        assert scores.shape == shape
+
+    def answers(scores: Tensor) -> list[Tensor]:
         leaf = scores.detach().requires_grad_()
         loss = functional.cross_entropy(leaf, target, **given)
-        (gradient,) = torch.autograd.grad(loss * 3, leaf)
+        return [loss.detach(), *torch.autograd.grad(loss * 3, leaf)]
+
+    found, decided = [], []
+    for place in (0, 0, 1, 0, 1):  # at a multiple of 16 bytes, or not
+        found.append(answers(memory[place : place + 252].view(7, 3, 12).movedim(2, 1)))
         decided.append(len(choose.DECISIONS))
-        choose_again, launches = dict(choose.DECISIONS), choose.DECISIONS
-        launches.clear()
-        alone = functional.cross_entropy(leaf, target, **given)
-        assert torch.equal(loss, alone)
-        assert torch.equal(gradient, torch.autograd.grad(alone * 3, leaf)[0])
-        launches.clear()
-        launches.update(choose_again)
-        memory = memory.flip(0).contiguous()
     remembers = not isinstance(options.get("normalizer"), Tensor)
     assert decided == ([1, 1, 2, 2, 2] if remembers else [0] * 5)
+    memory = memory.flip(0).contiguous()
+    for place in (0, 1):
+        scores = memory[place : place + 252].view(7, 3, 12).movedim(2, 1)
+        found += answers(scores), answers(scores)
+        choose.DECISIONS.clear()
+        found.append(answers(scores))
+    for one, other in ((0, 1), (0, 3), (2, 4), (5, 6), (5, 7), (8, 9), (8, 10)):
+        assert all(torch.equal(*pair) for pair in zip(found[one], found[other], strict=True))
 
 
 def test_sizes_that_differ_from_call_to_call_are_forgotten(

@@ -272,9 +272,9 @@ WHOLE_COLUMNS = 4096
 THREAD_BYTES = 128
 FEWEST_THREADS = 4
 
-# Rows of an odd number of numbers, up to so many, in narrower tiles: of 1,212,121 x 33 in float32
-# 0.63 of a copy's rate in place of 0.38; 396,039 x 101 has 0.69 with the wider ones. H100.
-NARROW_COLUMNS = 64
+# Rows of at least so many bytes that do not begin at multiples of 16 are all the same read 16 bytes
+# at a time, but for their edges.
+PEELED_BYTES = 128
 
 # Fewer rows than these do not fill a device: each is worked on by as many threads as there can be.
 # Read off what a wide row's loop waits for (some 2 µs a tile, 0.6 ms for 1,000,000 numbers); its

@@ -60,17 +60,6 @@ class Decision(NamedTuple):
     launches: dict[Any, Any] | None  # those of calls alike; None: made anew
 
 
-class LossReduction(NamedTuple):
-    """What becomes of the rows' losses."""
-
-    reduction: checks.Reduction
-    divisor: Tensor | None  # one number on the device
-    normalizer: float  # both divide the sum
-    counts: bool  # the divisor is made with the losses
-    empty_is_zero: bool
-    inplace: bool
-
-
 class Step(NamedTuple):
     """A call that is served here, without its scores.
 
@@ -78,8 +67,11 @@ class Step(NamedTuple):
     """
 
     module: Any
+    options: LossOptions
     loss: Any
-    loss_reduction: LossReduction
+    divisor: Tensor | None  # one number on the device
+    normalizer: float  # both divide the sum
+    counts: bool  # the divisor is made with the losses
     launches: dict[Any, Any] | None
     composed: Callable[[Tensor], Tensor]
 
@@ -174,7 +166,8 @@ def device_loss(
     # The kernels read numbers that lie side by side: a column of labels does not, nor one number
     # for all rows.
     share = None if call.sample_weight is None else call.sample_weight.reshape(-1).contiguous()
-    ignore_index, *terms = options[:5]
+    ignore_index, smoothing, z_loss, temperature, softcap, *_ = options
+    terms = smoothing, z_loss, temperature, softcap
     if call.target.is_floating_point():
         loss = module.DistributionLoss(as_rows(call.target), weight, share, *terms)
     else:
@@ -191,15 +184,12 @@ def device_loss(
             divisor = call.normalizer.detach()
         else:
             normalizer = float(call.normalizer)
-    loss_reduction = LossReduction(
-        options.reduction, divisor, normalizer, counts, options.on_empty == "zero", options.inplace
-    )
-    step = Step(module, loss, loss_reduction, launches, composed)
+    step = Step(module, options, loss, divisor, normalizer, counts, launches, composed)
     if not (torch.is_grad_enabled() and rows.requires_grad):
         losses, _ = module.losses(
             rows.detach(), loss, divisor=divisor, counts=counts, launches=launches
         )
-        return _reduce(losses, step)
+        return _reduced(losses, step)
     result: Tensor = _DeviceLoss.apply(rows, step)  # type: ignore[no-untyped-call]
     return result
 
@@ -207,36 +197,36 @@ def device_loss(
 class _DeviceLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, step: Step) -> Tensor:
-        module, loss, loss_reduction, launches, _ = step
+        module, loss, inplace = step.module, step.loss, step.options.inplace
         gradient, plain = None, scores.detach()
-        if loss_reduction.reduction != "none" and module.makes_both(plain):
-            gradient = plain if loss_reduction.inplace else plain.new_empty(plain.shape)
+        if step.options.reduction != "none" and module.makes_both(plain):
+            gradient = plain if inplace else plain.new_empty(plain.shape)
         losses, kept = module.losses(
             plain,
             loss,
-            divisor=loss_reduction.divisor,
-            normalizer=loss_reduction.normalizer,
-            counts=loss_reduction.counts,
+            divisor=step.divisor,
+            normalizer=step.normalizer,
+            counts=step.counts,
             out=gradient,
             keep=gradient is None,
-            launches=launches,
+            launches=step.launches,
         )
-        if loss_reduction.inplace and gradient is not None:
+        if inplace and gradient is not None:
             # An operation that kept these scores for its own backward then raises an error, instead
             # of reading a gradient as scores.
             torch.autograd.graph.increment_version(scores)
         else:
             # So that autograd notices if one is overwritten before backward.
-            given = (loss.target, loss.weight, loss.sample_weight, loss_reduction.divisor)
+            given = (loss.target, loss.weight, loss.sample_weight, step.divisor)
             ctx.save_for_backward(scores, *given, *(kept or ()))
         ctx.step, ctx.gradient = step, gradient
-        return _reduce(losses, step)
+        return _reduced(losses, step)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
         (factor,) = cotangents
         step: Step = ctx.step
-        inplace = step.loss_reduction.inplace
+        inplace = step.options.inplace
         if inplace and torch.is_grad_enabled():
             raise checks.InputError(
                 "inplace: expected one backward pass, not a derivative of it",
@@ -260,22 +250,21 @@ class _DeviceLoss(torch.autograd.Function):
 
 def _gradient(scores: Tensor, step: Step, kept: list[Tensor], factor: Tensor) -> Tensor:
     """Return the gradient of scores that are still there."""
-    module, loss, loss_reduction, launches, _ = step
     plain = scores.detach()
     if factor.dim() == 1:
         # A sum of losses hands the same number to all of them.
         factor = factor[0] if factor.stride(0) == 0 else factor.contiguous()
-    out: Tensor = module.write_gradient(
+    out: Tensor = step.module.write_gradient(
         plain,
-        module.Kept(*kept),
-        loss,
+        step.module.Kept(*kept),
+        step.loss,
         factor,
-        divisor=loss_reduction.divisor,
-        normalizer=loss_reduction.normalizer,
-        out=plain if loss_reduction.inplace else plain.new_empty(plain.shape),
-        launches=launches,
+        divisor=step.divisor,
+        normalizer=step.normalizer,
+        out=plain if step.options.inplace else plain.new_empty(plain.shape),
+        launches=step.launches,
     )
-    if loss_reduction.inplace:
+    if step.options.inplace:
         torch.autograd.graph.increment_version(scores)
     return out
 
@@ -294,12 +283,15 @@ def _composed_gradient(
     return found
 
 
-def _reduce(losses: Tensor, step: Step) -> Tensor:
-    reduction, divisor, normalizer, _, empty_is_zero, _ = step.loss_reduction
-    if reduction == "none":
+def _reduced(losses: Tensor, step: Step) -> Tensor:
+    if step.options.reduction == "none":
         return losses
     found: Tensor = step.module.total(
-        losses, divisor, normalizer, empty_is_zero=empty_is_zero, launches=step.launches
+        losses,
+        step.divisor,
+        step.normalizer,
+        empty_is_zero=step.options.on_empty == "zero",
+        launches=step.launches,
     )
     return found
 

@@ -79,7 +79,7 @@ def loss_tile(
     ``few_rows`` of so few that what a program does at a time is all that there is to do.
     """
     if columns <= thresholds.WHOLE_COLUMNS:
-        return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES)
+        return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES, peels=True)
     if few_rows:
         width = 16384 if terms else 32768
         return Tile(1, 4096, 16) if dtype == torch.float64 else Tile(1, width, 32)
@@ -91,19 +91,29 @@ def loss_tile(
     return Tile(1, 2048, 4)
 
 
-def held_tile(columns: int, dtype: torch.dtype, alignment: int, thread_bytes: int) -> Tile:
-    """Return the tile of rows that stay in registers, so many bytes of each with a thread."""
+def held_tile(
+    columns: int, dtype: torch.dtype, alignment: int, thread_bytes: int, *, peels: bool = False
+) -> Tile:
+    """Return the tile of rows that stay in registers, so many bytes of each with a thread.
+
+    A kernel that ``peels`` reads 16 bytes at a time wherever a row begins, where there are enough.
+    """
     at_once = min(alignment, 16 // dtype.itemsize)  # numbers that a thread reads at once
     few = thresholds.FEW_CLASSES_BY_FOUR if at_once >= 4 else thresholds.FEW_CLASSES
     if columns <= few:
         return Tile(thresholds.FEW_CLASSES_ROWS, at_once, 1, columns // at_once)
-    # Where a row is read number by number, threads side by side share what memory hands out.
-    narrow = alignment == 1 and columns <= thresholds.NARROW_COLUMNS
-    at_once = max(at_once, 2 if narrow else 16 // max(dtype.itemsize, 4))
+    if peels and has_body(columns, dtype):
+        at_once = 16 // dtype.itemsize
+        columns = columns // at_once * at_once
     most = thread_bytes // max(dtype.itemsize, 4)
     threads = max(thresholds.FEWEST_THREADS, next_power_of_2(math.ceil(columns / most)))
     width = threads * at_once  # of a row
     return Tile(max(1, 32 // threads), width, max(1, threads // 32), math.ceil(columns / width))
+
+
+def has_body(columns: int, dtype: torch.dtype) -> bool:
+    """Tell whether held rows are long enough to have edges peeled off them."""
+    return columns * dtype.itemsize >= thresholds.PEELED_BYTES
 
 
 @cache
@@ -355,8 +365,12 @@ def _layout_constants(scores: Tensor, out: Tensor, tile: Tile, alignment: int) -
     side_by_side = (
         out.element_size() == size and (out.data_ptr() - first) % 16 == 0 and rows_apart % 16 == 0
     )
+    if tile.held:
+        may_peel = has_body(classes, scores.dtype) and tile.columns * size % 16 == 0
+    else:
+        may_peel = tile.rows == 1 and classes > tile.columns
     return {
-        "PEELED": not (tile.held or lies_well) and tile.rows == 1 and classes > tile.columns,
+        "PEELED": may_peel and not lies_well,
         "SIDE_BY_SIDE": side_by_side,
         "ALIGNMENT": alignment,
         "ROWS": tile.rows,
