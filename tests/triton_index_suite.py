@@ -191,7 +191,7 @@ def test_every_width(
 TILES = {
     "whole rows": Tile(16, 64, 1, 1),
     "whole rows, in four tiles": Tile(4, 16, 1, 4),
-    "whole rows, a thread each": Tile(32, 1, 1, 61),
+    "whole rows, a thread each": Tile(32, 1, 1, 1),
     "loop": Tile(1, 16, 1),
     "one tile and a bit": Tile(1, 32, 1),
 }
@@ -203,6 +203,8 @@ TILES = {
 def test_every_tile(
     classes: int, tile: Tile, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if tile.columns == 1:  # more would be compiled for minutes
+        classes //= 4
     if tile.held:  # all but the last are full
         tile = tile._replace(held=math.ceil(classes / tile.columns))
     monkeypatch.setattr(index_loss, "loss_tile", lambda *_, **__: tile)
@@ -225,11 +227,8 @@ def test_rows_that_begin_anywhere(
     held: bool, dtype: torch.dtype, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is read 16 bytes at a time, and the edges beside it, for every remainder."""
-    tile: Any = lambda *_, **__: Tile(1, 32, 1)  # noqa: E731
-    if held:
-        monkeypatch.setattr(thresholds, "PEELED_BYTES", 0)
-        tile = index_loss.loss_tile.__wrapped__  # which remembers nothing
-    monkeypatch.setattr(index_loss, "loss_tile", tile)
+    if not held:
+        monkeypatch.setattr(index_loss, "loss_tile", lambda *_, **__: Tile(1, 32, 1))
     monkeypatch.setattr(index_loss, "gradient_tile", lambda *_: Tile(1, 32, 1))
     for classes in (33, 64 - start):
         wide, target = drawn(2, classes + start + 5, dtype)

@@ -182,16 +182,15 @@ def loss_kernel(
     length = classes // ALIGNMENT * ALIGNMENT
     lane = tl.arange(0, COLUMNS)[None, :]
     if HELD:
-        tiles, columns, masses = (), (), ()
+        tiles, masses = (), ()
         for number in tl.static_range(HELD):
             column = number * COLUMNS + lane
             inside = inside_of_held(rows, column, length, number == HELD - 1)
             tile = read_bent(scores + column, inside, terms, dtype, BENT, "")
             mass = _weighted_target(target, column, inside, terms, dtype)
             tiles = tiles + (tile,)  # noqa: RUF005 - Triton unpacks no tuple
-            columns = columns + (column,)  # noqa: RUF005
             masses = masses + (mass,)  # noqa: RUF005
-        sums, exponentials = sums_of_held(tiles, columns, (), (), terms, SMOOTHED, of_sums, HELD, 0)
+        sums, exponentials = sums_of_held(tiles, lane, terms, SMOOTHED, of_sums, HELD, COLUMNS)
         reference = finite(sums.top)
         all_mass, all_gap = tl.zeros_like(masses[0]), tl.zeros_like(masses[0])
         for number in tl.static_range(HELD):

@@ -75,29 +75,17 @@ def _layout(
     PEELED: tl.constexpr,
     SIDE_BY_SIDE: tl.constexpr,
 ):
-    """Return the `Layout` of rows (n, 1), or of one, a number, whose tiles are read in a loop."""
+    """Return the `Layout` of rows (n, 1), or of the one row, a number, of a PEELED program."""
     # A product with a constant tells the compiler what divides it.
-    start = row * (row_stride // ALIGNMENT * ALIGNMENT)
-    out_start = row * (out_stride // ALIGNMENT * ALIGNMENT)
-    first, to = scores + start, out + out_start
-    size: tl.constexpr = scores.dtype.element_ty.primitive_bitwidth // 8
-    at_once: tl.constexpr = 16 // size
+    first = scores + row * (row_stride // ALIGNMENT * ALIGNMENT)
+    to = out + row * (out_stride // ALIGNMENT * ALIGNMENT)
     if PEELED:
-        if row.type.is_block():
-            # Pointers of rows would be told of in vain: the compiler forgets it when it spreads
-            # them over a tile.
-            body_start = (start + (at_once - 1)) // at_once * at_once
-            body = scores + body_start
-            lead = tl.minimum(body_start - start, classes).to(tl.int32)
-            out_body = to + lead
-            if SIDE_BY_SIDE:
-                out_body = out + (out_start + (at_once - 1)) // at_once * at_once
-        else:
-            address = first.to(tl.int64)
-            lead = tl.minimum((16 - address % 16) % 16 // size, classes).to(tl.int32)
-            body = tl.multiple_of(first + lead, 16)
-            out_body = tl.multiple_of(to + lead, 16) if SIDE_BY_SIDE else to + lead
-        length = (classes - lead) // at_once * at_once
+        size: tl.constexpr = scores.dtype.element_ty.primitive_bitwidth // 8
+        address = first.to(tl.int64)
+        lead = tl.minimum((16 - address % 16) % 16 // size, classes).to(tl.int32)
+        length = (classes - lead) // (16 // size) * (16 // size)
+        body = tl.multiple_of(first + lead, 16)
+        out_body = tl.multiple_of(to + lead, 16) if SIDE_BY_SIDE else to + lead
     else:
         lead, body, out_body = 0, first, to
         length = classes // ALIGNMENT * ALIGNMENT
@@ -105,9 +93,9 @@ def _layout(
 
 
 @triton.jit
-def _edge_columns(layout, classes, WIDTH: tl.constexpr, FIRST: tl.constexpr, COUNT: tl.constexpr):
-    """Return COUNT of the 2 · WIDTH columns beside the body, from the FIRST on; C is none."""
-    lane = FIRST + tl.arange(0, COUNT)[None, :]
+def _edge_columns(layout, classes, WIDTH: tl.constexpr):
+    """Return the columns before and after those that are read 16 bytes at a time; C is none."""
+    lane = tl.arange(0, 2 * WIDTH)[None, :]
     before = tl.where(lane < layout.lead, lane, classes)
     return tl.where(lane < WIDTH, before, layout.lead + layout.length + lane - WIDTH)
 
@@ -143,40 +131,14 @@ def _held_tiles(
     HELD: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Return z and dz/dscore of rows' bodies, tile by tile, and the columns.
-
-    They are read once, and stay in registers.
-    """
-    tiles, columns = (), ()
+    """Return z and dz/dscore of whole rows, tile by tile: read once, they stay in registers."""
+    tiles = ()
     for number in tl.static_range(HELD):
-        place = number * COLUMNS + lane
-        inside = inside_of_held(rows, place, layout.length, number == HELD - 1)
-        tile = read_bent(layout.body + place, inside, terms, dtype, BENT, "")
-        tiles = tiles + (tile,)  # noqa: RUF005 - Triton unpacks no tuple
-        columns = columns + (layout.lead + place,)  # noqa: RUF005
-    return tiles, columns
-
-
-@triton.jit
-def _held_edges(
-    layout,
-    rows,
-    terms,
-    dtype: tl.constexpr,
-    BENT: tl.constexpr,
-    WIDTH: tl.constexpr,
-    EDGES: tl.constexpr,
-):
-    """Return the same of the rows' edges, in so many tiles that each thread has one row's."""
-    tiles, columns = (), ()
-    count: tl.constexpr = 2 * WIDTH // max(EDGES, 1)
-    for number in tl.static_range(EDGES):
-        column = _edge_columns(layout, terms.classes, WIDTH, number * count, count)
-        inside = rows.inside & (column < terms.classes)
+        column = number * COLUMNS + lane
+        inside = inside_of_held(rows, column, layout.length, number == HELD - 1)
         tile = read_bent(layout.scores + column, inside, terms, dtype, BENT, "")
-        tiles = tiles + (tile,)  # noqa: RUF005
-        columns = columns + (column,)  # noqa: RUF005
-    return tiles, columns
+        tiles = tiles + (tile,)  # noqa: RUF005 - Triton unpacks no tuple
+    return tiles
 
 
 @triton.jit
@@ -197,28 +159,6 @@ def _read_and_write(
         scores, inside & slopes.active, terms, slopes.at_label.dtype, BENT, "evict_first"
     )
     e = exponential_below(z, slopes.reference, ACCURACY)
-    _write(slopes, e, z, slope, out, column, inside, label, terms, BENT, SMOOTHED)
-
-
-@triton.jit
-def _write_held(
-    slopes,
-    e,
-    tile,
-    out,
-    column,
-    inside,
-    label,
-    terms,
-    BENT: tl.constexpr,
-    SMOOTHED: tl.constexpr,
-):
-    """Write the gradient of a tile, of which z and dz/dscore are held, and e = exp(z − top)."""
-    z, slope = tile
-    # What is not asked for is 0, whatever the row holds.
-    e = tl.where(slopes.active, e, 0.0)
-    if BENT:
-        slope = tl.where(slopes.active, slope, 0.0)
     _write(slopes, e, z, slope, out, column, inside, label, terms, BENT, SMOOTHED)
 
 
@@ -315,10 +255,10 @@ def loss_kernel(
     COUNTED : int
         So many rows at a time, every program sums up the divisor for itself; 0: it is known.
     HELD : int
-        How many tiles hold whole rows, which then stay in registers, all but the last of them full
-        (PEELED: 16 bytes at a time, whether the body is short or long); 0: read in a loop.
+        How many tiles hold whole rows, which then stay in registers, all but the last of them full;
+        0: tiles are read in a loop.
     PEELED : bool
-        Whether a row's edges are read one by one, and no part of the tiles; see the module.
+        Whether a row's edges are read one by one; see the module.
     SIDE_BY_SIDE : bool
         Whether scores and gradient are equally far from multiples of 16 bytes, in every row.
     ALIGNMENT : int
@@ -347,7 +287,7 @@ def loss_kernel(
         row_stride,
         out,
         out_stride,
-        first_row if PEELED and HELD == 0 else row,
+        first_row if PEELED else row,
         classes,
         ALIGNMENT,
         PEELED,
@@ -366,18 +306,13 @@ def loss_kernel(
         scale = gradient_scale(None, below * normalizer, None, dtype)
     else:
         scale = gradient_scale(divisor, normalizer, None, dtype)
-    # A tile of edges has as many columns as there are threads for a row.
-    edge_tiles: tl.constexpr = max(1, 2 * edge * edge // COLUMNS) if PEELED else 0
     if HELD:
-        edges, edge_columns = _held_edges(layout, rows, terms, dtype, BENT, edge, edge_tiles)
-        tiles, columns = _held_tiles(layout, lane, rows, terms, dtype, BENT, HELD, COLUMNS)
-        sums, exponentials = sums_of_held(
-            tiles, columns, edges, edge_columns, terms, SMOOTHED, of_sums, HELD, edge_tiles
-        )
+        tiles = _held_tiles(layout, lane, rows, terms, dtype, BENT, HELD, COLUMNS)
+        sums, exponentials = sums_of_held(tiles, lane, terms, SMOOTHED, of_sums, HELD, COLUMNS)
     else:
         sums = no_sums(ROWS, dtype, of_sums)
         if PEELED:
-            edges = _edge_columns(layout, classes, edge, 0, 2 * edge)
+            edges = _edge_columns(layout, classes, edge)
             inside_edges = rows.inside & (edges < classes)
             sums = _sums_with(
                 sums,
@@ -420,34 +355,15 @@ def loss_kernel(
         slopes = row_slopes(sums, log_sum, gap, loss_of_rows, scale, terms, SMOOTHED, Z_LOSS)
         if HELD:
             for number in tl.static_range(HELD):
-                place = number * COLUMNS + lane
-                inside = inside_of_held(rows, place, layout.length, number == HELD - 1)
-                _write_held(
-                    slopes,
-                    exponentials[number],
-                    tiles[number],
-                    layout.out_body + place,
-                    columns[number],
-                    inside,
-                    labels.label,
-                    terms,
-                    BENT,
-                    SMOOTHED,
-                )
-            for number in tl.static_range(edge_tiles):
-                column = edge_columns[number]
-                _write_held(
-                    slopes,
-                    exponentials[HELD + number],
-                    edges[number],
-                    layout.out + column,
-                    column,
-                    rows.inside & (column < classes),
-                    labels.label,
-                    terms,
-                    BENT,
-                    SMOOTHED,
-                )
+                z, slope = tiles[number]
+                # What is not asked for is 0, whatever the row holds.
+                e = tl.where(slopes.active, exponentials[number], 0.0)
+                if BENT:
+                    slope = tl.where(slopes.active, slope, 0.0)
+                column = number * COLUMNS + lane
+                inside = inside_of_held(rows, column, layout.length, number == HELD - 1)
+                to = layout.out + column
+                _write(slopes, e, z, slope, to, column, inside, labels.label, terms, BENT, SMOOTHED)
         else:
             # In place, the target's score must have been read before another thread overwrites it.
             tl.debug_barrier()
@@ -609,7 +525,7 @@ def gradient_kernel(
         accuracy,
     )
     if PEELED:
-        edges = _edge_columns(layout, classes, edge, 0, 2 * edge)
+        edges = _edge_columns(layout, classes, edge)
         inside_edges = rows.inside & (edges < classes) & (row * 0 + tile == 0)
         _read_and_write(
             slopes,

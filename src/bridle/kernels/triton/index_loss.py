@@ -79,7 +79,7 @@ def loss_tile(
     ``few_rows`` of so few that what a program does at a time is all that there is to do.
     """
     if columns <= thresholds.WHOLE_COLUMNS:
-        return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES, peels=True)
+        return held_tile(columns, dtype, alignment, thresholds.THREAD_BYTES)
     if few_rows:
         width = 16384 if terms else 32768
         return Tile(1, 4096, 16) if dtype == torch.float64 else Tile(1, width, 32)
@@ -91,29 +91,32 @@ def loss_tile(
     return Tile(1, 2048, 4)
 
 
-def held_tile(
-    columns: int, dtype: torch.dtype, alignment: int, thread_bytes: int, *, peels: bool = False
-) -> Tile:
-    """Return the tile of rows that stay in registers, so many bytes of each with a thread.
-
-    A kernel that ``peels`` reads 16 bytes at a time wherever a row begins, where there are enough.
-    """
+def held_tile(columns: int, dtype: torch.dtype, alignment: int, thread_bytes: int) -> Tile:
+    """Return the tile of rows that stay in registers, so many bytes of each with a thread."""
     at_once = min(alignment, 16 // dtype.itemsize)  # numbers that a thread reads at once
     few = thresholds.FEW_CLASSES_BY_FOUR if at_once >= 4 else thresholds.FEW_CLASSES
     if columns <= few:
         return Tile(thresholds.FEW_CLASSES_ROWS, at_once, 1, columns // at_once)
-    if peels and has_body(columns, dtype):
-        at_once = 16 // dtype.itemsize
-        columns = columns // at_once * at_once
     most = thread_bytes // max(dtype.itemsize, 4)
     threads = max(thresholds.FEWEST_THREADS, next_power_of_2(math.ceil(columns / most)))
+    if at_once * dtype.itemsize < 16:
+        threads = _threads_apart(threads, columns, at_once, dtype.itemsize)
     width = threads * at_once  # of a row
     return Tile(max(1, 32 // threads), width, max(1, threads // 32), math.ceil(columns / width))
 
 
-def has_body(columns: int, dtype: torch.dtype) -> bool:
-    """Tell whether held rows are long enough to have edges peeled off them."""
-    return columns * dtype.itemsize >= thresholds.PEELED_BYTES
+def _threads_apart(threads: int, columns: int, at_once: int, size: int) -> int:
+    """Return how many threads share a row that is not read 16 bytes at a time, at least so many.
+
+    Each time they read, threads side by side touch as many lines of the cache as they have rows:
+    the fewer bytes they take at a time, and the oftener, the fewer rows there should be.
+    """
+    if columns <= thresholds.PAIRED_COLUMNS and columns <= 2 * thresholds.PAIRED_READS * at_once:
+        return 2
+    reads = thresholds.READS_OF_WORDS if at_once * size >= 4 else thresholds.READS_OF_HALVES
+    while threads < 32 and math.ceil(columns / (threads * at_once)) > reads * threads + 1:
+        threads *= 2
+    return threads
 
 
 @cache
@@ -365,12 +368,8 @@ def _layout_constants(scores: Tensor, out: Tensor, tile: Tile, alignment: int) -
     side_by_side = (
         out.element_size() == size and (out.data_ptr() - first) % 16 == 0 and rows_apart % 16 == 0
     )
-    if tile.held:
-        may_peel = has_body(classes, scores.dtype) and tile.columns * size % 16 == 0
-    else:
-        may_peel = tile.rows == 1 and classes > tile.columns
     return {
-        "PEELED": may_peel and not lies_well,
+        "PEELED": not (tile.held or lies_well) and tile.rows == 1 and classes > tile.columns,
         "SIDE_BY_SIDE": side_by_side,
         "ALIGNMENT": alignment,
         "ROWS": tile.rows,

@@ -225,120 +225,62 @@ def total_of(lanes):
 
 
 @triton.jit
-def inside_of_held(rows, place, length, MAY_END: tl.constexpr):
-    """Return which scores of a held tile there are, if the row MAY_END in it: else all."""
-    inside = rows.inside & (place >= 0)  # of the tile, of which each score is
-    if MAY_END:
-        inside = rows.inside & (place < length)
+def inside_of_held(rows, column, length, LAST: tl.constexpr):
+    """Return which scores of a held tile there are: only the last may reach beyond the classes."""
+    inside = rows.inside & (column >= 0)  # of the tile, of which each score is
+    if LAST:
+        inside = rows.inside & (column < length)
     return inside
 
 
 @triton.jit
 def sums_of_held(
     tiles,
-    columns,
-    edges,
-    edge_columns,
+    lane,
     terms,
     SMOOTHED: tl.constexpr,
     ACCURACY: tl.constexpr,
     HELD: tl.constexpr,
-    EDGES: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):
-    """Return the sums of whole rows, and exp(z − top) of each tile, the edges behind the others.
+    """Return the sums of whole rows, and each tile's exp(z − top).
 
-    Tiles of one width are added before lanes are, so threads exchange numbers once for all.
+    Tiles are added before lanes are, so threads exchange numbers once for all tiles.
     """
-    top = _highest(tiles, HELD)
-    if EDGES:
-        top = tl.maximum(_highest(edges, EDGES), top)
-    reference = finite(top)
-    exponentials, lanes = _lane_sums(tiles, columns, reference, terms, SMOOTHED, ACCURACY, HELD)
-    others, ties, gap, mass, count = _totals(lanes, SMOOTHED, ACCURACY)
-    if EDGES:
-        of_edges, lanes = _lane_sums(
-            edges, edge_columns, reference, terms, SMOOTHED, ACCURACY, EDGES
-        )
-        more = _totals(lanes, SMOOTHED, ACCURACY)
-        others, ties, gap = more[0] + others, more[1] + ties, more[2] + gap
-        mass, count = mass + more[3], count + more[4]
-        exponentials = exponentials + of_edges
-    # Of the ones of all that share the top, the first is the maximum's own.
-    return RowSums(top, others + (ties - 1.0), gap, mass, count), exponentials
-
-
-@triton.jit
-def _highest(tiles, COUNT: tl.constexpr):
-    """Return the largest score of each row."""
     highest = tiles[0][0]
-    for number in tl.static_range(1, COUNT):
+    for number in tl.static_range(1, HELD):
         highest = tl.maximum(highest, tiles[number][0])
-    return tl.max(highest, axis=1, keep_dims=True)
-
-
-@triton.jit
-def _lane_sums(
-    tiles,
-    columns,
-    reference,
-    terms,
-    SMOOTHED: tl.constexpr,
-    ACCURACY: tl.constexpr,
-    COUNT: tl.constexpr,
-):
-    """Return exp(z − reference) of each tile, and what each lane sums: see `_with_scores`."""
-    nothing = tl.zeros_like(tiles[0][0])
-    lanes = (nothing, nothing, nothing, nothing, nothing)
+    top = tl.max(highest, axis=1, keep_dims=True)
+    reference = finite(top)
+    nothing = tl.zeros_like(highest)
+    others, ties, gap, mass, count = nothing, nothing, nothing, nothing, nothing
     exponentials = ()
-    for number in tl.static_range(COUNT):
-        e, lanes = _with_scores(
-            lanes, tiles[number][0], columns[number], reference, terms, SMOOTHED, ACCURACY
-        )
-        exponentials = exponentials + (e,)  # noqa: RUF005 - Triton unpacks no tuple
-    return exponentials, lanes
-
-
-@triton.jit
-def _with_scores(
-    lanes, z, column, reference, terms, SMOOTHED: tl.constexpr, ACCURACY: tl.constexpr
-):
-    """Return exp(z − reference), and the lanes' sums with them; see `RowSums`.
-
-    The sums are those of the exponentials below 1 and of the ones, of which half precision is told
-    in the first sum, then gap, mass and count.
-    """
-    others, ties, gap, mass, count = lanes
-    e = exponential_below(z, reference, ACCURACY)
-    if ACCURACY == EXACT:
-        others += tl.where(z == reference, 0.0, e)
-        ties += tl.where(z == reference, 1.0, 0.0)
-    else:
-        others += e
-    if SMOOTHED:
-        free = z != float("-inf")
-        weight = class_weight_of(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
-        gap += tl.where(free, weight * (reference - z), 0.0)
-        mass += tl.where(free, weight, 0.0)
-        count += tl.where(free, 1.0, 0.0)
-    return e, (others, ties, gap, mass, count)
-
-
-@triton.jit
-def _totals(lanes, SMOOTHED: tl.constexpr, ACCURACY: tl.constexpr):
-    """Return the rows' sums of those that there are; the others are 0."""
-    others, ties, gap, mass, count = lanes
-    nothing = tl.zeros([others.shape[0], 1], others.dtype)
-    all_ties, all_gap, all_mass, all_count = nothing, nothing, nothing, nothing
+    for number in tl.static_range(HELD):
+        z = tiles[number][0]
+        e = exponential_below(z, reference, ACCURACY)
+        exponentials = exponentials + (e,)  # noqa: RUF005
+        if ACCURACY == EXACT:
+            others += tl.where(z == reference, 0.0, e)
+            ties += tl.where(z == reference, 1.0, 0.0)
+        else:
+            others += e
+        if SMOOTHED:
+            free = z != float("-inf")
+            column = number * COLUMNS + lane
+            weight = class_weight_of(terms.weight, column, terms.classes, z.dtype, SMOOTHED)
+            gap += tl.where(free, weight * (reference - z), 0.0)
+            mass += tl.where(free, weight, 0.0)
+            count += tl.where(free, 1.0, 0.0)
+    rest = total_of(others) - 1.0
     if ACCURACY == EXACT:
         # A lane's few numbers are summed as they are, a row's in float64: of a sure row with most
         # of the rest in one class, rounding in between would be half of the loss's error.
-        all_others = total_of(others.to(tl.float64))
-        all_ties = total_of(ties)
-    else:
-        all_others = total_of(others)
+        rest = total_of(others.to(tl.float64)) + (total_of(ties) - 1.0)
     if SMOOTHED:
-        all_gap, all_mass, all_count = total_of(gap), total_of(mass), total_of(count)
-    return all_others, all_ties, all_gap, all_mass, all_count
+        sums = RowSums(top, rest, total_of(gap), total_of(mass), total_of(count))
+    else:
+        sums = RowSums(top, rest, rest, rest, rest)  # the last three are not used
+    return sums, exponentials
 
 
 @triton.jit
