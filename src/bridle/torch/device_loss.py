@@ -87,17 +87,17 @@ def call_key(scores: Any, target: Any, weight: Any, sample_weight: Any, *options
     """
     if not is_plain_call() or type(scores) not in _PLAIN or type(target) not in _PLAIN:
         return None
-    if not choose.reads_targets(scores.device.type):
+    if not choose.reads_targets(scores.device):
         return None
-    key = [layout_of(scores), layout_of(target), target.requires_grad, *options]
-    for constant in (weight, sample_weight):
-        if constant is None:
-            key.append(None)
-        elif type(constant) in _PLAIN:
-            key += layout_of(constant), constant.requires_grad
-        else:
+    lie: Any = target.requires_grad
+    if weight is not None or sample_weight is not None:
+        constants = target, weight, sample_weight
+        if not _MAYBE_PLAIN.issuperset(map(type, constants)):
             return None
-    return tuple(key) if _KEYED.issuperset(map(type, options)) else None
+        lie = *(each is not None and each.requires_grad for each in constants), layout_of(weight)
+        lie = *lie, layout_of(sample_weight)
+    key = layout_of(scores), layout_of(target), lie, options
+    return key if _KEYED.issuperset(map(type, options)) else None
 
 
 def decision(key: Any) -> Decision | None:
@@ -117,6 +117,7 @@ def decided(key: Any, module: Any, options: LossOptions) -> Decision:
 
 
 _PLAIN = {Tensor, torch.nn.Parameter}
+_MAYBE_PLAIN = {*_PLAIN, type(None)}
 _KEYED = {int, float, str, type(None)}
 _MOST_DECISIONS = 256
 
@@ -186,11 +187,11 @@ def device_loss(
             normalizer = float(call.normalizer)
     step = Step(module, options, loss, divisor, normalizer, counts, launches, composed)
     if not (torch.is_grad_enabled() and rows.requires_grad):
-        losses, _ = module.losses(
-            rows.detach(), loss, divisor=divisor, counts=counts, launches=launches
-        )
+        losses, _ = module.losses(rows, loss, divisor=divisor, counts=counts, launches=launches)
         return _reduced(losses, step)
-    result: Tensor = _DeviceLoss.apply(rows, step)  # type: ignore[no-untyped-call]
+    # Past what `torch.func` needs of the call, which this is no part of.
+    apply: Any = super(torch.autograd.Function, _DeviceLoss).apply
+    result: Tensor = apply(rows, step)
     return result
 
 
@@ -198,11 +199,11 @@ class _DeviceLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, step: Step) -> Tensor:
         module, loss, inplace = step.module, step.loss, step.options.inplace
-        gradient, plain = None, scores.detach()
-        if step.options.reduction != "none" and module.makes_both(plain):
-            gradient = plain if inplace else plain.new_empty(plain.shape)
+        gradient = None
+        if step.options.reduction != "none" and module.makes_both(scores):
+            gradient = scores.detach() if inplace else scores.new_empty(scores.shape)
         losses, kept = module.losses(
-            plain,
+            scores,
             loss,
             divisor=step.divisor,
             normalizer=step.normalizer,

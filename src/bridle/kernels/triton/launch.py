@@ -118,9 +118,9 @@ class Launch:
     ) -> None:
         self._kernel, self._programs, self._numbers = kernel, programs, numbers
         self._constants, self._warps = constants, warps
+        self._rest = (*numbers, *constants.values())
         self._program: Any = None
         self._device = -1
-        self._rest = (*numbers, *constants.values())
 
     def __call__(self, *tensors: Any) -> None:
         """Launch the kernel for tensors that are, and lie, like those of the first call.
@@ -134,11 +134,11 @@ class Launch:
             self._device = tensors[0].get_device()
             return
         addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-        cuda: Any = sys.modules["torch"].cuda
-        if device == cuda.current_device():
+        torch: Any = sys.modules["torch"]
+        if device == torch._C._cuda_getDevice():
             _start(program, device, self._programs, (*addresses, *self._rest))
             return
-        with cuda.device(device):
+        with torch.cuda.device(device):
             _start(program, device, self._programs, (*addresses, *self._rest))
 
 
