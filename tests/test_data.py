@@ -1093,6 +1093,27 @@ def test_what_cannot_be_looked_at_is_not_left_out(
     )
 
 
+@pytest.mark.parametrize("pattern", ["s*/*.csv", "**/*.csv", "s*/**", "s2/*.csv", "s*/deep/*.csv"])
+def test_a_folder_that_may_not_be_listed_is_not_left_out(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The standard library's own patterns pass over it in silence."""
+    for name in ("s1", "s2", "s2/deep", "s1/deep"):
+        written(tmp_path / name / "part.csv", "x,y\n1,0\n2,1\n")
+    look = os.scandir
+    locked = "s2/deep" if "deep" in pattern else "s2"
+
+    def refused(path: Any = ".") -> Any:
+        if not isinstance(path, int) and Path(os.fsdecode(path)) == tmp_path / locked:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return look(path)
+
+    load(str(tmp_path / pattern))
+    monkeypatch.setattr(os, "scandir", refused)
+    told = refusal(tmp_path / pattern)
+    assert told == f"{tmp_path / locked}: cannot be read as a folder: Permission denied"
+
+
 # --- hostile bytes -------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bridle.data import files
 from bridle.data.formats import reader_of
-from bridle.files import is_file, is_there
+from bridle.files import is_file, is_folder, is_there
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -65,8 +65,29 @@ def _fitting(name: str, labels: str | None) -> tuple[Path, ...]:
     """Return the files with data that a pattern fits; none where a name is no pattern."""
     if not glob.has_magic(name) or os.path.lexists(name):
         return ()
+    _look_into_folders(name)
     found = [path for path in sorted(map(Path, glob.glob(name, recursive=True))) if _is_file(path)]
     return tuple(path for path in found if reader_of(path) and not _is_same(path, labels))
+
+
+def _look_into_folders(pattern: str) -> None:
+    """Refuse a folder that a pattern leads into and that may not be read: `glob` passes it over."""
+    parent, last = os.path.split(pattern)
+    if not last:  # a pattern of folders alone
+        return
+    if glob.has_magic(parent):
+        _look_into_folders(parent)
+    folders = glob.glob(parent, recursive=True) if glob.has_magic(parent) else [parent]
+    if last == "**":
+        folders += glob.glob(pattern, recursive=True)
+    for folder in folders:
+        if not glob.has_magic(last):
+            with files.parsing(os.path.join(folder, last), "a file"):
+                is_there(os.path.join(folder, last))
+            continue
+        with files.parsing(folder or ".", "a folder"):
+            if is_folder(folder or "."):
+                os.scandir(folder or ".").close()
 
 
 def _is_file(path: Path) -> bool:
