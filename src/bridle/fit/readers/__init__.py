@@ -12,6 +12,7 @@ file                  subject
 ``cluster.py``        what the workers of a Dask cluster have
 ``all_rows.py``       questions about each row, where one process has all of them
 ``separation.py``     one of these: directions in which the loss falls for ever
+``entry_descent.py``  another: the minimum over single weights of sparse features
 ``block_sizes.py``    how many rows are processed at a time
 ===================== ============================================================================
 """

@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bridle.fit import threads
+from bridle.fit.readers.entry_descent import descended
 from bridle.fit.readers.separation import separation_along
 from bridle.fit.requests import (
     Combination,
+    EntryDescent,
+    Facts,
     Gram,
     OfAllRows,
     Question,
@@ -34,6 +37,7 @@ class HostReader(Protocol):
     sample_weight: Array | None
     classes: int
     memory_budget: int
+    facts: Facts
 
     def blocks(self, question: Question[Any]) -> Iterator[Any]:
         """Yield the rows that a question is about, as `requests.Block`."""
@@ -49,6 +53,8 @@ def answer(reader: HostReader, question: OfAllRows[Any]) -> Any:
         return _scores(reader, question)
     if isinstance(question, Combination):
         return _combination(reader, question)
+    if isinstance(question, EntryDescent):
+        return descended(reader, question)
     assert isinstance(question, SeparationAlong)
     return separation_along(reader, question)
 

@@ -154,6 +154,15 @@ class SparseBlock:
         dense_pairs = matrix.shape[0] * float(matrix.shape[1]) ** 2
         return matrix if pairs * thresholds.THIN_PAIR < dense_pairs else None
 
+    def stored_columns(self, places: Array) -> Any:
+        """Return some columns of all rows as a sparse matrix, in CSC."""
+        stored = self.stored.by_feature
+        begins, lengths = stored.indptr[places], np.diff(stored.indptr)[places]
+        ends = np.append(0, np.cumsum(lengths))
+        at = np.repeat(begins - ends[:-1], lengths) + np.arange(ends[-1])
+        shape = (len(self.target), len(places))
+        return sparse.csc_array((stored.data[at], stored.indices[at], ends), shape=shape)
+
     def columns(self, places: Array) -> Array:
         """Return some columns of the rows that count."""
         values = np.asarray(self._matrix[:, places].toarray(), np.float64)

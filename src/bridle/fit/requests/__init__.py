@@ -15,6 +15,8 @@ file                subject
 
 from bridle.fit.requests.all_rows import (
     Combination,
+    Descended,
+    EntryDescent,
     Gram,
     RowScores,
     RowTargets,
@@ -54,8 +56,10 @@ __all__ = [
     "ClassSums",
     "Combination",
     "CountedRows",
+    "Descended",
     "Entries",
     "EntryCurvature",
+    "EntryDescent",
     "EntrySums",
     "Extremes",
     "Facts",

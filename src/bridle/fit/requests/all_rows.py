@@ -60,6 +60,38 @@ class Combination(OfAllRows[Array]):
         return int(self.coefficients.shape[1])
 
 
+class Descended(NamedTuple):
+    """Where the minimum of a quadratic with a penalty is, or is near."""
+
+    values: Array  # (n,): the entries
+    offset: Array  # (K,): what is added to the scores' offset
+    settled: bool  # it is as near as was asked for
+
+
+@dataclass(frozen=True)
+class EntryDescent(OfAllRows[Descended]):
+    """The minimum over some entries of the loss's own quadratic at a point, and of a penalty.
+
+    Asked of sparse features alone; see `kernels.numpy.sparse_coordinates`. The entries are of
+    features ``x / scale``, which are not centred.
+    """
+
+    point: Point
+    features: npt.NDArray[np.intp]
+    classes: npt.NDArray[np.intp]
+    scale: Array  # (D,)
+    slope: Array  # (n,): of the smooth part, with the scores' offset as it is
+    offset_slope: Array | None  # (K,): in the offset; None where it stays
+    extra: Array  # (n,): what is added to the entries' curvature
+    start: Array  # (n,)
+    cost: Array  # (n,): of the entries' sizes
+    part: float  # of the first sweep's largest step, that the last one's may be
+    most_sweeps: int
+
+    def columns(self, width: int) -> int:
+        return 3 * len(self.point.offset)
+
+
 @dataclass(frozen=True)
 class Separation:
     """A direction in which the loss falls for ever, told by its two most separated classes."""

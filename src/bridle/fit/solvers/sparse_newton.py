@@ -4,11 +4,14 @@ Each step minimises a quadratic model of the loss plus the true penalty, over th
 weights that are not 0 or that the penalty does not hold at 0 (`entry_model`); the model's curvature
 is that of the loss itself between these entries, from a sample of rows that grows where it proves
 too small. Where few entries are at work this is cheap beside the passes that it saves, and a
-handful of steps lead to the optimum. Where they are very many, the curvature is a product of
-factors, and what steps have shown that these miss (`factor_model`).
+handful of steps lead to the optimum. Of sparse features in one process no curvature is made at all:
+coordinate descent reads the columns (`readers.entry_descent`), until it no longer settles soon.
+Where entries are very many elsewhere, the curvature is a product of factors, and what steps have
+shown that these miss (`factor_model`).
 
 From afar the penalty is taken larger and falls to its true strength on the way: most weights are
-then 0 from beginning to end, and no step goes where the model is far too sure of itself.
+then 0 from beginning to end. Where rows are sure their curvature vanishes, and a model that
+promised too much is damped, in Levenberg's manner, until it keeps what it promises.
 
 References: J. Lee, Y. Sun, M. Saunders, *Proximal Newton-Type Methods for Minimizing Composite
 Functions*, 2014; J. Friedman, T. Hastie, R. Tibshirani, *Regularization Paths for Generalized
@@ -37,6 +40,7 @@ from bridle.fit.requests import (
     CountedRows,
     Entries,
     EntryCurvature,
+    EntryDescent,
     FeatureCurvature,
     Importance,
     Point,
@@ -62,6 +66,9 @@ _FEWEST_BLOCK_ROWS, _FEWEST_SPARSE_BLOCK_ROWS = 1024, 2**14
 _RIDGE = 1e-10  # of an entry's curvature, where rounding may hide that several have none
 _INNER_PART = 1e-3  # of the slopes' violation, which a model's minimum may leave
 _FACTORS_INNER_PART = 1e-2
+_DESCENT_INNER_PART = 1e-2
+_MOST_SWEEPS = 66  # of coordinate descent, where there is another way
+_FEWEST_DESCENDED = 64  # entries
 _FEWEST_PAIRS, _MOST_PAIRS = 6, 40
 _RENEWALS = (4, 20, 60, 180)  # iterations after which factors are built anew
 # What the curvature between entries may take, as a part of the memory budget or at least so much:
@@ -69,6 +76,10 @@ _RENEWALS = (4, 20, 60, 180)  # iterations after which factors are built anew
 _MATRICES, _LEAST_ENTRIES = 4, 1000
 _LEAST_SPARSE_ENTRIES = 3000  # of sparse features, between which curvature is quickly found
 _GAINED_GAP = 0.7  # of a gap: a step that leaves more of it has not paid
+# Where rows are sure, their curvature vanishes, and a model would go as far as it likes.
+_LEAST_DAMPING, _MOST_DAMPING, _DAMPED_BY = 1e-4, 1.0, 10.0
+_BROKEN, _KEPT = 0.1, 0.5  # parts of what a model promised: less trust, more trust
+_FEW_TRIALS = 4  # of a step, before another of less trust
 _SMALL_DECREASE = 1e-3  # of the objective, in a step after which the curvature is still good
 
 
@@ -121,6 +132,17 @@ class _Newton:
         self._curvature: _Curvature | None = None
         self._built_at: Evaluation | None = None  # the last of all curvatures
         self._factors: _FactorCurvature | None = None
+        self._damping = 0.0  # of the features' second moments, added to the curvature of entries
+        facts, penalty = self.objective.facts, self.true_penalty
+        numbers = 5 * 8 * facts.count * self.objective.classes
+        self._descends = (
+            facts.is_sparse
+            and facts.all_rows_on_host
+            and facts.is_compiled
+            and not penalty.by_feature
+            and penalty.support is None
+            and numbers <= self.objective.memory_budget
+        )
         pair = 16 * self.objective.shape[0] * self.objective.classes
         length = int(np.clip(self.objective.memory_budget / 4 // pair, _FEWEST_PAIRS, _MOST_PAIRS))
         self._pairs: deque[tuple[Array, Array]] = deque(maxlen=length)
@@ -194,7 +216,7 @@ class _Newton:
         at_work |= free[:, None]
         many = int(at_work.sum())
         room = max(_FEWEST_NEW, many)
-        if not penalty.by_feature:
+        if not (penalty.by_feature or self._descends):
             # Where the curvature between those at work fits, it shall still fit with the new ones.
             left = most_entries(objective) - objective.classes - many
             room = min(room, left) if left >= _FEWEST_NEW else room
@@ -213,12 +235,7 @@ class _Newton:
         objective, penalty = self.objective, self.penalty
         slope = self._smooth_slope(point)
         entries = self.entries_at(point, slope)
-        moved_by = (
-            self._entries_moved
-            if len(entries.features) <= most_entries(objective)
-            else self._features_moved
-        )
-        parameters, features = yield from moved_by(point, slope, entries)
+        parameters, features = yield from self._moved(point, slope, entries)
         before, after = point.parameters[features], parameters[features]
         # The square's own change is in the slope to first order.
         linear = float(np.vdot(slope[features], after - before))
@@ -228,6 +245,55 @@ class _Newton:
         longer = penalty.lengths(after) - penalty.lengths(before)
         cost = penalty.l1 * float(penalty.factors[features] @ longer)
         return _Step(parameters, -linear - cost)
+
+    def _moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[_Moved]:
+        """Return the minimum of a model, the best that there is room and time for."""
+        has_room = len(entries.features) <= most_entries(self.objective)
+        if self._descends and len(entries.features) >= _FEWEST_DESCENDED:
+            moved, settled = yield from self._descended(point, slope, entries)
+            if settled or not has_room:
+                return moved
+            self._descends = False
+        if has_room:
+            return (yield from self._entries_moved(point, slope, entries))
+        return (yield from self._features_moved(point, slope, entries))
+
+    def _descended(
+        self, point: Evaluation, slope: Array, entries: Entries
+    ) -> Steps[tuple[_Moved, bool]]:
+        """Return the minimum over entries, read from the columns, and whether it was come to."""
+        objective, penalty = self.objective, self.penalty
+        features, classes = entries.features, entries.classes
+        slopes, offset_slope = objective.split(slope)
+        weight, _ = objective.split(point.parameters)
+        # In features that are not centred, whose offset is the intercept less their means' scores.
+        means = objective.shift[features] / objective.scale[features]
+        own_slope = slopes[features, classes]
+        if objective.fit_intercept:
+            own_slope = own_slope + means * offset_slope[classes]
+        start, factors = weight[features, classes], penalty.factors[features]
+        question = EntryDescent(
+            _point_of_rows(objective, point.parameters, FLOAT64),
+            features,
+            classes,
+            objective.scale,
+            own_slope,
+            offset_slope if objective.fit_intercept else None,
+            penalty.l2 * factors + self._damping * objective.second_moment[features],
+            start,
+            penalty.l1 * factors,
+            _DESCENT_INNER_PART,
+            _MOST_SWEEPS,
+        )
+        found = yield from ask(question)
+        parameters = point.parameters.copy()
+        after, intercept = objective.split(parameters)
+        after[features, classes] = found.values
+        if objective.fit_intercept:
+            intercept += found.offset
+            np.add.at(intercept, classes, means * (found.values - start))
+        self._built_at = point
+        return (parameters, np.unique(features)), found.settled
 
     def _entries_moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[_Moved]:
         """Return the minimum over entries, of the loss's own curvature."""
@@ -239,6 +305,10 @@ class _Newton:
         part = max(_RIDGE, float(np.finfo(objective.facts.dtype).eps))
         matrix[diagonal, diagonal] *= 1 + part
         matrix[diagonal[:count], diagonal[:count]] += penalty.l2 * factors
+        if self._damping > 0:
+            moments = np.ones(len(matrix))
+            moments[:count] = objective.second_moment[entries.features]
+            matrix[diagonal, diagonal] += self._damping * moments
         places = (
             np.concatenate([entries.features, np.full(len(entries.intercepts), width)]),
             np.concatenate([entries.classes, entries.intercepts]),
@@ -368,6 +438,18 @@ class _Newton:
             self._curvature = None
             self._sample_growth = min(2 * self._sample_growth, 2**20)
 
+    def _damp(self, kept: float) -> None:
+        """Trust the next model by the part that the last one has ``kept`` of its promise."""
+        if kept < _BROKEN:
+            more = max(_LEAST_DAMPING, self._damping * _DAMPED_BY)
+            self._damping = min(more, _MOST_DAMPING)
+        elif kept > _KEPT:
+            self._damping = self._damping / _DAMPED_BY if self._damping > _LEAST_DAMPING else 0.0
+
+    def may_damp(self, point: Evaluation, step: _Step) -> bool:
+        """Tell whether a step that led nowhere may lead somewhere if its model is trusted less."""
+        return step.decrease > _SMALL_DECREASE * point.value and self._damping < _MOST_DAMPING
+
     def look_again(self, point: Evaluation) -> bool:
         """Let the next model be of all rows at this point; False if the last one was."""
         if self._built_at is point and self._sample_growth >= self.objective.facts.count:
@@ -396,7 +478,7 @@ class _Newton:
         """Return the first of the points at 1, ½, ¼, … of a step that decreases enough."""
         value, noise = self.value(point), 2 * self.search.precision.noise * abs(point.value)
         length = 1.0
-        for _ in range(_MOST_TRIALS):
+        for _ in range(_MOST_TRIALS if self._damping >= _MOST_DAMPING else _FEW_TRIALS):
             moved = step.parameters
             if length < 1:
                 moved = point.parameters + length * (step.parameters - point.parameters)
@@ -404,11 +486,13 @@ class _Newton:
             gained = value - self.value(trial)
             if gained >= _SUFFICIENT_DECREASE * length * step.decrease - noise:
                 self.learn(step.decrease, gained if length == 1 else 0.0, value)
+                self._damp(gained / (step.decrease / 2) if length == 1 else 0.0)
                 if self._factors is not None:
                     step_taken = trial.parameters - point.parameters
                     self._pairs.append((step_taken, trial.gradient - point.gradient))
                 return trial
             length /= 2
+        self._damp(0.0)
         return None
 
 
@@ -499,7 +583,7 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
                 newton.forget_curvature()
             point = next_point
             newton.lower_penalty()
-        elif newton.take_true_penalty():
+        elif newton.may_damp(point, step) or newton.take_true_penalty():
             continue
         elif search.raise_precision():
             point = yield from search.evaluate(point.parameters)
