@@ -80,23 +80,23 @@ class Step(NamedTuple):
 
 
 def call_key(scores: Any, target: Any, weight: Any, sample_weight: Any, *options: Any) -> Any:
-    """Return what decides how a call is served: options, and how its tensors lie.
+    """Return what decides how a call is served: its options, and how its tensors lie.
 
-    None of a call that is decided each time: where more decides than that, and where a call takes
-    longer than its decision.
+    None where more than that decides, and on devices whose kernels read no targets.
     """
     if not is_plain_call() or type(scores) not in _PLAIN or type(target) not in _PLAIN:
         return None
     if not choose.reads_targets(scores.device):
         return None
-    lie: Any = target.requires_grad
+    weights: Any = None
     if weight is not None or sample_weight is not None:
-        constants = target, weight, sample_weight
-        if not _MAYBE_PLAIN.issuperset(map(type, constants)):
+        if not {type(weight), type(sample_weight)} <= _MAYBE_PLAIN:
             return None
-        lie = *(each is not None and each.requires_grad for each in constants), layout_of(weight)
-        lie = *lie, layout_of(sample_weight)
-    key = layout_of(scores), layout_of(target), lie, options
+        weights = tuple(
+            (layout_of(each), each is not None and each.requires_grad)
+            for each in (weight, sample_weight)
+        )
+    key = layout_of(scores), layout_of(target), target.requires_grad, weights, options
     return key if _KEYED.issuperset(map(type, options)) else None
 
 
