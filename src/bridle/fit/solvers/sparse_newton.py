@@ -67,8 +67,8 @@ _RIDGE = 1e-10  # of an entry's curvature, where rounding may hide that several 
 _INNER_PART = 1e-3  # of the slopes' violation, which a model's minimum may leave
 _FACTORS_INNER_PART = 1e-2
 _DESCENT_INNER_PART = 1e-2
-_MOST_SWEEPS = 66  # of coordinate descent, where there is another way
-_FEWEST_DESCENDED = 64  # entries
+_MOST_SWEEPS = 66  # of coordinate descent along stored columns, for one step
+_FEWEST_DESCENDED = 64  # entries, for which it is worth while
 _FEWEST_PAIRS, _MOST_PAIRS = 6, 40
 _RENEWALS = (4, 20, 60, 180)  # iterations after which factors are built anew
 # What the curvature between entries may take, as a part of the memory budget or at least so much:
