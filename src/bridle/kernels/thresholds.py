@@ -272,12 +272,12 @@ WHOLE_COLUMNS = 4096
 THREAD_BYTES = 128
 FEWEST_THREADS = 4
 
-# Rows that do not begin at multiples of 16 bytes are read by fewer of them: a thread reads at most
-# as often as a row has threads, times so much, and once more. In shares of a copy's rate, with 4, 8
-# and 16 threads a row: 65 in float32 0.73, 0.62, -; 101 0.45, 0.76, -; 201 -, 0.84, -; 333 -, -,
-# 0.85. In bfloat16, two bytes at a time: 33 0.39, 0.20, -; 65 0.21, 0.38, -; 129 -, 0.49, -; 201
-# -, 0.37, 0.57. Few numbers take two threads: 17 in float32 0.62, with four 0.41; 25 0.36, 0.56.
-# H200.
+# Rows that are not read 16 bytes at a time have so many threads each that none reads more often
+# than the row has threads, times so much (for reads of four bytes and more, and of two), and once
+# more. Kernels' shares of a copy's rate, with 4, 8 and 16 threads a row: 65 in float32 0.73, 0.62,
+# -; 101 0.45, 0.76, -; 201 -, 0.84, -; 333 -, -, 0.85. In bfloat16, two bytes at a time: 33 0.39,
+# 0.20, -; 65 0.21, 0.38, -; 129 -, 0.49, -; 201 -, 0.37, 0.57. Few numbers take two threads: 17 in
+# float32 0.62, with four 0.41; 25 0.36, 0.56. H200.
 READS_OF_WORDS = 4
 READS_OF_HALVES = 2
 PAIRED_COLUMNS = 24

@@ -25,9 +25,9 @@ from bridle.torch.device_loss import (
     LossCall,
     LossOptions,
     call_key,
-    decided,
-    decision,
     device_loss,
+    known_decision,
+    new_decision,
     serving_module,
 )
 from bridle.torch.few_scores import loss_of_few_scores
@@ -196,7 +196,7 @@ def cross_entropy(
     if outputs is None and not (check or inplace) and axis is None and dim is None:
         told = ignore_index, reduction, label_smoothing, normalizer, z_loss, softcap, temperature
         key = call_key(input, target, weight, sample_weight, *told, on_empty)
-        known = None if key is None else decision(key)
+        known = known_decision(key)
         if known is not None:
             call = LossCall(target, weight, sample_weight, normalizer, known.options)
             return _by_device_kernels(input, call, known)
@@ -230,7 +230,7 @@ def cross_entropy(
     module = None if outputs is not None or check else serving_module(scores, call)
     if module is not None:
         key = key if scores is input else None
-        return _by_device_kernels(scores, call, decided(key, module, loss_options))
+        return _by_device_kernels(scores, call, new_decision(key, module, loss_options))
     if arguments.should_check(check, scores):
         arguments.warn_of_probabilities(scores)
     rows = class_rows(

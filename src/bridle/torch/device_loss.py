@@ -100,14 +100,14 @@ def call_key(scores: Any, target: Any, weight: Any, sample_weight: Any, *options
     return key if _KEYED.issuperset(map(type, options)) else None
 
 
-def decision(key: Any) -> Decision | None:
+def known_decision(key: Any) -> Decision | None:
     """Return what was decided of a call alike, while those who serve are the same."""
     found: Decision | None = choose.DECISIONS.get(key)
     return found
 
 
-def decided(key: Any, module: Any, options: LossOptions) -> Decision:
-    """Remember a decision under a key, if there is one."""
+def new_decision(key: Any, module: Any, options: LossOptions) -> Decision:
+    """Return a decision, which is remembered under its key, if it has one."""
     if key is None:
         return Decision(module, options, None)
     if len(choose.DECISIONS) >= _MOST_DECISIONS:  # sizes that differ from call to call

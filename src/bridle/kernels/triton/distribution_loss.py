@@ -19,6 +19,7 @@ from bridle.kernels.triton.index_loss import (
     held_tile,
     scale,
     terms_constants,
+    terms_numbers,
     total,
 )
 from bridle.kernels.triton.launch import Launch, Launcher, Launches, layout_of, remembered
@@ -149,7 +150,6 @@ def _launch(
     strides = scores.stride(0), (scores if out is None else out).stride(0), loss.target.stride(0)
     alignment = math.gcd(16, classes, *strides)
     tile = loss_tile(classes, scores.dtype, alignment, few_rows=rows < thresholds.FEW_ROWS)
-    terms = loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
     constants = terms_constants(loss) | {
         "GRADIENT": out is not None,
         "EACH": cotangent is not None and cotangent.dim() == 1,
@@ -158,5 +158,5 @@ def _launch(
         "ROWS": tile.rows,
         "COLUMNS": tile.columns,
     }
-    numbers = *strides, rows, classes, normalizer, *terms
+    numbers = *strides, rows, classes, normalizer, *terms_numbers(loss)
     return Launch(_loss_kernel, math.ceil(rows / tile.rows), numbers, constants, tile.warps)

@@ -336,9 +336,8 @@ def scale(gradient: Tensor, factor: Tensor, launches: Launches | None = None) ->
 
 
 def _numbers(scores: Tensor, out: Tensor, loss: IndexLoss, normalizer: float) -> tuple[Any, ...]:
-    terms = loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
     strides = scores.stride(0), out.stride(0)
-    return *strides, *scores.shape, loss.ignore_index, normalizer, *terms
+    return *strides, *scores.shape, loss.ignore_index, normalizer, *terms_numbers(loss)
 
 
 def _alignment(scores: Tensor, out: Tensor) -> int:
@@ -348,6 +347,11 @@ def _alignment(scores: Tensor, out: Tensor) -> int:
 
 def _is_bent(loss: Any) -> bool:
     return bool(loss.temperature != 1.0 or loss.softcap > 0)
+
+
+def terms_numbers(loss: Any) -> tuple[float, float, float, float]:
+    """Return how large the terms are."""
+    return loss.label_smoothing, loss.z_loss, 1.0 / loss.temperature, loss.softcap
 
 
 def terms_constants(loss: Any) -> dict[str, Any]:

@@ -52,21 +52,7 @@ class Launcher:
 
         Returns the compiled program: None from the interpreter.
         """
-        torch: Any = sys.modules["torch"]
         device = arguments[0].get_device()
-        if device >= 0 and device != torch.cuda.current_device():
-            with torch.cuda.device(device):
-                return self._launch(device, programs, arguments, constants, warps)
-        return self._launch(device, programs, arguments, constants, warps)
-
-    def _launch(
-        self,
-        device: int,
-        programs: int,
-        arguments: tuple[Any, ...],
-        constants: dict[str, Any],
-        warps: int,
-    ) -> Any:
         values = tuple(constants.values())
         kinds, plain = _compiled_for(arguments)
         key = (device, warps, values, kinds)
@@ -76,14 +62,15 @@ class Launcher:
             return known
         kernel = getattr(import_module(self._module), self._name)
         assert kernel.arg_names[len(arguments) :] == list(constants)
-        program = kernel[programs, 1, 1](
-            *arguments,
-            **constants,
-            num_warps=warps,
-            # A product and a sum are rounded apart unless a kernel says otherwise, as in the
-            # reference.
-            enable_fp_fusion=False,
-        )
+        with sys.modules["torch"].cuda.device(device):
+            program = kernel[programs, 1, 1](
+                *arguments,
+                **constants,
+                num_warps=warps,
+                # A product and a sum are rounded apart unless a kernel says otherwise, as in the
+                # reference.
+                enable_fp_fusion=False,
+            )
         if program is None:
             return None
         return self._programs.setdefault(
@@ -127,19 +114,13 @@ class Launch:
 
         The same are None, dtypes, the device, and which begin at a multiple of 16 bytes.
         """
-        program, device = self._program, self._device
-        if program is None:
+        if self._program is None:
             arguments = (*tensors, *self._numbers)
             self._program = self._kernel(self._programs, arguments, self._constants, self._warps)
             self._device = tensors[0].get_device()
             return
         addresses = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-        torch: Any = sys.modules["torch"]
-        if device == torch._C._cuda_getDevice():
-            _start(program, device, self._programs, (*addresses, *self._rest))
-            return
-        with torch.cuda.device(device):
-            _start(program, device, self._programs, (*addresses, *self._rest))
+        _start(self._program, self._device, self._programs, (*addresses, *self._rest))
 
 
 Launches = dict[Any, Launch]
@@ -165,12 +146,17 @@ def layout_of(tensor: Any) -> Any:
 
 def _start(program: Any, device: int, programs: int, arguments: tuple[Any, ...]) -> None:
     """Start a compiled program, as its own ``program[grid](...)`` does but for what it asks."""
+    torch: Any = sys.modules["torch"]
+    if device != torch._C._cuda_getDevice():
+        with torch.cuda.device(device):
+            _start(program, device, programs, arguments)
+        return
     hooks = sys.modules["triton"].knobs.runtime
     enter, leave = hooks.launch_enter_hook, hooks.launch_exit_hook
     if _is_set(enter) or _is_set(leave):  # a profiler's
         program[programs, 1, 1](*arguments)
         return
-    stream = sys.modules["torch"]._C._cuda_getCurrentRawStream(device)
+    stream = torch._C._cuda_getCurrentRawStream(device)
     function, metadata = program.function, program.packed_metadata
     program.run(programs, 1, 1, stream, function, metadata, None, None, None, *arguments)
 
