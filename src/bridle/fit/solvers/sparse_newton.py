@@ -134,15 +134,17 @@ class _Newton:
         self._factors: _FactorCurvature | None = None
         self._damping = 0.0  # of the features' second moments, added to the curvature of entries
         facts, penalty = self.objective.facts, self.true_penalty
-        numbers = 5 * 8 * facts.count * self.objective.classes
+        # Probabilities, moves of the scores, and what is made on the way to them.
+        descent_bytes = 5 * 8 * facts.count * self.objective.classes
         self._descends = (
             facts.is_sparse
             and facts.all_rows_on_host
             and facts.is_compiled
             and not penalty.by_feature
             and penalty.support is None
-            and numbers <= self.objective.memory_budget
+            and descent_bytes <= self.objective.memory_budget
         )
+        self._settles_soon = True  # the descent: where it does not, a matrix is quicker
         pair = 16 * self.objective.shape[0] * self.objective.classes
         length = int(np.clip(self.objective.memory_budget / 4 // pair, _FEWEST_PAIRS, _MOST_PAIRS))
         self._pairs: deque[tuple[Array, Array]] = deque(maxlen=length)
@@ -216,7 +218,7 @@ class _Newton:
         at_work |= free[:, None]
         many = int(at_work.sum())
         room = max(_FEWEST_NEW, many)
-        if not (penalty.by_feature or self._descends):
+        if not (penalty.by_feature or (self._descends and self._settles_soon)):
             # Where the curvature between those at work fits, it shall still fit with the new ones.
             left = most_entries(objective) - objective.classes - many
             room = min(room, left) if left >= _FEWEST_NEW else room
@@ -249,11 +251,12 @@ class _Newton:
     def _moved(self, point: Evaluation, slope: Array, entries: Entries) -> Steps[_Moved]:
         """Return the minimum of a model, the best that there is room and time for."""
         has_room = len(entries.features) <= most_entries(self.objective)
-        if self._descends and len(entries.features) >= _FEWEST_DESCENDED:
+        descends = self._descends and len(entries.features) >= _FEWEST_DESCENDED
+        if descends and (self._settles_soon or not has_room):
             moved, settled = yield from self._descended(point, slope, entries)
             if settled or not has_room:
                 return moved
-            self._descends = False
+            self._settles_soon = False
         if has_room:
             return (yield from self._entries_moved(point, slope, entries))
         return (yield from self._features_moved(point, slope, entries))
