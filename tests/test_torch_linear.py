@@ -288,6 +288,24 @@ def test_no_score_is_rounded_to_half_precision(dtype: Any, way: str) -> None:
         assert error < 2 * torch.finfo(dtype).eps  # multiplied back in half precision
 
 
+@pytest.mark.parametrize("classes", [1, 2, 7, 32, 33, 77, 1001])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_what_is_left_beside_a_narrowed_residual_has_no_part_in_its_products(
+    dtype: Any, classes: int
+) -> None:
+    """A tile of Intel's products reads on beyond a row whose length it does not divide."""
+    residual = torch.rand(45, classes)
+    residual.view(torch.int16)[:, ::2] = 0x7FFF  # the half of it that is rounded away: a NaN
+    expected = residual.to(dtype).double().sum(dim=1)
+    found = products.narrowed(residual, dtype)
+    assert torch.equal(found.double().sum(dim=1), expected)
+    out = torch.empty(45, 20, dtype=dtype)
+    products.multiply_back(found, torch.ones(classes, 20, dtype=dtype), out)
+    torch.testing.assert_close(out.double(), expected[:, None].expand(45, 20), rtol=0.01, atol=0)
+    beyond = torch.as_strided(found, (45, min(classes, 32)), found.stride(), classes)
+    assert (beyond == 0).all()
+
+
 def test_bfloat16_in_many_blocks_keeps_its_loss() -> None:
     """A loss that is summed in bfloat16 stops growing at a few hundred blocks."""
     features, weight, _ = head(1024, 64, 3000, torch.bfloat16)

@@ -25,6 +25,8 @@ _MAKES_WIDE = torch.version.hip is None
 # The largest entry of a residual in float16 whose factor is not known yet: its smallest normal
 # number then is a probability of 2.4e-7, and products with a weight below 128 do not overflow.
 FLOAT16_UNIT = 256.0
+# Numbers of half precision in a row of a tile.
+_TILE_COLUMNS = 32
 
 
 _TORCH_HEAD = choose.HeadBlocks(thresholds.TORCH_HEAD_BYTES, thresholds.HEAD_FEWEST_ROWS)
@@ -88,17 +90,21 @@ def narrowed(residual: Tensor, dtype: torch.dtype) -> Tensor:
     """Return a block's residual in the dtype that it is multiplied back in.
 
     On a CPU in its own memory, each row in the front of its place; the rest of the place is lost.
+    Zeros come next there: Intel's products of bfloat16 by tiles (oneDNN, issue 5717) read up to a
+    tile beyond a row, times 0, and what is left of float32 numbers may be NaN.
     """
     if residual.dtype == dtype:
         return residual
     if residual.device.type != "cpu" or not has_values(residual):
         return residual.to(dtype)
     rows, columns = residual.shape
-    found = residual.view(dtype)[:, :columns]
+    place = residual.view(dtype)
+    found = place[:, :columns]
     step = max(1, thresholds.NARROWED_NUMBERS // columns)
     for begin in range(0, rows, step):
         some = slice(begin, begin + step)
         found[some] = residual[some].to(dtype)  # apart first: the two share their memory
+    place[:, columns : columns + _TILE_COLUMNS] = 0
     return found
 
 
