@@ -19,7 +19,7 @@ triton: Any = pytest.importorskip("triton", reason="triton is not installed")
 
 SUITES = [
     Path(__file__).with_name(f"triton_{name}_suite.py")
-    for name in ("kernels", "index", "distribution")
+    for name in ("kernels", "index", "distribution", "head")
 ]
 
 COMPILING = """
@@ -190,6 +190,43 @@ compiled(
 """
 
 
+COMPILING_HEADS = (
+    COMPILING_INDEX[: COMPILING_INDEX.index("for dtype in")]
+    + """
+from bridle.kernels.triton import head_kernels, head_loss
+
+sums = dict.fromkeys(("tops", "rests", "gaps", "masses", "counts"), "*fp32")
+known = dict.fromkeys(("references", "factors", "spreads", "at_labels"), "*fp32")
+known |= {"labels": "*i32"}
+sizes = dict.fromkeys(("feature_stride", "head_stride", "row_count", "classes", "share"), "i32")
+sizes |= dict.fromkeys(("inverse_temperature", "softcap"), "fp64")
+losses = {"target": "*i64", "divisor": "*fp64", "losses": "*fp32", "parts": "i32"}
+losses |= {"ignore_index": "i32"} | dict.fromkeys(("normalizer", "smoothing", "z_loss"), "fp64")
+rows = {"ROWS": head_loss.thresholds.NARROW_LOSS_ROWS}
+for dtype, width, terms in (("*bf16", 64, False), ("*fp16", 100, True)):
+    given = {"features": dtype, "head": dtype, **sizes}
+    flags = dict.fromkeys(("BENT", "CAPPED", "SMOOTHED"), terms)
+    constants = flags | {"FEATURES": width, "WIDTH": 1 << (width - 1).bit_length()}
+    if terms:
+        given |= {"bias": dtype, "weight": "*fp32"}
+    of_losses = {name: kind for name, kind in given.items() if name != "share"} | losses
+    of_losses |= sums | known | ({"sample_weight": "*fp32"} if terms else {})
+    compiled(head_kernels.loss_kernel, 4, of_losses, Z_LOSS=terms, **constants, **rows)
+    for name, arguments in (
+        ("sums", sums), ("features", {"out": dtype} | known), ("head", {"out": dtype} | known)
+    ):
+        tile = head_loss.Tile(*getattr(head_loss.thresholds, f"NARROW_{name.upper()}_TILE"))
+        if name == "head" and terms:
+            arguments = arguments | {"bias_out": "*fp32"}
+        ptx = compiled(
+            getattr(head_kernels, name + "_kernel"), tile.warps, given | arguments,
+            **constants, ROWS=tile.rows, CLASSES=tile.classes,
+        )
+        assert "mma" in ptx, "products are not made by the device's own"
+"""
+)
+
+
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run Python with the environment's own Triton settings left out."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TRITON_")}
@@ -246,6 +283,16 @@ def test_the_kernels_for_class_indices_compile_too(
     done = run("-c", COMPILING_INDEX, str(capability), **places)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.split()) == 3 * (6 + 4 + 6) + 3
+
+
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_the_kernels_of_a_head_compile_too(
+    tmp_path: Path, capability: int, compiler: dict[str, str]
+) -> None:
+    places = {"TRITON_CACHE_DIR": str(tmp_path), **compiler}
+    done = run("-c", COMPILING_HEADS, str(capability), **places)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.split()) == 2 * 4
 
 
 def test_the_kernels_load_triton_only_when_called() -> None:

@@ -15,6 +15,7 @@ def mend_the_interpreter() -> None:
     """Let Triton's interpreter make what a GPU makes, in time."""
     if not hasattr(interpreter._interpreter, "fma_fp32"):
         _calculate_as_devices_do()
+    _multiply_bfloat16()
     _exchange_the_language_once()
 
 
@@ -27,6 +28,21 @@ def _calculate_as_devices_do() -> None:
     builder.create_maxnumf = lambda self, x, y: self.binary_op(x, y, np.fmax)
     builder.create_minnumf = lambda self, x, y: self.binary_op(x, y, np.fmin)
     builder.create_fma = lambda self, x, y, z: self.ternary_op(x, y, z, _multiplied_and_added)
+
+
+def _multiply_bfloat16() -> None:
+    """Let products of bfloat16 be of such numbers; the interpreter multiplies their bits."""
+    builder = interpreter.InterpreterBuilder
+    multiply = builder.create_dot
+    builder.create_dot = lambda self, a, b, *rest: multiply(self, _wide(a), _wide(b), *rest)
+
+
+def _wide(handle: Any) -> Any:
+    """Return numbers of bfloat16, which the interpreter holds as their bits, in float32."""
+    if handle.dtype.scalar != language.bfloat16:
+        return handle
+    bits = handle.data.astype(np.uint32) << 16
+    return interpreter.TensorHandle(bits.view(np.float32), language.float32)
 
 
 def _multiplied_and_added(x: Any, y: Any, z: Any) -> Any:

@@ -97,6 +97,9 @@ class Backend:
         once; see `bridle.kernels.triton.index_loss`.
     distribution_loss : callable, optional
         The same of distributions; see `bridle.kernels.triton.distribution_loss`.
+    head_loss : callable, optional
+        Returns the module whose kernels make the loss of class indices of a linear head, and its
+        gradients, without storing a score; see `bridle.kernels.triton.head_loss`.
     several_indices : bool
         Whether a target may have several class indices a row (N, k).
     pays : callable
@@ -115,6 +118,7 @@ class Backend:
     row_parts_and_gradient: Callable[..., Any] | None = None
     index_loss: Callable[[], Any] | None = None
     distribution_loss: Callable[[], Any] | None = None
+    head_loss: Callable[[], Any] | None = None
     several_indices: bool = False
     pays: Callable[[int, int], bool] = _always
     available: Callable[[], bool] = _here
@@ -296,6 +300,7 @@ TRITON = register(
         row_gradient=late(_TRITON, "row_gradient"),
         index_loss=cache(lambda: import_module("bridle.kernels.triton.index_loss")),
         distribution_loss=cache(lambda: import_module("bridle.kernels.triton.distribution_loss")),
+        head_loss=cache(lambda: import_module("bridle.kernels.triton.head_loss")),
         head_blocks=DEVICE_HEAD,
         available=has_triton,
     )

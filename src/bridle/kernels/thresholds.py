@@ -304,3 +304,23 @@ DIVISOR_PROGRAMS = 512
 # Losses, or labels, that one program sums in a loop; more of both take several, which PyTorch's own
 # kernel sums.
 TOTAL_NUMBERS = 2**15
+# --- a linear head with few features on a GPU (Triton) --------------------------------------------
+
+# Of up to so many features, scores in half precision are made anew in place of being stored. Times
+# over those of the three bare products, which are stored: 4096 x 64 x 1,000,000 1.08, stored 1.97;
+# 4096 x 128 x 1,000,000 1.62, 1.98; 8192 x 64 x 100,000 1.25, 2.08; 8192 x 256 x 100,000 3.1, 1.63.
+# H200, bfloat16.
+#     python benchmarks/gpu.py --only heads
+NARROW_FEATURES = 128
+
+# Rows and classes that a program sees at a time, and its warps: for the sums, and for the gradients
+# of features and head. Of 4096 x 64 x 1,000,000: 1.85 ms (64 x 64 on 4 2.05, 128 x 256 2.18), 2.57
+# (64 x 64 3.18, 128 x 256 5.8), and 3.43 (128 x 64 3.77, 128 x 128 on 8 5.06). H200.
+NARROW_SUMS_TILE = (128, 128, 8)
+NARROW_FEATURES_TILE = (128, 128, 8)
+NARROW_HEAD_TILE = (64, 64, 4)
+
+# Rows whose losses a program makes: of each as many scores as rows, one of which is wanted. As many
+# programs as these fill a device, two or four on each of its processors. Not timed.
+NARROW_LOSS_ROWS = 64
+NARROW_PROGRAMS = 512

@@ -244,6 +244,13 @@ def distribution_kernels(scores: Tensor) -> Any:
     return None if load is None else load()
 
 
+def head_kernels(features: Tensor, head: Tensor) -> Any:
+    """Return the module whose kernels serve a linear head without storing its scores, or None."""
+    load = backend_of(features).head_loss
+    module = None if load is None else load()
+    return module if module is not None and module.serves(features, head) else None
+
+
 def multiplied(
     gradient: Tensor, factor: Tensor, module: Any, launches: dict[Any, Any] | None = None
 ) -> Tensor:

@@ -29,6 +29,7 @@ from bridle.torch.linear_rows import (
     Head,
     Plan,
     blocks,
+    gradient_dtype,
     linear_row_parts,
     placeholder,
 )
@@ -256,7 +257,6 @@ class _LinearLoss(torch.autograd.Function):
         ctx.save_for_backward(features, weight, bias)
         ctx.again = (rows, options, terms, plan, loss_of)
         head = Head(features, weight, bias).detached()
-        gradients = Gradients(head, ctx.needs_input_grad[:3], plan)
         ctx.share = None
         if features.dtype == torch.float16:
             # Divided by a mean's number of rows, most of it would vanish in float16 before the
@@ -266,7 +266,15 @@ class _LinearLoss(torch.autograd.Function):
                 unit * _inverse_divisor(divisor, head.features.new_empty(0).float()),
                 unit,
             )
-        if _serves_indices(head, rows, terms, plan):
+        serves_indices = _serves_indices(head, rows, terms, plan)
+        module = kernels.head_kernels(head.features, head.weight) if serves_indices else None
+        if module is not None:
+            loss, ctx.gradients = _scoreless_losses(
+                module, head, rows, terms, options, divisor, ctx.needs_input_grad[:3]
+            )
+            return loss_of(loss)
+        gradients = Gradients(head, ctx.needs_input_grad[:3], plan)
+        if serves_indices:
             loss = _index_losses(head, rows, terms, options, divisor, plan, gradients)
             ctx.gradients = gradients.results() if ctx.share is None else gradients.sums()
             return loss_of(loss)
@@ -329,36 +337,78 @@ def _index_losses(
     gradients: Gradients,
 ) -> Tensor:
     """Return the loss of each row, and hand each block's residual to the ``gradients``."""
-    module, classes = kernels.index_kernels(placeholder(head)), len(head.weight)
-    if isinstance(divisor, Tensor):
-        divisor = divisor.to(head.features.device)
-    # The kernels read numbers that lie side by side.
-    target, block_losses = rows.target.contiguous(), []
-    sample_weight = None if rows.sample_weight is None else rows.sample_weight.contiguous()
-    if rows.unknown is not None:
-        target = target.masked_fill(rows.unknown, classes)  # no class: its row becomes NaN
+    module, block_losses = kernels.index_kernels(placeholder(head)), []
+    whole, total, normalizer = _index_loss(module, head, rows, terms, options, divisor)
+    shares = whole.sample_weight
     for block in blocks(head, plan):
-        loss = module.IndexLoss(
-            target[block.rows],
-            rows.weight,
-            None if sample_weight is None else sample_weight[block.rows],
-            -1,
-            terms.label_smoothing,
-            terms.z_loss,
-            options.temperature,
-            options.softcap,
-        )
-        is_tensor = isinstance(divisor, Tensor)
         losses, _ = module.losses(
             block.scores,
-            loss,
-            divisor=divisor if is_tensor else None,
-            normalizer=1.0 if is_tensor else divisor,
+            whole._replace(
+                target=whole.target[block.rows],
+                sample_weight=None if shares is None else shares[block.rows],
+            ),
+            divisor=total,
+            normalizer=normalizer,
             out=block.scores,
         )
         gradients.add(block, losses)
         block_losses.append(losses)
     return torch.cat(block_losses)
+
+
+def _scoreless_losses(
+    module: Any,
+    head: Head,
+    rows: ClassRows,
+    terms: Terms,
+    options: Options,
+    divisor: Tensor | float,
+    asked: tuple[bool, bool, bool],
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """Return the loss of each row, and the gradients that are asked for; no score is stored."""
+    of_scores = kernels.index_kernels(placeholder(head))
+    loss, total, normalizer = _index_loss(of_scores, head, rows, terms, options, divisor)
+    features, weight = head.features.contiguous(), head.weight.contiguous()
+    bias = None if head.bias is None else head.bias.contiguous()
+    given = module.HeadLoss(features, weight, bias, loss)
+    losses, known = module.losses(given, total, normalizer)
+    dtype = gradient_dtype(weight)
+    found: list[Tensor | None] = [None, None, None]
+    if asked[0]:
+        found[0] = module.features_gradient(given, known, dtype)
+    if asked[1] or asked[2]:
+        found[1:] = module.head_gradients(given, known, dtype)
+    return losses, tuple(
+        each if needed else None for each, needed in zip(found, asked, strict=True)
+    )
+
+
+def _index_loss(
+    module: Any,
+    head: Head,
+    rows: ClassRows,
+    terms: Terms,
+    options: Options,
+    divisor: Tensor | float,
+) -> tuple[Any, Tensor | None, float]:
+    """Return a loss as a module's kernels want it, and what it is divided by: both numbers."""
+    # The kernels read numbers that lie side by side.
+    target = rows.target.contiguous()
+    if rows.unknown is not None:
+        target = target.masked_fill(rows.unknown, len(head.weight))  # no class: its row becomes NaN
+    loss = module.IndexLoss(
+        target,
+        rows.weight,
+        None if rows.sample_weight is None else rows.sample_weight.contiguous(),
+        -1,
+        terms.label_smoothing,
+        terms.z_loss,
+        options.temperature,
+        options.softcap,
+    )
+    if isinstance(divisor, Tensor):
+        return loss, divisor.to(head.features.device), 1.0
+    return loss, None, divisor
 
 
 def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:

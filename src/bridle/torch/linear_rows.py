@@ -102,16 +102,22 @@ def blocks(head: Head, plan: Plan) -> Iterator[Block]:
         yield Block(rows, features, scores)
 
 
+def gradient_dtype(weight: Tensor) -> torch.dtype:
+    """Return the dtype that gradients are kept in until backward.
+
+    Of float16 that is float32: what they are multiplied by may come afterwards.
+    """
+    return torch.float32 if weight.dtype == torch.float16 else weight.dtype
+
+
 class Gradients:
     """The gradients of a head, of which block after block is added; only of what is asked."""
 
     def __init__(self, head: Head, asked: tuple[bool, bool, bool], plan: Plan) -> None:
         self._head, self._plan = head, plan
-        weight_dtype, wide = head.weight.dtype, accumulator_dtype(head.features.dtype)
+        wide, narrow = accumulator_dtype(head.features.dtype), gradient_dtype(head.weight)
         features, weight, bias = asked
-        # Of float16 all are kept in float32: what they are multiplied by may come afterwards.
-        gradient_dtype = wide if weight_dtype == torch.float16 else weight_dtype
-        self._features = torch.zeros_like(head.features, dtype=gradient_dtype) if features else None
+        self._features = torch.zeros_like(head.features, dtype=narrow) if features else None
         self._weight = None
         if weight:
             # Sums over many blocks, in half precision, would stop growing; a single one is its
@@ -121,7 +127,7 @@ class Gradients:
             is_single_block = (
                 len(head.features) <= count * block_rows(head, plan) and not plan.threshold
             )
-            dtype = gradient_dtype if is_single_block else wide
+            dtype = narrow if is_single_block else wide
             self._weight = kernels.new_memory(tuple(head.weight.shape), head.weight, dtype).zero_()
         self._bias = head.weight.new_zeros(len(head.weight), dtype=wide) if bias else None
 
