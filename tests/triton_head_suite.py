@@ -52,13 +52,16 @@ def drawn(
     target[2:3] = -1
     weight = torch.rand(classes, generator=generator) if weighted else None
     sample_weight = torch.rand(rows, generator=generator) if weighted else None
-    given = (target, weight, sample_weight)
-    on_device = [None if each is None else each.to(DEVICE) for each in given]
-    head = (normal(rows, width), 3 * width**-0.5 * normal(classes, width), normal(classes))
-    return HeadLoss(
-        *(each.to(dtype).to(DEVICE) for each in head),
-        IndexLoss(*on_device, -1, **terms),  # type: ignore[arg-type]
+    loss = IndexLoss(
+        target.to(DEVICE),
+        None if weight is None else weight.to(DEVICE),
+        None if sample_weight is None else sample_weight.to(DEVICE),
+        -1,
+        **terms,
     )
+    drawn_head = normal(rows, width), 3 * width**-0.5 * normal(classes, width), normal(classes)
+    features, head, bias = (each.to(dtype).to(DEVICE) for each in drawn_head)
+    return HeadLoss(features, head, bias, loss)
 
 
 def truth(given: HeadLoss) -> tuple[Tensor, float, list[Tensor]]:
@@ -246,11 +249,18 @@ def test_a_gradient_that_nobody_asks_for_is_not_made(
     served(True)
     given = drawn(20, 9, 30, torch.bfloat16)
     made = []
-    for name in ("features_gradient", "head_gradients"):
+
+    def noted(name: str) -> Callable[..., Any]:
         function = getattr(head_loss, name)
-        monkeypatch.setattr(
-            head_loss, name, lambda *given, f=function, n=name: made.append(n) or f(*given)
-        )
+
+        def call(*arguments: Any) -> Any:
+            made.append(name)
+            return function(*arguments)
+
+        return call
+
+    for name in ("features_gradient", "head_gradients"):
+        monkeypatch.setattr(head_loss, name, noted(name))
     leaves: list[Any] = [given.features, given.head, given.bias]
     leaves[asked] = leaves[asked].clone().requires_grad_()
     target = given.loss.target.clamp(min=0)
@@ -260,6 +270,25 @@ def test_a_gradient_that_nobody_asks_for_is_not_made(
     expected = plain(leaves, target, 1.0)[1 + asked]
     error = (leaves[asked].grad.double().cpu() - expected).norm() / expected.norm()
     assert error <= CLOSE[torch.bfloat16]
+
+
+@pytest.mark.parametrize("width", [20, 140])
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float32], ids=str)
+@pytest.mark.skipif(DEVICE == "cpu", reason="what is waited for shows on a device")
+def test_the_host_waits_for_no_head(dtype: torch.dtype, width: int) -> None:
+    given = drawn(300, width, 500, dtype, weighted=True)
+    assert given.loss.weight is not None
+    leaves = [given.features.requires_grad_(), given.head.requires_grad_()]
+    for weight in (None, given.loss.weight):
+        for _ in range(2):  # the first time, kernels are compiled
+            loss = functional.linear_cross_entropy(
+                *leaves, given.loss.target, class_weight=weight, ignore_index=-1
+            )
+            loss.backward()
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+        torch.cuda.set_sync_debug_mode("default")
+        assert loss.isfinite()
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="what a device allocates is counted on one")

@@ -729,7 +729,7 @@ def test_the_linear_head_is_that_of_plain_pytorch(
     dtype: torch.dtype, reduction: str, biased: bool, served: Callable[[bool], None]
 ) -> None:
     generator = torch.Generator().manual_seed(0)
-    for rows, width, classes in ((7, 5, 12), (33, 4, 10)):
+    for rows, width, classes in ((7, 5, 12), (33, 4, 10), (9, 130, 21)):  # the last are stored
         head = [torch.randn(rows, width, generator=generator)]
         head += [torch.randn(classes, width, generator=generator)]
         head += [torch.randn(classes, generator=generator)] if biased else []
@@ -754,6 +754,11 @@ def test_the_linear_head_is_that_of_plain_pytorch(
                     leaves[0], leaves[1], target.to(device), **given
                 )
                 results.append([loss.detach(), *torch.autograd.grad(1.5 * loss, leaves)])
+                with torch.no_grad():
+                    loss = functional.linear_cross_entropy(
+                        leaves[0], leaves[1], target.to(device), **given
+                    )
+                results[-1].append(loss)
             for expected, found in zip(*results, strict=True):
                 error = (found.double().cpu() - expected.double()).norm() / expected.double().norm()
                 assert error <= (3e-6 if dtype == torch.float32 else 3e-2)

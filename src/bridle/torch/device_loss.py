@@ -163,28 +163,15 @@ def device_loss(
 ) -> Tensor:
     """Return the reduced loss of rows of scores (N, C), or the losses (N,)."""
     module, options, launches = decision
-    weight = None if call.weight is None else call.weight.contiguous()
-    # The kernels read numbers that lie side by side: a column of labels does not, nor one number
-    # for all rows.
-    share = None if call.sample_weight is None else call.sample_weight.reshape(-1).contiguous()
-    ignore_index, smoothing, z_loss, temperature, softcap, *_ = options
-    terms = smoothing, z_loss, temperature, softcap
-    if call.target.is_floating_point():
-        loss = module.DistributionLoss(as_rows(call.target), weight, share, *terms)
+    loss = loss_of_call(module, call)
+    counts = (
+        options.reduction == "mean" and call.normalizer is None and module.counts_rows(len(rows))
+    )
+    divisor: Tensor | None = None
+    if counts:
+        divisor, normalizer = rows.new_empty(1, dtype=torch.float64), 1.0
     else:
-        target = call.target.reshape(-1).contiguous()
-        loss = module.IndexLoss(target, weight, share, ignore_index, *terms)
-    divisor, normalizer, counts = None, 1.0, False
-    if options.reduction == "mean":
-        if call.normalizer is None and module.counts_rows(len(rows)):
-            divisor, counts = rows.new_empty(1, dtype=torch.float64), True
-        elif call.normalizer is None:
-            found = module.divisor(loss, rows.shape[1], launches)
-            divisor, normalizer = (found, 1.0) if isinstance(found, Tensor) else (None, found)
-        elif isinstance(call.normalizer, Tensor):
-            divisor = call.normalizer.detach()
-        else:
-            normalizer = float(call.normalizer)
+        divisor, normalizer = divisor_of(module, loss, call, rows.shape[1], launches)
     step = Step(module, options, loss, divisor, normalizer, counts, launches, composed)
     if not (torch.is_grad_enabled() and rows.requires_grad):
         losses, _ = module.losses(rows, loss, divisor=divisor, counts=counts, launches=launches)
@@ -193,6 +180,35 @@ def device_loss(
     apply: Any = super(torch.autograd.Function, _DeviceLoss).apply
     result: Tensor = apply(rows, step)
     return result
+
+
+def loss_of_call(module: Any, call: LossCall) -> Any:
+    """Return a call's loss as a module's kernels want it: they read numbers that lie side by side.
+
+    A column of labels does not, nor one number for all rows.
+    """
+    weight = None if call.weight is None else call.weight.contiguous()
+    share = None if call.sample_weight is None else call.sample_weight.reshape(-1).contiguous()
+    ignore_index, smoothing, z_loss, temperature, softcap, *_ = call.options
+    terms = smoothing, z_loss, temperature, softcap
+    if call.target.is_floating_point():
+        return module.DistributionLoss(as_rows(call.target), weight, share, *terms)
+    target = call.target.reshape(-1).contiguous()
+    return module.IndexLoss(target, weight, share, ignore_index, *terms)
+
+
+def divisor_of(
+    module: Any, loss: Any, call: LossCall, classes: int, launches: dict[Any, Any] | None = None
+) -> tuple[Tensor | None, float]:
+    """Return what the sum of the losses is divided by: both numbers."""
+    if call.options.reduction != "mean":
+        return None, 1.0
+    if call.normalizer is None:
+        found = module.divisor(loss, classes, launches)
+        return (found, 1.0) if isinstance(found, Tensor) else (None, found)
+    if isinstance(call.normalizer, Tensor):
+        return call.normalizer.detach(), 1.0
+    return None, float(call.normalizer)
 
 
 class _DeviceLoss(torch.autograd.Function):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,7 +15,7 @@ from bridle import checks
 from bridle.formula.row_loss import Coefficients, Terms, coefficients
 from bridle.losses.head_calls import takes_head_calls
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
-from bridle.torch import arguments, kernels, products
+from bridle.torch import arguments, kernels
 from bridle.torch.arguments import TENSORS
 from bridle.torch.class_rows import ClassRows, class_rows
 from bridle.torch.composition import (
@@ -22,14 +24,18 @@ from bridle.torch.composition import (
     refuse_options,
     row_losses,
 )
+from bridle.torch.device_head import device_head_answer, device_head_loss, serving_head
+from bridle.torch.device_loss import LossCall, LossOptions
 from bridle.torch.fused import row_factors
 from bridle.torch.kinds import is_batched, is_known_here, refuse_pieces
 from bridle.torch.linear_rows import (
     Gradients,
     Head,
+    HeadAnswer,
     Plan,
     blocks,
-    gradient_dtype,
+    float16_divisor,
+    inverse_divisor,
     linear_row_parts,
     placeholder,
 )
@@ -181,25 +187,42 @@ def linear_cross_entropy(
     asked = asked_outputs(outputs)
     terms = Terms(checks.fraction(label_smoothing, "label_smoothing"), float(z_loss))
     refuse_options(reduction, on_empty, normalizer, softcap)
+    temperature = checks.positive(temperature, "temperature")
+    plan = _plan(memory_budget, gradient_filter, unbiased)
     head, loss_shape = _head(features, weight, bias)
+    target = _flat_target(target, loss_shape, weight.shape[0])
+    if sample_weight is not None:
+        sample_weight = _flat_sample_weight(sample_weight, loss_shape)
+    if outputs is None and not check:
+        loss_options = LossOptions(
+            operator.index(ignore_index),
+            terms.label_smoothing,
+            terms.z_loss,
+            temperature,
+            float(softcap),
+            reduction,
+            on_empty,
+            inplace=False,
+        )
+        call = LossCall(target, class_weight, sample_weight, normalizer, loss_options)
+        module = serving_head(head, call, plan)
+        if module is not None:
+            return _by_device_kernels(head, call, module, plan)
     rows = class_rows(
         placeholder(head),
-        _flat_target(target, loss_shape, weight.shape[0]),
+        target,
         class_weight,
         ignore_index=ignore_index,
-        sample_weight=None
-        if sample_weight is None
-        else _flat_sample_weight(sample_weight, loss_shape),
+        sample_weight=sample_weight,
         check=check,
     )
     options = Options(
         smoothing=terms.label_smoothing > 0,
         entropy="entropy" in asked,
         argmax="argmax" in asked or "correct" in asked,
-        temperature=checks.positive(temperature, "temperature"),
+        temperature=temperature,
         softcap=float(softcap),
     )
-    plan = _plan(memory_budget, gradient_filter, unbiased)
     divisor, terms = divisor_and_terms(rows, terms, reduction, normalizer)
     kept = _counted_rows(rows)
     if kept is not None:
@@ -211,8 +234,21 @@ def linear_cross_entropy(
         return reduce_losses(losses, divisor, reduction=reduction, on_empty=on_empty)
 
     if outputs is None and reduction != "none" and _gradient_is_known(head, rows, divisor):
-        loss: Tensor = _LinearLoss.apply(*head, rows, options, terms, divisor, plan, loss_of)  # type: ignore[no-untyped-call]
-        return loss
+        made = partial(
+            _answer_in_blocks,
+            rows=rows,
+            options=options,
+            terms=terms,
+            divisor=divisor,
+            plan=plan,
+            loss_of=loss_of,
+        )
+
+        def again(head: Head) -> Tensor:
+            parts = linear_row_parts(head, rows.target, rows.weight, options, plan)
+            return loss_of(row_losses(rows, parts, terms))
+
+        return _loss_with_gradients(head, made, again)
     parts = linear_row_parts(head, rows.target, rows.weight, options, plan)
     loss = loss_of(row_losses(rows, parts, terms))
     if outputs is None:
@@ -238,8 +274,76 @@ def _plan(memory_budget: int | None, gradient_filter: float | None, unbiased: bo
     return Plan(checks.memory_budget(memory_budget), threshold, unbiased)
 
 
+def _by_device_kernels(head: Head, call: LossCall, module: Any, plan: Plan) -> Tensor:
+    """Return the loss on a device whose kernels read the targets themselves."""
+    if not (torch.is_grad_enabled() and _asks_gradient(head)):
+        return device_head_loss(head, call, module, plan)
+
+    def again(head: Head) -> Tensor:
+        """Return the same loss by parts that can be differentiated twice."""
+        options = call.options._asdict()
+        del options["inplace"]
+        # With outputs asked for, the general path is taken.
+        loss: Tensor = linear_cross_entropy(
+            head.features,
+            head.weight,
+            call.target,
+            bias=head.bias,
+            class_weight=call.weight,
+            sample_weight=call.sample_weight,
+            normalizer=call.normalizer,
+            **options,
+            outputs=("loss",),
+            memory_budget=plan.memory_budget,
+            check=False,
+        ).loss
+        return loss
+
+    made = partial(device_head_answer, call=call, module=module, plan=plan)
+    return _loss_with_gradients(head, made, again)
+
+
+def _answer_in_blocks(
+    head: Head,
+    asked: tuple[bool, bool, bool],
+    rows: ClassRows,
+    options: Options,
+    terms: Terms,
+    divisor: Tensor | float,
+    plan: Plan,
+    loss_of: Callable[[Tensor], Tensor],
+) -> HeadAnswer:
+    """Return a sum or mean of losses, and its gradients, made while a block's scores are there."""
+    gradients = Gradients(head, asked, plan)
+    share: Tensor | float | None = None
+    if head.features.dtype == torch.float16:
+        weights = rows.weight, rows.sample_weight
+        unit = float16_divisor(weights, options.temperature)
+        share = unit * inverse_divisor(divisor)
+        divisor = unit
+    pieces = []
+    for block in blocks(head, plan):
+        some = _take_rows(rows, block.rows)
+        parts = kernels.row_parts(block.scores, some.target, some.weight, options)
+        of_block = _block_coefficients(parts, some, terms, divisor)
+        kernels.row_gradient(
+            block.scores, parts, some.target, some.weight, of_block, options, block.scores
+        )
+        gradients.add(block, of_block.a)
+        pieces.append(parts)
+    parts = Parts(*(torch.cat(each) for each in zip(*pieces, strict=True)))
+    return HeadAnswer(loss_of(row_losses(rows, parts, terms)), gradients.kept(), share)
+
+
+def _loss_with_gradients(
+    head: Head, made: Callable[..., HeadAnswer], again: Callable[[Head], Tensor]
+) -> Tensor:
+    loss: Tensor = _LinearLoss.apply(*head, made, again)  # type: ignore[no-untyped-call]
+    return loss
+
+
 class _LinearLoss(torch.autograd.Function):
-    """A sum or mean of losses; its gradient is made with it, while a block's scores are there."""
+    """A loss that is one number; its gradients are made with it, and a second time ``again``."""
 
     @staticmethod
     def forward(
@@ -247,50 +351,13 @@ class _LinearLoss(torch.autograd.Function):
         features: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        rows: ClassRows,
-        options: Options,
-        terms: Terms,
-        divisor: Tensor | float,
-        plan: Plan,
-        loss_of: Callable[[Tensor], Tensor],
+        made: Callable[[Head, tuple[bool, bool, bool]], HeadAnswer],
+        again: Callable[[Head], Tensor],
     ) -> Tensor:
         ctx.save_for_backward(features, weight, bias)
-        ctx.again = (rows, options, terms, plan, loss_of)
-        head = Head(features, weight, bias).detached()
-        ctx.share = None
-        if features.dtype == torch.float16:
-            # Divided by a mean's number of rows, most of it would vanish in float16 before the
-            # factor of backward, which loss scaling makes large, could prevent that.
-            unit = _float16_divisor(rows, options)
-            ctx.share, divisor = (
-                unit * _inverse_divisor(divisor, head.features.new_empty(0).float()),
-                unit,
-            )
-        serves_indices = _serves_indices(head, rows, terms, plan)
-        module = kernels.head_kernels(head.features, head.weight) if serves_indices else None
-        if module is not None:
-            loss, ctx.gradients = _scoreless_losses(
-                module, head, rows, terms, options, divisor, ctx.needs_input_grad[:3]
-            )
-            return loss_of(loss)
-        gradients = Gradients(head, ctx.needs_input_grad[:3], plan)
-        if serves_indices:
-            loss = _index_losses(head, rows, terms, options, divisor, plan, gradients)
-            ctx.gradients = gradients.results() if ctx.share is None else gradients.sums()
-            return loss_of(loss)
-        pieces = []
-        for block in blocks(head, plan):
-            some = _take_rows(rows, block.rows)
-            parts = kernels.row_parts(block.scores, some.target, some.weight, options)
-            asked = _block_coefficients(parts, some, terms, divisor)
-            kernels.row_gradient(
-                block.scores, parts, some.target, some.weight, asked, options, block.scores
-            )
-            gradients.add(block, asked.a)
-            pieces.append(parts)
-        ctx.gradients = gradients.results() if ctx.share is None else gradients.sums()
-        parts = Parts(*(torch.cat(each) for each in zip(*pieces, strict=True)))
-        return loss_of(row_losses(rows, parts, terms))
+        head, ctx.again = Head(features, weight, bias).detached(), again
+        loss, ctx.gradients, ctx.share = made(head, ctx.needs_input_grad[:3])
+        return loss
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
@@ -310,7 +377,7 @@ class _LinearLoss(torch.autograd.Function):
                 gradients = tuple(
                     None if each is None else _times(each, factor) for each in gradients
                 )
-        return *gradients, None, None, None, None, None, None
+        return *gradients, None, None
 
 
 def _times(gradient: Tensor, factor: Tensor) -> Tensor:
@@ -320,100 +387,8 @@ def _times(gradient: Tensor, factor: Tensor) -> Tensor:
     return kernels.multiplied(gradient, factor, kernels.index_kernels(gradient))
 
 
-def _serves_indices(head: Head, rows: ClassRows, terms: Terms, plan: Plan) -> bool:
-    """Tell whether a device's kernels for class indices make losses and residual at once."""
-    if rows.soft or plan.threshold or terms.z_share is not None:
-        return False
-    return kernels.index_kernels(placeholder(head)) is not None
-
-
-def _index_losses(
-    head: Head,
-    rows: ClassRows,
-    terms: Terms,
-    options: Options,
-    divisor: Tensor | float,
-    plan: Plan,
-    gradients: Gradients,
-) -> Tensor:
-    """Return the loss of each row, and hand each block's residual to the ``gradients``."""
-    module, block_losses = kernels.index_kernels(placeholder(head)), []
-    whole, total, normalizer = _index_loss(module, head, rows, terms, options, divisor)
-    shares = whole.sample_weight
-    for block in blocks(head, plan):
-        losses, _ = module.losses(
-            block.scores,
-            whole._replace(
-                target=whole.target[block.rows],
-                sample_weight=None if shares is None else shares[block.rows],
-            ),
-            divisor=total,
-            normalizer=normalizer,
-            out=block.scores,
-        )
-        gradients.add(block, losses)
-        block_losses.append(losses)
-    return torch.cat(block_losses)
-
-
-def _scoreless_losses(
-    module: Any,
-    head: Head,
-    rows: ClassRows,
-    terms: Terms,
-    options: Options,
-    divisor: Tensor | float,
-    asked: tuple[bool, bool, bool],
-) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-    """Return the loss of each row, and the gradients that are asked for; no score is stored."""
-    of_scores = kernels.index_kernels(placeholder(head))
-    loss, total, normalizer = _index_loss(of_scores, head, rows, terms, options, divisor)
-    features, weight = head.features.contiguous(), head.weight.contiguous()
-    bias = None if head.bias is None else head.bias.contiguous()
-    given = module.HeadLoss(features, weight, bias, loss)
-    losses, known = module.losses(given, total, normalizer)
-    dtype = gradient_dtype(weight)
-    found: list[Tensor | None] = [None, None, None]
-    if asked[0]:
-        found[0] = module.features_gradient(given, known, dtype)
-    if asked[1] or asked[2]:
-        found[1:] = module.head_gradients(given, known, dtype)
-    return losses, tuple(
-        each if needed else None for each, needed in zip(found, asked, strict=True)
-    )
-
-
-def _index_loss(
-    module: Any,
-    head: Head,
-    rows: ClassRows,
-    terms: Terms,
-    options: Options,
-    divisor: Tensor | float,
-) -> tuple[Any, Tensor | None, float]:
-    """Return a loss as a module's kernels want it, and what it is divided by: both numbers."""
-    # The kernels read numbers that lie side by side.
-    target = rows.target.contiguous()
-    if rows.unknown is not None:
-        target = target.masked_fill(rows.unknown, len(head.weight))  # no class: its row becomes NaN
-    loss = module.IndexLoss(
-        target,
-        rows.weight,
-        None if rows.sample_weight is None else rows.sample_weight.contiguous(),
-        -1,
-        terms.label_smoothing,
-        terms.z_loss,
-        options.temperature,
-        options.softcap,
-    )
-    if isinstance(divisor, Tensor):
-        return loss, divisor.to(head.features.device), 1.0
-    return loss, None, divisor
-
-
 def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
     """Return the gradients of a second backward, or as what can itself be differentiated."""
-    rows, options, terms, plan, loss_of = ctx.again
     differentiable = torch.is_grad_enabled()
     given: list[Any] = list(ctx.saved_tensors)
     if not differentiable:
@@ -423,8 +398,7 @@ def _gradients_again(ctx: Any, factor: Tensor) -> tuple[Tensor | None, ...]:
             if needed:
                 each.requires_grad_()
     with torch.enable_grad():
-        parts = linear_row_parts(Head(*given), rows.target, rows.weight, options, plan)
-        loss = loss_of(row_losses(rows, parts, terms))
+        loss = ctx.again(Head(*given))
         wanted = [each for each in given if each is not None and each.requires_grad]
         found = iter(torch.autograd.grad(loss, wanted, factor, create_graph=differentiable))
     return tuple(next(found) if each is not None and each.requires_grad else None for each in given)
@@ -440,20 +414,8 @@ def _block_coefficients(
     return row_coefficients._replace(a=row_coefficients.a.expand(rows.target.shape[0]))
 
 
-def _inverse_divisor(divisor: Tensor | float, like: Tensor) -> Tensor:
-    """Return 1 / divisor; a mean over nothing has the gradient 0."""
-    total = torch.as_tensor(divisor, dtype=torch.float64, device=like.device)
-    return torch.where(total == 0, 0, 1 / total).to(like.dtype)
-
-
-def _float16_divisor(rows: ClassRows, options: Options) -> Tensor:
-    """Return what losses are divided by for their residuals to fill the range of float16."""
-    largest = torch.full((), 1 / products.FLOAT16_UNIT / options.temperature)
-    largest = largest.to(rows.scores.device)
-    for weights in (rows.weight, rows.sample_weight):
-        if weights is not None and weights.numel():
-            largest = largest * weights.detach().amax()
-    return largest
+def _asks_gradient(head: Head) -> bool:
+    return any(each is not None and each.requires_grad for each in head)
 
 
 def _gradient_is_known(head: Head, rows: ClassRows, divisor: Tensor | float) -> bool:
@@ -462,7 +424,7 @@ def _gradient_is_known(head: Head, rows: ClassRows, divisor: Tensor | float) -> 
     return (
         is_plain_call()
         and torch.is_grad_enabled()
-        and any(each is not None and each.requires_grad for each in head)
+        and _asks_gradient(head)
         and not any(isinstance(each, Tensor) and each.requires_grad for each in constants)
     )
 

@@ -110,6 +110,35 @@ def gradient_dtype(weight: Tensor) -> torch.dtype:
     return torch.float32 if weight.dtype == torch.float16 else weight.dtype
 
 
+class HeadAnswer(NamedTuple):
+    """A loss that is one number, and the gradients that were made with it."""
+
+    loss: Tensor
+    gradients: tuple[Tensor | None, ...]  # of features, weight and bias
+    share: Tensor | float | None  # what those of float16 are still to be multiplied by
+
+
+def float16_divisor(weights: tuple[Tensor | None, ...], temperature: float) -> Tensor | float:
+    """Return what losses are divided by for their residuals to fill the range of float16.
+
+    Divided by a mean's number of rows, most of them would vanish before the factor of backward,
+    which loss scaling makes large, could prevent that.
+    """
+    largest: Tensor | float = 1 / products.FLOAT16_UNIT / temperature
+    for each in weights:
+        if each is not None and each.numel():
+            largest = each.detach().amax().float() * largest
+    return largest
+
+
+def inverse_divisor(divisor: Tensor | float) -> Tensor | float:
+    """Return 1 / divisor, of a tensor in float32; a mean over nothing has the gradient 0."""
+    if isinstance(divisor, Tensor):
+        total = divisor.double()
+        return torch.where(total == 0, 0, 1 / total).float()
+    return 1 / divisor if divisor else 0.0
+
+
 class Gradients:
     """The gradients of a head, of which block after block is added; only of what is asked."""
 
@@ -193,14 +222,17 @@ class Gradients:
             chosen = residual.sum(dim=0, dtype=self._bias.dtype)
             self._bias.index_add_(0, columns, chosen)
 
-    def sums(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the gradients in the dtypes that they were summed in."""
-        return self._features, self._weight, self._bias
-
     def results(self) -> tuple[Tensor | None, ...]:
         """Return the gradients in the dtype of what they are of."""
-        dtype = self._head.weight.dtype
-        return tuple(None if each is None else each.to(dtype) for each in self.sums())
+        return self._as(self._head.weight.dtype)
+
+    def kept(self) -> tuple[Tensor | None, ...]:
+        """Return the gradients in the dtype that they are kept in until backward."""
+        return self._as(gradient_dtype(self._head.weight))
+
+    def _as(self, dtype: torch.dtype) -> tuple[Tensor | None, ...]:
+        sums = self._features, self._weight, self._bias
+        return tuple(None if each is None else each.to(dtype) for each in sums)
 
 
 def linear_row_parts(

@@ -212,7 +212,7 @@ def _sums(
             to_target[rows] = target_gradient(scores, *known)
         step.write_gradient(scores, rows, scores)
         sink.add(block, step.asked.a[rows])
-    return sink.sums()
+    return sink.kept()
 
 
 def _nothing(head: Head, asked: tuple[bool, bool, bool]) -> tuple[Tensor | None, ...]:
