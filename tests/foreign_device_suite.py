@@ -230,10 +230,27 @@ def test_the_fit_finds_its_optimum() -> None:
     X, y = load_digits(return_X_y=True)
     model = SoftmaxRegression(C=0.01).fit(torch.tensor(X).to(DEVICE), torch.tensor(y).to(DEVICE))
     expected = SoftmaxRegression(C=0.01).fit(X, y)
+    there = torch.tensor(X).to(DEVICE), torch.tensor(y).to(DEVICE), torch.ones(len(y)).to(DEVICE)
+    assert model.score(*there) == expected.score(X, y)
     assert model.fit_report_.proven
     assert model.fit_report_.objective == pytest.approx(expected.fit_report_.objective, rel=2e-6)
     found = model.predict_proba(torch.tensor(X).to(DEVICE))
     np.testing.assert_allclose(found, expected.predict_proba(X), atol=1e-3)
+
+
+def test_penalties_and_their_search_find_theirs() -> None:
+    X, y = load_digits(return_X_y=True)
+    X, there, labels = X / 16, torch.tensor(X / 16).to(DEVICE), torch.tensor(y).to(DEVICE)
+    settings: dict[str, Any]
+    for settings in ({"l1_ratio": 1.0}, {"l1_ratio": 0.5}, {"group": "features", "l1_ratio": 1.0}):
+        found = SoftmaxRegression(C=0.1, **settings).fit(there, labels)
+        expected = SoftmaxRegression(C=0.1, **settings).fit(X, y)
+        assert found.fit_report_.proven
+        objectives = found.fit_report_.objective, expected.fit_report_.objective
+        assert objectives[0] == pytest.approx(objectives[1], rel=2e-6)
+    search = SoftmaxRegressionCV([0.1], l1_ratios=[1.0], cv=2, scoring="accuracy")
+    search.fit(there, labels)
+    assert search.score(there, labels, labels + 1) == search.score(X, y, y + 1)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "uint8"])

@@ -20,7 +20,7 @@ from sklearn import config_context, get_config
 from sklearn.utils import _array_api
 from sklearn.utils.validation import check_is_fitted
 
-from bridle.rows import Rows
+from bridle.rows import Features, Rows
 from bridle.tensors import is_tensor, on_host
 
 Array = npt.NDArray[Any]
@@ -71,11 +71,33 @@ def as_numpy(array: Any) -> Any:
     return _array_api._convert_to_numpy(array, namespace)
 
 
+def to_score(*given: Any) -> tuple[Any, ...]:
+    """Return labels and weights as scikit-learn's metrics take them: on the host, or dispatched."""
+    return given if get_config()["array_api_dispatch"] else tuple(map(on_host, given))
+
+
 class ArrayApiSupport:
     """An estimator whose fitted arrays lie where its features do, under array API dispatch.
 
     The labels in ``classes_`` stay NumPy's, as text has to.
     """
+
+    def score(
+        self, X: Features, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
+        """Return the share of the samples whose class is predicted.
+
+        Parameters
+        ----------
+        X : (N, D)
+            As in `fit`.
+        y : array-like (N,)
+            Their classes. A tensor may lie on any device.
+        sample_weight : array-like (N,), optional
+            What each sample counts.
+        """
+        found: float = super().score(X, *to_score(y, sample_weight))  # type: ignore[misc]
+        return found
 
     @property
     def _fitted_array(self) -> Any:
