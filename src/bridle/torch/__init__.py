@@ -14,6 +14,7 @@ file                subject
 ``derivatives.py``  forward and higher derivatives
 ``fused.py``        a sum or mean of losses, whose gradient is known but for a factor
 ``linear.py``       the loss of a linear head; ``linear_rows.py`` makes its scores in blocks
+``device_loss.py``  both losses on a GPU, whose kernels read targets themselves; ``device_head.py``
 ``composition.py``  from the parts of rows to what a loss returns
 ``shards.py``       a vocabulary shared out over ranks, and what they exchange; ``shard_parts.py``
                     merges their parts, ``sharded_losses.py`` makes the losses of them

@@ -49,7 +49,7 @@ def device_head_answer(
 ) -> HeadAnswer:
     """Return the loss and those of its gradients that are asked for."""
     loss = loss_of_call(module, call)
-    divisor, normalizer = divisor_of(module, loss, call, len(head.weight))
+    divisor, normalizer = divisor_of(module, loss, call, head.weight.shape[0])
     share: Tensor | float | None = None
     of_gradient: tuple[Tensor | None, float] = divisor, normalizer
     if head.features.dtype == torch.float16 and any(asked):

@@ -76,6 +76,8 @@ def linear_cross_entropy(
     The same number as ``cross_entropy(features @ weight.T + bias, target, …)``, with the same
     meaning of every argument, and the same gradients. Blocks of rows are multiplied out, reduced
     and multiplied back while they are in cache: three matrix products, and memory for one block.
+    (On a GPU, of half precision with at most 128 features: scores are made three times, and stored
+    nowhere.)
     Ignored rows are left out of the products (not on a GPU, which would have to be waited for), and
     a gradient that nobody asks for is not made.
 
@@ -93,8 +95,8 @@ def linear_cross_entropy(
     ----------
     features : Tensor, (…, D)
         What the scores are made from, in any float dtype. Of half precision they are float32 sums
-        that nothing rounds, except on a GPU, which rounds them as those of PyTorch's layers; the
-        loss is float32. The gradient of bfloat16 is multiplied back in it; that of float16 is kept
+        that nothing rounds, except on a GPU of more than 128 features, which rounds them as those
+        of PyTorch's layers; the loss is float32. The gradient of bfloat16 is multiplied back in it; that of float16 is kept
         in float32 until backward's factor, which loss scaling makes large, is known.
     weight : Tensor, (C, D)
         A row for each class, in the dtype of the features (under autocast, in any).

@@ -55,8 +55,8 @@ def serves(features: Tensor, head: Tensor) -> bool:
     return (
         features.dtype.itemsize == 2
         and 0 < features.shape[1] <= thresholds.NARROW_FEATURES
-        and len(features) > 0
-        and len(head) > 0
+        and features.shape[0] > 0
+        and head.shape[0] > 0
     )
 
 
@@ -66,11 +66,14 @@ def losses(given: HeadLoss, divisor: Tensor | None, normalizer: float) -> tuple[
     Divisor and normalizer divide the sum of the losses, as far as its gradient is concerned.
     """
     features, head, bias, loss = given
-    rows, classes, tile = len(features), len(head), Tile(*thresholds.NARROW_SUMS_TILE)
+    (rows, _), classes, tile = features.shape, head.shape[0], Tile(*thresholds.NARROW_SUMS_TILE)
     smoothed = loss.label_smoothing > 0
     parts, share = _shares(rows, tile.rows, classes, tile.classes)
     memory = features.new_empty((5 if smoothed else 2, parts, rows), dtype=torch.float32)
-    sums = (*memory.unbind(), *(memory[0],) * (5 - len(memory)))  # without smoothing, not touched
+    sums = (
+        *memory.unbind(),
+        *(memory[0],) * (5 - memory.shape[0]),
+    )  # without smoothing, not touched
     _sums_kernel(
         parts * math.ceil(rows / tile.rows),
         (features, head, bias, loss.weight, *sums, *_sizes(given), share, *_bending(loss)),
@@ -93,7 +96,7 @@ def losses(given: HeadLoss, divisor: Tensor | None, normalizer: float) -> tuple[
 def features_gradient(given: HeadLoss, known: Known, dtype: torch.dtype) -> Tensor:
     """Return the gradient of the features (N, D), in a dtype."""
     features, head, bias, loss = given
-    rows, classes, tile = len(features), len(head), Tile(*thresholds.NARROW_FEATURES_TILE)
+    (rows, _), classes, tile = features.shape, head.shape[0], Tile(*thresholds.NARROW_FEATURES_TILE)
     parts, share = _shares(rows, tile.rows, classes, tile.classes)
     out = _memory(features, parts, dtype)
     _features_kernel(
@@ -110,7 +113,7 @@ def head_gradients(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the gradients of the head (C, D) and of its bias, if it has one, in a dtype."""
     features, head, bias, loss = given
-    rows, classes, tile = len(features), len(head), Tile(*thresholds.NARROW_HEAD_TILE)
+    (rows, _), classes, tile = features.shape, head.shape[0], Tile(*thresholds.NARROW_HEAD_TILE)
     parts, share = _shares(classes, tile.classes, rows, tile.rows)
     out = _memory(head, parts, dtype)
     bias_out = None if bias is None else _memory(bias, parts, torch.float32)
@@ -141,12 +144,12 @@ def _memory(like: Tensor, parts: int, dtype: torch.dtype) -> Tensor:
 
 
 def _added(parts: Tensor, dtype: torch.dtype) -> Tensor:
-    return (parts[0] if len(parts) == 1 else parts.sum(dim=0)).to(dtype)
+    return (parts[0] if parts.shape[0] == 1 else parts.sum(dim=0)).to(dtype)
 
 
 def _sizes(given: HeadLoss) -> tuple[int, int, int, int]:
     features, head = given.features, given.head
-    return features.stride(0), head.stride(0), len(features), len(head)
+    return features.stride(0), head.stride(0), features.shape[0], head.shape[0]
 
 
 def _bending(loss: IndexLoss) -> tuple[float, float]:
