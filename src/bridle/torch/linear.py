@@ -96,8 +96,9 @@ def linear_cross_entropy(
     features : Tensor, (…, D)
         What the scores are made from, in any float dtype. Of half precision they are float32 sums
         that nothing rounds, except on a GPU of more than 128 features, which rounds them as those
-        of PyTorch's layers; the loss is float32. The gradient of bfloat16 is multiplied back in it; that of float16 is kept
-        in float32 until backward's factor, which loss scaling makes large, is known.
+        of PyTorch's layers; the loss is float32. The gradient of bfloat16 is multiplied back in it;
+        that of float16 is kept in float32 until backward's factor, which loss scaling makes large,
+        is known.
     weight : Tensor, (C, D)
         A row for each class, in the dtype of the features (under autocast, in any).
     target : Tensor, or a pair of them
