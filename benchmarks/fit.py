@@ -196,8 +196,8 @@ def print_tables(
     """Measure all, and print each line as soon as it is known; at last what it comes to."""
     summary = []
     for name in names:
-        if name == "mnist10k" and not fit_data.MNIST.exists():
-            print(f"{name}: skipped, as there is no shared/data/{name} beside this repository\n")
+        if missing := fit_data.missing(name):
+            print(f"{name}: skipped: {missing}\n")
             continue
         with tempfile.TemporaryDirectory() as made:
             fit_data.save(Path(made), name, quick)

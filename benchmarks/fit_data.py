@@ -5,7 +5,8 @@ rotation, and the means lie so close that the classes overlap: with ``a = separa
 can be right more often than ``E Φ(z + a)^(classes − 1)`` over normal z, which is 0.87 of
 ``embedding-10``, 0.78 of ``embedding-57``, 0.73 of ``embedding-200-apart``, 0.58 of
 ``embedding-200`` and 0.31 of ``embedding-1000``. Text is bags of Zipf's words, each
-class with words of its own mixed in, weighted by tf-idf, rows of length 1.
+class with words of its own mixed in, weighted by tf-idf, rows of length 1. `package_data` has
+texts that people wrote.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+import package_data
 from bridle.data import load
 
 Array = npt.NDArray[Any]
@@ -40,12 +42,21 @@ EMBEDDINGS = {
     "embedding-1000": Shape(50_000, 512, 1000, 0.12),
 }
 TEXT = {"text-20": Shape(20_000, 50_000, 20, 0.08)}
-NAMES = ("mnist10k", *EMBEDDINGS, *TEXT)
+NAMES = ("mnist10k", *EMBEDDINGS, *TEXT, *package_data.NAMES)
 _QUICK = 10  # how many times fewer rows, and words
+
+
+def missing(name: str) -> str:
+    """Return what is not there to make the data of a name, or nothing."""
+    if name == "mnist10k" and not MNIST.exists():
+        return f"there is no shared/data/{name} beside this repository"
+    return package_data.missing(name) if name in package_data.NAMES else ""
 
 
 def make(name: str, quick: bool) -> tuple[Any, Array]:
     """Return features in float32 (CSR for text) and class indices; quick data have fewer rows."""
+    if name in package_data.NAMES:
+        return package_data.make(name, _QUICK if quick else 1)
     if name == "mnist10k":
         found = load(str(MNIST))
         step = _QUICK if quick else 1
