@@ -97,12 +97,17 @@ class _Newton:
         """
         total, current = self.objective.total_weight, point
         slope = (yield from ask(InterceptValues(current))).residual / total
+        curvature = None
         while self.intercept_tolerance < np.abs(slope).max() < _NEWTON_SLOPE:
-            step = yield from intercept_step(current, slope)
-            moved = current._replace(offset=current.offset + step)
+            if curvature is None:
+                curvature = yield from _intercept_curvature(current)
+            moved = current._replace(offset=current.offset + _downhill(curvature, slope))
             moved_slope = (yield from ask(InterceptValues(moved))).residual / total
-            if np.linalg.norm(moved_slope) > np.linalg.norm(slope) / 2:
+            shrunk = np.linalg.norm(moved_slope) / np.linalg.norm(slope)
+            if shrunk > 1 / 2:
                 break
+            if shrunk > 1 / 10:  # else that of the point before serves: it costs as much as a step
+                curvature = None
             current, slope = moved, moved_slope
         return current
 
@@ -113,12 +118,24 @@ def intercept_step(point: Point, slope: Array) -> Steps[Array]:
     The same constant for all classes changes no probability, and is no part of the step. For
     very many classes ``p pᵀ`` is left out: it is small, and without it no step is too long.
     """
-    many = len(slope) > _LARGEST_SYSTEM
+    curvature = yield from _intercept_curvature(point)
+    return _downhill(curvature, slope)
+
+
+def _intercept_curvature(point: Point) -> Steps[Array]:
+    """Return the Hessian by the intercept (K, K); of very many classes what stands for it (K,)."""
+    many = len(point.offset) > _LARGEST_SYSTEM
     sums = yield from ask(ClassCurvature(point, diagonal=many))
     if many:
-        step: Array = -slope / np.maximum(sums.mean / sums.weight, _LEAST_CURVATURE)
+        return np.asarray(np.maximum(sums.mean / sums.weight, _LEAST_CURVATURE))
+    return sums.hessian()
+
+
+def _downhill(curvature: Array, slope: Array) -> Array:
+    if curvature.ndim == 1:
+        step: Array = -slope / curvature
     else:
-        step = np.linalg.lstsq(sums.hessian(), -slope, rcond=1e-12)[0]
+        step = np.linalg.lstsq(curvature, -slope, rcond=1e-12)[0]
     return np.asarray(step - step.mean())
 
 
