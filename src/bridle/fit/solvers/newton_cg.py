@@ -127,8 +127,10 @@ def _intercept_curvature(point: Point) -> Steps[Array]:
     many = len(point.offset) > _LARGEST_SYSTEM
     sums = yield from ask(ClassCurvature(point, diagonal=many))
     if many:
-        return np.asarray(np.maximum(sums.mean / sums.weight, _LEAST_CURVATURE))
-    return sums.hessian()
+        curvature = np.maximum(sums.mean / sums.weight, _LEAST_CURVATURE)
+    else:
+        curvature = sums.hessian()
+    return np.asarray(curvature)
 
 
 def _downhill(curvature: Array, slope: Array) -> Array:
