@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,61 +28,79 @@ if not torch.distributed.is_available():
 
 from bridle import SoftmaxRegression, checks  # noqa: E402 - after PyTorch is known to be there
 from bridle.ranks import Alone, RankError, ranks_of  # noqa: E402
+from forking import Forked, starter_of  # noqa: E402
 
 SUITE = Path(__file__).parent / "ranks_suite.py"
 # Only ends a test that hangs: many times what the slowest takes.
 HANGS = 600
 
 
-@contextmanager
-def world(
-    size: int, cases: str, out: Path, *, first_keeps_store: bool = False
-) -> Iterator[list[subprocess.Popen[str]]]:
-    """Start the ranks, whose store is this process's, and leave none of them behind."""
-    store = torch.distributed.TCPStore(
+def kept_store() -> Any:
+    """Return a store that this process keeps, as a launcher does: it outlives each of the ranks."""
+    return torch.distributed.TCPStore(
         "127.0.0.1", 0, is_master=True, timeout=timedelta(seconds=HANGS), wait_for_workers=False
     )
-    if first_keeps_store:
-        del store
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-    else:
-        # No rank keeps the store: it outlives each of them, as torchrun's does.
-        port = store.port
+
+
+def environments(size: int, port: int, *, first_keeps_store: bool = False) -> list[dict[str, str]]:
+    """Return what PyTorch's launcher tells each rank, and that they meet on loopback."""
     found = os.environ | {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
         "TORCHELASTIC_USE_AGENT_STORE": str(not first_keeps_store),
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
     }
-    started = [
-        subprocess.Popen(
-            [sys.executable, str(SUITE), str(out), cases],
-            env=found | {"RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-    try:
+    return [found | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+
+
+class Rank(NamedTuple):
+    """A rank of a small world, and what it prints."""
+
+    process: Forked
+    printed: IO[str]
+
+    def succeed(self) -> None:
+        """Wait for its end, which must be a good one."""
+        code = self.process.wait(HANGS)
+        self.printed.seek(0)
+        assert code == 0, self.printed.read()
+
+
+@contextmanager
+def world(
+    size: int, cases: str, out: Path, *, first_keeps_store: bool = False
+) -> Iterator[list[Rank]]:
+    """Start the ranks, whose store is this process's, and leave none of them behind."""
+    store = None if first_keeps_store else kept_store()
+    port = free_port() if store is None else store.port
+    started: list[Rank] = []
+    with ExitStack() as stack:
+        nothing = stack.enter_context(open(os.devnull))
+        found = environments(size, port, first_keeps_store=first_keeps_store)
+        for rank, environment in enumerate(found):
+            printed = stack.enter_context(TemporaryFile("w+"))
+            streams = [nothing.fileno(), printed.fileno(), printed.fileno()]
+            process = starter_of(rank).start([SUITE, out, cases], environment, streams)
+            stack.callback(process.kill)
+            started.append(Rank(process, printed))
         yield started
-    finally:
-        for each in started:
-            if each.poll() is None:
-                each.send_signal(signal.SIGKILL)
-            each.communicate()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
 
 
 def run(size: int, cases: str, out: Path) -> None:
     """Let all ranks come to their end."""
     with world(size, cases, out) as started:
         for each in started:
-            output, _ = each.communicate(timeout=HANGS)
-            assert each.returncode == 0, output
+            each.succeed()
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -175,20 +196,17 @@ def test_a_lost_rank_ends_the_others(case: str, lost: int, tmp_path: Path) -> No
         for rank, each in enumerate(started):
             if rank == lost:
                 continue
-            output, _ = each.communicate(timeout=HANGS)
-            assert each.returncode == 0, output
+            each.succeed()
             said = Path(f"{out}.{case}.{rank}").read_text()
             assert said.startswith(f"RankError: rank {lost}: "), said
         if case in ("killed", "judge_killed"):
-            started[lost].wait()
-            assert started[lost].returncode == -signal.SIGKILL
+            assert started[lost].process.wait(HANGS) == -signal.SIGKILL
 
 
 def test_a_store_whose_keeper_stopped_is_not_waited_for(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with world(2, "keeper_stopped", out, first_keeps_store=True) as started:
-        output, _ = started[1].communicate(timeout=HANGS)
-        assert started[1].returncode == 0, output
+        started[1].succeed()
         said = Path(f"{out}.keeper_stopped.1").read_text()
         assert said.startswith("RankError: the group's store is lost"), said
 
@@ -225,24 +243,69 @@ def shards(folder: Path, count: int) -> Path:
     return folder
 
 
-def torchrun(
-    size: int, *arguments: object, given: str | None = None
-) -> subprocess.CompletedProcess[str]:
+def torchrun(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command on several ranks, as PyTorch's launcher starts them."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     typed = [*launcher, f"--nproc-per-node={size}", "-m", "bridle", *map(str, arguments)]
     found = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
-        typed, env=found, capture_output=True, text=True, timeout=HANGS, check=False, input=given
+        typed, env=found, capture_output=True, text=True, timeout=HANGS, check=False
     )
+
+
+def on_ranks(
+    size: int, *arguments: object, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command on several ranks as `torchrun` does, of which each is forked and none new."""
+    store = kept_store()
+    return ended_commands(arguments, environments(size, store.port), given)
 
 
 def bridle(*arguments: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command in one process."""
-    typed = [sys.executable, "-m", "bridle", *map(str, arguments)]
-    return subprocess.run(
-        typed, capture_output=True, text=True, timeout=HANGS, check=False, input=given
-    )
+    return ended_commands(arguments, [dict(os.environ)], given)
+
+
+def ended_commands(
+    arguments: Sequence[object], found: list[dict[str, str]], given: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command once for each environment, and return the first code that is not 0.
+
+    As with a launcher, all have the same streams, and the first that fails ends the others.
+    """
+    typed = ["-m", "bridle", *map(str, arguments)]
+    reader, writer = os.pipe()
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as errors, ExitStack() as stack:
+        started = []
+        with open(reader) as stdin:
+            streams = [stdin.fileno(), out.fileno(), errors.fileno()]
+            for rank, environment in enumerate(found):
+                started.append(starter_of(rank).start(typed, environment, streams))
+                stack.callback(started[-1].kill)
+        with suppress(BrokenPipeError), open(writer, "w") as stdin:
+            stdin.write(given or "")
+        code = first_failure(started)
+        out.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(typed, code, out.read(), errors.read())
+
+
+def first_failure(started: list[Forked]) -> int:
+    """Wait for the end of all, or of one that fails: it ends the others, and its code is told."""
+    end = time.monotonic() + HANGS
+    while True:
+        codes = [each.poll() for each in started]
+        failed = [code for code in codes if code]
+        if failed:
+            break
+        if None not in codes:
+            return 0
+        assert time.monotonic() < end, "the command hangs"
+        time.sleep(0.01)
+    for each in started:
+        each.kill(signal.SIGTERM)
+        each.wait(HANGS)
+    return failed[0]
 
 
 def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Path) -> None:
@@ -255,10 +318,7 @@ def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Pat
     assert tomllib.loads(config.read_text(encoding="utf-8")) == {"fit": told}
     assert together.stdout.count("fitted by 2 processes") == 1
     assert together.stdout.count("written to") == 1, "one rank alone prints and writes"
-    alone = subprocess.run(
-        [sys.executable, "-m", "bridle", *map(str, [*options, tmp_path / "one"])],
-        capture_output=True, text=True, timeout=HANGS, check=False,
-    )  # fmt: skip
+    alone = bridle(*options, tmp_path / "one")
     assert alone.returncode == 0, alone.stderr
     one, two = (
         json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")
@@ -276,11 +336,9 @@ def test_the_command_on_several_ranks_writes_what_it_writes_on_one(tmp_path: Pat
 def test_the_command_chooses_what_one_process_chooses(tmp_path: Path) -> None:
     folder = shards(tmp_path / "shards", 3)
     options = ["fit", folder, "--Cs", "0.01,1", "--tol", "1e-12", "--json"]
-    alone = subprocess.run(
-        [sys.executable, "-m", "bridle", *map(str, options)],
-        capture_output=True, text=True, timeout=HANGS, check=True,
-    )  # fmt: skip
-    together = torchrun(2, *options)
+    alone = bridle(*options)
+    assert alone.returncode == 0, alone.stderr
+    together = on_ranks(2, *options)
     assert together.returncode == 0, together.stderr
     figures = [json.loads(each.stdout)["cross_validation"]["scores"] for each in (alone, together)]
     for one, other in zip(*figures, strict=True):
@@ -294,9 +352,9 @@ def test_every_rank_writes_its_part_of_the_predictions(tmp_path: Path) -> None:
         ["fit", folder, "--out", tmp_path / "model", "-q"],
         ["predict", tmp_path / "model", folder, "--out", tmp_path / "whole.csv"],
     ):
-        command = [sys.executable, "-m", "bridle", *map(str, arguments)]
-        subprocess.run(command, check=True, timeout=HANGS)
-    found = torchrun(3, "predict", tmp_path / "model", folder, "--out", out)
+        done = bridle(*arguments)
+        assert done.returncode == 0, done.stderr
+    found = on_ranks(3, "predict", tmp_path / "model", folder, "--out", out)
     assert found.returncode == 0, found.stderr
     manifest = json.loads((tmp_path / "answers.json").read_text())
     texts = [(tmp_path / each["file"]).read_text() for each in manifest["files"]]
@@ -308,7 +366,7 @@ def test_every_rank_writes_its_part_of_the_predictions(tmp_path: Path) -> None:
     assert [each["first_row"] for each in manifest["files"]] == [0, 100, 200]
     whole = (tmp_path / "whole.csv").read_text().splitlines()
     assert [whole[0], *rows[0], *rows[1], *rows[2]] == whole
-    nowhere = torchrun(2, "predict", tmp_path / "model", folder)
+    nowhere = on_ranks(2, "predict", tmp_path / "model", folder)
     assert nowhere.returncode >= 1
     assert nowhere.stderr.count("bridle: --out: expected a file's name") == 1
 
@@ -387,7 +445,7 @@ def test_a_file_is_parsed_by_one_process_alone(tmp_path: Path) -> None:
     ]
     with watched(tmp_path):
         for typed, given, files in cases:
-            together = torchrun(2, *typed, given=given)
+            together = on_ranks(2, *typed, given=given)
             assert together.returncode == 0, together.stderr
             assert {str(rank): opened(tmp_path, rank) for rank in range(2)} == files
             one, two = json.loads(bridle(*typed, given=given).stdout), json.loads(together.stdout)
@@ -400,12 +458,12 @@ def test_a_file_is_parsed_by_one_process_alone(tmp_path: Path) -> None:
             ["predict", model, tmp_path / "test.csv", "--out", answers],
             ["evaluate", "--model", model, tmp_path / "test.csv"],
         ):
-            together = torchrun(2, *typed)
+            together = on_ranks(2, *typed)
             assert together.returncode == 0, together.stderr
             assert opened(tmp_path, 0) == {"test.csv"}
             assert opened(tmp_path, 1) == set()
         assert bridle("predict", model, tmp_path / "test.csv", "--out", answers).returncode == 0
-        together = torchrun(2, "evaluate", answers)
+        together = on_ranks(2, "evaluate", answers)
         assert together.returncode == 0, together.stderr
         assert opened(tmp_path, 1) == set()
     halves = [(tmp_path / f"answers-{place}-of-2.csv").read_text().splitlines() for place in (1, 2)]
@@ -445,7 +503,7 @@ def test_the_command_judges_on_several_ranks_as_on_one(tmp_path: Path) -> None:
     costs = tmp_path / "costs.csv"
     costs.write_text("\n".join(",".join(map(str, row)) for row in 1 - np.eye(5, dtype=int)))
     typed = ["evaluate", answers, "--json", "--slices", "predicted", "--costs", costs]
-    alone, together = bridle(*typed), torchrun(3, *typed, "--report", page)
+    alone, together = bridle(*typed), on_ranks(3, *typed, "--report", page)
     assert alone.returncode == 0, alone.stderr
     assert together.returncode == 0, together.stderr
     one, other = json.loads(alone.stdout), json.loads(together.stdout)
@@ -453,7 +511,7 @@ def test_the_command_judges_on_several_ranks_as_on_one(tmp_path: Path) -> None:
     assert other == one, "row by row the same, and summed in the same order"
     assert page.read_text().startswith("<!doctype html>")
     typed = ["evaluate", "--model", model, folder, "--json"]
-    alone, together = bridle(*typed), torchrun(2, *typed)
+    alone, together = bridle(*typed), on_ranks(2, *typed)
     assert together.returncode == 0, together.stderr
     one, other = json.loads(alone.stdout), json.loads(together.stdout)
     assert other["samples"] == one["samples"]
@@ -468,7 +526,7 @@ def test_what_is_wrong_with_answers_ends_all_ranks(tmp_path: Path) -> None:
     np.save(tmp_path / "scores.npy", values)
     np.save(tmp_path / "labels.npy", labels)
     typed = ["evaluate", tmp_path / "scores.npy", "--labels", tmp_path / "labels.npy"]
-    found = torchrun(2, *typed, "--timeout", "20")
+    found = on_ranks(2, *typed, "--timeout", "20")
     assert found.returncode >= 1
     said = [line for line in found.stderr.splitlines() if line.startswith("bridle: ")]
     assert len(said) == 1, found.stderr
@@ -502,14 +560,14 @@ def test_a_bad_row_is_named_by_its_rank_its_shard_and_its_numbers(tmp_path: Path
     alone = bridle("fit", folder)
     assert said in alone.stderr
     assert alone.stderr.rstrip().endswith(where)
-    together = torchrun(2, "fit", folder, "--timeout", "20")
+    together = on_ranks(2, "fit", folder, "--timeout", "20")
     line = next(line for line in together.stderr.splitlines() if line.startswith("bridle: "))
     assert said in line
     assert line.endswith(f"{where} (rank 1)")
     # What is read in parts is counted there; 90 of the 180 rows are the other process's.
     for typed in (["predict", model, folder, "--out", tmp_path / "a.csv"],
                   ["evaluate", "--model", model, folder]):  # fmt: skip
-        together = torchrun(2, *typed, "--timeout", "20")
+        together = on_ranks(2, *typed, "--timeout", "20")
         line = next(line for line in together.stderr.splitlines() if line.startswith("bridle: "))
         assert f"at row {row - 90}, column 4" in line
         assert f"(rank 1: row {row - 90} of its own, row {row} of all)" in line
@@ -535,7 +593,7 @@ def test_what_is_parsed_is_dealt_out_of_a_temporary_file(
         parquet.write_table(table, tmp_path / "tables" / f"{path.stem}.parquet", row_group_size=20)
     for source in (folder, tmp_path / "tables"):
         typed = ["fit", source, "--tol", "1e-12", "--json"]
-        together, alone = torchrun(2, *typed), bridle(*typed)
+        together, alone = on_ranks(2, *typed), bridle(*typed)
         assert together.returncode == 0, together.stderr
         two, one = json.loads(together.stdout), json.loads(alone.stdout)
         assert two["fit"]["proven"]
@@ -544,7 +602,7 @@ def test_what_is_parsed_is_dealt_out_of_a_temporary_file(
         assert two["data"] == one["data"]
     X[17, 4] = np.nan
     np.savez_compressed(folder / "part-3.npz", X=X, y=y)
-    together, alone = torchrun(2, "fit", folder, "--timeout", "20"), bridle("fit", folder)
+    together, alone = on_ranks(2, "fit", folder, "--timeout", "20"), bridle("fit", folder)
     assert "NaN at row" in alone.stderr
     assert "part-3.npz: row 17 of its own" in alone.stderr
     assert alone.stderr.strip() in together.stderr
@@ -557,7 +615,7 @@ def test_commands_that_do_not_fit_together_are_refused() -> None:
         (["evaluate", "a.csv", "b.csv"], "several files of answers, which are compared row by row"),
         (["fit", "digits", "--label-errors"], "--label-errors: expected one process"),
     ):
-        found = torchrun(2, *arguments)
+        found = on_ranks(2, *arguments)
         assert found.returncode >= 1
         assert found.stderr.count(named) == 1, found.stderr
 
