@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import io
 import json
 import os
 import runpy
@@ -50,21 +51,14 @@ def main() -> None:
     gc.freeze()
     # Of several threads a fork has one, and what the others held stays held.
     assert threading.active_count() == 1, threading.enumerate()
-    assert not _threads_of_libraries(), _threads_of_libraries()
+    assert _threads() == 1, "a library has started threads when it was imported"
     serve(channel)
 
 
-def _threads_of_libraries() -> list[str]:
-    """Return the names of threads that Python does not know: of OpenMP, of BLAS.
-
-    The one of pyarrow's allocator, jemalloc, is left out, which looks after forks itself.
-    """
+def _threads() -> int:
+    """Return how many threads there are, with those that Python does not know: of OpenMP, BLAS."""
     tasks = Path("/proc/self/task")
-    if not tasks.exists():
-        return []
-    others = [each for each in tasks.iterdir() if each.name != str(os.getpid())]
-    names = [(each / "comm").read_text().strip() for each in others]
-    return [name for name in names if not name.startswith("jemalloc")]
+    return len(list(tasks.iterdir())) if tasks.exists() else threading.active_count()
 
 
 def serve(channel: socket.socket) -> None:
@@ -89,6 +83,7 @@ def serve(channel: socket.socket) -> None:
     finally:
         for pid in running:
             os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def received(channel: socket.socket) -> tuple[Any, list[int]]:
@@ -130,24 +125,14 @@ def live(order: dict[str, Any], streams: list[int]) -> NoReturn:
 
 
 def become(order: dict[str, Any], streams: list[int]) -> None:
-    """Take over the streams, the folder and the environment, and what an interpreter reads there.
+    """Take over the environment, the folder and the streams, and what an interpreter reads there.
 
     Interpreters do not share the state of NumPy's generator, either.
     """
-    for place, each in enumerate(streams):
-        os.dup2(each, place)
-        os.close(each)
-    for name, place, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
-        found = getattr(sys, name)
-        buffering = 1 if name == "stderr" else -1
-        stream = open(  # noqa: SIM115 - it is open as long as the process runs
-            place, mode, buffering, found.encoding, found.errors, newline="\n", closefd=False
-        )
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-    os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    os.chdir(order["folder"])
+    take_over(streams)
     folders = told_folders()
     sys.path[:] = [*folders, *_usual_path]
     if any(Path(each, "sitecustomize.py").exists() for each in folders if each not in _own_folders):
@@ -155,6 +140,31 @@ def become(order: dict[str, Any], streams: list[int]) -> None:
         importlib.import_module("sitecustomize")
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+
+
+def take_over(streams: list[int]) -> None:
+    """Make standard streams as Python does: those of the starter know what its own files can do."""
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    for place, name in enumerate(("stdin", "stdout", "stderr")):
+        os.dup2(streams[place], place)
+        os.close(streams[place])
+        found, is_written = getattr(sys, name), place > 0
+        file = open(  # noqa: SIM115 - it is open as long as the process runs
+            place,
+            "wb" if is_written else "rb",
+            0 if is_written and unbuffered else -1,
+            closefd=False,
+        )
+        text = io.TextIOWrapper(
+            file,
+            found.encoding,
+            found.errors,
+            newline="\n",
+            line_buffering=name == "stderr",
+            write_through=is_written and unbuffered,
+        )
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
 
 
 def run(arguments: list[str]) -> None:
@@ -191,7 +201,8 @@ def finished(code: int) -> int:
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
-    except OSError:
+    except OSError as error:
+        sys.excepthook(type(error), error, None)
         code = _FLUSH_FAILED
     with suppress(OSError):
         sys.stderr.flush()
