@@ -44,11 +44,11 @@ def starter() -> Iterator[Starter]:
 
 def forked(starter: Starter, typed: list[str], found: dict[str, str]) -> tuple[int, str, str]:
     reader, writer = os.pipe()
+    os.write(writer, b"given")  # before it starts: it may end before it reads
+    os.close(writer)
     with TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
         with open(reader) as stdin:
             each = starter.start(typed, found, [stdin.fileno(), out.fileno(), errors.fileno()])
-        with open(writer, "w") as stdin:
-            stdin.write("given")
         code = each.wait(60)
         out.seek(0)
         errors.seek(0)
