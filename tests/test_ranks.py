@@ -244,10 +244,10 @@ def shards(folder: Path, count: int) -> Path:
 
 
 def torchrun(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command on several ranks, as PyTorch's launcher starts them: that it does is promised.
+    """Run the command on several ranks, as PyTorch's launcher starts them.
 
-    One fit that is made and one that fails go through it; it takes two new interpreters more than
-    there are ranks, where `on_ranks` takes none.
+    That it does is promised: one fit that is made and one that fails go through it. What the ranks
+    do is the same with `on_ranks`, which takes no new interpreters.
     """
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     typed = [*launcher, f"--nproc-per-node={size}", "-m", "bridle", *map(str, arguments)]
