@@ -61,7 +61,8 @@ class _Newton:
 
     watch: Watch
     dtype: np.dtype[Any]  # of the products with the Hessian
-    intercept_tolerance: float
+    intercept_tolerance: float  # where the proof is near
+    weights_gap: float = 1.0  # the share of the value that the weights may still gain, at most
 
     @property
     def objective(self) -> Objective:
@@ -93,12 +94,14 @@ class _Newton:
     def _with_best_intercept(self, point: Point) -> Steps[Point]:
         """Return the point with the intercept at its optimum, if the given one is close to it.
 
-        The proof wants the intercept's gradient to be 0, and moving it needs no product.
+        The proof wants the intercept's gradient to be 0, and moving it needs no product. Far from
+        the proof, a gradient that is small beside what the weights still gain is as good as 0.
         """
         total, current = self.objective.total_weight, point
+        tolerance = max(self.intercept_tolerance, 1e-4 * self.weights_gap)
         slope = (yield from ask(InterceptValues(current))).residual / total
         curvature = None
-        while self.intercept_tolerance < np.abs(slope).max() < _NEWTON_SLOPE:
+        while tolerance < np.abs(slope).max() < _NEWTON_SLOPE:
             if curvature is None:
                 curvature = yield from _intercept_curvature(current)
             moved = current._replace(offset=current.offset + _downhill(curvature, slope))
@@ -175,6 +178,7 @@ def _prove(
         evaluation = current.evaluation
         slope, intercept_slope = objective.split(evaluation.gradient)
         gap_of_weights = float(np.vdot(slope, slope)) / (2 * objective.alpha)
+        newton.weights_gap = min(1.0, gap_of_weights / evaluation.value)
         if gap_of_weights > tol * (evaluation.value - gap_of_weights):
             return current, None
         gap = duality_gap(objective, evaluation)
