@@ -129,11 +129,8 @@ def _intercept_curvature(point: Point) -> Steps[Array]:
     """Return the Hessian by the intercept (K, K); of very many classes what stands for it (K,)."""
     many = len(point.offset) > _LARGEST_SYSTEM
     sums = yield from ask(ClassCurvature(point, diagonal=many))
-    if many:
-        curvature = np.maximum(sums.mean / sums.weight, _LEAST_CURVATURE)
-    else:
-        curvature = sums.hessian()
-    return np.asarray(curvature)
+    curvature: Array = sums.mean / sums.weight if many else sums.hessian()
+    return np.maximum(curvature, _LEAST_CURVATURE) if many else curvature
 
 
 def _downhill(curvature: Array, slope: Array) -> Array:
