@@ -123,7 +123,31 @@ def sums_kernel(
     ROWS: tl.constexpr,
     CLASSES: tl.constexpr,
 ):
-    """Sum up each row over a share of the classes."""
+    """Sum up each row over a share of the classes.
+
+    The grid is ``(shares · ceil(row_count / ROWS),)``.
+
+    Parameters
+    ----------
+    features, head : pointers
+        (N, D) and (C, D), of one dtype, with the features side by side.
+    bias, weight : pointers or None
+        A score for each class, and what it weighs, (C,); None is zeros, and ones.
+    tops, rests, gaps, masses, counts : pointers
+        The answers (shares, N): `RowSums`; the last three are written with SMOOTHED alone.
+    feature_stride, head_stride : int
+        The distance of two rows.
+    row_count, classes, share : int
+        N, C, and how many classes a program goes through.
+    inverse_temperature, softcap : float
+        How scores are bent.
+    BENT, CAPPED, SMOOTHED : bool
+        Whether they are, with a softcap or not; whether the loss has label smoothing.
+    FEATURES, WIDTH : int
+        D, and the power of 2, 16 or more, that it is filled up to.
+    ROWS, CLASSES : int
+        The tile, powers of 2.
+    """
     bending = Bending(inverse_temperature, softcap if CAPPED else None)
     terms = Terms(weight, None, 0, classes, 0.0, 0.0, bending)
     row_tiles = tl.cdiv(row_count, ROWS)
@@ -187,7 +211,23 @@ def loss_kernel(
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """Make the losses of rows of the sums of all shares, and what their gradients are made of."""
+    """Make the losses of rows of the sums of all shares, and what their gradients are made of.
+
+    The grid is ``(ceil(row_count / ROWS),)``.
+
+    Parameters
+    ----------
+    target, sample_weight, divisor, losses, ignore_index, normalizer, smoothing, z_loss, Z_LOSS
+        As `index_kernels.loss_kernel` has them.
+    labels : pointer
+        The rows' labels (N,): below 0 for one that is unknown, or not counted.
+    references, factors, spreads, at_labels : pointers
+        The rows' `Slopes` (N,); ``spreads`` with SMOOTHED alone.
+    parts : int
+        How many shares there are.
+
+    All others are those of `sums_kernel`.
+    """
     terms = Terms(
         weight,
         sample_weight,
@@ -306,7 +346,11 @@ def features_kernel(
     ROWS: tl.constexpr,
     CLASSES: tl.constexpr,
 ):
-    """Make the gradient of the features, of each share of the classes by itself."""
+    """Make the gradient of the features, of each share of the classes by itself.
+
+    The grid is that of `sums_kernel`, whose arguments these are, and what `loss_kernel` wrote.
+    ``out`` (shares, N, D) has no gaps.
+    """
     bending = Bending(inverse_temperature, softcap if CAPPED else None)
     terms = Terms(weight, None, 0, classes, 0.0, 0.0, bending)
     row_tiles = tl.cdiv(row_count, ROWS)
@@ -357,7 +401,11 @@ def head_kernel(
     ROWS: tl.constexpr,
     CLASSES: tl.constexpr,
 ):
-    """Make the gradients of the head's weight and bias."""
+    """Make the gradients of the head and its bias, of each share of the rows by itself.
+
+    The grid is ``(shares · ceil(classes / CLASSES),)``; ``out`` (shares, C, D) and ``bias_out``
+    (shares, C), which may be None, have no gaps. A ``share`` is of rows here.
+    """
     bending = Bending(inverse_temperature, softcap if CAPPED else None)
     terms = Terms(weight, None, 0, classes, 0.0, 0.0, bending)
     class_tiles = tl.cdiv(classes, CLASSES)
