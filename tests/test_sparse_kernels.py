@@ -266,6 +266,7 @@ class TestFit:
         weight = np.random.default_rng(0).integers(0, 3, 130).astype(float)
         objective, reader = stated(X, target, 4, standardize=True, sample_weight=weight)
         newton = newton_of(objective)
+        newton.weights_gap = 0.0  # as where the weights are at theirs
         point = np.random.default_rng(1).normal(size=objective.shape)
         for _ in range(200):  # damped steps, until the intercept is close
             place = answered(newton.evaluate(point), reader)
@@ -278,6 +279,21 @@ class TestFit:
         assert np.abs(exact.gradient[-1]).max() < 1e-12
         np.testing.assert_allclose(at.gradient, exact.gradient, atol=1e-12)
         np.testing.assert_allclose(at.value, exact.value, rtol=1e-13)
+
+    def test_the_intercept_is_brought_as_near_its_best_as_the_weights_are_to_theirs(self) -> None:
+        X, y = sparse_problem(12, 130, 13, 4)
+        objective, reader = stated(X, y, 4, standardize=True)
+        start = np.zeros(objective.shape)
+        start[:-1] = np.random.default_rng(1).normal(size=(13, 4)) / 100
+        start[-1] = np.log(objective.target_mean)
+        slopes = []
+        for gap in (1.0, 1e-3, 1e-6):
+            newton = newton_of(objective)
+            newton.weights_gap = gap
+            place = answered(newton.evaluate(start), reader)
+            slopes.append(np.abs(place.evaluation.gradient[-1]).max())
+            assert slopes[-1] <= 1e-4 * gap
+        assert slopes[0] > slopes[2], "all digits at any distance"
 
     @pytest.mark.parametrize("intercept", [True, False])
     @pytest.mark.parametrize("cold", [True, False])

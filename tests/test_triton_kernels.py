@@ -204,6 +204,8 @@ losses = {"target": "*i64", "divisor": "*fp64", "losses": "*fp32", "parts": "i32
 losses |= {"ignore_index": "i32"} | dict.fromkeys(("normalizer", "smoothing", "z_loss"), "fp64")
 rows = {"ROWS": head_loss.thresholds.NARROW_LOSS_ROWS}
 for dtype, width, terms in (("*bf16", 64, False), ("*fp16", 100, True)):
+    if sys.argv[1] != "90" and not terms:
+        continue  # one with all terms holds all that there is to compile
     given = {"features": dtype, "head": dtype, **sizes}
     flags = dict.fromkeys(("BENT", "CAPPED", "SMOOTHED"), terms)
     constants = flags | {"FEATURES": width, "WIDTH": 1 << (width - 1).bit_length()}
@@ -292,7 +294,7 @@ def test_the_kernels_of_a_head_compile_too(
     places = {"TRITON_CACHE_DIR": str(tmp_path), **compiler}
     done = run("-c", COMPILING_HEADS, str(capability), **places)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(done.stdout.split()) == 2 * 4
+    assert len(done.stdout.split()) == (2 * 4 if capability == 90 else 4)
 
 
 def test_the_kernels_load_triton_only_when_called() -> None:
