@@ -62,10 +62,12 @@ class ClassCurvature(Request[ClassSums]):
             square = arrays.column_products(probability, weighted)
         else:
             square = probability.T @ weighted
-        total = row_weight.sum()
-        # What a row's probabilities square to is summed on the diagonal already.
-        squares = square.sum() if self.diagonal else square.diagonal().sum()
-        return ClassSums(total, total - squares, arrays.column_sums(weighted), square)
+        return ClassSums(
+            row_weight.sum(),
+            arrays.inner(row_weight, 1 - arrays.row_squares(probability)),
+            arrays.column_sums(weighted),
+            square,
+        )
 
     def merge(self, one: ClassSums, other: ClassSums) -> ClassSums:
         one.weight = one.weight + other.weight

@@ -9,7 +9,7 @@ Products with H are cheaper than evaluations and may be taken in float32: they m
 value, gradient and proof are float64.
 
 The intercept costs no products where the reader keeps its residuals: at every point it is brought
-to its optimum first.
+near its optimum first, as near as pays there.
 
 Reference: J. Nocedal, S. Wright, *Numerical Optimization*, 2006, chapter 7.
 """
@@ -44,6 +44,9 @@ _SUFFICIENT_DECREASE = 1e-4
 _MOST_TRIALS = 30
 _NEWTON_SLOPE = 1e-2  # the intercept's gradient from which Newton's steps converge at once
 _LARGEST_SYSTEM = 1024  # classes
+# The intercept's gradient beside what the weights may still gain. At 1e-3 a fit of 60,000 texts
+# takes 72 passes in place of 63, at 1e-5 as many, and more steps of the intercept.
+_INTERCEPT_SHARE = 1e-4
 _LEAST_CURVATURE = 1e-30  # its inverse is still a float32
 
 
@@ -98,7 +101,7 @@ class _Newton:
         the proof, a gradient that is small beside what the weights still gain is as good as 0.
         """
         total, current = self.objective.total_weight, point
-        tolerance = max(self.intercept_tolerance, 1e-4 * self.weights_gap)
+        tolerance = max(self.intercept_tolerance, _INTERCEPT_SHARE * self.weights_gap)
         slope = (yield from ask(InterceptValues(current))).residual / total
         curvature = None
         while tolerance < np.abs(slope).max() < _NEWTON_SLOPE:
@@ -109,8 +112,8 @@ class _Newton:
             shrunk = np.linalg.norm(moved_slope) / np.linalg.norm(slope)
             if shrunk > 1 / 2:
                 break
-            if shrunk > 1 / 10:  # else that of the point before serves: it costs as much as a step
-                curvature = None
+            if shrunk > 1 / 10:
+                curvature = None  # which costs as much as a step: one that serves well is kept
             current, slope = moved, moved_slope
         return current
 
@@ -129,8 +132,10 @@ def _intercept_curvature(point: Point) -> Steps[Array]:
     """Return the Hessian by the intercept (K, K); of very many classes what stands for it (K,)."""
     many = len(point.offset) > _LARGEST_SYSTEM
     sums = yield from ask(ClassCurvature(point, diagonal=many))
-    curvature: Array = sums.mean / sums.weight if many else sums.hessian()
-    return np.maximum(curvature, _LEAST_CURVATURE) if many else curvature
+    if not many:
+        return np.asarray(sums.hessian())
+    diagonal: Array = np.maximum(sums.mean / sums.weight, _LEAST_CURVATURE)
+    return diagonal
 
 
 def _downhill(curvature: Array, slope: Array) -> Array:
