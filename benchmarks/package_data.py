@@ -15,6 +15,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections import Counter
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def make(name: str, step: int) -> tuple[Any, Array]:
     return _embedded(described[::step]), target
 
 
+@cache
 def texts() -> tuple[list[str], Array]:
     """Return each description once, with its package's section, in the order of the list."""
     listed = subprocess.run(_LIST, capture_output=True, text=True, check=True).stdout

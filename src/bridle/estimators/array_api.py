@@ -71,7 +71,7 @@ def as_numpy(array: Any) -> Any:
     return _array_api._convert_to_numpy(array, namespace)
 
 
-def to_score(*given: Any) -> tuple[Any, ...]:
+def for_metrics(*given: Any) -> tuple[Any, ...]:
     """Return labels and weights as scikit-learn's metrics take them: on the host, or dispatched."""
     return given if get_config()["array_api_dispatch"] else tuple(map(on_host, given))
 
@@ -96,7 +96,7 @@ class ArrayApiSupport:
         sample_weight : array-like (N,), optional
             What each sample counts.
         """
-        found: float = super().score(X, *to_score(y, sample_weight))  # type: ignore[misc]
+        found: float = super().score(X, *for_metrics(y, sample_weight))  # type: ignore[misc]
         return found
 
     @property

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from bridle import checks, losses
 from bridle.estimators import cluster
-from bridle.estimators.array_api import as_numpy, fitting_where_the_features_are, to_score
+from bridle.estimators.array_api import as_numpy, fitting_where_the_features_are, for_metrics
 from bridle.estimators.path import Fit, Path, fit_folds, strengths
 from bridle.estimators.problem import own_rows, penalty_kind
 from bridle.estimators.shared_folds import Search, SharedFolds, held_rows, shared_folds
@@ -427,7 +427,7 @@ class SoftmaxRegressionCV(SoftmaxClassifier):
         check_is_fitted(self)
         _, to_scorer = self._routed("score", sample_weight, params)
         if self.scoring != "neg_log_loss":
-            y, *values = to_score(y, *to_scorer.values())
+            y, *values = for_metrics(y, *to_scorer.values())
             given = dict(zip(to_scorer, values, strict=True))
             return float(get_scorer(self.scoring)(self, X, y, **given))
         scores = as_numpy(self.predict_log_proba(X))

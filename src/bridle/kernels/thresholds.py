@@ -304,6 +304,7 @@ DIVISOR_PROGRAMS = 512
 # Losses, or labels, that one program sums in a loop; more of both take several, which PyTorch's own
 # kernel sums.
 TOTAL_NUMBERS = 2**15
+
 # --- a linear head with few features on a GPU (Triton) --------------------------------------------
 
 # Of up to so many features, scores in half precision are made anew in place of being stored. Times

@@ -23,7 +23,6 @@ from bridle.torch.linear_rows import (
     blocks,
     float16_divisor,
     gradient_dtype,
-    inverse_divisor,
     placeholder,
 )
 
@@ -35,13 +34,10 @@ def serving_head(head: Head, call: LossCall, plan: Plan) -> Any:
     target = call.target
     if not isinstance(target, Tensor) or target.is_floating_point():
         return None
-    constants = (call.options.reduction != "none", head.weight.numel(), head.features.numel())
-    return serving_module(placeholder(head), call) if all(constants) else None
-
-
-def device_head_loss(head: Head, call: LossCall, module: Any, plan: Plan) -> Tensor:
-    """Return the loss, of which no gradient is asked."""
-    return device_head_answer(head, (False, False, False), call, module, plan).loss
+    is_empty = not (head.weight.numel() and head.features.numel())
+    if call.options.reduction == "none" or is_empty:
+        return None
+    return serving_module(placeholder(head), call)
 
 
 def device_head_answer(
@@ -53,9 +49,9 @@ def device_head_answer(
     share: Tensor | float | None = None
     of_gradient: tuple[Tensor | None, float] = divisor, normalizer
     if head.features.dtype == torch.float16 and any(asked):
-        unit = float16_divisor((loss.weight, loss.sample_weight), loss.temperature)
         total = normalizer if divisor is None else divisor.reshape(()) * normalizer
-        share = unit * inverse_divisor(total)
+        weights = loss.weight, loss.sample_weight
+        unit, share = float16_divisor(weights, loss.temperature, total)
         of_gradient = (unit, 1.0) if isinstance(unit, Tensor) else (None, unit)
     scoreless = kernels.head_kernels(head.features, head.weight)
     if scoreless is not None:

@@ -24,7 +24,7 @@ from bridle.torch.composition import (
     refuse_options,
     row_losses,
 )
-from bridle.torch.device_head import device_head_answer, device_head_loss, serving_head
+from bridle.torch.device_head import device_head_answer, serving_head
 from bridle.torch.device_loss import LossCall, LossOptions
 from bridle.torch.fused import row_factors
 from bridle.torch.kinds import is_batched, is_known_here, refuse_pieces
@@ -35,7 +35,6 @@ from bridle.torch.linear_rows import (
     Plan,
     blocks,
     float16_divisor,
-    inverse_divisor,
     linear_row_parts,
     placeholder,
 )
@@ -280,7 +279,7 @@ def _plan(memory_budget: int | None, gradient_filter: float | None, unbiased: bo
 def _by_device_kernels(head: Head, call: LossCall, module: Any, plan: Plan) -> Tensor:
     """Return the loss on a device whose kernels read the targets themselves."""
     if not (torch.is_grad_enabled() and _asks_gradient(head)):
-        return device_head_loss(head, call, module, plan)
+        return device_head_answer(head, (False, False, False), call, module, plan).loss
 
     def again(head: Head) -> Tensor:
         """Return the same loss by parts that can be differentiated twice."""
@@ -321,9 +320,7 @@ def _answer_in_blocks(
     share: Tensor | float | None = None
     if head.features.dtype == torch.float16:
         weights = rows.weight, rows.sample_weight
-        unit = float16_divisor(weights, options.temperature)
-        share = unit * inverse_divisor(divisor)
-        divisor = unit
+        divisor, share = float16_divisor(weights, options.temperature, divisor)
     pieces = []
     for block in blocks(head, plan):
         some = _take_rows(rows, block.rows)

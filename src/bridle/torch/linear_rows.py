@@ -118,20 +118,23 @@ class HeadAnswer(NamedTuple):
     share: Tensor | float | None  # what those of float16 are still to be multiplied by
 
 
-def float16_divisor(weights: tuple[Tensor | None, ...], temperature: float) -> Tensor | float:
+def float16_divisor(
+    weights: tuple[Tensor | None, ...], temperature: float, divisor: Tensor | float
+) -> tuple[Tensor | float, Tensor | float]:
     """Return what losses are divided by for their residuals to fill the range of float16.
 
-    Divided by a mean's number of rows, most of them would vanish before the factor of backward,
-    which loss scaling makes large, could prevent that.
+    And what the gradients are then still to be multiplied by. Divided by a mean's number of rows,
+    most residuals would vanish before the factor of backward, which loss scaling makes large, could
+    prevent that.
     """
     largest: Tensor | float = 1 / products.FLOAT16_UNIT / temperature
     for each in weights:
         if each is not None and each.numel():
             largest = each.detach().amax().float() * largest
-    return largest
+    return largest, largest * _inverse(divisor)
 
 
-def inverse_divisor(divisor: Tensor | float) -> Tensor | float:
+def _inverse(divisor: Tensor | float) -> Tensor | float:
     """Return 1 / divisor, of a tensor in float32; a mean over nothing has the gradient 0."""
     if isinstance(divisor, Tensor):
         total = divisor.double()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import triton
 import triton.language as tl
 
+from bridle.kernels.triton.head_loss import Known
 from bridle.kernels.triton.row_algebra import (
     QUICK,
     Rows,
@@ -31,6 +32,7 @@ from bridle.kernels.triton.row_algebra import (
     read_target,
     row_loss,
     row_slopes,
+    tile_gradient,
     with_tile,
 )
 from bridle.kernels.triton.scores import Bending
@@ -238,11 +240,11 @@ def loss_kernel(
         Bending(inverse_temperature, softcap if CAPPED else None),
     )
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    down = row[:, None]
-    rows = Rows(down, down < row_count)
+    row_index = row[:, None]
+    rows = Rows(row_index, row_index < row_count)
     sums = no_sums(ROWS, tl.float32, QUICK)
     for part in range(parts):
-        place = part * row_count + down
+        place = part * row_count + row_index
         top = tl.load(tops + place, mask=rows.inside, other=0.0)
         rest = tl.load(rests + place, mask=rows.inside, other=0.0)
         if SMOOTHED:
@@ -263,26 +265,16 @@ def loss_kernel(
     log_sum = log_sum_of(sums)
     gap = tl.maximum(sums.top - at_label, 0.0, propagate_nan=tl.PropagateNan.ALL)
     loss_of_rows = row_loss(sums, log_sum, gap, label, rows, terms, SMOOTHED, Z_LOSS)
-    tl.store(losses + down, loss_of_rows.loss, mask=rows.inside)
+    tl.store(losses + row_index, loss_of_rows.loss, mask=rows.inside)
     scale = gradient_scale(divisor, normalizer, None, tl.float32)
     slopes = row_slopes(sums, log_sum, gap, loss_of_rows, scale, terms, SMOOTHED, Z_LOSS)
     stored = tl.where(slopes.active, label.label, NOT_COUNTED)
-    tl.store(labels + down, stored, mask=rows.inside)
-    tl.store(references + down, slopes.reference, mask=rows.inside)
-    tl.store(factors + down, slopes.factor, mask=rows.inside)
-    tl.store(at_labels + down, slopes.at_label, mask=rows.inside)
+    tl.store(labels + row_index, stored, mask=rows.inside)
+    tl.store(references + row_index, slopes.reference, mask=rows.inside)
+    tl.store(factors + row_index, slopes.factor, mask=rows.inside)
+    tl.store(at_labels + row_index, slopes.at_label, mask=rows.inside)
     if SMOOTHED:
-        tl.store(spreads + down, slopes.spread, mask=rows.inside)
-
-
-class Known(NamedTuple):
-    """Pointers to what `loss_kernel` made of each row."""
-
-    labels: Any
-    references: Any
-    factors: Any
-    spreads: Any
-    at_labels: Any
+        tl.store(spreads + row_index, slopes.spread, mask=rows.inside)
 
 
 @triton.jit
@@ -311,12 +303,7 @@ def _residual(z, slope, slopes, label, column, terms, BENT: tl.constexpr, SMOOTH
     if BENT:
         slope = tl.where(slopes.active, slope, 0.0)
     weight = class_weight_of(terms.weight, column, terms.classes, tl.float32, SMOOTHED)
-    value = tl.where(column == label, slopes.at_label, e * slopes.factor)
-    if SMOOTHED:
-        value -= tl.where(z == float("-inf"), 0.0, slopes.spread * weight)
-    if BENT:
-        value *= slope
-    return value
+    return tile_gradient(slopes, e, z, slope, column, label, weight, BENT, SMOOTHED, WHOLE=True)
 
 
 @triton.jit(do_not_specialize=["row_count"])
@@ -417,11 +404,11 @@ def head_kernel(
     total = tl.zeros([CLASSES, WIDTH], tl.float32)
     of_bias = tl.zeros([CLASSES], tl.float32)
     column = some.index[None, :]
-    outside = tile == class_tiles - 1
+    is_last = tile == class_tiles - 1
     for start in range(part * share, tl.minimum((part + 1) * share, row_count), ROWS):
         row = start + tl.arange(0, ROWS)
         rows = _read_vectors(features, feature_stride, row, row_count, FEATURES, WIDTH)
-        z, slope = _scores_of(rows, some, bias, terms, outside, BENT)
+        z, slope = _scores_of(rows, some, bias, terms, is_last, BENT)
         slopes, label = _read_slopes(known, row[:, None], rows.inside[:, None], SMOOTHED)
         residual = _residual(z, slope, slopes, label, column, terms, BENT, SMOOTHED)
         total = tl.dot(tl.trans(residual.to(head.dtype.element_ty)), rows.entries, total)

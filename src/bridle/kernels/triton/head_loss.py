@@ -66,20 +66,12 @@ def losses(given: HeadLoss, divisor: Tensor | None, normalizer: float) -> tuple[
     Divisor and normalizer divide the sum of the losses, as far as its gradient is concerned.
     """
     features, head, bias, loss = given
-    (rows, _), classes, tile = features.shape, head.shape[0], Tile(*thresholds.NARROW_SUMS_TILE)
+    rows, tile = features.shape[0], Tile(*thresholds.NARROW_SUMS_TILE)
     smoothed = loss.label_smoothing > 0
-    parts, share = _shares(rows, tile.rows, classes, tile.classes)
+    parts, share = _shares(rows, tile.rows, head.shape[0], tile.classes)
     memory = features.new_empty((5 if smoothed else 2, parts, rows), dtype=torch.float32)
-    sums = (
-        *memory.unbind(),
-        *(memory[0],) * (5 - memory.shape[0]),
-    )  # without smoothing, not touched
-    _sums_kernel(
-        parts * math.ceil(rows / tile.rows),
-        (features, head, bias, loss.weight, *sums, *_sizes(given), share, *_bending(loss)),
-        _constants(given, tile),
-        tile.warps,
-    )
+    sums = (*memory.unbind(), *(memory[0],) * (5 - memory.shape[0]))  # the last are not touched
+    _launch(_sums_kernel, parts * math.ceil(rows / tile.rows), given, tile, sums, share)
     found, *numbers = features.new_empty((5, rows), dtype=torch.float32).unbind()
     known = Known(features.new_empty(rows, dtype=torch.int32), *numbers)
     targets = loss.target, loss.weight, loss.sample_weight, divisor
@@ -95,16 +87,10 @@ def losses(given: HeadLoss, divisor: Tensor | None, normalizer: float) -> tuple[
 
 def features_gradient(given: HeadLoss, known: Known, dtype: torch.dtype) -> Tensor:
     """Return the gradient of the features (N, D), in a dtype."""
-    features, head, bias, loss = given
-    (rows, _), classes, tile = features.shape, head.shape[0], Tile(*thresholds.NARROW_FEATURES_TILE)
-    parts, share = _shares(rows, tile.rows, classes, tile.classes)
-    out = _memory(features, parts, dtype)
-    _features_kernel(
-        parts * math.ceil(rows / tile.rows),
-        (features, head, bias, loss.weight, out, *known, *_sizes(given), share, *_bending(loss)),
-        _constants(given, tile),
-        tile.warps,
-    )
+    rows, tile = given.features.shape[0], Tile(*thresholds.NARROW_FEATURES_TILE)
+    parts, share = _shares(rows, tile.rows, given.head.shape[0], tile.classes)
+    out, programs = _memory(given.features, parts, dtype), parts * math.ceil(rows / tile.rows)
+    _launch(_features_kernel, programs, given, tile, (out, *known), share)
     return _added(out, dtype)
 
 
@@ -112,19 +98,25 @@ def head_gradients(
     given: HeadLoss, known: Known, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
     """Return the gradients of the head (C, D) and of its bias, if it has one, in a dtype."""
-    features, head, bias, loss = given
-    (rows, _), classes, tile = features.shape, head.shape[0], Tile(*thresholds.NARROW_HEAD_TILE)
-    parts, share = _shares(classes, tile.classes, rows, tile.rows)
-    out = _memory(head, parts, dtype)
-    bias_out = None if bias is None else _memory(bias, parts, torch.float32)
-    outs = out, bias_out
-    _head_kernel(
-        parts * math.ceil(classes / tile.classes),
-        (features, head, bias, loss.weight, *outs, *known, *_sizes(given), share, *_bending(loss)),
-        _constants(given, tile),
-        tile.warps,
-    )
+    classes, tile = given.head.shape[0], Tile(*thresholds.NARROW_HEAD_TILE)
+    parts, share = _shares(classes, tile.classes, given.features.shape[0], tile.rows)
+    out, programs = _memory(given.head, parts, dtype), parts * math.ceil(classes / tile.classes)
+    bias_out = None if given.bias is None else _memory(given.bias, parts, torch.float32)
+    _launch(_head_kernel, programs, given, tile, (out, bias_out, *known), share)
     return _added(out, dtype), None if bias_out is None else _added(bias_out, dtype)
+
+
+def _launch(
+    kernel: Launcher, programs: int, given: HeadLoss, tile: Tile, own: tuple[Any, ...], share: int
+) -> None:
+    """Launch a kernel that goes through a head in tiles; its ``own`` arguments are tensors."""
+    features, head, bias, loss = given
+    terms = terms_constants(loss)
+    del terms["Z_LOSS"]  # which the loss alone is made of
+    _, _, inverse_temperature, softcap = terms_numbers(loss)
+    numbers = *_sizes(given), share, inverse_temperature, softcap
+    constants = terms | _widths(features) | {"ROWS": tile.rows, "CLASSES": tile.classes}
+    kernel(programs, (features, head, bias, loss.weight, *own, *numbers), constants, tile.warps)
 
 
 def _shares(count: int, tile: int, others: int, other_tile: int) -> tuple[int, int]:
@@ -150,17 +142,6 @@ def _added(parts: Tensor, dtype: torch.dtype) -> Tensor:
 def _sizes(given: HeadLoss) -> tuple[int, int, int, int]:
     features, head = given.features, given.head
     return features.stride(0), head.stride(0), features.shape[0], head.shape[0]
-
-
-def _bending(loss: IndexLoss) -> tuple[float, float]:
-    _, _, inverse_temperature, softcap = terms_numbers(loss)
-    return inverse_temperature, softcap
-
-
-def _constants(given: HeadLoss, tile: Tile) -> dict[str, Any]:
-    terms = terms_constants(given.loss)
-    del terms["Z_LOSS"]  # which the loss alone is made of
-    return terms | _widths(given.features) | {"ROWS": tile.rows, "CLASSES": tile.classes}
 
 
 def _widths(features: Tensor) -> dict[str, int]:

@@ -416,15 +416,24 @@ def row_slopes(
 
 @triton.jit
 def tile_gradient(
-    slopes, e, z, slope, column, label, class_weight, BENT: tl.constexpr, SMOOTHED: tl.constexpr
+    slopes,
+    e,
+    z,
+    slope,
+    column,
+    label,
+    class_weight,
+    BENT: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+    WHOLE: tl.constexpr = False,
 ):
     """Return the gradient of a tile, given its exponentials and dz/dscore.
 
-    The exponentials of rows that are not active are 0. Where neither smoothing nor bending adds to
-    it, the entry at the label is written apart.
+    The exponentials of rows that are not active are 0. Unless the tile shall be WHOLE, the entry at
+    the label is written apart where neither smoothing nor bending adds to it.
     """
     value = e * slopes.factor
-    if SMOOTHED or BENT:
+    if WHOLE or SMOOTHED or BENT:
         value = tl.where(column == label, slopes.at_label, value)
     if SMOOTHED:
         value -= tl.where(z == float("-inf"), 0.0, slopes.spread * class_weight)
