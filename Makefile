@@ -15,6 +15,8 @@ INSTALL_LOWEST := $(LOWEST)/bin/python -m pip --disable-pip-version-check instal
 # What needs no extra, and what needs one.
 LOWEST_CORE := probabilities information cross_entropy linear imports
 LOWEST_EXTRAS := estimators data tables cli report calibrate judge dask packaging
+LOWEST_TORCH := torch_functional torch_modules torch_edges torch_kinds torch_information torch_linear \
+    torch_shards torch_compile torch_transforms compiled_losses head_calls fit_tensors triton_kernels
 TEST_LOWEST = $(LOWEST)/bin/python -m pytest -q -n auto --maxprocesses 4 $(patsubst %,tests/test_%.py,$(1))
 
 # The libraries of docs/drop-in.md, in an environment of their own: they ask for newer versions of
@@ -29,7 +31,7 @@ INSTALL_RECIPES := $(RECIPES)/bin/python -m pip --disable-pip-version-check inst
 help:
 	@echo "make digits   make an environment (0.65 GB) and fit the embedded digits"
 	@echo "make test     make an environment (3 GB) and run every check: lint, types, tests, doctests"
-	@echo "make test-lowest  the same libraries at their lowest versions (0.9 GB), and the tests of them"
+	@echo "make test-lowest  the same libraries at their lowest versions (8 GB), and the tests of them"
 	@echo "make test-recipes  docs/drop-in.md with the libraries themselves (2.5 GB)"
 	@echo "make docs     build the site, docs/_build/html, to be opened in a browser"
 	@echo "make bench    time the short table, add it to benchmarks/history.csv, redraw its picture"
@@ -54,12 +56,14 @@ types: $(VENV)/.development
 tests: $(VENV)/.development
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-# First with the core alone, then with the extras. PyTorch's lowest is left out: its build for GPUs
-# takes 7 GB (CONTRIBUTING.md tells how it is tried).
+# First with the core alone, then with the extras, PyTorch last: its lowest release is had with what
+# it needs for GPUs only, and takes 7 GB.
 test-lowest: $(LOWEST)/.core
 	$(call TEST_LOWEST,$(LOWEST_CORE))
 	$(INSTALL_LOWEST) --editable '.[cli,report,parquet,dask]'
 	$(call TEST_LOWEST,$(LOWEST_EXTRAS))
+	$(INSTALL_LOWEST) --editable '.[cli,report,parquet,dask,torch]' expecttest
+	$(call TEST_LOWEST,$(LOWEST_TORCH))
 
 # A warning is a failure: a link that leads nowhere, a docstring that does not parse. All is built
 # anew, since docstrings and commands are part of the pages.

@@ -28,6 +28,15 @@ FOREIGN_MARKS = (
 )
 
 
+# Each has tests that take a minute or more. Begun last, one process would still be at them long
+# after the others are done.
+LONGEST = ("test_triton_kernels.py", "test_torch_shards.py", "test_compiling.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     for mark in FOREIGN_MARKS:
         config.addinivalue_line("markers", f"{mark}: SciPy's or scikit-learn's own")

@@ -134,6 +134,9 @@ class Module(torch.nn.Module):  # type: ignore[misc]
         return self.function(*given)
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.9."), reason="PyTorch 2.9's export loses the names of *given"
+)
 @pytest.mark.parametrize("strict", [False, True], ids=["traced", "strict"])
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "of both worlds"])
 def test_an_exported_program_takes_any_size(name: str, strict: bool) -> None:

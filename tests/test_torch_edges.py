@@ -62,7 +62,8 @@ def test_target_outside_the_classes_and_not_ignored(cross_entropy: Callable[...,
             with pytest.raises(error) as raised:
                 cross_entropy(scores, target)
             expected = f"target: row 1 is {bad}, expected a class index in [0, 3)"
-            assert str(raised.value) == expected
+            # PyTorch 2.9 adds which line of the compiled program it was.
+            assert str(raised.value).splitlines()[0] == expected
         loss, gradient = both(
             cross_entropy, scores, [0, bad, -100, 1], reduction="none", check=False
         )

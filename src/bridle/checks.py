@@ -264,7 +264,7 @@ def class_place(
     if axis is not None and dim is not None:
         raise InputError.of("axis, dim", expected="one of them", found=f"{axis!r} and {dim!r}")
     given, word = (axis, "axis") if dim is None else (dim, "dim")
-    if not isinstance(given, int | np.integer) or isinstance(given, bool):
+    if not isinstance(given, (int, np.integer)) or isinstance(given, bool):
         raise InputError.of(word, expected="a whole number", found=repr(given))
     if not -len(shape) <= given < len(shape):
         raise InputError.of(word, expected=f"an axis of {name}, of shape {shape}", found=given)
@@ -383,7 +383,7 @@ def labels(values: object, name: str) -> Array:
     >>> labels(["a", "b"], "y")
     array(['a', 'b'], dtype='<U1')
     """
-    if isinstance(values, list | tuple):
+    if isinstance(values, (list, tuple)):
         _no_missing(values, name)
     array = _as_array(values, name)  # type: ignore[arg-type]  # it says what it is not
     one_column = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
@@ -399,7 +399,7 @@ def labels(values: object, name: str) -> Array:
 
 def _no_missing(values: Iterable[object], name: str) -> None:
     for row, entry in enumerate(values):
-        value = entry[0] if isinstance(entry, list | tuple) and len(entry) == 1 else entry
+        value = entry[0] if isinstance(entry, (list, tuple)) and len(entry) == 1 else entry
         if _is_missing(value):
             raise _no_label(name, row, value)
 
@@ -431,7 +431,7 @@ def class_labels(classes: object, columns: int) -> tuple[Label, ...]:
         )
     plain: dict[Label, None] = {}
     for position, label in enumerate(labels):
-        if not isinstance(label, str | int | float):
+        if not isinstance(label, (str, int, float)):
             raise InputError.of(
                 "classes",
                 expected="text, a number or a boolean",
@@ -762,14 +762,14 @@ def at_least_zero(value: float, name: str) -> float:
 
 def flag(value: bool, name: str) -> bool:
     """Return True or False."""
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, (bool, np.bool_)):
         raise InputError.of(name, expected="True or False", found=repr(value))
     return bool(value)
 
 
 def flag_or_positive(value: bool | float, name: str) -> bool | float:
     """Return True, False, or a finite number above zero."""
-    return bool(value) if isinstance(value, bool | np.bool_) else positive(value, name)
+    return bool(value) if isinstance(value, (bool, np.bool_)) else positive(value, name)
 
 
 def shift_and_scale(pair: Sequence[npt.ArrayLike], columns: int, name: str) -> tuple[Array, Array]:
@@ -787,7 +787,7 @@ def shift_and_scale(pair: Sequence[npt.ArrayLike], columns: int, name: str) -> t
 
 def count(value: int, name: str) -> int:
     """Return a whole number that must be at least 1."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
         raise InputError.of(name, expected="a whole number of at least 1", found=repr(value))
     return int(value)
 
@@ -914,9 +914,9 @@ def head_of_places(
 
 def shift(value: Any) -> int:
     """Return by how many positions labels are ahead; True is one."""
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, (bool, np.bool_)):
         return int(value)
-    if not isinstance(value, int | np.integer) or value < 0:
+    if not isinstance(value, (int, np.integer)) or value < 0:
         raise InputError.of("shift", expected="a whole number of 0 or above", found=repr(value))
     return int(value)
 
@@ -1008,17 +1008,18 @@ def _as_array(values: npt.ArrayLike, name: str) -> Array:
 
 def _is_missing(value: object) -> bool:
     """Tell whether an object stands for no value: None, NaN, NaT, or pandas' NA."""
-    if isinstance(value, str | bytes | int):
+    if isinstance(value, (str, bytes, int)):
         return False
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    if isinstance(value, float | np.floating):
+    if isinstance(value, (float, np.floating)):
         return bool(value != value)
-    return isinstance(value, np.datetime64 | np.timedelta64) and bool(np.isnat(value))
+    return isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value))
 
 
 def _is_real_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    # A tuple, as in all that a compiled loss asks: PyTorch 2.9 compiles no union of types.
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _plain_values(values: object, name: str) -> list[object]:

@@ -81,7 +81,7 @@ def takes_head_calls(
 
 def _has_several_outputs(weight: Any) -> bool:
     """Tell whether a weight has more dimensions than (C, D)."""
-    if isinstance(weight, list | tuple):
+    if isinstance(weight, (list, tuple)):
         try:
             return np.ndim(weight) > 2
         except (ValueError, TypeError):  # no matrix at all: refused later
@@ -105,7 +105,7 @@ def our_names(
         raise checks.InputError.of(function, expected=", ".join(_NAMES), found=found)
     remaining = dict(options)
     remaining.pop("options", None)  # how torch cuts its blocks; ours are cut by memory_budget
-    named = dict(zip(("features", "matrix", "target"), given, strict=False))
+    named = dict(zip(("features", "matrix", "target")[: len(given)], given, strict=True))
     for torch_name, our_name in _TORCH_NAMES.items():
         if torch_name in remaining:
             _set_once(

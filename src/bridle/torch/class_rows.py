@@ -35,8 +35,8 @@ class ClassRows(NamedTuple):
     target_weight: Tensor | None = None  # (N,) or (N, k): the class weights of indices
     likeliest: Tensor | None = None  # (N,): the most probable class of distributions
 
-    @property
-    def soft(self) -> bool:
+    # No property: PyTorch 2.9 compiles none of a named tuple.
+    def is_soft(self) -> bool:
         """Whether the targets are distributions, dense or sparse."""
         return self.mass is not None or self.target.is_floating_point()
 
@@ -86,7 +86,7 @@ def class_rows(
     check_values = arguments.should_check(check, input)
     dtype = accumulator_dtype(input.dtype)
     mass = counted = unknown = None
-    if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
+    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
         whole_shape = (*shape[:place], classes, *shape[place + 1 :])
         rows_target, mass = _sparse(target[0], target[1], whole_shape, ignore_index, check_values)
         mass = mass.to(dtype)
@@ -124,7 +124,7 @@ def in_default_layout(
     if place is None:
         return values, target
     if not (
-        isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor)
+        isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor)
     ):
         target = arguments.on_device_of(target, values)
         if checks.placed_target(tuple(target.shape), tuple(values.shape), place):

@@ -39,7 +39,7 @@ def divisor_and_terms(
         return normalizer, terms
     divisor: Tensor | float = mean_divisor(rows)
     # Class weights do not touch z-loss: it is averaged over the positions, or their weights.
-    apart = bool(terms.z_loss) and rows.weight is not None and not rows.soft
+    apart = bool(terms.z_loss) and rows.weight is not None and not rows.is_soft()
     counted = mean_divisor(rows._replace(weight=None)) if apart else divisor
     if normalizer is not None:
         divisor, counted = _over_ranks((divisor, counted), normalizer, rows.scores)
@@ -53,7 +53,7 @@ def divisor_and_terms(
 def mean_divisor(rows: ClassRows) -> Tensor | float:
     """Return Σ sample_weight · weight[target] over counted rows; distributions weigh 1."""
     shares = rows.sample_weight
-    if rows.weight is not None and not rows.soft:
+    if rows.weight is not None and not rows.is_soft():
         chosen = rows.weight_of_targets()
         shares = chosen if shares is None else shares * chosen
     if shares is None:

@@ -328,4 +328,4 @@ def _is_number(normalizer: Any, scores: Tensor) -> bool:
     if isinstance(normalizer, Tensor):
         shape = tuple(normalizer.shape)
         return not shape and _is_constant(normalizer, scores, shape)
-    return normalizer is None or isinstance(normalizer, int | float)
+    return normalizer is None or isinstance(normalizer, (int, float))

@@ -56,13 +56,13 @@ def is_one_block(scores: Tensor) -> bool:
 
 def bent(scores: Tensor, options: Options) -> Tensor:
     """Return ``z = cap(scores) / temperature``, −inf where a class is masked."""
-    z: Tensor = bending.bent(torch, scores, *options.bending)
+    z: Tensor = bending.bent(torch, scores, *options.bending())
     return z
 
 
 def slope(scores: Tensor, options: Options) -> Tensor | float:
     """Return ``dz / dscores``."""
-    found: Tensor | float = bending.slope(torch, scores, *options.bending)
+    found: Tensor | float = bending.slope(torch, scores, *options.bending())
     return found
 
 
@@ -157,7 +157,7 @@ def block_gradient(
     p: Tensor | None = None,
 ) -> Tensor:
     """Return the gradient of each row, given the softmax where it is known."""
-    wide = scores.to(widest_dtype(scores)) if p is None or not options.is_linear else scores
+    wide = scores.to(widest_dtype(scores)) if p is None or not options.is_linear() else scores
     a, b, s, t = coefficients
     if p is None:
         p = torch.softmax(bent(wide, options), dim=1)
@@ -171,7 +171,7 @@ def block_gradient(
         result -= spread * (wide != -torch.inf)
     if t is not None:
         result = subtract_target(result, target, weight, t)
-    if options.bending != Options().bending:
+    if options.bending() != Options().bending():
         result = result * slope(wide, options)
     found = active(coefficients)
     if len(found) == 1 and found:

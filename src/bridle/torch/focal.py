@@ -52,7 +52,7 @@ def focal_loss(
         sample_weight=sample_weight,
         check=check,
     )
-    if rows.soft:
+    if rows.is_soft():
         found = f"distributions of shape {tuple(rows.target.shape)}"
         raise checks.InputError.of("target", expected="class indices", found=found)
     losses = row_losses(rows, row_parts(rows.scores, rows.target), terms).view(rows.loss_shape)

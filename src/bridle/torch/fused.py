@@ -39,7 +39,7 @@ def can_fuse(rows: ClassRows, options: Options, divisor: Tensor | float) -> bool
     constants = (rows.sample_weight, divisor)
     return (
         is_plain_call()
-        and not rows.soft
+        and not rows.is_soft()
         and not options.entropy
         and torch.is_grad_enabled()
         and rows.scores.requires_grad

@@ -350,6 +350,6 @@ def _gaps_at(scores: Tensor, columns: Tensor, maximum: Tensor, options: Options)
 
 
 def _slopes_at(scores: Tensor, columns: Tensor, options: Options) -> Tensor | float:
-    if options.is_linear:
+    if options.is_linear():
         return 1 / options.temperature
     return eager.slope(scores.gather(1, columns).to(accumulator_dtype(scores.dtype)), options)

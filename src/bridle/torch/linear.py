@@ -449,7 +449,9 @@ def _head(
         )
     head = Head(features.reshape(prod(features.shape[:-1]), features.shape[-1]), weight, bias)
     device = features.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    # A compiler of PyTorch 2.9 cannot ask which devices have autocast; those it compiles for do.
+    may_autocast = torch.compiler.is_compiling() or torch.amp.is_autocast_available(device)
+    if may_autocast and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         head = Head(*(each if each is None else each.to(dtype) for each in head))  # type: ignore[arg-type]
     dtypes = {each.dtype for each in head if each is not None}
@@ -462,7 +464,7 @@ def _head(
 def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
     """Return the target of (N, C) scores; what does not fit is refused there."""
     refuse_pieces(target, "target")
-    if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
+    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
         return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
     checked = torch.as_tensor(target)
     shape = tuple(checked.shape)

@@ -32,12 +32,11 @@ class Options(NamedTuple):
     temperature: float = 1.0
     softcap: float = 0.0
 
-    @property
+    # No properties: PyTorch 2.9 compiles none of a named tuple.
     def bending(self) -> tuple[float, float]:
-        """What `bridle.formula.bending` takes."""
+        """Return what `bridle.formula.bending` takes."""
         return self.temperature, self.softcap
 
-    @property
     def is_linear(self) -> bool:
         """Whether the scores are at most scaled: their slope is the same everywhere."""
         return not self.softcap

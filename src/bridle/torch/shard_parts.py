@@ -248,7 +248,7 @@ def _own_parts(
         parts = _parts_of_none(scores, target, options)
     else:
         parts = kernels.row_parts(scores, target, weight, options)
-        if options.bending != Options().bending and scores.dtype != torch.float64:
+        if options.bending() != Options().bending() and scores.dtype != torch.float64:
             # Rounded after its division, a maximum is another than that which gaps are taken from.
             largest = scores.amax(dim=1).to(widest_dtype(scores))
             parts = parts._replace(maximum=bent(largest, options))

@@ -11,6 +11,7 @@ no part, with the second.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import prod
 from typing import Any, NamedTuple
 
@@ -206,7 +207,7 @@ def _prepared(scores: Tensor, target: Any, settings: Settings) -> _Prepared:
     )
     if scores.dim() == 0:
         checks.score_layout(arguments.like(scores))
-    if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
+    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
         choices = target[0].shape[-1] if target[0].dim() else 0
         if choices == 0:
             found = f"shape {tuple(target[0].shape)}"
@@ -235,7 +236,10 @@ def _agreed(
         classes = None if classes is None else checks.count(classes, "classes")
         facts = {"group": name, "classes": classes, **(more or {}), **_facts(call, settings)}
     except Exception:
-        tell_failure(group, like)
+        # What is wrong here is said, also where the others cannot be told: inside torch.func
+        # PyTorch 2.9 exchanges nothing.
+        with suppress(RuntimeError):
+            tell_failure(group, like)
         raise
     columns = call.scores.shape[min(1, call.scores.dim() - 1)]
     return call, agree(group, columns, facts, like)
@@ -256,14 +260,14 @@ def _facts(call: _Prepared, settings: Settings) -> dict[str, Any]:
     return {
         "input": call.rows,
         "dtype": call.scores.dtype == torch.float64,
-        "target's kind": f"{call.choices} {isinstance(call.target, tuple | list)}",
+        "target's kind": f"{call.choices} {isinstance(call.target, (tuple, list))}",
         "target": shards.checksum(call.target) if looks and is_index else 0,
         "weight": settings.class_weight is not None,
         "sample_weight": _weights_told(settings.sample_weight, looks),
         "ignore_index": int(settings.ignore_index),
         "reduction": settings.reduction,
         "on_empty": settings.on_empty,
-        "normalizer": float(total) if isinstance(total, int | float) else str(type(total)),
+        "normalizer": float(total) if isinstance(total, (int, float)) else str(type(total)),
         "label_smoothing": float(settings.label_smoothing),
         "z_loss": float(settings.z_loss),
         "softcap": call.options.softcap,
@@ -279,7 +283,7 @@ def _weights_told(weights: Any, looks: bool) -> Any:
 
 def _flat(target: Any, positions: tuple[int, ...]) -> Any:
     """Return the targets of rows of features, whose positions have any number of axes."""
-    if isinstance(target, tuple | list) and len(target) == 2 and isinstance(target[0], Tensor):
+    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
         return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
     whole = torch.as_tensor(target)
     shape = tuple(whole.shape)
@@ -315,7 +319,7 @@ def _loss(
 ) -> Any:
     """Return the loss, or the outputs that are asked for, of parts that ``find`` finds."""
     looks = arguments.should_check(settings.check, call.scores)
-    soft = call.choices == 0 and not isinstance(call.target, tuple | list)
+    soft = call.choices == 0 and not isinstance(call.target, (tuple, list))
     wanted = Wanted(
         call.choices,
         target_weight=settings.class_weight is not None and call.choices > 0,

@@ -248,7 +248,7 @@ def _encoded(value: Any) -> Any:
 
 def checksum(values: Any) -> Tensor | int:
     """Return a number that tells tensors apart, on their device: None and others have 0."""
-    if isinstance(values, tuple | list):
+    if isinstance(values, (tuple, list)):
         return sum((checksum(each) * (place + 1) for place, each in enumerate(values)), 0)
     if not isinstance(values, Tensor) or values.is_complex():
         return 0
