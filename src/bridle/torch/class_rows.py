@@ -37,7 +37,7 @@ class ClassRows(NamedTuple):
 
     # No property: PyTorch 2.9 compiles none of a named tuple.
     def is_soft(self) -> bool:
-        """Whether the targets are distributions, dense or sparse."""
+        """Tell whether the targets are distributions, dense or sparse."""
         return self.mass is not None or self.target.is_floating_point()
 
     def mass_of_targets(self) -> Tensor | None:

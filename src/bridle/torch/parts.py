@@ -38,7 +38,7 @@ class Options(NamedTuple):
         return self.temperature, self.softcap
 
     def is_linear(self) -> bool:
-        """Whether the scores are at most scaled: their slope is the same everywhere."""
+        """Tell whether the scores are at most scaled: their slope is the same everywhere."""
         return not self.softcap
 
 
