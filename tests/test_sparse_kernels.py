@@ -19,7 +19,8 @@ from bridle import InputError, SoftmaxRegression
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.readers import SparseReader
 from bridle.fit.readers import sparse as sparse_reader
-from bridle.fit.requests import HessianProduct, Statistics
+from bridle.fit.readers.sparse_layout import SparseFeatures
+from bridle.fit.requests import HessianProduct, Point, Statistics, Values
 from bridle.fit.solvers import newton_cg
 from bridle.fit.solvers.watch import Watch
 from bridle.kernels import thresholds
@@ -329,6 +330,38 @@ def test_statistics_are_those_of_the_dense_features(compiled: bool) -> None:
     np.testing.assert_allclose(
         found.target_product, dense.T @ (weight[:, None] * np.eye(3)[y]), atol=1e-9
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 1.0])
+@pytest.mark.usefixtures("compiled")
+def test_scores_of_few_features_with_weights_are_those_of_all(
+    part: float, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_rows = []
+    product = SparseFeatures.add_product
+
+    def heard(self: SparseFeatures, *arguments: Any) -> None:
+        by_rows.append(arguments)
+        product(self, *arguments)
+
+    monkeypatch.setattr(SparseFeatures, "add_product", heard)
+    generator = np.random.default_rng(2)
+    X, y = ragged(generator, 130, 211, dtype, "int32"), generator.integers(3, size=130)
+    weight = generator.normal(size=(211, 3)).astype(dtype)
+    weight[generator.permutation(211) >= part * 211] = 0
+    weight[:, 1][weight[:, 0] > 0] = 0
+    point = Point(weight, generator.normal(size=3).astype(dtype))
+    reader = SparseReader(Rows([X]), y, None, 3)
+    question = Values(point)
+    blocks = list(reader.blocks(question))
+    assert len(blocks) == 3
+    by_rows.clear()
+    scores = np.concatenate([block.scores(point) for block in blocks])
+    assert len(by_rows) == (0 if part < 0.1 else 3)
+    assert scores.dtype == dtype
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(scores, X @ weight + point.offset, rtol=tolerance, atol=tolerance)
 
 
 def test_nothing_is_ever_dense() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bridle.kernels import thresholds
 from bridle.tensors import is_tensor, on_host
@@ -178,6 +179,12 @@ def slices_in_cache(matrix: Array) -> Iterator[slice]:
     )
     for begin in range(0, len(matrix), step):
         yield slice(begin, begin + step)
+
+
+def rows_with_numbers(matrix: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return which rows of a matrix on the host are not all 0: quick where few numbers are not."""
+    rows = np.flatnonzero(matrix != 0) // matrix.shape[1]
+    return rows[np.diff(rows, prepend=-1) > 0]
 
 
 def eigh(matrix: Array) -> tuple[Array, Array]:

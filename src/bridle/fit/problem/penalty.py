@@ -91,7 +91,7 @@ class Penalty:
 
     def value(self, weight: Array) -> float:
         """Return what weights cost."""
-        kept = np.flatnonzero(weight.any(axis=1))  # few, of many features
+        kept = arrays.rows_with_numbers(weight)  # few, of many features
         weight, factors = weight[kept], self.factors[kept]
         squares = factors @ np.einsum("jk,jk->j", weight, weight)
         return float(self.l1 * (factors @ self.lengths(weight)) + self.l2 / 2 * squares)

@@ -71,9 +71,24 @@ class SparseBlock:
         """Return ``X W + b``."""
         scores = np.empty((len(self.target), len(point.offset)), point.weight.dtype)
         scores[:] = point.offset
-        if point.weight.any():  # there are none where a fit begins
+        used = self._few_used(point.weight)
+        if used is None:
             self.layout.add_product(self.stored.by_row, point.weight, scores)
+        elif len(used):  # none has a weight where a fit begins
+            scores += self.stored_columns(used) @ point.weight[used]
         return scores
+
+    def _few_used(self, weight: Array) -> npt.NDArray[np.intp] | None:
+        """Return the features that have weights, where they store a small part of the entries."""
+        # A fit that makes no weight 0 shall not pay for looking at all of them.
+        if weight[:: thresholds.GLANCED_FEATURES].any(axis=1).mean() > thresholds.FEW_USED:
+            return None
+        used = arrays.rows_with_numbers(weight)
+        if not len(used):
+            return used
+        stored = self.stored.by_feature.indptr
+        entries = int((stored[used + 1] - stored[used]).sum())
+        return used if entries < thresholds.FEW_USED * stored[-1] else None
 
     def residual(self, point: Point) -> tuple[Array, Array]:
         """Return each row's loss, and ``s (p − t)``."""

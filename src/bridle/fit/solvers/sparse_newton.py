@@ -57,7 +57,7 @@ from bridle.tensors import on_host
 Array = npt.NDArray[Any]
 _Moved = tuple[Array, npt.NDArray[np.intp]]  # parameters, and the features whose weights may differ
 
-_FALL = 4.0  # of the penalty's strength from one step to the next, while it is above the true one
+_FALL = 8.0  # of the penalty's strength from one step to the next, while it is above the true one
 _SUFFICIENT_DECREASE = 1e-4
 _MOST_TRIALS = 30
 _FEWEST_NEW = 300  # entries that may come to work at once
@@ -204,7 +204,9 @@ class _Newton:
         free = (penalty.factors == 0) & (objective.second_moment > 0)
         moving = penalty.dual_lengths(slopes) > penalty.l1 * penalty.factors
         # Nearly all features have no weight and are held there: only the others are looked through.
-        candidates = np.flatnonzero(free | moving | weight.any(axis=1))
+        moving |= free
+        moving[arrays.rows_with_numbers(weight)] = True
+        candidates = np.flatnonzero(moving)
         weight, slopes, free = weight[candidates], slopes[candidates], free[candidates]
         cost = penalty.l1 * penalty.factors[candidates, None]
         first = 1 if penalty.one_vector else 0
@@ -462,10 +464,13 @@ class _Newton:
         self._sample_growth = self.objective.facts.count
         return True
 
+    def is_told(self, point: Evaluation, step: _Step) -> bool:
+        """Tell whether the precision in use can tell a step's end from where it begins."""
+        return step.decrease > self.search.precision.noise * abs(point.value)
+
     def next_point(self, point: Evaluation, step: _Step) -> Steps[Evaluation | None]:
         """Return a point that is nearer to the optimum, on the way of a step; None if none is."""
-        noise = self.search.precision.noise * abs(point.value)
-        if step.decrease > noise:
+        if self.is_told(point, step):
             return (yield from self._line_search(point, step))
         if self.search.precision != FLOAT64 or self.penalty is not self.true_penalty:
             return None
@@ -580,6 +585,7 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
             if stopped is not None:
                 gap = np.inf if stopped == "separable" else watch.estimate
                 return watch.solution(point, stopped, gap)
+        is_told = newton.is_told(point, step)
         next_point = yield from newton.next_point(point, step)
         if next_point is not None:
             if watch.gap(next_point) > _GAINED_GAP * gap:
@@ -589,7 +595,8 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
         elif newton.may_damp(point, step) or newton.take_true_penalty():
             continue
         elif search.raise_precision():
-            point = yield from search.evaluate(point.parameters)
+            # Where its end could not be told from its beginning, a step is worth being looked at.
+            point = yield from search.evaluate((point if is_told else step).parameters)
         elif not newton.look_again(point):
             if step.decrease / 2 <= 0.01 * tol * point.value:
                 # Of so weak a penalty rounding leaves the bound loose: there is but the estimate.
