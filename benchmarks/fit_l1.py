@@ -1,7 +1,7 @@
 """Seconds to the optimum under penalties that make weights 0, beside other solvers.
 
     python benchmarks/fit_l1.py                     # an hour; --quick: a tenth of the rows
-    python benchmarks/fit_l1.py --data text-20 --peers "saga float32" --limit 60
+    python benchmarks/fit_l1.py --data text-20 --penalties L1 --peers "saga float32" --limit 60
     python benchmarks/fit_l1.py --paths             # fifty strengths, beside the hardest of them
     python benchmarks/fit_l1.py --one-against-rest  # solvers of that objective
 
@@ -54,15 +54,20 @@ Array = npt.NDArray[Any]
 GAPS = (1e-3, 1e-5)
 TARGET, PATH_TARGET = 5.0, 10.0
 STRENGTHS = {"embedding-10": (0.01, 0.03, 0.1), "text-20": (3.0, 10.0, 30.0)}
+PENALTIES = ["L1", "elastic-net", "group"]
 ELASTIC_NET, GROUP = 0.5, "features"
 PATH_LENGTH, PATH_DECADES = 50, 3
 
 
-def problems_of(name: str) -> list[Problem]:
+def problems_of(name: str, kinds: list[str], strengths: list[float]) -> list[Problem]:
     """Return the penalties that data are fitted with."""
     Cs = STRENGTHS[name]
-    alone = [Problem(C, 1.0, "none") for C in Cs]
-    return [*alone, Problem(Cs[1], ELASTIC_NET, "none"), Problem(Cs[0], 1.0, GROUP)]
+    of_kind = {
+        "L1": [Problem(C, 1.0, "none") for C in strengths or Cs],
+        "elastic-net": [Problem(C, ELASTIC_NET, "none") for C in strengths or Cs[1:2]],
+        "group": [Problem(C, 1.0, GROUP) for C in strengths or Cs[:1]],
+    }
+    return [problem for kind in kinds for problem in of_kind[kind]]
 
 
 def model_of(problem: Problem, **options: Any) -> SoftmaxRegression:
@@ -195,6 +200,7 @@ def measure_rate(folder: Path, name: str) -> dict[str, float]:
 
 def print_tables(
     names: list[str],
+    kinds: list[str],
     strengths: list[float],
     peers: list[str],
     limit: float,
@@ -207,8 +213,7 @@ def print_tables(
         with tempfile.TemporaryDirectory() as made:
             fit_data.save(Path(made), name, quick)
             rate = in_own_process(__file__, "--child", "rate", made, name)
-            alone = [Problem(C, 1.0, "none") for C in strengths]
-            for problem in alone or problems_of(name):
+            for problem in problems_of(name, kinds, strengths):
                 case = print_case(made, name, problem, peers, limit, rounds)
                 summary.append(case | {"rate": rate})
     print_summary(summary)
@@ -366,7 +371,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     peers = fit_l1_peers.PEERS
     parser.add_argument("--data", nargs="+", choices=STRENGTHS, default=list(STRENGTHS))
-    parser.add_argument("--Cs", nargs="+", type=float, default=[], help="of L1 and nothing else")
+    parser.add_argument("--penalties", nargs="+", choices=PENALTIES, default=PENALTIES)
+    parser.add_argument("--Cs", nargs="+", type=float, default=[], help="of each of these")
     parser.add_argument("--peers", nargs="*", choices=peers, default=list(peers))
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for each peer")
     parser.add_argument("--rounds", type=int, default=3, help="of our fits")
@@ -386,7 +392,15 @@ def main() -> None:
     elif given.one_against_rest:
         print_rest(given.data, given.quick)
     else:
-        print_tables(given.data, given.Cs, given.peers, given.limit, given.rounds, given.quick)
+        print_tables(
+            given.data,
+            given.penalties,
+            given.Cs,
+            given.peers,
+            given.limit,
+            given.rounds,
+            given.quick,
+        )
 
 
 if __name__ == "__main__":

@@ -188,3 +188,28 @@ def test_minimum_of_a_model_of_factors(
     best = np.zeros_like(found)
     best[:, first:] = whole.minimum(1e-11).reshape(rows, -1)
     assert total(found) <= total(best) + 0.01 * (total(model.start) - total(best)) + 1e-9
+
+
+@pytest.mark.parametrize("by_row", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_model_of_features_that_repeat_each_other_is_minimised_too(
+    by_row: bool, seed: int
+) -> None:
+    """As curvature between classes has it, a constant added to all of them is not bent at all."""
+    random = np.random.default_rng(seed)
+    rows, classes = 60, 4
+    shared = random.normal(size=(300, 1))
+    features = shared + 0.5 * random.normal(size=(300, rows))
+    share = random.dirichlet(np.ones(classes))
+    factors = factors_of(
+        features.T @ features / 300, np.diag(share) - np.outer(share, share), [], np.zeros(rows)
+    )
+    slope = 0.1 * features.T @ random.normal(size=(300, classes)) / 300
+    slope -= slope.mean(axis=1, keepdims=True)
+    cost = np.full(rows, 2e-4)
+    model = FactorModel(factors, slope, np.zeros_like(slope), cost, by_row, 0)
+    tolerance = 3e-3 * model.violation(model.start, model.slope)
+    found = model.minimum(tolerance)
+    assert (found != 0).any()
+    now = slope + factors.features @ found @ factors.classes
+    assert model.violation(found, now) <= 1.001 * tolerance

@@ -184,7 +184,7 @@ def slices_in_cache(matrix: Array) -> Iterator[slice]:
 def rows_with_numbers(matrix: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Return which rows of a matrix on the host are not all 0: quick where few numbers are not."""
     rows = np.flatnonzero(matrix != 0) // matrix.shape[1]
-    return rows[np.diff(rows, prepend=-1) > 0]
+    return np.asarray(rows[np.diff(rows, prepend=-1) > 0])
 
 
 def eigh(matrix: Array) -> tuple[Array, Array]:
