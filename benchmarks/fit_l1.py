@@ -322,24 +322,24 @@ def print_paths(names: list[str], quick: bool) -> None:
     print(f"\nthe target: at most {PATH_TARGET:g}")
 
 
-def print_rest(names: list[str], quick: bool) -> None:
+def print_rest(names: list[str], strengths: list[float], limit: float, quick: bool) -> None:
     """Print solvers of one against rest, at their default tolerance, and ours until 1e-4."""
     print("| data | C | who | seconds | training accuracy | kept |")
     print("|---" * 6 + "|")
     for name in names:
         with tempfile.TemporaryDirectory() as made:
             fit_data.save(Path(made), name, quick)
-            for C in STRENGTHS[name]:
+            for C in strengths or STRENGTHS[name]:
                 for who in ("bridle", *fit_l1_peers.ONE_AGAINST_REST):
                     if reason := fit_l1_peers.reason_against(who):
                         print(f"| {name} | {C:g} | {who} | {reason} | | |")
                         continue
                     try:
                         found = in_own_process(
-                            __file__, "--child", "rest", made, name, str(C), who, timeout=600
+                            __file__, "--child", "rest", made, name, str(C), who, timeout=limit
                         )
                     except subprocess.TimeoutExpired:
-                        print(f"| {name} | {C:g} | {who} | > 600 | | |")
+                        print(f"| {name} | {C:g} | {who} | > {limit:g} | | |")
                         continue
                     print(
                         f"| {name} | {C:g} | {who} | {found['seconds']:.2f} |"
@@ -390,7 +390,7 @@ def main() -> None:
     if given.paths:
         print_paths(given.data, given.quick)
     elif given.one_against_rest:
-        print_rest(given.data, given.quick)
+        print_rest(given.data, given.Cs, given.limit, given.quick)
     else:
         print_tables(
             given.data,

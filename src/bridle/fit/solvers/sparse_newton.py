@@ -33,7 +33,6 @@ from bridle.fit import arrays
 from bridle.fit.precision import FLOAT64, Precision
 from bridle.fit.problem.objective import Evaluation, Objective
 from bridle.fit.problem.penalty import Penalty
-from bridle.fit.problem.penalty_gap import dual_point
 from bridle.fit.report import Stopped
 from bridle.fit.requests import (
     ClassCurvature,
@@ -76,6 +75,7 @@ _RENEWALS = (4, 20, 60, 180)  # iterations after which factors are built anew
 _MATRICES, _LEAST_ENTRIES = 4, 1000
 _LEAST_SPARSE_ENTRIES = 3000  # of sparse features, between which curvature is quickly found
 _GAINED_GAP = 0.7  # of a gap: a step that leaves more of it has not paid
+_MOST_UNTOLD = 5  # steps that have not paid, where the objective tells none from another
 # Where rows are sure, their curvature vanishes, and a model would go as far as it likes.
 _LEAST_DAMPING, _MOST_DAMPING, _DAMPED_BY = 1e-4, 1.0, 10.0
 _BROKEN, _KEPT = 0.1, 0.5  # parts of what a model promised: less trust, more trust
@@ -132,6 +132,8 @@ class _Newton:
         self._curvature: _Curvature | None = None
         self._built_at: Evaluation | None = None  # the last of all curvatures
         self._factors: _FactorCurvature | None = None
+        # Of points that the objective does not tell from each other: the least, and how many since.
+        self._least_gap, self._untold = np.inf, 0
         self._damping = 0.0  # of the features' second moments, added to the curvature of entries
         facts, penalty = self.objective.facts, self.true_penalty
         # Probabilities, moves of the scores, and what is made on the way to them.
@@ -344,6 +346,7 @@ class _Newton:
         if objective.fit_intercept:
             places = np.append(places, objective.facts.width)
         costs = np.append(penalty.factors, 0.0)[places]
+        damping = self._damping * np.append(objective.second_moment, 0.0)[places]
         # In units in which each feature has the curvature 1, so that one measure of slopes does.
         unit = np.sqrt(np.diagonal(known.features))
         unit[unit == 0] = 1.0
@@ -351,7 +354,7 @@ class _Newton:
         here = [(step[places] * column, change[places] / column) for step, change in pairs]
         of_units = known.features / column / unit
         model = FactorModel(
-            factors_of(of_units, known.classes, here, penalty.l2 * costs / unit**2),
+            factors_of(of_units, known.classes, here, (penalty.l2 * costs + damping) / unit**2),
             slope[places] / column,
             point.parameters[places] * column,
             penalty.l1 * costs / unit,
@@ -477,10 +480,19 @@ class _Newton:
         # The objective no longer tells better from worse, but its bound still does: that is linear
         # in what is left of the slope.
         trial = yield from self.search.evaluate(step.parameters)
-        return trial if self.search.watch.gap(trial) < _GAINED_GAP * self._gap(point) else None
+        self._remember(point, trial)
+        # It is the worst weight's, and falls unevenly.
+        gap = self.search.watch.gap(trial)
+        if gap < _GAINED_GAP * min(self._least_gap, self.search.watch.gap(point)):
+            self._least_gap, self._untold = gap, 0
+        else:
+            self._untold += 1
+        return trial if self._untold <= _MOST_UNTOLD else None
 
-    def _gap(self, point: Evaluation) -> float:
-        return dual_point(self.objective, point).gap
+    def _remember(self, point: Evaluation, trial: Evaluation) -> None:
+        if self._factors is not None:
+            step_taken = trial.parameters - point.parameters
+            self._pairs.append((step_taken, trial.gradient - point.gradient))
 
     def _line_search(self, point: Evaluation, step: _Step) -> Steps[Evaluation | None]:
         """Return the first of the points at 1, ½, ¼, … of a step that decreases enough."""
@@ -495,9 +507,7 @@ class _Newton:
             if gained >= _SUFFICIENT_DECREASE * length * step.decrease - noise:
                 self.learn(step.decrease, gained if length == 1 else 0.0, value)
                 self._damp(gained / (step.decrease / 2) if length == 1 else 0.0)
-                if self._factors is not None:
-                    step_taken = trial.parameters - point.parameters
-                    self._pairs.append((step_taken, trial.gradient - point.gradient))
+                self._remember(point, trial)
                 return trial
             length /= 2
         self._damp(0.0)
