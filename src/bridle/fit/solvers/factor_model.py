@@ -123,7 +123,9 @@ class FactorModel:
             return length * linear + length**2 * square / 2 + cost
 
         # Newton's step is the best one but for sizes that turn at 0 on the way, and cost more then.
-        best = optimize.minimize_scalar(along, bounds=(0, 1), options={"xatol": _LENGTH_ERROR})
+        best = optimize.minimize_scalar(
+            along, bounds=(0, 1), method="bounded", options={"xatol": _LENGTH_ERROR}
+        )
         shorter = float(best.x) if best.fun < along(1.0) else 1.0
         return shorter * step if along(shorter) < along(0.0) else np.zeros_like(step)
 
