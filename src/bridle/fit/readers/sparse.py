@@ -81,7 +81,8 @@ class SparseBlock:
     def _few_used(self, weight: Array) -> npt.NDArray[np.intp] | None:
         """Return the features that have weights, where they store a small part of the entries."""
         # A fit that makes no weight 0 shall not pay for looking at all of them.
-        if weight[:: thresholds.GLANCED_FEATURES].any(axis=1).mean() > thresholds.FEW_USED:
+        glanced = weight[:: thresholds.GLANCED_FEATURES].any(axis=1)
+        if np.count_nonzero(glanced) > thresholds.FEW_USED * len(glanced):
             return None
         used = arrays.rows_with_numbers(weight)
         if not len(used):
