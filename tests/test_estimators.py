@@ -304,6 +304,14 @@ def test_a_class_without_weight_is_told_at_the_users_own_line() -> None:
     assert [each.filename for each in told] == [__file__]
 
 
+def test_without_an_address_the_site_of_the_checkout_is_the_documentation(tmp_path: Path) -> None:
+    assert documentation.built(tmp_path) == ""
+    pages = tmp_path / "docs" / "_build" / "html"
+    pages.mkdir(parents=True)
+    (pages / "index.html").touch()
+    assert documentation.built(tmp_path) == pages.as_uri()
+
+
 def test_the_diagram_leads_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     estimators = [make() for make in MAKERS.values()]
     both = [*estimators, CalibratedClassifier(SoftmaxRegression()), TemperatureScaling()]

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import ClassVar
 
 
 @cache
 def site() -> str:
-    """Return the address of the documentation, if the package's metadata tells it; else nothing."""
+    """Return the address of the documentation: that of the package's metadata, if it tells one.
+
+    In a checkout, else, the site that ``make docs`` has built; nothing where there is none.
+    """
     try:
         urls = metadata.metadata("bridle").get_all("Project-URL") or []
-    except metadata.PackageNotFoundError:  # run from a checkout
-        return ""
+    except metadata.PackageNotFoundError:  # it was not installed
+        urls = []
     told = {label.strip(): url.strip() for label, _, url in (each.partition(",") for each in urls)}
-    return str(told.get("Documentation", "")).rstrip("/")
+    return str(told.get("Documentation", "")).rstrip("/") or built(Path(__file__).parents[3])
+
+
+def built(checkout: Path) -> str:
+    """Return the address of the site that was built in a checkout, or nothing."""
+    pages = checkout / "docs" / "_build" / "html"
+    return pages.as_uri() if (pages / "index.html").is_file() else ""
 
 
 class Documented:

@@ -82,7 +82,7 @@ class SparseBlock:
         """Return the features that have weights, where they store a small part of the entries."""
         # A fit that makes no weight 0 shall not pay for looking at all of them.
         glanced = weight[:: thresholds.GLANCED_FEATURES].any(axis=1)
-        if np.count_nonzero(glanced) > thresholds.FEW_USED * len(glanced):
+        if np.count_nonzero(glanced) > thresholds.FEW_USED * glanced.size:
             return None
         used = arrays.rows_with_numbers(weight)
         if not len(used):
