@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
 
+from bridle.files import is_file
+
 
 @cache
 def site() -> str:
@@ -25,7 +27,7 @@ def site() -> str:
 def built(checkout: Path) -> str:
     """Return the address of the site that was built in a checkout, or nothing."""
     pages = checkout / "docs" / "_build" / "html"
-    return pages.as_uri() if (pages / "index.html").is_file() else ""
+    return pages.as_uri() if is_file(pages / "index.html") else ""
 
 
 class Documented:
