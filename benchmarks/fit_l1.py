@@ -76,6 +76,11 @@ def model_of(problem: Problem, **options: Any) -> SoftmaxRegression:
     return SoftmaxRegression(C=problem.C, l1_ratio=problem.l1_ratio, group=group, **options)
 
 
+def load_kernels(X: Any, y: Array, problem: Problem) -> None:
+    """Fit far enough that all that is compiled is loaded."""
+    model_of(problem, max_iter=5).fit(X, y)
+
+
 # --- what a child process measures ----------------------------------------------------------------
 
 
@@ -100,7 +105,7 @@ def measure_ours(
     """Return our times to each gap and to the proof of 1e-5, its passes, features and memory."""
     X, y = fit_data.saved(folder, name)
     model = model_of(problem, tol=1e-5)
-    model_of(problem, max_iter=5).fit(X, y)  # loads what is compiled
+    load_kernels(X, y, problem)
     memory = extra_memory(partial(model.fit, X, y))
     before = processor_seconds()
     reached: dict[str, list[float]] = {str(gap): [] for gap in GAPS}
@@ -155,7 +160,7 @@ def measure_rest(folder: Path, name: str, C: float, peer: str) -> dict[str, Any]
     X, y = fit_data.saved(folder, name)
     if peer == "bridle":
         model = SoftmaxRegression(C=C, l1_ratio=1.0, tol=1e-4)
-        model_of(Problem(C, 1.0, "none"), max_iter=2).fit(X, y)
+        load_kernels(X, y, Problem(C, 1.0, "none"))
         taken = seconds(partial(model.fit, X, y))
         kept = model.fit_report_.kept_features
         assert kept is not None
@@ -168,7 +173,7 @@ def measure_path(folder: Path, name: str) -> dict[str, Any]:
     X, y = fit_data.saved(folder, name)
     strongest = fit_l1_peers.strongest(X, y, Problem(1.0, 1.0, "none"))
     Cs = strongest * np.logspace(0, PATH_DECADES, PATH_LENGTH)
-    model_of(Problem(Cs[-1], 1.0, "none"), max_iter=2).fit(X, y)
+    load_kernels(X, y, Problem(Cs[-1], 1.0, "none"))
     before = processor_seconds()
     begin = time.perf_counter()
     path = softmax_regression_path(X, y, Cs=Cs, l1_ratio=1.0, tol=1e-5)

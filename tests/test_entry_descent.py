@@ -125,15 +125,17 @@ def test_sparse_features_have_the_optimum_of_dense_ones(
     assert (support == (dense.coef_ != 0)).all()
 
 
-@pytest.mark.parametrize("of", ["columns", "entries", "features"])
-def test_a_model_that_promises_too_much_is_damped(of: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("curvature", ["of columns", "of entries", "of features"])
+def test_a_model_that_promises_too_much_is_damped(
+    curvature: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where rows are sure of a wrong class, the curvature vanishes, and the slope does not."""
-    if of == "features":
+    if curvature == "of features":
         monkeypatch.setattr(sparse_newton, "most_entries", lambda _: 0)
     monkeypatch.setattr(thresholds, "SPARSE_COMPILED_PRODUCTS", 0)
     random = np.random.default_rng(0)
     X, y = features(400, 60, random), random.integers(3, size=400)
-    given = X if of == "columns" else X.toarray()
+    given = X if curvature == "of columns" else X.toarray()
     right = SoftmaxRegression(C=1.0, l1_ratio=1.0, tol=1e-6).fit(given, y)
     model = SoftmaxRegression(C=1.0, l1_ratio=1.0, tol=1e-6, warm_start=True).fit(given, y)
     model.coef_ = 300 * random.normal(size=model.coef_.shape)

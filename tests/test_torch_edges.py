@@ -62,8 +62,12 @@ def test_target_outside_the_classes_and_not_ignored(cross_entropy: Callable[...,
             with pytest.raises(error) as raised:
                 cross_entropy(scores, target)
             expected = f"target: row 1 is {bad}, expected a class index in [0, 3)"
-            # PyTorch 2.9 adds which line of the compiled program it was.
-            assert str(raised.value).splitlines()[0] == expected
+            message = str(raised.value)
+            if torch.__version__.startswith(
+                "2.9."
+            ):  # adds which line of the compiled program it was
+                message = message.splitlines()[0]
+            assert message == expected
         loss, gradient = both(
             cross_entropy, scores, [0, bad, -100, 1], reduction="none", check=False
         )

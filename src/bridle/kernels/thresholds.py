@@ -183,7 +183,7 @@ SPARSE_FEWEST_ROWS = 1024
 # The part of the entries up to which scores are added up from the columns of the features that have
 # weights, and of how many features one is looked at before all are. Not critical: such columns
 # store a fiftieth of the text's entries at C = 3. Intel.
-#     python benchmarks/fit_l1.py --data text-20 --Cs 3 --peers
+#     python benchmarks/fit_l1.py --data text-20 --penalties L1 --Cs 3 --peers
 FEW_USED, GLANCED_FEATURES = 1 / 8, 97
 
 # Numbers of a matrix that stay in a processor's cache from one operation to the next. Not timed.

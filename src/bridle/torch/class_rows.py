@@ -86,7 +86,7 @@ def class_rows(
     check_values = arguments.should_check(check, input)
     dtype = accumulator_dtype(input.dtype)
     mass = counted = unknown = None
-    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
+    if is_sparse(target):
         whole_shape = (*shape[:place], classes, *shape[place + 1 :])
         rows_target, mass = _sparse(target[0], target[1], whole_shape, ignore_index, check_values)
         mass = mass.to(dtype)
@@ -116,6 +116,11 @@ def class_rows(
     return ClassRows(scores, rows_target, mass, weight, sample_weight, counted, unknown, loss_shape)
 
 
+def is_sparse(target: Any) -> bool:
+    """Tell targets ``(indices, values)``, distributions of few classes each, from all others."""
+    return isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor)
+
+
 def in_default_layout(
     values: Tensor, target: Any, axis: int | None, dim: int | None, name: str = "input"
 ) -> tuple[Tensor, Any]:
@@ -123,9 +128,7 @@ def in_default_layout(
     place = checks.class_place(axis, dim, tuple(values.shape), name)
     if place is None:
         return values, target
-    if not (
-        isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor)
-    ):
+    if not is_sparse(target):
         target = arguments.on_device_of(target, values)
         if checks.placed_target(tuple(target.shape), tuple(values.shape), place):
             target = target.movedim(place, 1)

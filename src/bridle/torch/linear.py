@@ -17,7 +17,7 @@ from bridle.losses.head_calls import takes_head_calls
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments, kernels
 from bridle.torch.arguments import TENSORS
-from bridle.torch.class_rows import ClassRows, class_rows
+from bridle.torch.class_rows import ClassRows, class_rows, is_sparse
 from bridle.torch.composition import (
     collect_outputs,
     divisor_and_terms,
@@ -464,7 +464,7 @@ def _head(
 def _flat_target(target: Any, loss_shape: tuple[int, ...], classes: int) -> Any:
     """Return the target of (N, C) scores; what does not fit is refused there."""
     refuse_pieces(target, "target")
-    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
+    if is_sparse(target):
         return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
     checked = torch.as_tensor(target)
     shape = tuple(checked.shape)

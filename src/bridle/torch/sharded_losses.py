@@ -22,7 +22,7 @@ from bridle import checks
 from bridle.formula.row_loss import Terms
 from bridle.losses.outputs import CrossEntropyOutputs, asked_outputs
 from bridle.torch import arguments, shards
-from bridle.torch.class_rows import ClassRows, class_rows, in_default_layout
+from bridle.torch.class_rows import ClassRows, class_rows, in_default_layout, is_sparse
 from bridle.torch.composition import (
     collect_outputs,
     divisor_and_terms,
@@ -207,7 +207,7 @@ def _prepared(scores: Tensor, target: Any, settings: Settings) -> _Prepared:
     )
     if scores.dim() == 0:
         checks.score_layout(arguments.like(scores))
-    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
+    if is_sparse(target):
         choices = target[0].shape[-1] if target[0].dim() else 0
         if choices == 0:
             found = f"shape {tuple(target[0].shape)}"
@@ -283,7 +283,7 @@ def _weights_told(weights: Any, looks: bool) -> Any:
 
 def _flat(target: Any, positions: tuple[int, ...]) -> Any:
     """Return the targets of rows of features, whose positions have any number of axes."""
-    if isinstance(target, (tuple, list)) and len(target) == 2 and isinstance(target[0], Tensor):
+    if is_sparse(target):
         return tuple(each.reshape(-1, each.shape[-1]) for each in map(torch.as_tensor, target))
     whole = torch.as_tensor(target)
     shape = tuple(whole.shape)

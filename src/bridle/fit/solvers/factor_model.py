@@ -97,7 +97,9 @@ class FactorModel:
         for _ in range(_MOST_ROUNDS):
             for count in range(_SWEEPS):
                 sweep(factors, *told, count > 0)
-                if count == 0 and self._violation(values, slope, along) <= tolerance:
+                if count > 0:
+                    continue
+                if self.violation(values, self._slope_at(values, slope, along)) <= tolerance:
                     return values
             for proposed in (self._to_middle, self._newton_step):
                 now = self._slope_at(values, slope, along)
@@ -111,11 +113,10 @@ class FactorModel:
         square = self.factors.square[:, None]
         return np.asarray(slope.T + self.factors.weighted_basis @ along + square * values)
 
-    def _violation(self, values: Array, slope: Array, along: Array) -> float:
-        return self.violation(values, self._slope_at(values, slope, along))
-
     def _lowering(self, values: Array, slope: Array, step: Array) -> Array:
         """Return so much of a step as lowers the model most."""
+        if not step.any():
+            return step
         linear, square = float(np.vdot(slope, step)), float(np.vdot(step, self._bent(step)))
 
         def along(length: float) -> float:
@@ -151,15 +152,16 @@ class FactorModel:
             lengths[lengths == 0] = 1.0
         moving[:, : self.first] = False
         outward = values / lengths if self.by_row else np.sign(values)
+        # A length is curved across a row's direction; sizes are not curved at all.
+        turning = cost / lengths if self.by_row else np.zeros_like(cost)
 
         def bent(step: Array) -> Array:
-            along = step if not self.by_row else step - outward * (outward * step).sum(1)[:, None]
-            turned = cost / lengths * along if self.by_row else 0.0
-            return np.asarray(moving * (self._bent(step) + turned))
+            across = step - outward * (outward * step).sum(axis=1, keepdims=True)
+            return np.asarray(moving * (self._bent(step) + turning * across))
 
-        diagonal = self.factors.diagonal + self.factors.square[:, None]
-        inverse = moving / np.maximum(diagonal + (cost / lengths if self.by_row else 0), 1e-300)
-        return conjugate_gradients(bent, moving * -(slope + cost * outward), inverse)
+        diagonal = self.factors.diagonal + self.factors.square[:, None] + turning
+        inverse = moving / np.maximum(diagonal, 1e-300)
+        return _conjugate_gradients(bent, moving * -(slope + cost * outward), inverse)
 
     def _bent(self, step: Array) -> Array:
         """Return ``B step``."""
@@ -187,7 +189,7 @@ class FactorModel:
         return float(wrong[:, self.first :].max(initial=0.0))
 
 
-def conjugate_gradients(product: Callable[[Array], Array], right: Array, inverse: Array) -> Array:
+def _conjugate_gradients(product: Callable[[Array], Array], right: Array, inverse: Array) -> Array:
     """Return roughly ``A⁻¹ right``, for a product with A and the inverse of its diagonal.
 
     Where A has no curvature along a direction, the step ends there.

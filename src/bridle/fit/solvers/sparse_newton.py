@@ -78,7 +78,7 @@ _RENEWED_AFTER = 4  # iterations: factors are built anew
 _MATRICES, _LEAST_ENTRIES = 4, 1000
 _LEAST_SPARSE_ENTRIES = 3000  # of sparse features, between which curvature is quickly found
 _GAINED_GAP = 0.7  # of a gap: a step that leaves more of it has not paid
-_MOST_UNTOLD = 5  # steps that have not paid, where the objective tells none from another
+_MOST_WITHOUT_GAIN = 5  # steps, where rounding hides what the objective gains
 # Where rows are sure, their curvature vanishes, and a model would go as far as it likes.
 _LEAST_DAMPING, _MOST_DAMPING, _DAMPED_BY = 1e-4, 1.0, 10.0
 _BROKEN, _KEPT = 0.1, 0.5  # parts of what a model promised: less trust, more trust
@@ -136,7 +136,7 @@ class _Newton:
         self._built_at: Evaluation | None = None  # the last of all curvatures
         self._factors: _FactorCurvature | None = None
         # Of points that the objective does not tell from each other: the least, and how many since.
-        self._least_gap, self._untold = np.inf, 0
+        self._least_gap, self._without_gain = np.inf, 0
         self._damping = 0.0  # of the features' second moments, added to the curvature of entries
         facts, penalty = self.objective.facts, self.true_penalty
         # Probabilities, moves of the scores, and what is made on the way to them.
@@ -469,29 +469,31 @@ class _Newton:
         self._sample_growth = self.objective.facts.count
         return True
 
-    def is_told(self, point: Evaluation, step: _Step) -> bool:
+    def exceeds_noise(self, point: Evaluation, step: _Step) -> bool:
         """Tell whether the precision in use can tell a step's end from where it begins."""
         return step.decrease > self.search.precision.noise * abs(point.value)
 
     def next_point(self, point: Evaluation, step: _Step) -> Steps[Evaluation | None]:
         """Return a point that is nearer to the optimum, on the way of a step; None if none is."""
-        if self.is_told(point, step):
+        if self.exceeds_noise(point, step):
             return (yield from self._line_search(point, step))
         if self.search.precision != FLOAT64 or self.penalty is not self.true_penalty:
             return None
         # The objective no longer tells better from worse, but its bound still does: that is linear
         # in what is left of the slope.
+        before = min(self._least_gap, self.search.watch.gap(point))
         trial = yield from self.search.evaluate(step.parameters)
         self._remember(point, trial)
-        # It is the worst weight's, and falls unevenly.
+        # A gap is the worst weight's, and falls unevenly.
         gap = self.search.watch.gap(trial)
-        if gap < _GAINED_GAP * min(self._least_gap, self.search.watch.gap(point)):
-            self._least_gap, self._untold = gap, 0
+        if gap < _GAINED_GAP * before:
+            self._least_gap, self._without_gain = gap, 0
         else:
-            self._untold += 1
-        return trial if self._untold <= _MOST_UNTOLD else None
+            self._without_gain += 1
+        return trial if self._without_gain <= _MOST_WITHOUT_GAIN else None
 
     def _remember(self, point: Evaluation, trial: Evaluation) -> None:
+        """Let the next models of factors know how the gradient has changed."""
         if self._factors is not None:
             step_taken = trial.parameters - point.parameters
             self._pairs.append((step_taken, trial.gradient - point.gradient))
@@ -597,7 +599,7 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
             if stopped is not None:
                 gap = np.inf if stopped == "separable" else watch.estimate
                 return watch.solution(point, stopped, gap)
-        is_told = newton.is_told(point, step)
+        exceeds_noise = newton.exceeds_noise(point, step)
         next_point = yield from newton.next_point(point, step)
         if next_point is not None:
             if watch.gap(next_point) > _GAINED_GAP * gap:
@@ -608,7 +610,7 @@ def minimise(watch: Watch, start: Array, *, tol: float, max_iter: int) -> Steps[
             continue
         elif search.raise_precision():
             # Where its end could not be told from its beginning, a step is worth being looked at.
-            point = yield from search.evaluate((point if is_told else step).parameters)
+            point = yield from search.evaluate((point if exceeds_noise else step).parameters)
         elif not newton.look_again(point):
             if step.decrease / 2 <= 0.01 * tol * point.value:
                 # Of so weak a penalty rounding leaves the bound loose: there is but the estimate.
